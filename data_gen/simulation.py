@@ -1,0 +1,80 @@
+"""The static description of a simulation: what decides the compiled program."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_gen import stencils
+from data_gen.grid import Grid, TimeAxis
+
+# A Ricker wavelet's amplitude falls below 5 % of its peak at about 2.5 times its peak frequency.
+HIGHEST_FREQUENCY = 2.5
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Everything static about a simulation: hashable, so a change of it is a change of compiled program.
+
+    grid, time: the axes. max_velocity: the largest velocity it will be used with [m/s]; it sets the CFL limit and
+    the absorbing layers. peak_frequency: of the wavelets [Hz]. order: of the differences in space (2, 4, 6, 8).
+    widths: absorbing cells at (top, bottom, left, right), 0 for a rigid wall. snapshot_steps: ascending steps at
+    which the whole field is kept. half_width: of the sinc that places points between cells; 0 demands on-grid
+    points. checkpoint_every: in reverse mode, keep the field at every so many steps only and recompute between.
+
+    Raises `ValueError` for an unknown order, a time step over the CFL limit or steps outside the time axis.
+    """
+
+    grid: Grid
+    time: TimeAxis
+    max_velocity: float
+    peak_frequency: float
+    order: int = 4
+    widths: tuple[int, int, int, int] = (20, 20, 20, 20)
+    snapshot_steps: tuple[int, ...] = ()
+    half_width: int = 0
+    checkpoint_every: int | None = None
+
+    def __post_init__(self):
+        if self.order not in stencils.ORDERS:
+            raise ValueError(f"The order in space must be one of {stencils.ORDERS}, but got {self.order}.")
+        if len(self.widths) != 4 or min(self.widths) < 0:
+            raise ValueError(
+                f"The absorbing widths must be four cell counts (top, bottom, left, right), 0 for a rigid wall, "
+                f"but got {self.widths}."
+            )
+        if self.order // 2 > min(self.grid.shape):
+            raise ValueError(f"Order {self.order} needs more cells than the grid {self.grid.shape} has.")
+        steps = self.snapshot_steps
+        if list(steps) != sorted(set(steps)) or (steps and not 0 <= steps[0] <= steps[-1] < self.time.nt):
+            raise ValueError(
+                f"Snapshot steps must ascend within 0 .. {self.time.nt - 1}, but got {steps}. "
+                "Divide the snapshot times by dt, or lengthen the time axis."
+            )
+        check_cfl(self, self.max_velocity)
+
+    @property
+    def padded_shape(self) -> tuple[int, int]:
+        """Shape of the computed field, absorbing cells included."""
+        (nz, nx), (top, bottom, left, right) = self.grid.shape, self.widths
+        return nz + top + bottom, nx + left + right
+
+    @property
+    def snapshot_times(self) -> np.ndarray:
+        """Times of the snapshots [s]."""
+        return np.array(self.snapshot_steps) * self.time.dt
+
+    def points_per_wavelength(self, slowest: float) -> float:
+        """Cells per wavelength at the wavelet's highest frequency, for the slowest velocity [m/s]."""
+        return slowest / (HIGHEST_FREQUENCY * self.peak_frequency * self.grid.spacing)
+
+
+def check_cfl(simulation: Simulation, velocity: float, *, staggered: bool = False) -> None:
+    """Raise `ValueError` if the time step is unstable for `velocity` [m/s]."""
+    spacing, dt = simulation.grid.spacing, simulation.time.dt
+    largest = stencils.largest_stable_step(simulation.order, spacing, velocity, staggered=staggered)
+    if dt > largest:
+        raise ValueError(
+            f"The time step is over the CFL limit: dt = {dt:g} s with a spacing of {spacing:g} m and a largest "
+            f"velocity of {velocity:g} m/s, but order {simulation.order} is stable up to dt = {largest:.4g} s. "
+            "Shorten dt, coarsen the grid, or check the units of the velocity."
+        )
