@@ -68,7 +68,7 @@ def make_medium(
     def half_points(axis: int) -> jax.Array:
         widths = [(0, 0), (0, 0)]
         widths[axis] = (half, half)
-        padded = jnp.pad(density, widths, mode="edge")
+        padded = jnp.pad(density, widths, mode="symmetric")
         size = padded.shape[axis]
         low = lax.slice_in_dim(padded, 0, size - 1, axis=axis)
         return 2 / (low + lax.slice_in_dim(padded, 1, size, axis=axis))
@@ -236,7 +236,7 @@ def _shot(wavelet, where: PointWeights, receivers: PointWeights, medium: Medium,
             snapshots.append(fields)
         else:
             state, traces = lax.scan(segment, state, values)
-        gathers.append(traces.reshape(count * size, -1))
+        gathers.append(traces.reshape(count * size, traces.shape[-1]))
     return jnp.concatenate(gathers), jnp.concatenate(snapshots)
 
 
