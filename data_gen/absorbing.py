@@ -63,9 +63,7 @@ class Profile(NamedTuple):
 def strips(widths: tuple[int, int, int, int]) -> tuple[Strip, ...]:
     """The absorbing strips of `widths = (top, bottom, left, right)`; sides of width 0 have none."""
     places = ((0, False), (0, True), (1, False), (1, True))
-    return tuple(
-        Strip(axis, high, width) for (axis, high), width in zip(places, widths, strict=True) if width
-    )
+    return tuple(Strip(axis, high, width) for (axis, high), width in zip(places, widths, strict=True) if width)
 
 
 def profile(

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from data_gen.acquisition import Survey
+from data_gen.errors import InputError
 from data_gen.simulation import HIGHEST_FREQUENCY, Simulation, check_cfl
 
 # Points per wavelength at the highest frequency that keep the phase error near 1 % over some ten wavelengths.
@@ -17,16 +18,18 @@ class DispersionWarning(UserWarning):
 
 
 def check_velocity(velocity: np.ndarray, where: str = "The velocity model") -> None:
-    """Raise `ValueError` unless `velocity` is finite, positive and plausibly in metres per second."""
+    """Raise `InputError` unless `velocity` is finite, positive and plausibly in metres per second."""
     bad = ~np.isfinite(velocity)
     if bad.any():
         first = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise ValueError(f"{where} has {bad.sum()} values that are not finite, the first at index {first}. Repair them.")
+        raise InputError(
+            f"{where} has {bad.sum()} values that are not finite, the first at index {first}. Repair them."
+        )
     low, high = float(velocity.min()), float(velocity.max())
     if low <= 0:
-        raise ValueError(f"{where} must be positive everywhere, but its smallest value is {low:g} m/s.")
+        raise InputError(f"{where} must be positive everywhere, but its smallest value is {low:g} m/s.")
     if high < 20:
-        raise ValueError(
+        raise InputError(
             f"{where} spans {low:g} to {high:g}, which looks like km/s. Metres per second are meant: multiply by 1000."
         )
 
@@ -37,14 +40,14 @@ def _check_points(points: np.ndarray, what: str, simulation: Simulation) -> None
     outside = (points < -slack).any(axis=1) | (points > np.array([depth, width]) + slack).any(axis=1)
     if outside.any():
         z, x = points[np.argmax(outside)]
-        raise ValueError(
+        raise InputError(
             f"A {what} lies outside the grid: (z, x) = ({z:g}, {x:g}) m, but the cell centres span 0 to {depth:g} m "
             f"in depth and 0 to {width:g} m along the surface. Move it, or enlarge the grid."
         )
     off_grid = np.abs(points / spacing - np.round(points / spacing)).max(axis=1, initial=0) > 1e-3
     if simulation.half_width == 0 and off_grid.any():
         z, x = points[np.argmax(off_grid)]
-        raise ValueError(
+        raise InputError(
             f"A {what} lies between grid points: (z, x) = ({z:g}, {x:g}) m with cells of {spacing:g} m. "
             "Move it to a cell centre, or set half_width=4 in the Simulation to interpolate by a windowed sinc."
         )
@@ -61,16 +64,18 @@ def _largest_local_velocity(velocity: np.ndarray, density: np.ndarray) -> float:
 def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None) -> None:
     """Check every concrete (not traced) input; `simulate` calls this before anything is compiled.
 
-    Raises `ValueError` for a wrong shape, bad velocities or densities, a time step over the CFL limit, points
+    Raises `InputError` for a wrong shape, bad velocities or densities, a time step over the CFL limit, points
     outside or between the cells. Warns with `DispersionWarning` where the points per wavelength are too few.
     """
     shape = simulation.grid.shape
     for name, model in (("velocity", velocity), ("density", density)):
         if model is not None and np.shape(model) != shape:
-            raise ValueError(f"The {name} model must have the grid's shape {shape} (nz, nx), but has {np.shape(model)}.")
+            raise InputError(
+                f"The {name} model must have the grid's shape {shape} (nz, nx), but has {np.shape(model)}."
+            )
     n_sources, nt = np.shape(survey.sources)[0], simulation.time.nt
     if np.shape(survey.wavelets) != (n_sources, nt):
-        raise ValueError(
+        raise InputError(
             f"Wavelets must be sampled on the time axis, one per source: expected {(n_sources, nt)}, "
             f"got {np.shape(survey.wavelets)}."
         )
@@ -86,7 +91,7 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None)
     else:
         density = np.asarray(density)
         if not (np.isfinite(density).all() and density.min() > 0):
-            raise ValueError("The density model must be finite and positive everywhere, in kg/m^3.")
+            raise InputError("The density model must be finite and positive everywhere, in kg/m^3.")
         check_cfl(simulation, _largest_local_velocity(velocity, density), staggered=True)
     cells = simulation.points_per_wavelength(float(velocity.min()))
     if cells < POINTS_PER_WAVELENGTH[simulation.order]:

@@ -28,6 +28,7 @@ from jax.typing import ArrayLike
 from tensorflow_datasets.core import file_adapters, naming
 from tensorflow_datasets.core.dataset_info import DatasetIdentity
 
+from data_gen.errors import InputError
 from data_gen.sample import SPLITS, DataConfig, DataSpec, Sample
 
 NAME = "wave_data"
@@ -35,7 +36,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 
 
-class DatasetError(ValueError):
+class DatasetError(InputError):
     """A data set that cannot be used as it is; the message says which file and what to do."""
 
 
@@ -148,7 +149,10 @@ def _records(spec: DataSpec, split: str, indices: range, batch_size: int) -> Ite
 
 
 def _write_shard(
-    file: Path, records: Iterator[dict[str, Any]], description: tfds.features.FeaturesDict, on_record: Callable[[], None]
+    file: Path,
+    records: Iterator[dict[str, Any]],
+    description: tfds.features.FeaturesDict,
+    on_record: Callable[[], None],
 ) -> str:
     """Write one shard under a temporary name, rename it, and return its checksum."""
     temporary = file.with_name(file.name + ".tmp")
@@ -208,7 +212,10 @@ def _write_tfds_metadata(config: DataConfig, path: Path, description: tfds.featu
                 shard_lengths=[len(indices) for _, indices in shards],
                 num_bytes=sum((path / name).stat().st_size for name, _ in shards),
                 filename_template=naming.ShardedFileTemplate(
-                    data_dir=tfds.core.Path(path), dataset_name=NAME, split=split, filetype_suffix="array_record"
+                    data_dir=tfds.core.Path(path),
+                    dataset_name=NAME,
+                    split=split,
+                    filetype_suffix="array_record",
                 ),
             )
         )
@@ -238,9 +245,7 @@ def generate(config: DataConfig, on_record: Callable[[], None] = lambda: None) -
             for _ in indices:
                 on_record()
             continue
-        digest = _write_shard(
-            path / name, _records(spec, split, indices, config.batch_size), description, on_record
-        )
+        digest = _write_shard(path / name, _records(spec, split, indices, config.batch_size), description, on_record)
         before = manifest["shards"].get(name, {}).get("sha256", digest)
         if digest != before:
             (path / name).unlink()

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_gen.errors import InputError
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -11,7 +13,7 @@ class Grid:
 
     shape: `(nz, nx)`, depth first. spacing: cell size [m].
 
-    Raises `ValueError` if a side has fewer than two cells or the spacing is not positive.
+    Raises `InputError` if a side has fewer than two cells or the spacing is not positive.
     """
 
     shape: tuple[int, int]
@@ -19,12 +21,12 @@ class Grid:
 
     def __post_init__(self):
         if len(self.shape) != 2 or min(self.shape) < 2:
-            raise ValueError(
+            raise InputError(
                 f"A grid needs a shape (nz, nx) of at least two cells a side, but got {self.shape}. "
                 "Give the number of cells in depth, then along the surface."
             )
         if not self.spacing > 0:
-            raise ValueError(f"The grid spacing must be a positive length in metres, but got {self.spacing}.")
+            raise InputError(f"The grid spacing must be a positive length in metres, but got {self.spacing}.")
 
     @property
     def extent(self) -> tuple[float, float]:
@@ -35,11 +37,11 @@ class Grid:
     def coarsened(self) -> "Grid":
         """The grid of cells twice as large over the same area; its first centre lies half a fine cell in.
 
-        Raises `ValueError` if a side has an odd number of cells.
+        Raises `InputError` if a side has an odd number of cells.
         """
         nz, nx = self.shape
         if nz % 2 or nx % 2:
-            raise ValueError(
+            raise InputError(
                 f"A grid twice as coarse needs even sides, but got {self.shape}. Add or remove one row or column."
             )
         return Grid((nz // 2, nx // 2), 2 * self.spacing)
@@ -49,7 +51,7 @@ class Grid:
 class TimeAxis:
     """Samples at `0, dt, ..., (nt - 1) dt`. dt: time step [s].
 
-    Raises `ValueError` if there are fewer than two samples or the step is not positive.
+    Raises `InputError` if there are fewer than two samples or the step is not positive.
     """
 
     nt: int
@@ -57,7 +59,7 @@ class TimeAxis:
 
     def __post_init__(self):
         if self.nt < 2 or not self.dt > 0:
-            raise ValueError(
+            raise InputError(
                 f"A time axis needs nt >= 2 samples and a positive step dt in seconds, "
                 f"but got nt={self.nt} and dt={self.dt}."
             )

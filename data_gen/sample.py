@@ -4,7 +4,7 @@ A sample is a pure function of (config, split, index): `key = fold_in(fold_in(ke
 splits are streams of their own, so they are disjoint by construction and growing one leaves the others alone.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from data_gen.acquisition import Survey, ricker, surface_line
+from data_gen.errors import InputError
 from data_gen.grid import Grid, TimeAxis
 from data_gen.simulation import Simulation
 from data_gen.solver import simulate
@@ -55,15 +56,28 @@ class DataConfig:
     order: int = 8
     absorbing_width: int = 20
 
+    def physics(self) -> dict[str, Any]:
+        """The settings that decide what a given model and source record: those of the simulation."""
+        elsewhere = ("path", "seed", "train", "validation", "test", "shard_size", "batch_size", "source_depths")
+        return {name: value for name, value in asdict(self).items() if name not in elsewhere}
+
     def create(self) -> "DataSpec":
-        """The checked, frozen description. Raises `ValueError` for anything a simulation could not use."""
-        for name in ("train", "validation", "test", "shard_size", "batch_size", "receiver_every", "gather_every"):
+        """The checked, frozen description. Raises `InputError` for anything a simulation could not use."""
+        for name in (
+            "train",
+            "validation",
+            "test",
+            "shard_size",
+            "batch_size",
+            "receiver_every",
+            "gather_every",
+        ):
             if getattr(self, name) < 1:
-                raise ValueError(f"data.{name} must be at least 1, but is {getattr(self, name)}.")
+                raise InputError(f"data.{name} must be at least 1, but is {getattr(self, name)}.")
         mixture = make_mixture(self.families)
         steps = np.array(self.snapshot_times) / self.dt
         if not len(steps) or np.abs(steps - np.round(steps)).max() > 1e-3:
-            raise ValueError(
+            raise InputError(
                 f"Snapshot times must be multiples of dt = {self.dt} s, but data.snapshot_times is "
                 f"{self.snapshot_times}."
             )
@@ -78,12 +92,12 @@ class DataConfig:
         )
         depth, _ = simulation.grid.extent
         if len(self.source_depths) != 2 or not 0 <= self.source_depths[0] <= self.source_depths[1] <= depth:
-            raise ValueError(
+            raise InputError(
                 f"A source lies outside the grid: data.source_depths must be [shallowest, deepest] within 0 to "
                 f"{depth:g} m, but is {self.source_depths}."
             )
         if not 0 <= self.receiver_depth <= depth or self.receiver_depth % self.spacing:
-            raise ValueError(
+            raise InputError(
                 f"A receiver lies outside the grid or between its cells: data.receiver_depth must be a multiple of "
                 f"{self.spacing:g} m within 0 to {depth:g} m, but is {self.receiver_depth:g} m."
             )
@@ -97,6 +111,13 @@ class DataConfig:
             receiver_every=self.receiver_every,
             gather_every=self.gather_every,
         )
+
+
+@dataclass
+class GenerateConfig:
+    """`python -m data_gen`."""
+
+    data: DataConfig = field(default_factory=DataConfig)
 
 
 class Sample(NamedTuple):
@@ -162,6 +183,4 @@ class DataSpec:
         """Draw and simulate one sample; pure, so it can be jitted and vmapped over keys."""
         velocity, family, source = self.draw(key)
         records = simulate(velocity, self.survey(source[None]), self.simulation)
-        return Sample(
-            family, velocity, source, records.snapshots[0], records.gathers[0, :: self.gather_every]
-        )
+        return Sample(family, velocity, source, records.snapshots[0], records.gathers[0, :: self.gather_every])

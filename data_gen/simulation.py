@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_gen import stencils
+from data_gen.errors import InputError
 from data_gen.grid import Grid, TimeAxis
 
 # A Ricker wavelet's amplitude falls below 5 % of its peak at about 2.5 times its peak frequency.
@@ -21,7 +22,7 @@ class Simulation:
     which the whole field is kept. half_width: of the sinc that places points between cells; 0 demands on-grid
     points. checkpoint_every: in reverse mode, keep the field at every so many steps only and recompute between.
 
-    Raises `ValueError` for an unknown order, a time step over the CFL limit or steps outside the time axis.
+    Raises `InputError` for an unknown order, a time step over the CFL limit or steps outside the time axis.
     """
 
     grid: Grid
@@ -36,17 +37,17 @@ class Simulation:
 
     def __post_init__(self):
         if self.order not in stencils.ORDERS:
-            raise ValueError(f"The order in space must be one of {stencils.ORDERS}, but got {self.order}.")
+            raise InputError(f"The order in space must be one of {stencils.ORDERS}, but got {self.order}.")
         if len(self.widths) != 4 or min(self.widths) < 0:
-            raise ValueError(
+            raise InputError(
                 f"The absorbing widths must be four cell counts (top, bottom, left, right), 0 for a rigid wall, "
                 f"but got {self.widths}."
             )
         if self.order // 2 > min(self.grid.shape):
-            raise ValueError(f"Order {self.order} needs more cells than the grid {self.grid.shape} has.")
+            raise InputError(f"Order {self.order} needs more cells than the grid {self.grid.shape} has.")
         steps = self.snapshot_steps
         if list(steps) != sorted(set(steps)) or (steps and not 0 <= steps[0] <= steps[-1] < self.time.nt):
-            raise ValueError(
+            raise InputError(
                 f"Snapshot steps must ascend within 0 .. {self.time.nt - 1}, but got {steps}. "
                 "Divide the snapshot times by dt, or lengthen the time axis."
             )
@@ -69,11 +70,11 @@ class Simulation:
 
 
 def check_cfl(simulation: Simulation, velocity: float, *, staggered: bool = False) -> None:
-    """Raise `ValueError` if the time step is unstable for `velocity` [m/s]."""
+    """Raise `InputError` if the time step is unstable for `velocity` [m/s]."""
     spacing, dt = simulation.grid.spacing, simulation.time.dt
     largest = stencils.largest_stable_step(simulation.order, spacing, velocity, staggered=staggered)
     if dt > largest:
-        raise ValueError(
+        raise InputError(
             f"The time step is over the CFL limit: dt = {dt:g} s with a spacing of {spacing:g} m and a largest "
             f"velocity of {velocity:g} m/s, but order {simulation.order} is stable up to dt = {largest:.4g} s. "
             "Shorten dt, coarsen the grid, or check the units of the velocity."

@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -246,9 +245,7 @@ def _simulate(velocity, survey: Survey, simulation: Simulation, density) -> Reco
     medium = make_medium(velocity, density, simulation)
     locate = jax.vmap(lambda x: point_weights(x, simulation.grid, simulation.widths, simulation.half_width))
     shoot = jax.vmap(_shot, in_axes=(0, 0, None, None, None))
-    return Records(
-        *shoot(survey.wavelets, locate(survey.sources), locate(survey.receivers), medium, simulation)
-    )
+    return Records(*shoot(survey.wavelets, locate(survey.sources), locate(survey.receivers), medium, simulation))
 
 
 def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None) -> Records:
@@ -259,7 +256,7 @@ def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None) 
     of `velocity`. Pure: `jit`, `vmap`, `grad`, `jvp` and `vjp` apply, over every array argument. Batches of
     models: `jax.vmap(lambda v: simulate(v, survey, simulation))(velocities)`.
 
-    Raises `ValueError` for bad inputs (see `check_inputs`); traced inputs are trusted.
+    Raises `InputError` for bad inputs (see `check_inputs`); traced inputs are trusted.
     """
     check_inputs(velocity, survey, simulation, density)
     velocity = jnp.asarray(velocity)

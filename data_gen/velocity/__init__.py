@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from data_gen.errors import InputError
 from data_gen.grid import Grid
 from data_gen.velocity.faulted_layers import FaultedLayers
 from data_gen.velocity.gaussian_random_field import GaussianRandomField
@@ -49,30 +50,30 @@ class Mixture:
 def make_mixture(config: Mapping[str, Mapping]) -> Mixture:
     """A mixture from `{family: {weight: ..., parameter: ...}}`.
 
-    Raises `ValueError` for an unknown family or parameter, weights that are not positive or an empty range.
+    Raises `InputError` for an unknown family or parameter, weights that are not positive or an empty range.
     """
     families, weights = [], []
     for name, options in config.items():
         options = dict(options)
         weight = float(options.pop("weight", 1.0))
         if name not in FAMILIES:
-            raise ValueError(f"Unknown family of velocity models {name!r}: choose from {', '.join(FAMILIES)}.")
+            raise InputError(f"Unknown family of velocity models {name!r}: choose from {', '.join(FAMILIES)}.")
         known = [field.name for field in fields(FAMILIES[name])]
         if unknown := set(options) - set(known):
-            raise ValueError(f"Unknown {name} parameters {sorted(unknown)}: it takes weight, {', '.join(known)}.")
+            raise InputError(f"Unknown {name} parameters {sorted(unknown)}: it takes weight, {', '.join(known)}.")
         if weight < 0:
-            raise ValueError(f"The weight of family {name} must not be negative, but is {weight}.")
+            raise InputError(f"The weight of family {name} must not be negative, but is {weight}.")
         if weight == 0:
             continue
         family = FAMILIES[name](**options)
         if not 0 < family.min_velocity < family.max_velocity:
-            raise ValueError(
+            raise InputError(
                 f"Family {name} needs 0 < min_velocity < max_velocity in m/s, "
                 f"but got {family.min_velocity} and {family.max_velocity}."
             )
         families.append(family)
         weights.append(weight)
     if not families:
-        raise ValueError(f"At least one family of positive weight is needed: choose from {', '.join(FAMILIES)}.")
+        raise InputError(f"At least one family of positive weight is needed: choose from {', '.join(FAMILIES)}.")
     total = sum(weights)
     return Mixture(tuple(families), tuple(weight / total for weight in weights))

@@ -1,0 +1,26 @@
+"""Evaluate a trained run: `python evaluate.py run=runs/mine [real.path=model.npy real.spacing=25]`."""
+
+import hydra
+from omegaconf import DictConfig
+
+from data_gen.console import print_tables, stages
+from data_gen.errors import one_paragraph
+from surrogate.config import EvaluateConfig, register, typed
+from surrogate.evaluation import evaluate
+from surrogate.report import write_report
+
+register()
+
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="evaluate")
+@one_paragraph
+def main(composed: DictConfig) -> None:
+    """Turn the config into an `EvaluateConfig`, evaluate, and print the tables."""
+    config = typed(composed, EvaluateConfig)
+    with stages(f"evaluate {config.run}") as show:
+        evaluate(config, show)
+    print_tables(*write_report(config.run))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Invert data for a velocity model: `python invert.py experiment=gathers forward=physics out=runs/fwi`."""
+
+import hydra
+from omegaconf import DictConfig
+
+from data_gen.console import print_tables, progress_bar
+from data_gen.errors import one_paragraph
+from surrogate.config import InvertConfig, register, typed
+from surrogate.inversion_run import run_inversion
+from surrogate.report import write_report
+
+register()
+
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="invert")
+@one_paragraph
+def main(composed: DictConfig) -> None:
+    """Turn the config into an `InvertConfig`, invert, and print the table."""
+    config = typed(composed, InvertConfig)
+    with progress_bar(f"invert {config.out} ({config.forward})", config.inversion.iterations) as update:
+
+        def show(iteration: int, values: dict[str, float]) -> None:
+            update(iteration, ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in values.items()))
+
+        run_inversion(config, show)
+    print_tables(*write_report(config.out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""The schemas of the entry points, registered with Hydra, and their way into typed, checked objects.
+
+The dataclasses are what a YAML file or an override may say; a misspelt key or a wrong type is refused by Hydra. No
+`DictConfig` goes below an entry point: `typed` turns it into the dataclass once. A run's folder keeps its resolved
+config as JSON, and reading it back goes through the same schema.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flax import nnx
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from data_gen.dataset import differences, write_json
+from data_gen.errors import InputError
+from data_gen.sample import DataConfig
+from surrogate.encoding import EncodingConfig
+from surrogate.fno import FNOConfig
+from surrogate.inversion import InversionConfig
+from surrogate.model import Surrogate
+from surrogate.tracking import TrackingConfig
+
+CONFIG = "config.json"
+Schema = TypeVar("Schema")
+
+
+@dataclass
+class TrainingConfig:
+    """steps, batch_size, learning_rate (peak), warmup_steps, weight_decay, clip_norm: the optimisation.
+
+    log_every, validate_every, checkpoint_every: in steps. seed: of the weights and the shuffling. verify: check every
+    shard's checksum before training.
+    """
+
+    steps: int = 1000
+    batch_size: int = 8
+    learning_rate: float = 2e-3
+    warmup_steps: int = 50
+    weight_decay: float = 1e-4
+    clip_norm: float = 1.0
+    log_every: int = 10
+    validate_every: int = 100
+    checkpoint_every: int = 100
+    seed: int = 0
+    verify: bool = True
+
+    def check(self) -> None:
+        """Raise `InputError` for values no training could use."""
+        counts = ("steps", "batch_size", "log_every", "validate_every", "checkpoint_every")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise InputError(f"training.{name} must be at least 1, but is {getattr(self, name)}.")
+        if not (self.learning_rate > 0 and self.clip_norm > 0 and 0 <= self.warmup_steps < self.steps):
+            raise InputError(
+                "Training needs learning_rate > 0, clip_norm > 0 and 0 <= warmup_steps < steps, but got "
+                f"{self.learning_rate}, {self.clip_norm}, {self.warmup_steps} and {self.steps}."
+            )
+
+
+@dataclass
+class TrainConfig:
+    """`train.py`: run is the folder the run is kept in."""
+
+    run: str = "runs/default"
+    data: DataConfig = field(default_factory=DataConfig)
+    model: FNOConfig = field(default_factory=FNOConfig)
+    encoding: EncodingConfig = field(default_factory=EncodingConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+    def create(self) -> Surrogate:
+        """The untrained surrogate. Raises `InputError` for anything it could not be made of."""
+        self.training.check()
+        encoding = self.encoding.create(self.data.create())
+        n_snapshots = len(self.data.snapshot_times)
+        operator = self.model.create(1 + encoding.channels, n_snapshots, rngs=nnx.Rngs(self.training.seed))
+        return Surrogate(encoding, operator, n_snapshots)
+
+
+@dataclass
+class RealModelConfig:
+    """A velocity model from a file. path: .npy, .npz or SEG-Y (none: no file). spacing [m]: of its cells (none: the
+    file's own, or such that the shorter side spans the grid). origin: `[z, x]` [m] of the window (none: centred).
+    """
+
+    path: str | None = None
+    spacing: float | None = None
+    origin: list[float] | None = None
+
+
+@dataclass
+class EvaluateConfig:
+    """`evaluate.py`. run: a trained run's folder. batch_size: of predictions and timings. real: also this model."""
+
+    run: str = ""
+    batch_size: int = 16
+    repeats: int = 5
+    real: RealModelConfig = field(default_factory=RealModelConfig)
+
+
+@dataclass
+class InvertConfig:
+    """`invert.py`. forward: physics or surrogate (which needs `run`). out: the folder of the result."""
+
+    out: str = "runs/inversion"
+    forward: str = "physics"
+    run: str = ""
+    data: DataConfig = field(default_factory=DataConfig)
+    inversion: InversionConfig = field(default_factory=InversionConfig)
+    real: RealModelConfig = field(default_factory=RealModelConfig)
+
+
+def register() -> None:
+    """Make the schemas known to Hydra; each root YAML lists its own first."""
+    store = ConfigStore.instance()
+    for name, schema in (
+        ("train_schema", TrainConfig),
+        ("evaluate_schema", EvaluateConfig),
+        ("invert_schema", InvertConfig),
+    ):
+        store.store(name=name, node=schema)
+
+
+def typed(config: DictConfig, schema: type[Schema]) -> Schema:
+    """The dataclass that a composed config describes."""
+    result = OmegaConf.to_object(config)
+    assert isinstance(result, schema)
+    return result
+
+
+def from_plain(values: dict[str, Any], schema: type[Schema], where: str) -> Schema:
+    """The dataclass that plain values describe. Raises `InputError` for unknown keys, wrong types, interpolations."""
+    if "${" in json.dumps(values):
+        raise InputError(f"{where} holds an interpolation; a resolved config has plain values only. Restore the file.")
+    try:
+        return typed(OmegaConf.merge(OmegaConf.structured(schema), values), schema)  # pyright: ignore[reportArgumentType]
+    except OmegaConfBaseException as error:
+        raise InputError(f"{where} does not fit this version's schema: {error}. Restore it, or run anew.") from error
+
+
+def claim_folder(folder: Path, config: Any) -> bool:
+    """Claim `folder` for `config`; True if it was already this config's.
+
+    Raises `InputError`, before anything is written, if the folder belongs to another config or is something else.
+    """
+    ours = json.loads(json.dumps(asdict(config)))
+    file = folder / CONFIG
+    if file.exists():
+        theirs = json.loads(file.read_text())
+        if theirs == ours:
+            return True
+        raise InputError(
+            f"{folder} exists with another config ({differences(_flat(ours), _flat(theirs))}). "
+            "Choose another folder, set the same values, or remove it."
+        )
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} exists and holds something else. Choose another folder, or empty it.")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(file, ours)
+    return False
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def read_run(run: str | Path) -> TrainConfig:
+    """The config of a trained run. Raises `InputError` if `run` is not one."""
+    file = Path(run) / CONFIG
+    if not str(run) or not file.is_file():
+        raise InputError(f"{str(run) or '(nothing)'} is not a run: {CONFIG} is missing. Give run=FOLDER of `train.py`.")
+    return from_plain(json.loads(file.read_text()), TrainConfig, str(file))

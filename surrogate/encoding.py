@@ -1,0 +1,158 @@
+"""What the operator sees: the velocity, and an encoding of where the source is.
+
+    source_map   a narrow Gaussian at the source; the operator must propagate the wave itself
+    background   the wavefield of a homogeneous medium: where and when a wave would be without the model
+    coarse       the field of the same solver on a grid twice as coarse; the operator corrects its dispersion
+
+Every encoding returns features and a baseline field to which the operator adds its output; only the coarse field is
+near enough to the true one to be its own baseline. All are differentiable with respect to the velocity. Sources: scattered-field formulation, arXiv 2405.01272; correction of a coarse
+solver's dispersion, arXiv 2510.06881.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from data_gen.acquisition import Survey
+from data_gen.errors import InputError
+from data_gen.grid import Grid, TimeAxis
+from data_gen.sample import DataSpec
+from data_gen.simulation import Simulation
+from data_gen.solver import simulate
+
+
+class Encoding(Protocol):
+    """`channels` features and a baseline of the field at the snapshot times, from one velocity model and source."""
+
+    @property
+    def channels(self) -> int: ...
+
+    def __call__(
+        self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]
+    ) -> tuple[Float[Array, "channels nz nx"], Float[Array, "n_snapshots nz nx"]]: ...
+
+
+@dataclass(frozen=True)
+class SourceMap:
+    """A Gaussian of `radius` cells at the source; the baseline is zero."""
+
+    spec: DataSpec
+    radius: float = 2.0
+
+    channels = 1
+
+    def __call__(self, velocity, source):
+        """See `Encoding`; source [m]."""
+        grid = self.spec.simulation.grid
+        z, x = (jnp.arange(n) * grid.spacing for n in grid.shape)
+        squared = (z[:, None] - source[0]) ** 2 + (x[None, :] - source[1]) ** 2
+        bump = jnp.exp(-squared / (2 * (self.radius * grid.spacing) ** 2))
+        baseline = jnp.zeros((len(self.spec.simulation.snapshot_steps), *grid.shape), velocity.dtype)
+        return bump[None].astype(velocity.dtype), baseline
+
+
+@dataclass(frozen=True)
+class Background:
+    """The field in a homogeneous medium of `velocity` [m/s]: simulated once, then shifted to the source's cell."""
+
+    spec: DataSpec
+    velocity: float
+
+    @property
+    def channels(self) -> int:
+        """One for each snapshot."""
+        return len(self.spec.simulation.snapshot_steps)
+
+    @cached_property
+    def _field(self) -> np.ndarray:
+        """Snapshots on a grid of twice the size, the source in the middle `(nz - 1, nx - 1)`."""
+        simulation = self.spec.simulation
+        nz, nx = simulation.grid.shape
+        grid = Grid((2 * nz - 1, 2 * nx - 1), simulation.grid.spacing)
+        middle = jnp.array([[(nz - 1) * grid.spacing, (nx - 1) * grid.spacing]])
+        survey = Survey(middle, jnp.zeros((0, 2)), jnp.asarray(self.spec.wavelet, jnp.float32)[None])
+        with jax.ensure_compile_time_eval():
+            model = jnp.full(grid.shape, self.velocity, jnp.float32)
+            return np.asarray(simulate(model, survey, replace(simulation, grid=grid)).snapshots[0])
+
+    def __call__(self, velocity, source):
+        """See `Encoding`; source [m], taken at the nearest cell."""
+        nz, nx = self.spec.simulation.grid.shape
+        row, column = jnp.round(source / self.spec.simulation.grid.spacing).astype(int)
+        start = (0, nz - 1 - row, nx - 1 - column)
+        field = jax.lax.dynamic_slice(jnp.asarray(self._field), start, (self.channels, nz, nx))
+        return field.astype(velocity.dtype), jnp.zeros_like(field, velocity.dtype)
+
+
+def coarse_simulation(simulation: Simulation) -> Simulation:
+    """The same solver on cells and time steps twice as large, over the same area, time and absorbing length.
+
+    Raises `InputError` if the grid's sides or the snapshot steps are odd.
+    """
+    if any(step % 2 for step in simulation.snapshot_steps):
+        raise InputError(
+            f"The coarse encoding steps in 2 dt: the snapshot steps must be even, but are {simulation.snapshot_steps}."
+        )
+    return replace(
+        simulation,
+        grid=simulation.grid.coarsened(),
+        time=TimeAxis((simulation.time.nt + 1) // 2, 2 * simulation.time.dt),
+        widths=tuple(-(-width // 2) for width in simulation.widths),
+        snapshot_steps=tuple(step // 2 for step in simulation.snapshot_steps),
+        half_width=4,
+    )
+
+
+def coarsen(velocity: Float[Array, "nz nx"]) -> Float[Array, "mz mx"]:
+    """Average compressibility 1 / v^2 over 2 x 2 cells: the long-wavelength equivalent medium at constant density."""
+    nz, nx = velocity.shape
+    return jnp.mean((velocity**-2).reshape(nz // 2, 2, nx // 2, 2), axis=(1, 3)) ** -0.5
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """The field of the solver on a grid twice as coarse, interpolated back to the grid."""
+
+    spec: DataSpec
+
+    @property
+    def channels(self) -> int:
+        """One for each snapshot."""
+        return len(self.spec.simulation.snapshot_steps)
+
+    def __call__(self, velocity, source):
+        """See `Encoding`; source [m]."""
+        simulation = coarse_simulation(self.spec.simulation)
+        # The first coarse centre lies half a fine cell inside the first fine one.
+        source = source - self.spec.simulation.grid.spacing / 2
+        wavelet = jnp.asarray(self.spec.wavelet[::2], velocity.dtype)[None]
+        survey = Survey(source[None], jnp.zeros((0, 2), velocity.dtype), wavelet)
+        snapshots = simulate(coarsen(velocity), survey, simulation).snapshots[0]
+        shape = (len(snapshots), *self.spec.simulation.grid.shape)
+        field = jax.image.resize(snapshots, shape, method="lanczos5")
+        return field, field
+
+
+@dataclass
+class EncodingConfig:
+    """name: source_map, background or coarse. radius [cells]: of the map. velocity [m/s]: of the background."""
+
+    name: str = "coarse"
+    radius: float = 2.0
+    velocity: float = 2500.0
+
+    def create(self, spec: DataSpec) -> Encoding:
+        """Raises `InputError` for an unknown name, or data that the encoding cannot serve."""
+        if self.name == "source_map":
+            return SourceMap(spec, self.radius)
+        if self.name == "background":
+            return Background(spec, self.velocity)
+        if self.name == "coarse":
+            coarse_simulation(spec.simulation)
+            return Coarse(spec)
+        raise InputError(f"encoding.name must be source_map, background or coarse, but is {self.name!r}.")

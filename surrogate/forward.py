@@ -1,0 +1,80 @@
+"""Forward models behind one protocol: velocity -> predicted data, differentiable.
+
+Data are wavefields `(n_sources, n_times, nz, nx)` or gathers `(n_sources, n_times, n_receivers)`, sampled at the
+forward model's `steps` of the simulation's time axis. A surrogate knows its snapshot times only, so its gathers are
+the field at the receivers at those times.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from data_gen.acquisition import Survey
+from data_gen.sample import DataSpec
+from data_gen.solver import simulate
+from surrogate.model import Surrogate
+
+KINDS = ("wavefield", "gather")
+
+
+class ForwardModel(Protocol):
+    """Predicts the data of every shot of one survey from a velocity model `(nz, nx)` [m/s]."""
+
+    @property
+    def steps(self) -> tuple[int, ...]: ...
+
+    def __call__(self, velocity: Float[Array, "nz nx"]) -> Float[Array, "n_sources n_times ..."]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class PhysicsForward:
+    """The solver. sources: positions `(n_sources, 2)` [m]. kind: wavefield or gather. steps: when it is sampled."""
+
+    spec: DataSpec
+    sources: np.ndarray
+    kind: str
+    steps: tuple[int, ...]
+
+    def __call__(self, velocity: Float[Array, "nz nx"]) -> Float[Array, "n_sources n_times ..."]:
+        survey = self.spec.survey(jnp.asarray(self.sources, velocity.dtype))
+        if self.kind == "gather":
+            # In reverse mode, recompute the field between 2 sqrt(nt) checkpoints rather than store every step.
+            every = max(1, round(np.sqrt(self.spec.simulation.time.nt)))
+            simulation = replace(self.spec.simulation, snapshot_steps=(), checkpoint_every=every)
+            return simulate(velocity, survey, simulation).gathers[:, np.array(self.steps)]
+        survey = Survey(survey.sources, jnp.zeros((0, 2), velocity.dtype), survey.wavelets)
+        simulation = replace(self.spec.simulation, snapshot_steps=self.steps)
+        return simulate(velocity, survey, simulation).snapshots
+
+
+@dataclass(frozen=True, eq=False)
+class SurrogateForward:
+    """The operator. sources: positions `(n_sources, 2)` [m]. kind: wavefield or gather."""
+
+    model: Surrogate
+    spec: DataSpec
+    sources: np.ndarray
+    kind: str
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The snapshot steps the operator was trained on."""
+        return self.spec.simulation.snapshot_steps
+
+    def __call__(self, velocity: Float[Array, "nz nx"]) -> Float[Array, "n_sources n_times ..."]:
+        sources = jnp.asarray(self.sources, velocity.dtype)
+        fields = self.model(jnp.broadcast_to(velocity, (len(sources), *velocity.shape)), sources)
+        if self.kind == "wavefield":
+            return fields
+        rows, columns = self.spec.receiver_cells
+        return fields[:, :, rows, columns]
+
+
+def spread_sources(spec: DataSpec, count: int, depth: float) -> np.ndarray:
+    """`count` source positions `(count, 2)` [m] evenly along the surface at `depth` [m], on cell centres."""
+    grid = spec.simulation.grid
+    columns = np.round((np.arange(count) + 0.5) / count * (grid.shape[1] - 1))
+    return np.stack([np.full(count, round(depth / grid.spacing)), columns], axis=1) * grid.spacing

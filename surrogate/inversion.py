@@ -1,0 +1,165 @@
+"""Waveform inversion: gradient descent on the misfit, through whichever forward model it is given.
+
+    v <- clip(v - Adam(dJ/dv), bounds),    J(v) = misfit(forward(v), observed)
+
+Every iteration records the misfit and, where the true model is known, its error. A surrogate's own misfit can fall
+while the data it stands for fit no better, so the solver re-simulates the true misfit as the inversion goes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from data_gen.errors import InputError
+from surrogate.forward import KINDS, ForwardModel
+from surrogate.misfits import MISFITS
+
+
+@dataclass
+class InversionConfig:
+    """kind: of the data, gather or wavefield. misfit: l2 or global_correlation. index: of the true model in the test
+    stream, if no file is given. shots, source_depth [m]: the survey. record_every: sample the data at every so many
+    steps (none: gathers at every step, wavefields at the data set's snapshot times). start: smooth (of the true
+    model, by smoothing [cells]) or constant (start_velocity [m/s], none: the true model's mean). iterations,
+    learning_rate [m/s]: Adam's. gradient_smoothing [cells]. bounds: `[lowest, highest]` [m/s]. check_every: how often
+    the solver re-simulates a surrogate's misfit.
+    """
+
+    kind: str = "gather"
+    misfit: str = "l2"
+    index: int = 0
+    shots: int = 5
+    source_depth: float = 20.0
+    record_every: int | None = None
+    start: str = "smooth"
+    smoothing: float = 6.0
+    start_velocity: float | None = None
+    iterations: int = 100
+    learning_rate: float = 20.0
+    gradient_smoothing: float = 0.0
+    bounds: list[float] = field(default_factory=lambda: [1500.0, 4500.0])
+    check_every: int = 10
+
+    def check(self) -> None:
+        """Raise `InputError` for values no inversion could use."""
+        for name, choices in (("kind", KINDS), ("misfit", tuple(MISFITS)), ("start", ("smooth", "constant"))):
+            if getattr(self, name) not in choices:
+                raise InputError(f"inversion.{name} must be one of {choices}, but is {getattr(self, name)!r}.")
+        for name in ("shots", "iterations", "check_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"inversion.{name} must be at least 1, but is {getattr(self, name)}.")
+        if len(self.bounds) != 2 or not 0 < self.bounds[0] < self.bounds[1]:
+            raise InputError(f"inversion.bounds must be [lowest, highest] in m/s, but is {self.bounds}.")
+        if not self.learning_rate > 0 or self.smoothing < 0 or self.gradient_smoothing < 0:
+            raise InputError("inversion.learning_rate must be positive, and the smoothing lengths not negative.")
+
+
+class Result(NamedTuple):
+    """velocity: the estimate [m/s]. gradient: of the first iteration. The histories have one entry per iteration.
+
+    misfit: the forward model's own. true_misfit: the solver's, NaN where it was not re-simulated. model_error:
+    ||v - v_true|| / ||v_true||, NaN where the truth is unknown. The first entries are the start's.
+    """
+
+    velocity: np.ndarray
+    gradient: np.ndarray
+    misfit: np.ndarray
+    true_misfit: np.ndarray
+    model_error: np.ndarray
+
+
+def gaussian_smooth(model: Float[Array, "nz nx"], length: float) -> Float[Array, "nz nx"]:
+    """Gaussian of standard deviation `length` [cells], the model continued by its edge values."""
+    if length == 0:
+        return model
+    radius = int(np.ceil(3 * length))
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / length) ** 2)
+    kernel = jnp.asarray(kernel / kernel.sum(), model.dtype)
+    for axis in (0, 1):
+        padded = jnp.pad(model, [(radius, radius) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
+        model = jnp.apply_along_axis(partial(jnp.convolve, mode="valid"), axis, padded, kernel)
+    return model
+
+
+def starting_model(config: InversionConfig, truth: Float[Array, "nz nx"]) -> Float[Array, "nz nx"]:
+    """The model to start from, within the bounds [m/s]."""
+    if config.start == "smooth":
+        start = gaussian_smooth(truth, config.smoothing)
+    else:
+        start = jnp.full_like(truth, config.start_velocity or float(jnp.mean(truth)))
+    return jnp.clip(start, *config.bounds)
+
+
+def invert(
+    forward: ForwardModel,
+    observed: Float[Array, "n_sources n_times ..."],
+    start: Float[Array, "nz nx"],
+    config: InversionConfig,
+    *,
+    truth: Float[Array, "nz nx"] | None = None,
+    solver: ForwardModel | None = None,
+    on_progress: Callable[[int, dict[str, float]], None] = lambda iteration, values: None,
+) -> Result:
+    """Fit `observed` from `start` [m/s]. solver: re-simulates the true misfit if `forward` is a surrogate.
+
+    on_progress: called with the iteration and the latest values. Raises `InputError` for a bad config;
+    `FloatingPointError`, naming the iteration, if the misfit is no longer finite.
+    """
+    config.check()
+    misfit, transform = MISFITS[config.misfit], optax.adam(config.learning_rate)
+
+    def objective(velocity):
+        return misfit(forward(velocity), observed)
+
+    def error_of(velocity):
+        return jnp.nan if truth is None else jnp.linalg.norm(velocity - truth) / jnp.linalg.norm(truth)
+
+    def iterate(carry, _):
+        velocity, state = carry
+        value, gradient = jax.value_and_grad(objective)(velocity)
+        gradient = gaussian_smooth(gradient, config.gradient_smoothing)
+        update, state = transform.update(gradient, state)
+        following = jnp.clip(velocity + update, *config.bounds)
+        return (following, state), (value, error_of(velocity))
+
+    @partial(jax.jit, static_argnames="count")
+    def advance(carry, count: int):
+        return jax.lax.scan(iterate, carry, length=count)
+
+    check = jax.jit(objective if solver is None else lambda velocity: misfit(solver(velocity), observed))
+    gradient = gaussian_smooth(jax.jit(jax.grad(objective))(start), config.gradient_smoothing)
+    carry, values, errors = (start, transform.init(start)), [], []
+    true_misfit = np.full(config.iterations + 1, np.nan)
+    for done in range(0, config.iterations, config.check_every):
+        true_misfit[done] = check(carry[0])
+        count = min(config.check_every, config.iterations - done)
+        carry, (value, error) = advance(carry, count)
+        values.append(np.asarray(value))
+        errors.append(np.asarray(error))
+        if not np.isfinite(values[-1]).all():
+            first = done + int(np.argmin(np.isfinite(values[-1])))
+            raise FloatingPointError(
+                f"The misfit is not finite at iteration {first}. Lower inversion.learning_rate or tighten "
+                "inversion.bounds: a velocity over the solver's CFL limit blows up."
+            )
+        on_progress(
+            done + count, {"misfit": values[-1][-1], "true_misfit": true_misfit[done], "model_error": errors[-1][-1]}
+        )
+    velocity = carry[0]
+    true_misfit[-1] = check(velocity)
+    if solver is None:
+        true_misfit[:-1] = np.concatenate(values)
+    return Result(
+        np.asarray(velocity),
+        np.asarray(gradient),
+        np.append(np.concatenate(values), float(jax.jit(objective)(velocity))),
+        true_misfit,
+        np.append(np.concatenate(errors), float(error_of(velocity))),
+    )

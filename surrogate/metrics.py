@@ -1,0 +1,52 @@
+"""Errors of predicted wavefields. All are relative and per sample; means are taken by whoever reports them.
+
+relative L2 = ||prediction - truth|| / ||truth||, the norm over everything but the batch axis
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+# Cycles per domain: low 0-4, middle 5-12, high 13 and more, as in PDEBench (Takamoto et al., NeurIPS 2022).
+BANDS = {"low": (0.0, 4.5), "middle": (4.5, 12.5), "high": (12.5, np.inf)}
+
+
+def _norm(field: Array, axes: tuple[int, ...]) -> Array:
+    return jnp.sqrt(jnp.sum(field**2, axis=axes))
+
+
+def relative_l2(prediction: Float[Array, "batch *rest"], truth: Float[Array, "batch *rest"]) -> Float[Array, " batch"]:
+    """Relative L2 error of each sample."""
+    axes = tuple(range(1, truth.ndim))
+    return _norm(prediction - truth, axes) / _norm(truth, axes)
+
+
+def relative_l2_per_snapshot(
+    prediction: Float[Array, "batch n_snapshots nz nx"], truth: Float[Array, "batch n_snapshots nz nx"]
+) -> Float[Array, "batch n_snapshots"]:
+    """Relative L2 error of each sample at each snapshot time."""
+    return _norm(prediction - truth, (2, 3)) / _norm(truth, (2, 3))
+
+
+def band_errors(
+    prediction: Float[Array, "batch n_snapshots nz nx"], truth: Float[Array, "batch n_snapshots nz nx"]
+) -> dict[str, Float[Array, " batch"]]:
+    """Relative L2 error of each sample within each band of wavenumbers (see `BANDS`)."""
+    nz, nx = truth.shape[-2:]
+    cycles = jnp.hypot(jnp.fft.fftfreq(nz, 1 / nz)[:, None], jnp.fft.fftfreq(nx, 1 / nx)[None, :])
+    error, reference = (jnp.abs(jnp.fft.fft2(field)) for field in (prediction - truth, truth))
+    axes = (1, 2, 3)
+    return {
+        name: _norm(error * mask, axes) / _norm(reference * mask, axes)
+        for name, (low, high) in BANDS.items()
+        for mask in [(cycles >= low) & (cycles < high)]
+    }
+
+
+def summary(errors: Float[np.ndarray, " n"]) -> dict[str, float]:
+    """Mean, median and 90th percentile over samples."""
+    return {
+        "mean": float(np.mean(errors)),
+        "median": float(np.median(errors)),
+        "p90": float(np.percentile(errors, 90)),
+    }

@@ -1,0 +1,85 @@
+"""Figures: functions from arrays to matplotlib figures, drawn without a display."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+FIELD, VELOCITY = "RdBu_r", "viridis"
+
+
+def _image(axes, values: np.ndarray, title: str, extent, colours: str, low: float, high: float):
+    image = axes.imshow(values, cmap=colours, vmin=low, vmax=high, extent=extent, interpolation="nearest")
+    axes.set_title(title, fontsize=8)
+    axes.tick_params(labelsize=6)
+    return image
+
+
+def _extent(shape: tuple[int, ...], spacing: float) -> tuple[float, float, float, float]:
+    nz, nx = shape[-2:]
+    return 0.0, nx * spacing, nz * spacing, 0.0
+
+
+def snapshots(
+    truth: np.ndarray, predictions: Mapping[str, np.ndarray], times: Sequence[float], spacing: float = 1.0
+) -> Figure:
+    """True fields `(n_snapshots, nz, nx)`, each prediction of them, and its error on the same colour scale."""
+    shown = range(0, len(times), max(1, len(times) // 4))
+    rows = [("solver", truth)]
+    for name, field in predictions.items():
+        rows += [(name, field), (f"{name} - solver", field - truth)]
+    figure = Figure(figsize=(2.2 * len(shown), 2.1 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), len(shown), squeeze=False, sharex=True, sharey=True)
+    for column, i in enumerate(shown):
+        scale = np.percentile(np.abs(truth[i]), 99.5)
+        for row, (name, field) in enumerate(rows):
+            title = f"{name}, {1e3 * times[i]:.0f} ms"
+            _image(axes[row, column], field[i], title, _extent(truth.shape, spacing), FIELD, -scale, scale)
+    return figure
+
+
+def models(panels: Mapping[str, np.ndarray], spacing: float, gradient: np.ndarray | None = None) -> Figure:
+    """Velocity models `(nz, nx)` [m/s] on one colour scale, and a gradient on its own."""
+    figure = Figure(figsize=(3.0 * (len(panels) + (gradient is not None)), 3.0), layout="constrained")
+    axes = figure.subplots(1, len(panels) + (gradient is not None), squeeze=False)[0]
+    low = min(float(p.min()) for p in panels.values())
+    high = max(float(p.max()) for p in panels.values())
+    image = None
+    for ax, (name, panel) in zip(axes, panels.items(), strict=False):
+        image = _image(ax, panel, name, _extent(panel.shape, spacing), VELOCITY, low, high)
+    if image is not None:
+        figure.colorbar(image, ax=list(axes[: len(panels)]), label="velocity [m/s]", shrink=0.8)
+    if gradient is not None:
+        scale = np.percentile(np.abs(gradient), 99)
+        _image(axes[-1], gradient, "first gradient", _extent(gradient.shape, spacing), FIELD, -scale, scale)
+    return figure
+
+
+def curves(series: Mapping[str, tuple[np.ndarray, np.ndarray]], x_label: str, y_label: str) -> Figure:
+    """Lines `{name: (x, y)}` on a logarithmic vertical axis; missing values are bridged."""
+    figure = Figure(figsize=(5.2, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for name, (x, y) in series.items():
+        known = np.isfinite(y)
+        axes.semilogy(x[known], y[known], label=name, linewidth=1.3)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def per_snapshot(errors: Mapping[str, Sequence[float]], times: Sequence[float]) -> Figure:
+    """Mean relative error at each snapshot time, one line per method."""
+    milliseconds = 1e3 * np.asarray(times)
+    return curves(
+        {name: (milliseconds, np.asarray(values)) for name, values in errors.items()}, "time [ms]", "relative L2 error"
+    )
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a PNG, making its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    return path

@@ -1,0 +1,144 @@
+"""One self-contained HTML page for a folder: every `metrics.json` and `inversion.json` below it, with its figures."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+TEMPLATE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid #ccc; }
+table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .25rem .8rem; border-bottom: 1px solid #ddd; }
+th { text-align: left; } td { text-align: right; font-variant-numeric: tabular-nums; } td:first-child { text-align: left; }
+img { max-width: 100%; } .note { color: #555; font-size: .9rem; }
+</style></head><body>
+<h1>{{ title }}</h1>
+{% for table in tables %}
+<h2>{{ table.title }}</h2>
+<table><tr>{% for name in table.columns %}<th>{{ name }}</th>{% endfor %}</tr>
+{% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</table>
+<p class="note">{{ table.note }}</p>
+{% endfor %}
+{% for section in sections %}
+<h2>{{ section.title }}</h2><p class="note">{{ section.note }}</p>
+{% for figure in section.figures %}
+<p><img alt="{{ figure.name }}" src="data:image/png;base64,{{ figure.data }}"></p>{% endfor %}
+{% endfor %}
+</body></html>
+"""
+
+
+def _figures(folder: Path) -> list[dict[str, str]]:
+    return [
+        {"name": file.stem, "data": base64.b64encode(file.read_bytes()).decode()}
+        for file in sorted((folder / "figures").glob("*.png"))
+    ]
+
+
+def _read_all(root: Path, name: str) -> list[tuple[Path, dict[str, Any]]]:
+    return [(file.parent, json.loads(file.read_text())) for file in sorted(root.rglob(name))]
+
+
+def _milliseconds(seconds: dict[str, Any], name: str) -> str:
+    return f"{1e3 * seconds[name]['median']:.1f}"
+
+
+def evaluation_table(evaluations: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
+    """The surrogates, and the coarse solver that each is to be measured against."""
+    columns = ["method", "mean", "median", "p90", "low k", "middle k", "high k", "gathers", "ms per sample"]
+    rows, seen = [], set()
+
+    def row(name: str, table: dict[str, Any], time: str) -> list[str]:
+        error = table["relative_l2"]
+        numbers = [error["mean"], error["median"], error["p90"]]
+        numbers += [table["bands"][band]["mean"] for band in ("low", "middle", "high")]
+        return [name, *(f"{number:.3f}" for number in [*numbers, table["gather_misfit"]["mean"]]), time]
+
+    for folder, result in evaluations:
+        seconds = result["seconds_per_sample"]
+        rows.append(row(f"FNO, {result['encoding']} ({folder.name})", result, _milliseconds(seconds, "surrogate")))
+        coarse = row("coarse solver alone", result["coarse_solver"], _milliseconds(seconds, "coarse_solver"))
+        if tuple(coarse[:-1]) not in seen:
+            seen.add(tuple(coarse[:-1]))
+            rows.append(coarse)
+            rows.append(["solver (the truth)", *["0"] * 7, _milliseconds(seconds, "solver")])
+    device = evaluations[0][1]["environment"]["device"]
+    note = (
+        f"Relative L2 error on {evaluations[0][1]['test_samples']} held-out samples; k in cycles per domain: low to 4, "
+        f"middle 5 to 12, high from 13; gathers at the snapshot times. Timed on {device}, batches of "
+        f"{evaluations[0][1]['seconds_per_sample']['batch_size']}, all methods compiled and interleaved, median."
+    )
+    return {"title": "Errors and cost", "columns": columns, "rows": rows, "note": note}
+
+
+def real_table(evaluations: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
+    """Errors on a model from a file."""
+    rows = []
+    for folder, result in evaluations:
+        real = result["real_model"]
+        for name in ("surrogate", "coarse_solver"):
+            error = real[name]["relative_l2"]
+            label = f"FNO, {result['encoding']} ({folder.name})" if name == "surrogate" else "coarse solver alone"
+            rows.append([label, *(f"{error[key]:.3f}" for key in ("mean", "median", "p90"))])
+    real = evaluations[0][1]["real_model"]
+    low, high = real["velocity_range"]
+    note = (
+        f"{real['path']}: {real['window']}; {low:.0f} to {high:.0f} m/s, {100 * real['outside_training_range']:.0f} % "
+        f"of the cells outside the training range; {real['shots']} shots. The surrogate never saw such a model."
+    )
+    return {"title": "A model from a file", "columns": ["method", "mean", "median", "p90"], "rows": rows, "note": note}
+
+
+def inversion_table(inversions: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
+    """Misfits and model errors, start and end."""
+    columns = ["inversion", "forward", "iterations", "own misfit", "true misfit", "model error"]
+    rows = [
+        [
+            folder.name,
+            result["forward"],
+            str(result["iterations"]),
+            *(
+                f"{result[key]['start']:.4g} → {result[key]['end']:.4g} ({-100 * result[key]['fall']:+.1f} %)"
+                for key in ("misfit", "true_misfit", "model_error")
+            ),
+        ]
+        for folder, result in inversions
+    ]
+    note = (
+        "The true misfit is re-simulated by the solver; model error is ||v - v_true|| / ||v_true||. "
+        "Start and end of each inversion."
+    )
+    return {"title": "Inversions", "columns": columns, "rows": rows, "note": note}
+
+
+def write_report(root: str | Path, title: str | None = None) -> tuple[Path, list[dict[str, Any]]]:
+    """Write `root/report.html` of all results below `root`; returns its path and the tables on it."""
+    root = Path(root)
+    evaluations, inversions = _read_all(root, "metrics.json"), _read_all(root, "inversion.json")
+    tables = []
+    if evaluations:
+        tables.append(evaluation_table(evaluations))
+    if on_files := [(folder, result) for folder, result in evaluations if "real_model" in result]:
+        tables.append(real_table(on_files))
+    if inversions:
+        tables.append(inversion_table(inversions))
+    sections = []
+    for folder, result in evaluations:
+        training = result["training"]
+        note = (
+            f"{result['parameters']:,} parameters, {training['steps']} steps of {training['batch_size']} samples, "
+            f"seed {training['seed']}, jax {result['environment']['jax']}."
+        )
+        sections.append({"title": f"FNO, {result['encoding']} encoding", "note": note, "figures": _figures(folder)})
+    for folder, result in inversions:
+        note = f"{result['model']}; {result['shots']} shots, {result['kind']} data, {result['iterations']} iterations."
+        title_ = f"Inversion {folder.name}, through the {result['forward']}"
+        sections.append({"title": title_, "note": note, "figures": _figures(folder)})
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    page = environment.from_string(TEMPLATE).render(title=title or root.name, tables=tables, sections=sections)
+    file = root / "report.html"
+    file.write_text(page)
+    return file, tables

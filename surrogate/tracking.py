@@ -1,0 +1,64 @@
+"""Experiment tracking: curves into `metrics.jsonl` beside the run, and into W&B (offline unless configured).
+
+The only importer of wandb. The local file is the record; W&B is a view of it.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import wandb
+from matplotlib.figure import Figure
+
+from data_gen.errors import InputError
+
+
+@dataclass
+class TrackingConfig:
+    """mode: offline, online or disabled. project: W&B's."""
+
+    mode: str = "offline"
+    project: str = "wave-surrogate"
+
+    def __post_init__(self):
+        if self.mode not in ("offline", "online", "disabled"):
+            raise InputError(f"tracking.mode must be offline, online or disabled, but is {self.mode!r}.")
+
+
+class Tracker:
+    """Writes metrics of one run; reopening at `step` drops what a killed run wrote after its last checkpoint."""
+
+    def __init__(self, run: Path, settings: TrackingConfig, config: dict[str, Any], step: int):
+        self._file = run / "metrics.jsonl"
+        if self._file.exists():
+            rows = self._file.read_text().splitlines()
+            kept = [row for row in rows if row.endswith("}") and json.loads(row)["step"] <= step]
+            self._file.write_text("".join(f"{row}\n" for row in kept))
+        identity = run / "tracking.json"
+        if not identity.exists():
+            identity.write_text(json.dumps({"id": wandb.util.generate_id()}))
+        self._run = wandb.init(
+            project=settings.project,
+            name=run.name,
+            id=json.loads(identity.read_text())["id"],
+            resume="allow" if settings.mode == "online" else None,
+            mode=settings.mode,  # pyright: ignore[reportArgumentType]
+            dir=run,
+            config=config,
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Record scalars at a step."""
+        with self._file.open("a") as file:
+            file.write(json.dumps({"step": step, **metrics}) + "\n")
+        self._run.log(metrics, step=step)
+
+    def figure(self, step: int, name: str, figure: Figure) -> None:
+        """Record a picture at a step (W&B only)."""
+        self._run.log({name: wandb.Image(figure)}, step=step)
+
+    def close(self) -> None:
+        """Flush and end the run."""
+        self._run.finish()

@@ -1,0 +1,185 @@
+"""Training: one pure step, and the loop that feeds, logs, validates and saves.
+
+The state is (model, optimizer); with the data iterator's state and the step it is all a resumed run needs, so a run
+that was killed ends with the same weights, bit for bit, as one that was not.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from data_gen.errors import InputError
+from surrogate import plots
+from surrogate.checkpoint import CheckpointError, Checkpoints
+from surrogate.config import TrainConfig, TrainingConfig, claim_folder, read_run
+from surrogate.losses import mean_relative_l2
+from surrogate.metrics import relative_l2
+from surrogate.model import Surrogate, training_statistics
+from surrogate.pipeline import check_dataset, ordered_batches, training_batches
+from surrogate.tracking import Tracker
+
+Batch = dict[str, Any]
+OnProgress = Callable[[int, dict[str, float]], None]
+
+
+def learning_rate(config: TrainingConfig) -> optax.Schedule:
+    """Linear warm-up to the peak, then a cosine down to 1 % of it."""
+    return optax.warmup_cosine_decay_schedule(
+        0.0, config.learning_rate, config.warmup_steps, config.steps, end_value=0.01 * config.learning_rate
+    )
+
+
+def make_optimizer(model: Surrogate, config: TrainingConfig) -> nnx.Optimizer:
+    """AdamW behind a clip of the global gradient norm."""
+    transform = optax.chain(
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.adamw(learning_rate(config), weight_decay=config.weight_decay),
+    )
+    return nnx.Optimizer(model, transform, wrt=nnx.Param)
+
+
+def make_train_step(graphdef: nnx.GraphDef) -> Callable[[nnx.State, Batch], tuple[nnx.State, dict[str, jax.Array]]]:
+    """The compiled step `(state, batch) -> (state, {loss, grad_norm})`; the old state's buffers are given back."""
+
+    def step(state: nnx.State, batch: Batch):
+        model, optimizer = nnx.merge(graphdef, state)
+
+        def loss_of(model: Surrogate):
+            return mean_relative_l2(model(batch["velocity"], batch["source"]), batch["snapshots"])
+
+        loss, gradients = nnx.value_and_grad(loss_of)(model)
+        optimizer.update(model, gradients)
+        return nnx.state((model, optimizer)), {"loss": loss, "grad_norm": optax.global_norm(gradients)}
+
+    return jax.jit(step, donate_argnums=0)
+
+
+@nnx.jit
+def predict(model: Surrogate, velocity: jax.Array, source: jax.Array) -> jax.Array:
+    """Snapshots `(batch, n_snapshots, nz, nx)` of a batch, compiled."""
+    return model(velocity, source)
+
+
+def validate(model: Surrogate, batches: Iterator[Batch]) -> float:
+    """Mean relative L2 over a split."""
+    errors = [relative_l2(predict(model, b["velocity"], b["source"]), jnp.asarray(b["snapshots"])) for b in batches]
+    return float(np.mean(np.concatenate(errors)))
+
+
+def _device_put(config: TrainingConfig) -> tuple[Callable[[Batch], Batch], NamedSharding]:
+    """How a batch is split over the local devices, and how the state is copied to all of them."""
+    devices = jax.local_device_count()
+    if config.batch_size % devices:
+        raise InputError(
+            f"training.batch_size = {config.batch_size} cannot be split over {devices} devices. "
+            f"Make it a multiple of {devices}."
+        )
+    mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
+    split = NamedSharding(mesh, P("data"))
+    return (lambda batch: jax.device_put(batch, split)), NamedSharding(mesh, P())
+
+
+def _picture(model: Surrogate, config: TrainConfig):
+    batch = next(ordered_batches(config.data.path, "validation", 1))
+    prediction = np.asarray(predict(model, batch["velocity"], batch["source"]))[0]
+    return plots.snapshots(batch["snapshots"][0], {"surrogate": prediction}, config.data.snapshot_times)
+
+
+def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: None) -> None:
+    """Train, or go on training, the run in `config.run`; a finished run is left as it is.
+
+    on_progress: called with the step and the latest metrics. Raises `InputError` (of which `DatasetError` and
+    `CheckpointError` are kinds) before anything is compiled or written if the config, the data set or the folder do
+    not fit; `FloatingPointError` if the loss is no longer finite, the last good checkpoint being kept.
+    """
+    training, run = config.training, Path(config.run)
+    model = config.create()
+    put, replicated = _device_put(training)
+    check_dataset(config.data, verify=training.verify)
+    claim_folder(run, config)
+    with contextlib.closing(Checkpoints(run)) as checkpoints:
+        if checkpoints.last_step == training.steps:
+            on_progress(training.steps, {})
+            return
+        state, batches, step, best = _start(config, model, checkpoints)
+        optimizer_and_model = nnx.split((model, make_optimizer(model, training)))
+        graphdef = optimizer_and_model[0]
+        state = jax.device_put(state, replicated)
+        train_step, schedule = make_train_step(graphdef), learning_rate(training)
+        with contextlib.closing(Tracker(run, config.tracking, asdict(config), step)) as tracker:
+            clock, counted = time.perf_counter(), step
+            while step < training.steps:
+                state, metrics = train_step(state, put(next(batches)))
+                step += 1
+                last = step == training.steps
+                if step % training.log_every == 0 or last:
+                    values = {name: float(value) for name, value in metrics.items()}
+                    if not np.isfinite(values["loss"]):
+                        raise FloatingPointError(
+                            f"The loss is {values['loss']} at step {step}. The last good checkpoint, of step "
+                            f"{checkpoints.last_step}, is kept. Lower training.learning_rate and start another run."
+                        )
+                    now = time.perf_counter()
+                    rate = (step - counted) * training.batch_size / (now - clock)
+                    clock, counted = now, step
+                    values |= {"learning_rate": float(schedule(step - 1)), "samples_per_s": rate}
+                    tracker.log(step, values)
+                    on_progress(step, values)
+                if step % training.validate_every == 0 or last:
+                    model = nnx.merge(graphdef, state)[0]
+                    error = validate(model, ordered_batches(config.data.path, "validation", training.batch_size))
+                    tracker.log(step, {"validation": error})
+                    tracker.figure(step, "fields", _picture(model, config))
+                    if error < best:
+                        best = error
+                        checkpoints.save_best(step, nnx.state(model), {"validation": error})
+                    clock = time.perf_counter()
+                if step % training.checkpoint_every == 0 or last:
+                    checkpoints.save_last(
+                        step, state, {"step": step, "best": best, "data": _encode(batches.get_state())}
+                    )
+                    clock = time.perf_counter()
+
+
+def _encode(iterator_state: Any) -> Any:
+    return iterator_state.decode() if isinstance(iterator_state, bytes) else iterator_state
+
+
+def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints):
+    """State, data iterator, step and best validation to go on from: the last checkpoint's, or fresh ones."""
+    training = config.training
+    batches = training_batches(config.data.path, training.batch_size, training.seed)
+    if checkpoints.last_step is None:
+        once = ordered_batches(config.data.path, "train", training.batch_size)
+        model.set_statistics(training_statistics(model.encoding, once))
+        return nnx.state((model, make_optimizer(model, training))), batches, 0, float("inf")
+    state = nnx.state((model, make_optimizer(model, training)))
+    state, progress = checkpoints.restore_last(state)
+    batches.set_state(progress["data"])
+    return state, batches, int(progress["step"]), float(progress["best"])
+
+
+def load_surrogate(run: str | Path) -> Surrogate:
+    """The trained surrogate of a run: its config, its best weights and its normalisation, in one call.
+
+    Raises `InputError` if `run` is not a run, has no checkpoint or one of another model.
+    """
+    config = read_run(run)
+    model = config.create()
+    if not (Path(run) / "checkpoints").is_dir():
+        raise CheckpointError(f"There is no checkpoint in {run}. Train first: `python train.py run={run}`.")
+    with contextlib.closing(Checkpoints(run)) as checkpoints:
+        state, _ = checkpoints.restore_best(nnx.state(model))
+    nnx.update(model, state)
+    return model

@@ -1,0 +1,29 @@
+"""Train a surrogate: `python train.py encoding=coarse run=runs/mine training.steps=2000`."""
+
+import hydra
+from omegaconf import DictConfig
+
+from data_gen.console import progress_bar
+from data_gen.errors import one_paragraph
+from surrogate.config import TrainConfig, register, typed
+from surrogate.trainer import fit
+
+register()
+
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="train")
+@one_paragraph
+def main(composed: DictConfig) -> None:
+    """Turn the config into a `TrainConfig` and fit it, with a progress bar."""
+    config = typed(composed, TrainConfig)
+    with progress_bar(f"train {config.run}", config.training.steps) as update:
+
+        def show(step: int, values: dict[str, float]) -> None:
+            status = f"loss {values['loss']:.4f}, {values['samples_per_s']:.1f} samples/s" if values else "done before"
+            update(step, status)
+
+        fit(config, show)
+
+
+if __name__ == "__main__":
+    main()
