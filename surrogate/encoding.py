@@ -5,13 +5,12 @@
     coarse       the field of the same solver on a grid twice as coarse; the operator corrects its dispersion
 
 Every encoding returns features and a baseline field to which the operator adds its output; only the coarse field is
-near enough to the true one to be its own baseline. All are differentiable with respect to the velocity. Sources: scattered-field formulation, arXiv 2405.01272; correction of a coarse
-solver's dispersion, arXiv 2510.06881.
+near enough to the true one to be its own baseline. All are differentiable with respect to the velocity.
+Sources: scattered-field formulation, arXiv 2405.01272; correction of a coarse solver's dispersion, arXiv 2510.06881.
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +25,7 @@ from data_gen.simulation import Simulation
 from data_gen.solver import simulate
 
 
+@runtime_checkable
 class Encoding(Protocol):
     """`channels` features and a baseline of the field at the snapshot times, from one velocity model and source."""
 
@@ -56,36 +56,38 @@ class SourceMap:
         return bump[None].astype(velocity.dtype), baseline
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Background:
-    """The field in a homogeneous medium of `velocity` [m/s]: simulated once, then shifted to the source's cell."""
+    """The field in a homogeneous medium, simulated once and shifted to the source's cell.
+
+    field: snapshots `(n_snapshots, 2 nz - 1, 2 nx - 1)` around a source in the middle.
+    """
 
     spec: DataSpec
-    velocity: float
+    field: np.ndarray
+
+    @classmethod
+    def simulated(cls, spec: DataSpec, velocity: float) -> "Background":
+        """The encoding for a medium of `velocity` [m/s]."""
+        nz, nx = spec.simulation.grid.shape
+        grid = Grid((2 * nz - 1, 2 * nx - 1), spec.simulation.grid.spacing)
+        middle = jnp.array([[(nz - 1) * grid.spacing, (nx - 1) * grid.spacing]], jnp.float32)
+        survey = Survey(middle, jnp.zeros((0, 2)), jnp.asarray(spec.wavelet, jnp.float32)[None])
+        model = jnp.full(grid.shape, velocity, jnp.float32)
+        return cls(spec, np.asarray(simulate(model, survey, replace(spec.simulation, grid=grid)).snapshots[0]))
 
     @property
     def channels(self) -> int:
         """One for each snapshot."""
-        return len(self.spec.simulation.snapshot_steps)
-
-    @cached_property
-    def _field(self) -> np.ndarray:
-        """Snapshots on a grid of twice the size, the source in the middle `(nz - 1, nx - 1)`."""
-        simulation = self.spec.simulation
-        nz, nx = simulation.grid.shape
-        grid = Grid((2 * nz - 1, 2 * nx - 1), simulation.grid.spacing)
-        middle = jnp.array([[(nz - 1) * grid.spacing, (nx - 1) * grid.spacing]])
-        survey = Survey(middle, jnp.zeros((0, 2)), jnp.asarray(self.spec.wavelet, jnp.float32)[None])
-        with jax.ensure_compile_time_eval():
-            model = jnp.full(grid.shape, self.velocity, jnp.float32)
-            return np.asarray(simulate(model, survey, replace(simulation, grid=grid)).snapshots[0])
+        return len(self.field)
 
     def __call__(self, velocity, source):
         """See `Encoding`; source [m], taken at the nearest cell."""
         nz, nx = self.spec.simulation.grid.shape
         row, column = jnp.round(source / self.spec.simulation.grid.spacing).astype(int)
-        start = (0, nz - 1 - row, nx - 1 - column)
-        field = jax.lax.dynamic_slice(jnp.asarray(self._field), start, (self.channels, nz, nx))
+        field = jax.lax.dynamic_slice(
+            jnp.asarray(self.field), (0, nz - 1 - row, nx - 1 - column), (self.channels, nz, nx)
+        )
         return field.astype(velocity.dtype), jnp.zeros_like(field, velocity.dtype)
 
 
@@ -151,7 +153,7 @@ class EncodingConfig:
         if self.name == "source_map":
             return SourceMap(spec, self.radius)
         if self.name == "background":
-            return Background(spec, self.velocity)
+            return Background.simulated(spec, self.velocity)
         if self.name == "coarse":
             coarse_simulation(spec.simulation)
             return Coarse(spec)

@@ -6,7 +6,7 @@ the field at the receivers at those times.
 """
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +20,7 @@ from surrogate.model import Surrogate
 KINDS = ("wavefield", "gather")
 
 
+@runtime_checkable
 class ForwardModel(Protocol):
     """Predicts the data of every shot of one survey from a velocity model `(nz, nx)` [m/s]."""
 

@@ -3,11 +3,14 @@
 The only importer of wandb. The local file is the record; W&B is a view of it.
 """
 
+import io
 import json
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import wandb
 from matplotlib.figure import Figure
 
@@ -37,7 +40,7 @@ class Tracker:
             self._file.write_text("".join(f"{row}\n" for row in kept))
         identity = run / "tracking.json"
         if not identity.exists():
-            identity.write_text(json.dumps({"id": wandb.util.generate_id()}))
+            identity.write_text(json.dumps({"id": secrets.token_hex(4)}))
         self._run = wandb.init(
             project=settings.project,
             name=run.name,
@@ -57,7 +60,9 @@ class Tracker:
 
     def figure(self, step: int, name: str, figure: Figure) -> None:
         """Record a picture at a step (W&B only)."""
-        self._run.log({name: wandb.Image(figure)}, step=step)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=110)
+        self._run.log({name: wandb.Image(PIL.Image.open(buffer))}, step=step)
 
     def close(self) -> None:
         """Flush and end the run."""

@@ -1,6 +1,7 @@
 """Shared fixtures. Shapes in signatures are enforced in every run (see `addopts` in pyproject.toml)."""
 
 import os
+from pathlib import Path
 
 # Four host devices: data-parallel code is exercised on every machine.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
@@ -9,6 +10,20 @@ os.environ["WANDB_MODE"] = "offline"
 
 import jax
 import pytest
+from omegaconf import OmegaConf
+
+from data_gen.sample import DataConfig
+
+ROOT = Path(__file__).parents[1]
+
+
+def tiny_config(path, **changes) -> DataConfig:
+    """`configs/data/tiny.yaml`, kept at `path`."""
+    preset = OmegaConf.load(ROOT / "configs/data/tiny.yaml")
+    merged = OmegaConf.merge(OmegaConf.structured(DataConfig), preset, {"path": str(path)} | changes)
+    config = OmegaConf.to_object(merged)
+    assert isinstance(config, DataConfig)
+    return config
 
 
 @pytest.fixture

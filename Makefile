@@ -1,0 +1,40 @@
+# `make demo` and `make test` need only Python 3.11 or newer, pip and make.
+PYTHON ?= python3
+BIN := .venv/bin
+RUNS := runs/demo
+model ?=
+
+.PHONY: demo test test-slow lock clean
+
+# Installed again only when the lock changes.
+.venv/installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=..." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Every stage leaves alone what it finds finished. `make demo model=PATH` tries the surrogate on a model of yours.
+demo: .venv/installed
+	$(BIN)/python -m data_gen data=demo
+	$(BIN)/python train.py experiment=demo encoding=coarse run=$(RUNS)/coarse
+	$(BIN)/python train.py experiment=demo encoding=source_map run=$(RUNS)/source_map
+	$(BIN)/python -m surrogate.demo root=$(RUNS) $(if $(model),real.path="$(model)")
+
+test: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+# Minutes long each: what `make test` leaves out.
+test-slow: .venv/installed
+	$(BIN)/python -m pytest -m slow
+
+# One lock for all platforms and Python versions, with hashes and no addresses. Needs uv.
+lock:
+	uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-annotate --no-header pyproject.toml --extra dev -o requirements.lock
+
+clean:
+	rm -rf .venv data runs
