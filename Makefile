@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUNS := runs/demo
-model ?=
+name = $(basename $(notdir $(model)))
 
 .PHONY: demo test test-slow lock clean
 
@@ -14,12 +14,21 @@ model ?=
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-# Every stage leaves alone what it finds finished. `make demo model=PATH` tries the surrogate on a model of yours.
+# Every stage leaves alone what it finds finished. `make demo model=PATH` ends with a velocity model of yours.
 demo: .venv/installed
 	$(BIN)/python -m data_gen data=demo
 	$(BIN)/python train.py experiment=demo encoding=coarse run=$(RUNS)/coarse
 	$(BIN)/python train.py experiment=demo encoding=source_map run=$(RUNS)/source_map
-	$(BIN)/python -m surrogate.demo root=$(RUNS) $(if $(model),real.path="$(model)")
+	$(BIN)/python evaluate.py run=$(RUNS)/source_map
+	$(BIN)/python evaluate.py run=$(RUNS)/coarse
+	$(BIN)/python invert.py experiment=lecture out=$(RUNS)/lecture
+	$(BIN)/python invert.py experiment=gathers out=$(RUNS)/gathers_physics
+	$(BIN)/python invert.py experiment=gathers forward=surrogate run=$(RUNS)/coarse out=$(RUNS)/gathers_surrogate
+ifdef model
+	$(BIN)/python evaluate.py run=$(RUNS)/coarse real.path='$(model)'
+	$(BIN)/python invert.py experiment=file real.path='$(model)' out=$(RUNS)/file_$(name)
+endif
+	$(BIN)/python -m surrogate.report $(RUNS)
 
 test: .venv/installed
 	$(BIN)/ruff format --check .

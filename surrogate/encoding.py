@@ -94,11 +94,13 @@ class Background:
 def coarse_simulation(simulation: Simulation) -> Simulation:
     """The same solver on cells and time steps twice as large, over the same area, time and absorbing length.
 
-    Raises `InputError` if the grid's sides or the snapshot steps are odd.
+    Raises `InputError` if the grid's sides or the snapshot steps are odd, or the steps fewer than four apart.
     """
-    if any(step % 2 for step in simulation.snapshot_steps):
+    steps = simulation.snapshot_steps
+    if any(step % 2 for step in steps) or (np.diff((0, *steps)) < 4).any():
         raise InputError(
-            f"The coarse encoding steps in 2 dt: the snapshot steps must be even, but are {simulation.snapshot_steps}."
+            "The coarse encoding steps in 2 dt and looks half-way between snapshots: the snapshot steps must be even "
+            f"and at least 4 apart, but are {steps}."
         )
     return replace(
         simulation,
@@ -116,28 +118,39 @@ def coarsen(velocity: Float[Array, "nz nx"]) -> Float[Array, "mz mx"]:
     return jnp.mean((velocity**-2).reshape(nz // 2, 2, nx // 2, 2), axis=(1, 3)) ** -0.5
 
 
+def _with_halfway(steps: tuple[int, ...]) -> tuple[int, ...]:
+    """Each step preceded by the one half-way from its predecessor (for the first: as far before it as the second's)."""
+    gaps = np.diff(steps) if len(steps) > 1 else np.array(steps)
+    halves = np.minimum(np.concatenate([gaps[:1], gaps]), steps) // 2
+    return tuple(int(s) for step, half in zip(steps, halves, strict=True) for s in (step - half, step))
+
+
 @dataclass(frozen=True)
 class Coarse:
-    """The field of the solver on a grid twice as coarse, interpolated back to the grid."""
+    """The field of the solver on a grid twice as coarse, interpolated back to the grid.
+
+    The state of the wave equation is the pressure and its rate of change; so that the operator sees which way the waves
+    go, the features hold the field at each snapshot and half-way to the one before.
+    """
 
     spec: DataSpec
 
     @property
     def channels(self) -> int:
-        """One for each snapshot."""
-        return len(self.spec.simulation.snapshot_steps)
+        """Two for each snapshot."""
+        return 2 * len(self.spec.simulation.snapshot_steps)
 
     def __call__(self, velocity, source):
         """See `Encoding`; source [m]."""
         simulation = coarse_simulation(self.spec.simulation)
+        simulation = replace(simulation, snapshot_steps=_with_halfway(simulation.snapshot_steps))
         # The first coarse centre lies half a fine cell inside the first fine one.
         source = source - self.spec.simulation.grid.spacing / 2
         wavelet = jnp.asarray(self.spec.wavelet[::2], velocity.dtype)[None]
         survey = Survey(source[None], jnp.zeros((0, 2), velocity.dtype), wavelet)
         snapshots = simulate(coarsen(velocity), survey, simulation).snapshots[0]
-        shape = (len(snapshots), *self.spec.simulation.grid.shape)
-        field = jax.image.resize(snapshots, shape, method="lanczos5")
-        return field, field
+        fields = jax.image.resize(snapshots, (len(snapshots), *self.spec.simulation.grid.shape), method="lanczos5")
+        return fields, fields[1::2]
 
 
 @dataclass

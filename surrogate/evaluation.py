@@ -4,9 +4,11 @@ The solver's field is the truth. The same solver on a grid twice as coarse stand
 an operator that does not beat it, at its price, has learned nothing of use.
 """
 
+import json
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -89,14 +91,19 @@ def time_per_sample(methods: dict[str, Callable[[], jax.Array]], batch_size: int
 def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda stage: None) -> dict[str, Any]:
     """Evaluate a run, write `metrics.json`, figures and `report.html` into its folder, and return the metrics.
 
+    An evaluation that was made with the same config is not made again: a finished run does not change.
+
     Raises `InputError` if the run, its data set or the model file cannot be used; nothing is written then.
     """
     run = read_run(config.run)
     spec = run.data.create()
     check_dataset(run.data, verify=run.training.verify)
-    real = _read_real(config.real, spec)
-    model = load_surrogate(config.run)
-    out, coarse = Path(config.run), coarse_fields(spec)
+    real = None if config.real.path is None else read_real(config.real, spec)
+    out = Path(config.run)
+    done = json.loads((out / "metrics.json").read_text()) if (out / "metrics.json").exists() else {}
+    if done.get("config") == asdict(config):
+        return done
+    model, coarse = load_surrogate(config.run), coarse_fields(spec)
     methods: dict[str, Fields] = {"surrogate": partial(predict, model), "coarse_solver": coarse}
 
     on_progress("errors on the test split")
@@ -117,7 +124,7 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
 
     _figures(out, run, model, coarse, tables)
     result: dict[str, Any] = {
-        "run": str(config.run),
+        "config": asdict(config),
         "encoding": run.encoding.name,
         "test_samples": run.data.test,
         "parameters": count_parameters(model),
@@ -178,10 +185,6 @@ def read_real(config: RealModelConfig, spec: DataSpec) -> tuple[np.ndarray, str]
     velocity, where = to_grid(read_velocity(config.path), spec.simulation.grid, spacing=config.spacing, origin=origin)
     check_inputs(velocity, spec.survey(np.zeros((1, 2), np.float32)), spec.simulation)
     return velocity, where
-
-
-def _read_real(config: RealModelConfig, spec: DataSpec) -> tuple[np.ndarray, str] | None:
-    return None if config.path is None else read_real(config, spec)
 
 
 def _evaluate_real(

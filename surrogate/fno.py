@@ -5,8 +5,9 @@
 Sources: Z. Li et al., ICLR 2021 (the operator); J. A. Lara Benitez et al., "Out-of-distributional risk bounds for
 neural operators with applications to the Helmholtz equation", J. Comput. Phys. 2024 (the residual block).
 
-The norm is over channels at each cell, so it knows no grid. The domain is padded by a fraction on both sides, since
-the Fourier basis is periodic and the wave's window is not.
+The norm is one number per sample, over all cells and channels: a norm per cell would blow up the silence ahead of a
+wave front to the strength of the wave. The domain is padded by a fraction on both sides, since the Fourier basis is
+periodic and the wave's window is not.
 """
 
 from dataclasses import dataclass, field
@@ -54,14 +55,18 @@ class FNOConfig:
         )
 
 
+def _norm(width: int, rngs: nnx.Rngs) -> nnx.GroupNorm:
+    return nnx.GroupNorm(width, num_groups=1, rngs=rngs)
+
+
 class Block(nnx.Module):
     """One residual block; see the module's equation."""
 
     def __init__(self, width: int, modes: tuple[int, int], mlp_ratio: int, local: bool, *, rngs: nnx.Rngs):
-        self.spectral_norm = nnx.LayerNorm(width, rngs=rngs)
+        self.spectral_norm = _norm(width, rngs)
         self.spectral = SpectralConv(width, width, modes, rngs=rngs)
         self.local = nnx.Conv(width, width, (3, 3), rngs=rngs) if local else None
-        self.mlp_norm = nnx.LayerNorm(width, rngs=rngs)
+        self.mlp_norm = _norm(width, rngs)
         self.expand = nnx.Linear(width, mlp_ratio * width, rngs=rngs)
         self.contract = nnx.Linear(mlp_ratio * width, width, rngs=rngs)
 
@@ -93,7 +98,7 @@ class FNO(nnx.Module):
         self.padding = padding
         self.lift = nnx.Linear(in_channels + 2, width, rngs=rngs)
         self.blocks = nnx.List([Block(width, modes, mlp_ratio, local, rngs=rngs) for _ in range(depth)])
-        self.norm = nnx.LayerNorm(width, rngs=rngs)
+        self.norm = _norm(width, rngs)
         # Zero at the start: the first prediction is the baseline that the encoding supplies.
         self.project = nnx.Linear(width, out_channels, kernel_init=nnx.initializers.zeros, rngs=rngs)
 

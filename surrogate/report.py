@@ -1,11 +1,14 @@
 """One self-contained HTML page for a folder: every `metrics.json` and `inversion.json` below it, with its figures."""
 
+import argparse
 import base64
 import json
 from pathlib import Path
 from typing import Any
 
 import jinja2
+
+from data_gen.console import print_tables
 
 TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
@@ -142,3 +145,9 @@ def write_report(root: str | Path, title: str | None = None) -> tuple[Path, list
     file = root / "report.html"
     file.write_text(page)
     return file, tables
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m surrogate.report", description=__doc__)
+    parser.add_argument("root", help="the folder of runs and inversions")
+    print_tables(*write_report(parser.parse_args().root))

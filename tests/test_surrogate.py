@@ -167,12 +167,12 @@ def test_coarse_field_approaches_the_fine_one():
     velocity, source = jnp.full((48, 48), 3200.0), jnp.array([200.0, 170.0])
     field = simulate(velocity, spec.survey(source[None]), spec.simulation).snapshots[0]
     features, baseline = EncodingConfig("coarse").create(spec)(velocity, source)
-    assert features is baseline
+    np.testing.assert_array_equal(features[1::2], baseline)
     assert relative(baseline, field) < 0.1
 
 
 def test_coarse_encoding_needs_even_steps_and_sides():
-    with pytest.raises(InputError, match="snapshot steps must be even"):
+    with pytest.raises(InputError, match="must be even and at least 4 apart"):
         coarse_simulation(tiny_config("x", snapshot_times=[0.081, 0.1]).create().simulation)
     with pytest.raises(InputError, match="needs even sides"):
         EncodingConfig("coarse").create(tiny_config("x", nz=25).create())

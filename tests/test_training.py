@@ -1,0 +1,309 @@
+"""Training: resume to the bit, self-describing runs, refusals before anything is lost; and the entry points' configs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
+
+from data_gen import dataset
+from data_gen.errors import InputError
+from data_gen.sample import DataConfig
+from surrogate import config as configs
+from surrogate.checkpoint import CheckpointError
+from surrogate.config import EvaluateConfig, InvertConfig, RealModelConfig, TrainConfig, TrainingConfig
+from surrogate.encoding import EncodingConfig
+from surrogate.evaluation import evaluate
+from surrogate.fno import FNOConfig
+from surrogate.inversion import InversionConfig
+from surrogate.inversion_run import run_inversion
+from surrogate.metrics import relative_l2
+from surrogate.model import training_statistics
+from surrogate.pipeline import ordered_batches, training_batches
+from surrogate.trainer import fit, load_surrogate, predict
+from tests.conftest import ROOT, tiny_config
+
+configs.register()
+
+
+def train_config(data: DataConfig, run: Path, **training) -> TrainConfig:
+    settings = {"steps": 12, "batch_size": 4, "warmup_steps": 2, "log_every": 2, "validate_every": 4}
+    config = TrainConfig(
+        run=str(run),
+        data=data,
+        model=FNOConfig(width=8, depth=2, modes=[4, 4]),
+        training=TrainingConfig(**(settings | {"checkpoint_every": 4} | training)),
+    )
+    config.tracking.mode = "disabled"
+    return config
+
+
+def overrides(config: TrainConfig) -> list[str]:
+    """The command line that says `config`."""
+    lines = [f"run={config.run}", "data=tiny", f"data.path={config.data.path}", "encoding=coarse"]
+    lines += [f"model.{k}={str(v).replace(' ', '')}" for k, v in vars(config.model).items()]
+    lines += [f"training.{k}={v}" for k, v in vars(config.training).items()]
+    return [*lines, f"tracking.mode={config.tracking.mode}"]
+
+
+def weights(run) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(load_surrogate(run)))]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> DataConfig:
+    config = tiny_config(tmp_path_factory.mktemp("data") / "set")
+    dataset.generate(config)
+    return config
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory) -> TrainConfig:
+    config = train_config(data, tmp_path_factory.mktemp("runs") / "whole")
+    config.tracking.mode = "offline"
+    fit(config)
+    return config
+
+
+def test_training_learns_and_logs(trained, data):
+    """The best weights beat the coarse solver they start from, on validation; the curves are on disk."""
+    rows = [json.loads(row) for row in (Path(trained.run) / "metrics.jsonl").read_text().splitlines()]
+    validation = [row["validation"] for row in rows if "validation" in row]
+    logged = [row for row in rows if "loss" in row]
+    assert len(validation) == 3 and [row["step"] for row in logged] == [2, 4, 6, 8, 10, 12]
+    assert {"loss", "grad_norm", "learning_rate", "samples_per_s"} <= set(logged[0])
+    model = load_surrogate(trained.run)
+    batch = next(ordered_batches(data.path, "validation", 4))
+    error = float(
+        relative_l2(predict(model, batch["velocity"], batch["source"]), jnp.asarray(batch["snapshots"])).mean()
+    )
+    np.testing.assert_allclose(error, min(validation), rtol=1e-5)
+    assert list((Path(trained.run) / "wandb").glob("offline-run-*"))
+
+
+def test_statistics_are_of_the_training_split_alone(trained, data):
+    """The saved normalisation equals numpy's over the training records."""
+    model = load_surrogate(trained.run)
+    velocities = np.stack([record["velocity"] for record in dataset.data_source(data.path, "train")])
+    np.testing.assert_allclose(model.velocity_mean[...], velocities.mean(), rtol=1e-5)
+    np.testing.assert_allclose(model.velocity_std[...], velocities.std(), rtol=1e-4)
+    once = training_statistics(model.encoding, ordered_batches(data.path, "train", 16))
+    np.testing.assert_allclose(model.residual_rms[...], once.residual_rms, rtol=1e-5)
+
+
+def test_resumed_after_sigkill_bitwise(trained, data, tmp_path):
+    """Killed twice in mid-training, run again by the command: the same final weights, bit for bit."""
+    config = train_config(data, tmp_path / "killed")
+    command = [sys.executable, "train.py", *overrides(config)]
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    last = Path(config.run) / "checkpoints" / "last"
+    for step in (4, 8):
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline and process.poll() is None and not (last / str(step)).exists():
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (last / "12").exists()
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    for ours, theirs in zip(weights(config.run), weights(trained.run), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    steps = [json.loads(row)["step"] for row in (Path(config.run) / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps) and steps.count(8) == 2  # one row of the loss, one of validation
+
+
+def test_a_finished_run_is_left_alone(trained):
+    before = weights(trained.run)
+    stamp = (Path(trained.run) / "metrics.jsonl").stat().st_mtime_ns
+    fit(trained)
+    assert (Path(trained.run) / "metrics.jsonl").stat().st_mtime_ns == stamp
+    for a, b in zip(before, weights(trained.run), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_batches_are_deterministic_and_resume(data):
+    """Two epochs see every sample twice; a restored state continues with the very next batch."""
+
+    def indices(batches, count):
+        return [next(batches)["source"].tobytes() + next(batches)["velocity"][0].tobytes() for _ in range(count)]
+
+    first, second = (training_batches(data.path, 4, seed=1) for _ in range(2))
+    assert indices(first, 3) == indices(second, 3)
+    state = first.get_state()
+    ahead = indices(first, 2)
+    third = training_batches(data.path, 4, seed=1)
+    third.set_state(json.loads(json.dumps(state)))
+    assert indices(third, 2) == ahead
+    epoch = training_batches(data.path, 4, seed=2)
+    seen = [row.tobytes() for _ in range(8) for row in next(epoch)["velocity"]]
+    assert sorted(seen[:16]) == sorted(seen[16:]) and seen[:16] != seen[16:] and len(set(seen)) == 16
+
+
+def test_data_parallel_equals_one_device(data, tmp_path):
+    """The loss over four devices is that over one: the same sums in another order, 1e-5 in float32."""
+    losses = []
+    for devices in (1, 4):
+        config = train_config(data, tmp_path / str(devices), steps=3, warmup_steps=1, log_every=1)
+        environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+        command = [sys.executable, "train.py", *overrides(config)]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+        rows = [json.loads(row) for row in (Path(config.run) / "metrics.jsonl").read_text().splitlines()]
+        losses.append([row["loss"] for row in rows if "loss" in row])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+
+
+def test_evaluation(trained, tmp_path):
+    """The metrics' layout is a contract; the coarse solver's own error stands beside the surrogate's."""
+    model = tmp_path / "model.npz"
+    velocity = 2000.0 + 20.0 * np.arange(40)[:, None] + np.zeros(60)
+    np.savez(model, velocity=velocity, spacing=8.0)
+    result = evaluate(EvaluateConfig(run=trained.run, batch_size=4, repeats=1, real=RealModelConfig(str(model))))
+    stored = json.loads((Path(trained.run) / "metrics.json").read_text())
+    assert stored == json.loads(json.dumps(result))
+    for table in (stored, stored["coarse_solver"], stored["real_model"]["surrogate"]):
+        assert set(table["relative_l2"]) == {"mean", "median", "p90", "per_snapshot"}
+        assert set(table["bands"]) == {"low", "middle", "high"} and table["gather_misfit"]["mean"] > 0
+    assert len(stored["relative_l2"]["per_snapshot"]) == 3
+    assert {"surrogate", "coarse_solver", "solver"} <= set(stored["seconds_per_sample"])
+    report = (Path(trained.run) / "report.html").read_text()
+    assert report.count("data:image/png;base64") == 4 and 'src="http' not in report
+    with pytest.raises(InputError, match="looks like km/s"):
+        np.save(tmp_path / "slow.npy", velocity / 1000)
+        evaluate(EvaluateConfig(run=trained.run, real=RealModelConfig(str(tmp_path / "slow.npy"))))
+
+
+def test_surrogate_inversion_reports_the_true_misfit(trained, tmp_path):
+    config = InvertConfig(
+        out=str(tmp_path / "fwi"),
+        forward="surrogate",
+        run=trained.run,
+        data=trained.data,
+        inversion=InversionConfig(kind="wavefield", iterations=4, shots=2, check_every=2, smoothing=3.0),
+    )
+    summary = run_inversion(config)
+    assert summary["true_misfit"]["start"] > 0 and summary["true_misfit"] != summary["misfit"]
+    with np.load(tmp_path / "fwi" / "result.npz") as result:
+        assert np.isfinite(result["true_misfit"][[0, 2, 4]]).all() and np.isnan(result["true_misfit"][1])
+    config = replace(config, out=str(tmp_path / "other"), data=tiny_config(trained.data.path, peak_frequency=14.0))
+    with pytest.raises(InputError, match=r"another simulation \(peak_frequency: 15.0 -> 14.0\)"):
+        run_inversion(config)
+
+
+# --- bad input ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_of_another_config_is_refused(trained, data):
+    config = train_config(data, Path(trained.run), steps=13)
+    before = sorted(file.name for file in Path(trained.run).iterdir())
+    with pytest.raises(InputError, match=r"another config \(.*training.steps: 12 -> 13"):
+        fit(config)
+    assert sorted(file.name for file in Path(trained.run).iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"batch_size": 6}, "cannot be split over 4 devices"),
+        ({"steps": 0}, "at least 1"),
+        ({"warmup_steps": 99}, "warmup"),
+    ],
+)
+def test_bad_training(data, tmp_path, training, message):
+    with pytest.raises(InputError, match=message):
+        fit(train_config(data, tmp_path / "bad", **training))
+    assert not (tmp_path / "bad").exists()
+
+
+def test_a_data_set_of_another_grid_is_refused(data, tmp_path):
+    other = replace(data, nx=24)
+    with pytest.raises(InputError, match=r"does not match the run's config \(nx: 20 -> 24\)"):
+        fit(train_config(other, tmp_path / "bad"))
+    with pytest.raises(InputError, match="no data set at"):
+        fit(train_config(replace(data, path=str(tmp_path / "absent")), tmp_path / "bad"))
+    assert not (tmp_path / "bad").exists()
+
+
+def test_a_checkpoint_of_another_model_is_refused(trained, tmp_path):
+    """The shapes are compared before anything is restored."""
+    fake = tmp_path / "fake"
+    fake.mkdir()
+    (fake / "checkpoints").symlink_to(Path(trained.run) / "checkpoints")
+    config = replace(trained, model=FNOConfig(width=6, depth=2, modes=[4, 4]))
+    (fake / "config.json").write_text(json.dumps(asdict(config)))
+    with pytest.raises(CheckpointError, match="of another model: operator"):
+        load_surrogate(fake)
+    with pytest.raises(InputError, match="is not a run"):
+        load_surrogate(tmp_path)
+
+
+def test_a_run_folder_is_data_only(trained, tmp_path):
+    """A config that smuggles in an interpolation or a `_target_` is refused, not run."""
+    stored = json.loads((Path(trained.run) / "config.json").read_text())
+    for smuggled in ({"run": "${oc.env:HOME}"}, {"_target_": "os.system"}):
+        (tmp_path / "config.json").write_text(json.dumps(stored | smuggled))
+        with pytest.raises(InputError):
+            load_surrogate(tmp_path)
+
+
+# --- the entry points' configs --------------------------------------------------------------------------------
+
+
+def composed(name: str, *lines: str):
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        return compose(name, overrides=list(lines))
+
+
+@pytest.mark.parametrize("data", [file.stem for file in (ROOT / "configs/data").glob("*.yaml")])
+def test_data_configs_build(data):
+    config = configs.typed(composed("train", f"data={data}"), TrainConfig)
+    assert config.data.create().simulation.grid.shape == (config.data.nz, config.data.nx)
+
+
+@pytest.mark.parametrize("encoding", [file.stem for file in (ROOT / "configs/encoding").glob("*.yaml")])
+@pytest.mark.parametrize("model", [file.stem for file in (ROOT / "configs/model").glob("*.yaml")])
+def test_surrogates_build(encoding, model):
+    config = configs.typed(
+        composed("train", f"encoding={encoding}", f"model={model}", "model.width=4", "data=tiny", "model.modes=[4,4]"),
+        TrainConfig,
+    )
+    assert config.encoding == EncodingConfig(**(asdict(EncodingConfig()) | {"name": encoding}))
+    velocity, source = jnp.full((2, 24, 20), 2000.0), jnp.full((2, 2), 100.0)
+    assert config.create()(velocity, source).shape == (2, 3, 24, 20)
+
+
+@pytest.mark.parametrize("experiment", ["lecture", "gathers", "file"])
+def test_inversion_experiments_build(experiment):
+    config = configs.typed(composed("invert", f"experiment={experiment}"), InvertConfig)
+    config.inversion.check()
+    config.data.create()
+
+
+def test_demo_experiment_builds():
+    config = configs.typed(composed("train", "experiment=demo"), TrainConfig)
+    config.training.check()
+    assert configs.from_plain(asdict(config), TrainConfig, "itself") == config
+
+
+def test_misspelt_keys_are_refused():
+    with pytest.raises(ConfigCompositionException, match="trainning"):
+        composed("train", "trainning.steps=3")
+    with pytest.raises(ConfigCompositionException, match="widht"):
+        composed("train", "model.widht=3")
+
+
+def test_errors_are_one_paragraph(tmp_path):
+    """From the command line: the message and exit status 1, no traceback."""
+    command = [sys.executable, "evaluate.py", f"run={tmp_path}"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1 and result.stderr.startswith("error: ") and "Traceback" not in result.stderr
