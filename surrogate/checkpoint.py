@@ -24,7 +24,8 @@ class CheckpointError(InputError):
 def _manager(folder: Path) -> ocp.CheckpointManager:
     # Two are kept: the newer one may be the one a kill interrupts.
     options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
-    return ocp.CheckpointManager(folder.absolute(), options=options)
+    handlers = {"state": ocp.StandardCheckpointHandler(), "progress": ocp.JsonCheckpointHandler()}
+    return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
@@ -34,7 +35,7 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
 
 def _check_fit(manager: ocp.CheckpointManager, step: int, pure: Any, where: Path) -> None:
     """Compare the stored tree with the model's before anything is restored into it."""
-    stored = _shapes(manager.item_metadata(step)["state"])
+    stored = _shapes(manager.item_metadata(step)["state"].tree)
     expected = _shapes(pure)
     for name in sorted(stored.keys() | expected.keys()):
         if stored.get(name) != expected.get(name):

@@ -121,45 +121,33 @@ def invert(
     def error_of(velocity):
         return jnp.nan if truth is None else jnp.linalg.norm(velocity - truth) / jnp.linalg.norm(truth)
 
-    def iterate(carry, _):
-        velocity, state = carry
+    @jax.jit
+    def iterate(velocity, state):
         value, gradient = jax.value_and_grad(objective)(velocity)
         gradient = gaussian_smooth(gradient, config.gradient_smoothing)
         update, state = transform.update(gradient, state)
-        following = jnp.clip(velocity + update, *config.bounds)
-        return (following, state), (value, error_of(velocity))
+        return value, error_of(velocity), gradient, jnp.clip(velocity + update, *config.bounds), state
 
-    @partial(jax.jit, static_argnames="count")
-    def advance(carry, count: int):
-        return jax.lax.scan(iterate, carry, length=count)
-
-    check = jax.jit(objective if solver is None else lambda velocity: misfit(solver(velocity), observed))
-    gradient = gaussian_smooth(jax.jit(jax.grad(objective))(start), config.gradient_smoothing)
-    carry, values, errors = (start, transform.init(start)), [], []
-    true_misfit = np.full(config.iterations + 1, np.nan)
-    for done in range(0, config.iterations, config.check_every):
-        true_misfit[done] = check(carry[0])
-        count = min(config.check_every, config.iterations - done)
-        carry, (value, error) = advance(carry, count)
-        values.append(np.asarray(value))
-        errors.append(np.asarray(error))
-        if not np.isfinite(values[-1]).all():
-            first = done + int(np.argmin(np.isfinite(values[-1])))
-            raise FloatingPointError(
-                f"The misfit is not finite at iteration {first}. Lower inversion.learning_rate or tighten "
-                "inversion.bounds: a velocity over the solver's CFL limit blows up."
-            )
-        on_progress(
-            done + count, {"misfit": values[-1][-1], "true_misfit": true_misfit[done], "model_error": errors[-1][-1]}
-        )
-    velocity = carry[0]
-    true_misfit[-1] = check(velocity)
-    if solver is None:
-        true_misfit[:-1] = np.concatenate(values)
-    return Result(
-        np.asarray(velocity),
-        np.asarray(gradient),
-        np.append(np.concatenate(values), float(jax.jit(objective)(velocity))),
-        true_misfit,
-        np.append(np.concatenate(errors), float(error_of(velocity))),
-    )
+    check = None if solver is None else jax.jit(lambda velocity: misfit(solver(velocity), observed))
+    rows, velocity, state = [], start, transform.init(start)
+    first_gradient = None
+    # One more evaluation than updates: the histories hold the start and the end.
+    for iteration in range(config.iterations + 1):
+        last = iteration == config.iterations
+        value, error, gradient, following, state = iterate(velocity, state)
+        first_gradient = gradient if first_gradient is None else first_gradient
+        checked = iteration % config.check_every == 0 or last
+        true_misfit = value if check is None else check(velocity) if checked else jnp.nan
+        rows.append((value, true_misfit, error))
+        if checked:
+            values = dict(zip(("misfit", "true_misfit", "model_error"), map(float, rows[-1]), strict=True))
+            if not np.isfinite([float(row[0]) for row in rows]).all():
+                first = int(np.argmin(np.isfinite([float(row[0]) for row in rows])))
+                raise FloatingPointError(
+                    f"The misfit is not finite at iteration {first}. Lower inversion.learning_rate or tighten "
+                    "inversion.bounds: a velocity over the solver's CFL limit blows up."
+                )
+            on_progress(iteration, values)
+        velocity = velocity if last else following
+    histories = np.array([[float(value) for value in row] for row in rows]).T
+    return Result(np.asarray(velocity), np.asarray(first_gradient), *histories)

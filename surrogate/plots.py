@@ -32,7 +32,7 @@ def snapshots(
     figure = Figure(figsize=(2.2 * len(shown), 2.1 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), len(shown), squeeze=False, sharex=True, sharey=True)
     for column, i in enumerate(shown):
-        scale = np.percentile(np.abs(truth[i]), 99.5)
+        scale = float(np.percentile(np.abs(truth[i]), 99.5))
         for row, (name, field) in enumerate(rows):
             title = f"{name}, {1e3 * times[i]:.0f} ms"
             _image(axes[row, column], field[i], title, _extent(truth.shape, spacing), FIELD, -scale, scale)
@@ -51,7 +51,7 @@ def models(panels: Mapping[str, np.ndarray], spacing: float, gradient: np.ndarra
     if image is not None:
         figure.colorbar(image, ax=list(axes[: len(panels)]), label="velocity [m/s]", shrink=0.8)
     if gradient is not None:
-        scale = np.percentile(np.abs(gradient), 99)
+        scale = float(np.percentile(np.abs(gradient), 99))
         _image(axes[-1], gradient, "first gradient", _extent(gradient.shape, spacing), FIELD, -scale, scale)
     return figure
 

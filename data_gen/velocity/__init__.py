@@ -58,14 +58,14 @@ def make_mixture(config: Mapping[str, Mapping]) -> Mixture:
         weight = float(options.pop("weight", 1.0))
         if name not in FAMILIES:
             raise InputError(f"Unknown family of velocity models {name!r}: choose from {', '.join(FAMILIES)}.")
-        known = [field.name for field in fields(FAMILIES[name])]
+        known = {field.name: type(field.default) for field in fields(FAMILIES[name])}
         if unknown := set(options) - set(known):
             raise InputError(f"Unknown {name} parameters {sorted(unknown)}: it takes weight, {', '.join(known)}.")
         if weight < 0:
             raise InputError(f"The weight of family {name} must not be negative, but is {weight}.")
         if weight == 0:
             continue
-        family = FAMILIES[name](**options)
+        family = FAMILIES[name](**{key: known[key](value) for key, value in options.items()})
         if not 0 < family.min_velocity < family.max_velocity:
             raise InputError(
                 f"Family {name} needs 0 < min_velocity < max_velocity in m/s, "
