@@ -1,5 +1,7 @@
 """Invert data for a velocity model: `python invert.py experiment=gathers forward=physics out=runs/fwi`."""
 
+from pathlib import Path
+
 import hydra
 from omegaconf import DictConfig
 
@@ -17,10 +19,11 @@ register()
 def main(composed: DictConfig) -> None:
     """Turn the config into an `InvertConfig`, invert, and print the table."""
     config = typed(composed, InvertConfig)
-    with progress_bar(f"invert {config.out} ({config.forward})", config.inversion.iterations) as update:
+    with progress_bar(f"invert {Path(config.out).name}", config.inversion.iterations) as update:
 
         def show(iteration: int, values: dict[str, float]) -> None:
-            update(iteration, ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in values.items()))
+            shown = ("misfit", "model_error")
+            update(iteration, ", ".join(f"{name.replace('_', ' ')} {values[name]:.2g}" for name in shown if values))
 
         run_inversion(config, show)
     print_tables(*write_report(config.out))

@@ -95,6 +95,5 @@ def profile(
 
 def remember(memory: jax.Array, derivative: jax.Array, coefficients: Profile) -> jax.Array:
     """One step of the recursion `psi = a psi + b derivative`."""
-    a = coefficients.a.astype(derivative.dtype)
-    b = coefficients.b.astype(derivative.dtype)
+    a, b = (jnp.asarray(c, derivative.dtype) for c in coefficients)
     return a * memory + b * derivative

@@ -2,8 +2,8 @@
 
 import warnings
 
-import jax
 import numpy as np
+from jax.core import Tracer
 
 from data_gen.acquisition import Survey
 from data_gen.errors import InputError
@@ -80,9 +80,9 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None)
             f"got {np.shape(survey.wavelets)}."
         )
     for points, what in ((survey.sources, "source"), (survey.receivers, "receiver")):
-        if not isinstance(points, jax.core.Tracer):
+        if not isinstance(points, Tracer):
             _check_points(np.asarray(points, dtype=float).reshape(-1, 2), what, simulation)
-    if isinstance(velocity, jax.core.Tracer) or isinstance(density, jax.core.Tracer):
+    if isinstance(velocity, Tracer) or isinstance(density, Tracer):
         return
     velocity = np.asarray(velocity)
     check_velocity(velocity)

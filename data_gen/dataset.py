@@ -18,15 +18,16 @@ from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
-from jax.typing import ArrayLike
 from tensorflow_datasets.core import file_adapters, naming
 from tensorflow_datasets.core.dataset_info import DatasetIdentity
+from tensorflow_datasets.core.splits import SplitDict
 
 from data_gen.errors import InputError
 from data_gen.sample import SPLITS, DataConfig, DataSpec, Sample
@@ -123,7 +124,7 @@ def _record_digest(digest: Any, record: Mapping[str, Any]) -> None:
 
 
 @partial(jax.jit, static_argnames="spec")
-def _make_batch(spec: DataSpec, split: ArrayLike, indices: ArrayLike) -> Sample:
+def _make_batch(spec: DataSpec, split: jax.Array, indices: jax.Array) -> Sample:
     return jax.vmap(lambda index: spec.make(spec.key(split, index)))(indices)
 
 
@@ -135,7 +136,7 @@ def _records(spec: DataSpec, split: str, indices: range, batch_size: int) -> Ite
     starts = list(range(indices.start, indices.stop, batch_size))
 
     def dispatch(start: int) -> Sample:
-        return _make_batch(spec, np.int32(SPLITS.index(split)), np.arange(start, start + batch_size))
+        return _make_batch(spec, jnp.array(SPLITS.index(split)), jnp.arange(start, start + batch_size))
 
     upcoming = dispatch(starts[0])
     for i, start in enumerate(starts):
@@ -175,8 +176,8 @@ def _begin(config: DataConfig, path: Path) -> dict[str, Any]:
         manifest = read_manifest(path)
         if manifest["config"] != _plain(config):
             raise DatasetError(
-                f"{path} already holds a data set of another config ({differences(_plain(config), manifest['config'])}). "
-                "Choose another data.path, or remove that folder."
+                f"{path} already holds a data set of another config "
+                f"({differences(_plain(config), manifest['config'])}). Choose another data.path, or remove that folder."
             )
         if not manifest["complete"] and manifest["versions"] != _versions():
             raise DatasetError(
@@ -224,7 +225,7 @@ def _write_tfds_metadata(config: DataConfig, path: Path, description: tfds.featu
         description="Acoustic wavefields simulated through random velocity models; manifest.json rebuilds them.",
         features=description,
         metadata=tfds.core.MetadataDict(fingerprint=fingerprint(config)),
-        split_dict=tfds.core.splits.SplitDict(infos),
+        split_dict=SplitDict(infos),
         disable_shuffling=True,
     )
     info.set_file_format(file_adapters.FileFormat.ARRAY_RECORD)
@@ -273,6 +274,7 @@ def verify(path: str | Path) -> dict[str, Any]:
     if not manifest["complete"]:
         raise DatasetError(f"The data set at {path} is unfinished. Run `python -m data_gen` with its config again.")
     description = tfds.features.FeaturesDict.from_config(str(path))
+    assert isinstance(description, tfds.features.FeaturesDict)
     for name, shard in manifest["shards"].items():
         digest, file = hashlib.sha256(), path / name
         if not file.is_file():
@@ -280,7 +282,7 @@ def verify(path: str | Path) -> dict[str, Any]:
         try:
             reader = ArrayRecordReader(str(file))
             for raw in reader.read_all():
-                _record_digest(digest, description.deserialize_example_np(raw))
+                _record_digest(digest, cast(dict[str, Any], description.deserialize_example_np(raw)))
             reader.close()
             found = digest.hexdigest()
         except Exception as error:  # whatever the reader makes of a damaged file, the remedy is the same
@@ -301,4 +303,4 @@ def config_of(manifest: Mapping[str, Any], path: str | Path) -> DataConfig:
 
 def data_source(path: str | Path, split: str):
     """Random access to the decoded records of one split: a sequence of dicts of numpy arrays."""
-    return tfds.builder_from_directory(str(path)).as_data_source(split=split)
+    return tfds.builder_from_directory(str(path)).as_data_source(split=split)  # pyright: ignore[reportCallIssue]

@@ -85,10 +85,8 @@ def to_grid(
     cell = known or max(side * grid.spacing / cells for side, cells in zip(grid.shape, velocity.shape, strict=True))
     size = [(cells - 1) * cell for cells in velocity.shape]
     window = [(cells - 1) * grid.spacing for cells in grid.shape]
-    if origin is None:
-        first = [max(0.0, (s - w) / 2) for s, w in zip(size, window, strict=True)]
-    else:
-        first = list(origin)
+    centred = [max(0.0, (s - w) / 2) for s, w in zip(size, window, strict=True)]
+    first = centred if origin is None else list(origin)
     # Half a cell of grace on each side: the outermost half cells belong to the model.
     slack = max(cell, grid.spacing) / 2 + 1e-6
     if any(f < -slack or f + w > s + slack for f, w, s in zip(first, window, size, strict=True)):

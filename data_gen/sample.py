@@ -87,7 +87,7 @@ class DataConfig:
             mixture.max_velocity,
             self.peak_frequency,
             self.order,
-            (self.absorbing_width,) * 4,
+            (self.absorbing_width, self.absorbing_width, self.absorbing_width, self.absorbing_width),
             tuple(int(step) for step in np.round(steps)),
         )
         depth, _ = simulation.grid.extent

@@ -41,7 +41,7 @@ def _check_fit(manager: ocp.CheckpointManager, step: int, pure: Any, where: Path
         if stored.get(name) != expected.get(name):
             raise CheckpointError(
                 f"The checkpoint in {where} is of another model: {name} has shape {stored.get(name, 'absent')} there, "
-                f"but {expected.get(name, 'absent')} in this config. Use the config it was trained with, or another run."
+                f"but {expected.get(name, 'absent')} in this config. Use its own config, or another run."
             )
 
 

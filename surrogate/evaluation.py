@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import ArrayLike
 
 from data_gen.acquisition import Survey
 from data_gen.checks import check_inputs
@@ -34,7 +35,7 @@ from surrogate.pipeline import check_dataset, ordered_batches
 from surrogate.report import write_report
 from surrogate.trainer import load_surrogate, predict
 
-Fields = Callable[[jax.Array, jax.Array], jax.Array]
+Fields = Callable[[ArrayLike, ArrayLike], jax.Array]
 
 
 def solver_fields(spec: DataSpec) -> Fields:

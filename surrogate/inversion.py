@@ -140,14 +140,14 @@ def invert(
         true_misfit = value if check is None else check(velocity) if checked else jnp.nan
         rows.append((value, true_misfit, error))
         if checked:
-            values = dict(zip(("misfit", "true_misfit", "model_error"), map(float, rows[-1]), strict=True))
             if not np.isfinite([float(row[0]) for row in rows]).all():
                 first = int(np.argmin(np.isfinite([float(row[0]) for row in rows])))
                 raise FloatingPointError(
                     f"The misfit is not finite at iteration {first}. Lower inversion.learning_rate or tighten "
                     "inversion.bounds: a velocity over the solver's CFL limit blows up."
                 )
-            on_progress(iteration, values)
+            names = ("misfit", "true_misfit", "model_error")
+            on_progress(iteration, {name: float(value) for name, value in zip(names, rows[-1], strict=True)})
         velocity = velocity if last else following
     histories = np.array([[float(value) for value in row] for row in rows]).T
     return Result(np.asarray(velocity), np.asarray(first_gradient), *histories)

@@ -19,7 +19,7 @@ class Normaliser(nnx.Variable):
 
 
 class Statistics(NamedTuple):
-    """velocity mean and standard deviation [m/s]; root mean square of each feature, and of truth - baseline per snapshot."""
+    """Velocity mean and deviation [m/s]; root mean square of each feature, and of truth - baseline per snapshot."""
 
     velocity_mean: Float[Array, ""]
     velocity_std: Float[Array, ""]

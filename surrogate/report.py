@@ -15,7 +15,7 @@ TEMPLATE = """<!doctype html>
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid #ccc; }
 table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .25rem .8rem; border-bottom: 1px solid #ddd; }
-th { text-align: left; } td { text-align: right; font-variant-numeric: tabular-nums; } td:first-child { text-align: left; }
+th, td:first-child { text-align: left; } td { text-align: right; font-variant-numeric: tabular-nums; }
 img { max-width: 100%; } .note { color: #555; font-size: .9rem; }
 </style></head><body>
 <h1>{{ title }}</h1>

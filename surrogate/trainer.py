@@ -18,6 +18,7 @@ import optax
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jax.typing import ArrayLike
 
 from data_gen.errors import InputError
 from surrogate import plots
@@ -66,9 +67,9 @@ def make_train_step(graphdef: nnx.GraphDef) -> Callable[[nnx.State, Batch], tupl
 
 
 @nnx.jit
-def predict(model: Surrogate, velocity: jax.Array, source: jax.Array) -> jax.Array:
+def predict(model: Surrogate, velocity: ArrayLike, source: ArrayLike) -> jax.Array:
     """Snapshots `(batch, n_snapshots, nz, nx)` of a batch, compiled."""
-    return model(velocity, source)
+    return model(jnp.asarray(velocity), jnp.asarray(source))
 
 
 def validate(model: Surrogate, batches: Iterator[Batch]) -> float:
@@ -133,7 +134,7 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
                     now = time.perf_counter()
                     rate = (step - counted) * training.batch_size / (now - clock)
                     clock, counted = now, step
-                    values |= {"learning_rate": float(schedule(step - 1)), "samples_per_s": rate}
+                    values |= {"learning_rate": float(jnp.asarray(schedule(step - 1))), "samples_per_s": rate}
                     tracker.log(step, values)
                     on_progress(step, values)
                 if step % training.validate_every == 0 or last:

@@ -20,7 +20,7 @@ from data_gen.dataset import DatasetError
 from data_gen.errors import InputError
 from data_gen.grid import Grid
 from data_gen.sample import SPLITS
-from data_gen.velocity import FAMILIES, make_mixture
+from data_gen.velocity import FAMILIES, GaussianRandomField, make_mixture
 from tests.conftest import tiny_config
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +60,7 @@ def test_families(name):
 def test_random_field_statistics():
     """Uniform over the range (mean and deviation of U(1500, 4500), within the scatter of 400 fields) and correlated
     over the correlation length: neighbours nearly equal, distant cells independent."""
-    family = FAMILIES["gaussian_random_field"](correlation_length=20.0)
+    family = GaussianRandomField(correlation_length=20.0)
     keys = jax.random.split(jax.random.key(1), 400)
     models = jax.vmap(lambda key: family(key, Grid((32, 32), 10.0)))(keys)
     assert abs(models.mean() - 3000.0) < 30.0
@@ -87,10 +87,10 @@ def test_read_back_by_tfds_alone(generated):
         "validation": 4,
         "test": 6,
     }
-    record = builder.as_data_source(split="train")[7]
+    record = dict(builder.as_data_source(split="train")[7])  # pyright: ignore[reportCallIssue]
     assert record["velocity"].shape == (24, 20) and record["snapshots"].shape == (3, 24, 20)
     assert record["gather"].shape == (31, 10) and record["velocity"].dtype == np.float32
-    assert builder.info.metadata["fingerprint"] == dataset.fingerprint(generated)
+    assert dict(builder.info.metadata or {})["fingerprint"] == dataset.fingerprint(generated)
 
 
 def test_records_are_what_the_solver_says(generated):

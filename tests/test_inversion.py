@@ -65,7 +65,7 @@ def test_forward_models_are_interchangeable(spec, kind):
 
 
 def test_inversion_recovers_the_model(spec):
-    """Whole wavefields over-determine the model: within 60 steps the misfit falls by over 95 % and the error by half."""
+    """Whole wavefields over-determine the model: in 60 steps the misfit falls by over 95 %, the error by half."""
     truth = 2500.0 + 300.0 * jnp.exp(-((jnp.arange(24)[:, None] - 12.0) ** 2 + (jnp.arange(20) - 9.0) ** 2) / 20.0)
     sources = spread_sources(spec, 2, 20.0)
     forward = PhysicsForward(spec, sources, "wavefield", tuple(range(0, 121, 4)))
@@ -181,7 +181,7 @@ def test_files_that_are_no_models(tmp_path):
     with pytest.raises(InputError, match="no model file"):
         read_velocity(tmp_path / "absent.npy")
     (tmp_path / "model.txt").write_text("1500")
-    with pytest.raises(InputError, match="expected .npy, .npz"):
+    with pytest.raises(InputError, match=r"expected \.npy, \.npz"):
         read_velocity(tmp_path / "model.txt")
     (tmp_path / "model.npy").write_bytes(b"\x93NUMPY\x01\x00 nonsense")
     with pytest.raises(InputError, match="could not be read"):

@@ -12,7 +12,7 @@ from data_gen.solver import simulate
 from surrogate import metrics
 from surrogate.config import TrainConfig
 from surrogate.encoding import EncodingConfig, coarse_simulation
-from surrogate.fno import FNOConfig
+from surrogate.fno import FNO, FNOConfig
 from surrogate.model import Surrogate, training_statistics
 from surrogate.spectral_conv import SpectralConv
 from tests.conftest import tiny_config
@@ -133,6 +133,7 @@ def test_gradient_with_respect_to_the_velocity(name, batch):
     spec, samples = batch
     with jax.enable_x64(True):
         model = make_surrogate(spec, name, samples)
+        assert isinstance(model.operator, FNO)
         kernel = model.operator.project.kernel
         kernel[...] = 0.1 * jax.random.normal(jax.random.key(4), kernel[...].shape, jnp.float32)
         graphdef, state = nnx.split(model)
@@ -176,7 +177,7 @@ def test_coarse_encoding_needs_even_steps_and_sides():
         coarse_simulation(tiny_config("x", snapshot_times=[0.081, 0.1]).create().simulation)
     with pytest.raises(InputError, match="needs even sides"):
         EncodingConfig("coarse").create(tiny_config("x", nz=25).create())
-    with pytest.raises(InputError, match="encoding.name must be"):
+    with pytest.raises(InputError, match=r"encoding\.name must be"):
         TrainConfig(data=tiny_config("x"), encoding=EncodingConfig("fourier")).create()
 
 

@@ -1,4 +1,4 @@
-"""Training: resume to the bit, self-describing runs, refusals before anything is lost; and the entry points' configs."""
+"""Training: resume to the bit, self-describing runs, refusals before anything is lost; the entry points' configs."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,12 +39,13 @@ configs.register()
 
 
 def train_config(data: DataConfig, run: Path, **training) -> TrainConfig:
-    settings = {"steps": 12, "batch_size": 4, "warmup_steps": 2, "log_every": 2, "validate_every": 4}
+    settings: dict[str, Any] = {"steps": 12, "batch_size": 4, "warmup_steps": 2, "log_every": 2, "validate_every": 4}
+    settings |= {"checkpoint_every": 4} | training
     config = TrainConfig(
         run=str(run),
         data=data,
         model=FNOConfig(width=8, depth=2, modes=[4, 4]),
-        training=TrainingConfig(**(settings | {"checkpoint_every": 4} | training)),
+        training=TrainingConfig(**settings),
     )
     config.tracking.mode = "disabled"
     return config

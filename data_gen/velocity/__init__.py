@@ -1,7 +1,8 @@
 """Families of velocity models: one file each, pure functions of `(key, grid)`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +59,7 @@ def make_mixture(config: Mapping[str, Mapping]) -> Mixture:
         weight = float(options.pop("weight", 1.0))
         if name not in FAMILIES:
             raise InputError(f"Unknown family of velocity models {name!r}: choose from {', '.join(FAMILIES)}.")
-        known = {field.name: type(field.default) for field in fields(FAMILIES[name])}
+        known: dict[str, Callable[[Any], Any]] = {field.name: type(field.default) for field in fields(FAMILIES[name])}
         if unknown := set(options) - set(known):
             raise InputError(f"Unknown {name} parameters {sorted(unknown)}: it takes weight, {', '.join(known)}.")
         if weight < 0:
