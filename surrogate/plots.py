@@ -24,18 +24,20 @@ def _extent(shape: tuple[int, ...], spacing: float) -> tuple[float, float, float
 def snapshots(
     truth: np.ndarray, predictions: Mapping[str, np.ndarray], times: Sequence[float], spacing: float = 1.0
 ) -> Figure:
-    """True fields `(n_snapshots, nz, nx)`, each prediction of them, and its error on the same colour scale."""
+    """True fields `(n_snapshots, nz, nx)`, each prediction of them, and five times its error, on one colour scale."""
     shown = range(0, len(times), max(1, len(times) // 4))
     rows = [("solver", truth)]
     for name, field in predictions.items():
-        rows += [(name, field), (f"{name} - solver", field - truth)]
-    figure = Figure(figsize=(2.2 * len(shown), 2.1 * len(rows)), layout="constrained")
+        rows += [(name, field), (f"5 x ({name} - solver)", 5 * (field - truth))]
+    figure = Figure(figsize=(2.2 * len(shown), 2.0 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), len(shown), squeeze=False, sharex=True, sharey=True)
     for column, i in enumerate(shown):
         scale = float(np.percentile(np.abs(truth[i]), 99.5))
         for row, (name, field) in enumerate(rows):
             title = f"{name}, {1e3 * times[i]:.0f} ms"
             _image(axes[row, column], field[i], title, _extent(truth.shape, spacing), FIELD, -scale, scale)
+    figure.supxlabel("x [m]", fontsize=8)
+    figure.supylabel("depth [m]", fontsize=8)
     return figure
 
 

@@ -49,6 +49,11 @@ def _milliseconds(seconds: dict[str, Any], name: str) -> str:
     return f"{1e3 * seconds[name]['median']:.1f}"
 
 
+def _label(folder: Path, result: dict[str, Any]) -> str:
+    name = f"FNO, {result['encoding']}"
+    return name if folder.name == result["encoding"] else f"{name} ({folder.name})"
+
+
 def evaluation_table(evaluations: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
     """The surrogates, and the coarse solver that each is to be measured against."""
     columns = ["method", "mean", "median", "p90", "low k", "middle k", "high k", "gathers", "ms per sample"]
@@ -62,7 +67,7 @@ def evaluation_table(evaluations: list[tuple[Path, dict[str, Any]]]) -> dict[str
 
     for folder, result in evaluations:
         seconds = result["seconds_per_sample"]
-        rows.append(row(f"FNO, {result['encoding']} ({folder.name})", result, _milliseconds(seconds, "surrogate")))
+        rows.append(row(_label(folder, result), result, _milliseconds(seconds, "surrogate")))
         coarse = row("coarse solver alone", result["coarse_solver"], _milliseconds(seconds, "coarse_solver"))
         if tuple(coarse[:-1]) not in seen:
             seen.add(tuple(coarse[:-1]))
@@ -84,7 +89,7 @@ def real_table(evaluations: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]
         real = result["real_model"]
         for name in ("surrogate", "coarse_solver"):
             error = real[name]["relative_l2"]
-            label = f"FNO, {result['encoding']} ({folder.name})" if name == "surrogate" else "coarse solver alone"
+            label = _label(folder, result) if name == "surrogate" else "coarse solver alone"
             rows.append([label, *(f"{error[key]:.3f}" for key in ("mean", "median", "p90"))])
     real = evaluations[0][1]["real_model"]
     low, high = real["velocity_range"]
