@@ -1,5 +1,6 @@
 """Invert data for a velocity model: `python invert.py experiment=gathers forward=physics out=runs/fwi`."""
 
+import time
 from pathlib import Path
 
 import hydra
@@ -20,10 +21,13 @@ def main(composed: DictConfig) -> None:
     """Turn the config into an `InvertConfig`, invert, and print the table."""
     config = typed(composed, InvertConfig)
     with progress_bar(f"invert {Path(config.out).name}", config.inversion.iterations) as update:
+        start = time.perf_counter()
 
         def show(iteration: int, values: dict[str, float]) -> None:
             shown = ("misfit", "model_error")
-            update(iteration, ", ".join(f"{name.replace('_', ' ')} {values[name]:.2g}" for name in shown if values))
+            rate = iteration / (time.perf_counter() - start)
+            status = [f"{name.replace('_', ' ')} {values[name]:.2g}" for name in ("misfit", "model_error") if values]
+            update(iteration, ", ".join([*status, f"{rate:.1f} iterations/s"]))
 
         run_inversion(config, show)
     print_tables(*write_report(config.out))

@@ -34,6 +34,20 @@ def check_velocity(velocity: np.ndarray, where: str = "The velocity model") -> N
         )
 
 
+def check_sampling(simulation: Simulation, slowest: float) -> None:
+    """Warn with `DispersionWarning` if the slowest velocity [m/s] has too few points per wavelength."""
+    cells, needed = simulation.points_per_wavelength(slowest), POINTS_PER_WAVELENGTH[simulation.order]
+    if cells < needed:
+        warnings.warn(
+            f"{cells:.1f} points per wavelength at the highest frequency "
+            f"({HIGHEST_FREQUENCY * simulation.peak_frequency:g} Hz, slowest velocity {slowest:g} m/s); order "
+            f"{simulation.order} needs {needed:g}. Expect numerical dispersion: refine the grid, lower the frequency "
+            "or raise the order.",
+            DispersionWarning,
+            stacklevel=4,
+        )
+
+
 def _check_points(points: np.ndarray, what: str, simulation: Simulation) -> None:
     (depth, width), spacing = simulation.grid.extent, simulation.grid.spacing
     slack = 1e-3 * spacing
@@ -93,13 +107,4 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None)
         if not (np.isfinite(density).all() and density.min() > 0):
             raise InputError("The density model must be finite and positive everywhere, in kg/m^3.")
         check_cfl(simulation, _largest_local_velocity(velocity, density), staggered=True)
-    cells = simulation.points_per_wavelength(float(velocity.min()))
-    if cells < POINTS_PER_WAVELENGTH[simulation.order]:
-        warnings.warn(
-            f"{cells:.1f} points per wavelength at the highest frequency "
-            f"({HIGHEST_FREQUENCY * simulation.peak_frequency:g} Hz, slowest velocity {velocity.min():g} m/s); order "
-            f"{simulation.order} needs {POINTS_PER_WAVELENGTH[simulation.order]:g}. Expect numerical dispersion: "
-            "refine the grid, lower the frequency or raise the order.",
-            DispersionWarning,
-            stacklevel=3,
-        )
+    check_sampling(simulation, float(velocity.min()))

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
+from google.protobuf import json_format
 from tensorflow_datasets.core import file_adapters, naming
 from tensorflow_datasets.core.dataset_info import DatasetIdentity
 from tensorflow_datasets.core.splits import SplitDict
@@ -83,6 +84,11 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     """The keys in which two configs differ, as `key: theirs -> ours`."""
     keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
     return "; ".join(f"{key}: {theirs.get(key)} -> {ours.get(key)}" for key in keys)
+
+
+def holds_files(folder: Path) -> bool:
+    """Whether there is anything in `folder` but the half-written file of a killed `write_json`."""
+    return folder.exists() and any(file.suffix != ".tmp" for file in folder.iterdir())
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
@@ -185,7 +191,7 @@ def _begin(config: DataConfig, path: Path) -> dict[str, Any]:
                 "round differently. Finish it with those versions, or remove that folder."
             )
         return manifest
-    if path.exists() and any(path.iterdir()):
+    if holds_files(path):
         raise DatasetError(f"{path} exists and is not a data set. Choose another data.path, or empty that folder.")
     path.mkdir(parents=True, exist_ok=True)
     manifest = {
@@ -273,9 +279,14 @@ def verify(path: str | Path) -> dict[str, Any]:
     manifest = read_manifest(path)
     if not manifest["complete"]:
         raise DatasetError(f"The data set at {path} is unfinished. Run `python -m data_gen` with its config again.")
-    description = tfds.features.FeaturesDict.from_config(str(path))
-    assert isinstance(description, tfds.features.FeaturesDict)
-    for name, shard in manifest["shards"].items():
+    config = config_of(manifest, path)
+    description = features(config.create())
+    # TFDS imports the classes that features.json names: it must be the one we wrote.
+    if json.loads((path / "features.json").read_text()) != json_format.MessageToDict(description.to_proto()):
+        raise DatasetError(
+            f"{path / 'features.json'} is not what the manifest's config implies. Generate the set anew."
+        )
+    for name, _, _ in shard_layout(config):
         digest, file = hashlib.sha256(), path / name
         if not file.is_file():
             raise DatasetError(f"Shard {file} is missing. Run `python -m data_gen` with its config to make it again.")
@@ -287,18 +298,24 @@ def verify(path: str | Path) -> dict[str, Any]:
             found = digest.hexdigest()
         except Exception as error:  # whatever the reader makes of a damaged file, the remedy is the same
             found = f"unreadable: {error}"
-        if found != shard["sha256"]:
+        expected = manifest["shards"].get(name, {}).get("sha256", "none")
+        if found != expected:
             raise DatasetError(
                 f"Shard {file} is damaged: its records do not match the manifest's checksum "
-                f"({found[:60]} instead of {shard['sha256'][:12]}...). "
+                f"({found[:60]} instead of {expected[:12]}...). "
                 "Delete that file and run `python -m data_gen` with its config: only that shard is made again."
             )
     return manifest
 
 
 def config_of(manifest: Mapping[str, Any], path: str | Path) -> DataConfig:
-    """The config that rebuilds the data set of a manifest."""
-    return DataConfig(path=str(path), **manifest["config"])
+    """The config that rebuilds the data set of a manifest. Raises `DatasetError` if this version cannot."""
+    try:
+        return DataConfig(path=str(path), **manifest["config"])
+    except TypeError as error:
+        raise DatasetError(
+            f"The manifest at {path} does not fit this version: {error}. Generate the set anew."
+        ) from error
 
 
 def data_source(path: str | Path, split: str):

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from data_gen.acquisition import Survey, ricker, surface_line
+from data_gen.checks import check_sampling
 from data_gen.errors import InputError
 from data_gen.grid import Grid, TimeAxis
 from data_gen.simulation import Simulation
@@ -62,7 +63,10 @@ class DataConfig:
         return {name: value for name, value in asdict(self).items() if name not in elsewhere}
 
     def create(self) -> "DataSpec":
-        """The checked, frozen description. Raises `InputError` for anything a simulation could not use."""
+        """The checked, frozen description. Raises `InputError` for anything a simulation could not use.
+
+        Warns with `DispersionWarning` if the slowest velocity has too few points per wavelength.
+        """
         for name in (
             "train",
             "validation",
@@ -90,6 +94,7 @@ class DataConfig:
             (self.absorbing_width, self.absorbing_width, self.absorbing_width, self.absorbing_width),
             tuple(int(step) for step in np.round(steps)),
         )
+        check_sampling(simulation, mixture.min_velocity)
         depth, _ = simulation.grid.extent
         if len(self.source_depths) != 2 or not 0 <= self.source_depths[0] <= self.source_depths[1] <= depth:
             raise InputError(

@@ -62,6 +62,8 @@ class Checkpoints:
         self._save(self._best, step, state, progress)
 
     def _save(self, manager: ocp.CheckpointManager, step: int, state: nnx.State, progress: dict[str, Any]) -> None:
+        if step in manager.all_steps():
+            return  # saved before a kill that fell between two saves: the same state, to the bit
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(nnx.to_pure_dict(state)), progress=ocp.args.JsonSave(progress)
         )

@@ -15,7 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from data_gen.dataset import differences, write_json
+from data_gen.dataset import differences, holds_files, write_json
 from data_gen.errors import InputError
 from data_gen.sample import DataConfig
 from surrogate.encoding import EncodingConfig
@@ -157,7 +157,7 @@ def claim_folder(folder: Path, config: Any) -> bool:
             f"{folder} exists with another config ({differences(_flat(ours), _flat(theirs))}). "
             "Choose another folder, set the same values, or remove it."
         )
-    if folder.exists() and any(folder.iterdir()):
+    if holds_files(folder):
         raise InputError(f"{folder} exists and holds something else. Choose another folder, or empty it.")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(file, ours)

@@ -102,7 +102,7 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
     real = None if config.real.path is None else read_real(config.real, spec)
     out = Path(config.run)
     done = json.loads((out / "metrics.json").read_text()) if (out / "metrics.json").exists() else {}
-    if done.get("config") == asdict(config):
+    if _made_before(done, config):
         return done
     model, coarse = load_surrogate(config.run), coarse_fields(spec)
     methods: dict[str, Fields] = {"surrogate": partial(predict, model), "coarse_solver": coarse}
@@ -143,6 +143,14 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
     write_json(out / "metrics.json", result)
     write_report(out)
     return result
+
+
+def _made_before(done: dict[str, Any], config: EvaluateConfig) -> bool:
+    """Whether `done` answers what `config` asks; an answer about a model from a file is more than was asked without."""
+    asked = asdict(config)
+    if config.real.path is None:
+        asked["real"] = done.get("config", {}).get("real")
+    return done.get("config") == asked
 
 
 def count_parameters(model: Surrogate) -> int:

@@ -37,7 +37,9 @@ class Tracker:
         if self._file.exists():
             rows = self._file.read_text().splitlines()
             kept = [row for row in rows if row.endswith("}") and json.loads(row)["step"] <= step]
-            self._file.write_text("".join(f"{row}\n" for row in kept))
+            temporary = self._file.with_suffix(".tmp")
+            temporary.write_text("".join(f"{row}\n" for row in kept))
+            temporary.replace(self._file)
         identity = run / "tracking.json"
         if not identity.exists():
             identity.write_text(json.dumps({"id": secrets.token_hex(4)}))
