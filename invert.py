@@ -24,7 +24,6 @@ def main(composed: DictConfig) -> None:
         start = time.perf_counter()
 
         def show(iteration: int, values: dict[str, float]) -> None:
-            shown = ("misfit", "model_error")
             rate = iteration / (time.perf_counter() - start)
             status = [f"{name.replace('_', ' ')} {values[name]:.2g}" for name in ("misfit", "model_error") if values]
             update(iteration, ", ".join([*status, f"{rate:.1f} iterations/s"]))
