@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNS := runs/demo
 name = $(basename $(notdir $(model)))
+# Quoted for the shell and for Hydra. spacing=25 says the cell size [m] of a file that does not.
+file = "real.path='$(model)'" $(if $(spacing),real.spacing=$(spacing))
 
 .PHONY: demo test test-slow lock clean
 
@@ -14,7 +16,7 @@ name = $(basename $(notdir $(model)))
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-# Every stage leaves alone what it finds finished. `make demo model=PATH` ends with a velocity model of yours.
+# Every stage leaves alone what it finds finished. `make demo model=PATH spacing=25` also tries a model of yours.
 demo: .venv/installed
 	$(BIN)/python -m data_gen data=demo
 	$(BIN)/python train.py experiment=demo encoding=coarse run=$(RUNS)/coarse
@@ -25,8 +27,8 @@ demo: .venv/installed
 	$(BIN)/python invert.py experiment=gathers out=$(RUNS)/gathers_physics
 	$(BIN)/python invert.py experiment=gathers forward=surrogate run=$(RUNS)/coarse out=$(RUNS)/gathers_surrogate
 ifdef model
-	$(BIN)/python evaluate.py run=$(RUNS)/coarse real.path='$(model)'
-	$(BIN)/python invert.py experiment=file real.path='$(model)' out=$(RUNS)/file_$(name)
+	$(BIN)/python evaluate.py run=$(RUNS)/coarse $(file)
+	$(BIN)/python invert.py experiment=file $(file) out=$(RUNS)/file_$(name)
 endif
 	$(BIN)/python -m surrogate.report $(RUNS)
 

@@ -48,10 +48,12 @@ def check_sampling(simulation: Simulation, slowest: float) -> None:
         )
 
 
-def _check_points(points: np.ndarray, what: str, simulation: Simulation) -> None:
+def check_points(points: np.ndarray, what: str, simulation: Simulation) -> None:
+    """Raise `InputError` if a point `(z, x)` [m] lies outside the grid, or between cells without a sinc for it."""
     (depth, width), spacing = simulation.grid.extent, simulation.grid.spacing
     slack = 1e-3 * spacing
-    outside = (points < -slack).any(axis=1) | (points > np.array([depth, width]) + slack).any(axis=1)
+    # Written so that NaN counts as outside.
+    outside = ~((points >= -slack) & (points <= np.array([depth, width]) + slack)).all(axis=1)
     if outside.any():
         z, x = points[np.argmax(outside)]
         raise InputError(
@@ -95,7 +97,7 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None)
         )
     for points, what in ((survey.sources, "source"), (survey.receivers, "receiver")):
         if not isinstance(points, Tracer):
-            _check_points(np.asarray(points, dtype=float).reshape(-1, 2), what, simulation)
+            check_points(np.asarray(points, dtype=float).reshape(-1, 2), what, simulation)
     if isinstance(velocity, Tracer) or isinstance(density, Tracer):
         return
     velocity = np.asarray(velocity)

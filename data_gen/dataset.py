@@ -80,6 +80,17 @@ def write_json(path: Path, content: Any) -> None:
     temporary.replace(path)
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """An object from a JSON file. Raises `DatasetError` if the file is damaged."""
+    try:
+        content = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError, FileNotFoundError) as error:
+        raise DatasetError(f"{path} is missing or not readable JSON ({error}). Restore it, or make it anew.") from error
+    if not isinstance(content, dict):
+        raise DatasetError(f"{path} holds no JSON object. Restore it, or make it anew.")
+    return content
+
+
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     """The keys in which two configs differ, as `key: theirs -> ours`."""
     keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
@@ -96,11 +107,8 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     file = Path(path) / MANIFEST
     if not file.is_file():
         raise DatasetError(f"There is no data set at {path}: {MANIFEST} is missing. Run `python -m data_gen` first.")
-    try:
-        manifest = json.loads(file.read_text())
-    except json.JSONDecodeError as error:
-        raise DatasetError(f"{file} is not readable JSON ({error}). Restore it, or generate anew elsewhere.") from error
-    if manifest.get("format") != FORMAT:
+    manifest = read_json(file)
+    if manifest.get("format") != FORMAT or not {"complete", "config", "shards", "versions"} <= manifest.keys():
         raise DatasetError(f"{file} has format {manifest.get('format')}, but this version reads format {FORMAT}.")
     return manifest
 
@@ -270,10 +278,11 @@ def generate(config: DataConfig, on_record: Callable[[], None] = lambda: None) -
     return manifest
 
 
-def verify(path: str | Path) -> dict[str, Any]:
-    """Check that every shard holds the records it was written with; returns the manifest.
+def verify(path: str | Path, *, checksums: bool = True) -> dict[str, Any]:
+    """Check that the data set is whole and, by its checksums, that every shard holds what was written to it.
 
-    Raises `DatasetError`, naming the shard, if one is missing, truncated or changed, or if generation is unfinished.
+    Returns the manifest. Raises `DatasetError`, naming the file, if one is missing, truncated or changed, or if
+    generation is unfinished.
     """
     path = Path(path)
     manifest = read_manifest(path)
@@ -282,11 +291,11 @@ def verify(path: str | Path) -> dict[str, Any]:
     config = config_of(manifest, path)
     description = features(config.create())
     # TFDS imports the classes that features.json names: it must be the one we wrote.
-    if json.loads((path / "features.json").read_text()) != json_format.MessageToDict(description.to_proto()):
+    if read_json(path / "features.json") != json_format.MessageToDict(description.to_proto()):
         raise DatasetError(
             f"{path / 'features.json'} is not what the manifest's config implies. Generate the set anew."
         )
-    for name, _, _ in shard_layout(config):
+    for name, _, _ in shard_layout(config) if checksums else ():
         digest, file = hashlib.sha256(), path / name
         if not file.is_file():
             raise DatasetError(f"Shard {file} is missing. Run `python -m data_gen` with its config to make it again.")

@@ -10,14 +10,18 @@ class InputError(ValueError):
     """Something the user gave cannot be used; raised before anything is compiled or written."""
 
 
+class NumericalError(FloatingPointError):
+    """A computation that is no longer finite; the message says where, and what was kept."""
+
+
 def one_paragraph(main: Callable[..., Any]) -> Callable[..., Any]:
-    """An entry point that ends with an `InputError`'s message and exit status 1 instead of a traceback."""
+    """An entry point that ends with the message of an error of this module, and exit status 1, not a traceback."""
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs):
         try:
             return main(*args, **kwargs)
-        except InputError as error:
+        except (InputError, NumericalError) as error:
             sys.exit(f"error: {error}")
 
     return wrapped

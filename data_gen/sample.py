@@ -101,7 +101,8 @@ class DataConfig:
                 f"A source lies outside the grid: data.source_depths must be [shallowest, deepest] within 0 to "
                 f"{depth:g} m, but is {self.source_depths}."
             )
-        if not 0 <= self.receiver_depth <= depth or self.receiver_depth % self.spacing:
+        rows = self.receiver_depth / self.spacing
+        if not 0 <= self.receiver_depth <= depth or abs(rows - round(rows)) > 1e-3:
             raise InputError(
                 f"A receiver lies outside the grid or between its cells: data.receiver_depth must be a multiple of "
                 f"{self.spacing:g} m within 0 to {depth:g} m, but is {self.receiver_depth:g} m."

@@ -43,6 +43,11 @@ class Simulation:
                 f"The absorbing widths must be four cell counts (top, bottom, left, right), 0 for a rigid wall, "
                 f"but got {self.widths}."
             )
+        if not (self.max_velocity > 0 and self.peak_frequency > 0):
+            raise InputError(
+                f"The largest velocity [m/s] and the peak frequency [Hz] must be positive, but are "
+                f"{self.max_velocity} and {self.peak_frequency}."
+            )
         if self.order // 2 > min(self.grid.shape):
             raise InputError(f"Order {self.order} needs more cells than the grid {self.grid.shape} has.")
         steps = self.snapshot_steps

@@ -75,6 +75,11 @@ class Checkpoints:
         """The step of the newest complete checkpoint, or None."""
         return self._last.latest_step()
 
+    @property
+    def best_step(self) -> int | None:
+        """The step of the best model, or None."""
+        return self._best.latest_step()
+
     def restore_last(self, state: nnx.State) -> tuple[nnx.State, dict[str, Any]]:
         """The newest state and its progress; `state` gives the structure. Raises `CheckpointError`."""
         return self._restore(self._last, state, self.folder / "last")
@@ -92,10 +97,11 @@ class Checkpoints:
         pure = nnx.to_pure_dict(state)
         _check_fit(manager, step, pure, where)
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, pure)
-        restored = manager.restore(
-            step,
-            args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), progress=ocp.args.JsonRestore()),
-        )
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), progress=ocp.args.JsonRestore())
+        try:
+            restored = manager.restore(step, args=items)
+        except Exception as error:  # Orbax's errors for a damaged tree are many; the remedy is the same
+            raise CheckpointError(f"The checkpoint {where / str(step)} is damaged ({error}). Remove it.") from error
         nnx.replace_by_pure_dict(state, restored["state"])
         return state, dict(restored["progress"])
 

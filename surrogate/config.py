@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jax.numpy as jnp
 from flax import nnx
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from data_gen.dataset import differences, holds_files, write_json
+from data_gen.dataset import differences, holds_files, read_json, write_json
 from data_gen.errors import InputError
 from data_gen.sample import DataConfig
 from surrogate.encoding import EncodingConfig
@@ -78,7 +79,10 @@ class TrainConfig:
         encoding = self.encoding.create(self.data.create())
         n_snapshots = len(self.data.snapshot_times)
         operator = self.model.create(1 + encoding.channels, n_snapshots, rngs=nnx.Rngs(self.training.seed))
-        return Surrogate(encoding, operator, n_snapshots)
+        model = Surrogate(encoding, operator, n_snapshots)
+        # Shapes only: a grid that cannot carry the modes is refused here, before a run's folder exists.
+        nnx.eval_shape(model, jnp.ones((1, self.data.nz, self.data.nx)), jnp.ones((1, 2)))
+        return model
 
 
 @dataclass
@@ -142,19 +146,25 @@ def from_plain(values: dict[str, Any], schema: type[Schema], where: str) -> Sche
         raise InputError(f"{where} does not fit this version's schema: {error}. Restore it, or run anew.") from error
 
 
-def claim_folder(folder: Path, config: Any) -> bool:
+def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
     """Claim `folder` for `config`; True if it was already this config's.
 
     Raises `InputError`, before anything is written, if the folder belongs to another config or is something else.
     """
+    place = "run" if isinstance(config, TrainConfig) else "out"
+
+    def identity(values: dict[str, Any]) -> dict[str, Any]:
+        # What decides a result: not where it is kept, nor how it is tracked.
+        return _flat({key: value for key, value in values.items() if key not in (place, "tracking")})
+
     ours = json.loads(json.dumps(asdict(config)))
     file = folder / CONFIG
     if file.exists():
-        theirs = json.loads(file.read_text())
-        if theirs == ours:
+        theirs = read_json(file)
+        if identity(theirs) == identity(ours):
             return True
         raise InputError(
-            f"{folder} exists with another config ({differences(_flat(ours), _flat(theirs))}). "
+            f"{folder} exists with another config ({differences(identity(ours), identity(theirs))}). "
             "Choose another folder, set the same values, or remove it."
         )
     if holds_files(folder):
@@ -176,4 +186,4 @@ def read_run(run: str | Path) -> TrainConfig:
     file = Path(run) / CONFIG
     if not str(run) or not file.is_file():
         raise InputError(f"{str(run) or '(nothing)'} is not a run: {CONFIG} is missing. Give run=FOLDER of `train.py`.")
-    return from_plain(json.loads(file.read_text()), TrainConfig, str(file))
+    return from_plain(read_json(file), TrainConfig, str(file))

@@ -30,6 +30,9 @@ class Encoding(Protocol):
     """`channels` features and a baseline of the field at the snapshot times, from one velocity model and source."""
 
     @property
+    def spec(self) -> DataSpec: ...
+
+    @property
     def channels(self) -> int: ...
 
     def __call__(
@@ -120,8 +123,10 @@ def coarsen(velocity: Float[Array, "nz nx"]) -> Float[Array, "mz mx"]:
 
 def _with_halfway(steps: tuple[int, ...]) -> tuple[int, ...]:
     """Each step preceded by the one half-way from its predecessor (for the first: as far before it as the second's)."""
-    gaps = np.diff(steps) if len(steps) > 1 else np.array(steps)
-    halves = np.minimum(np.concatenate([gaps[:1], gaps]), steps) // 2
+    gaps = np.diff((0, *steps))
+    if len(steps) > 1:
+        gaps[0] = min(gaps[:2])
+    halves = gaps // 2
     return tuple(int(s) for step, half in zip(steps, halves, strict=True) for s in (step - half, step))
 
 

@@ -4,7 +4,7 @@ The solver's field is the truth. The same solver on a grid twice as coarse stand
 an operator that does not beat it, at its price, has learned nothing of use.
 """
 
-import json
+import hashlib
 import platform
 import time
 from collections.abc import Callable
@@ -22,7 +22,8 @@ from jax.typing import ArrayLike
 
 from data_gen.acquisition import Survey
 from data_gen.checks import check_inputs
-from data_gen.dataset import write_json
+from data_gen.dataset import read_json, write_json
+from data_gen.errors import InputError
 from data_gen.model_io import read_velocity, to_grid
 from data_gen.sample import DataSpec
 from data_gen.solver import simulate
@@ -33,7 +34,7 @@ from surrogate.forward import spread_sources
 from surrogate.model import Surrogate
 from surrogate.pipeline import check_dataset, ordered_batches
 from surrogate.report import write_report
-from surrogate.trainer import load_surrogate, predict
+from surrogate.trainer import best_step, load_surrogate, predict
 
 Fields = Callable[[ArrayLike, ArrayLike], jax.Array]
 
@@ -96,13 +97,19 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
 
     Raises `InputError` if the run, its data set or the model file cannot be used; nothing is written then.
     """
+    if config.batch_size < 1 or config.repeats < 1:
+        raise InputError(f"batch_size and repeats must be at least 1, but are {config.batch_size}, {config.repeats}.")
     run = read_run(config.run)
     spec = run.data.create()
     check_dataset(run.data, verify=run.training.verify)
     real = None if config.real.path is None else read_real(config.real, spec)
     out = Path(config.run)
-    done = json.loads((out / "metrics.json").read_text()) if (out / "metrics.json").exists() else {}
-    if _made_before(done, config):
+    done = read_json(out / "metrics.json") if (out / "metrics.json").exists() else {}
+    evaluated = {
+        "step": best_step(config.run),
+        "file": None if real is None else hashlib.sha256(real[0].tobytes()).hexdigest(),
+    }
+    if _made_before(done, config, evaluated):
         return done
     model, coarse = load_surrogate(config.run), coarse_fields(spec)
     methods: dict[str, Fields] = {"surrogate": partial(predict, model), "coarse_solver": coarse}
@@ -126,6 +133,7 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
     _figures(out, run, model, coarse, tables)
     result: dict[str, Any] = {
         "config": asdict(config),
+        "evaluated": evaluated,
         "encoding": run.encoding.name,
         "test_samples": run.data.test,
         "parameters": count_parameters(model),
@@ -145,12 +153,13 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
     return result
 
 
-def _made_before(done: dict[str, Any], config: EvaluateConfig) -> bool:
+def _made_before(done: dict[str, Any], config: EvaluateConfig, evaluated: dict[str, Any]) -> bool:
     """Whether `done` answers what `config` asks; an answer about a model from a file is more than was asked without."""
     asked = asdict(config)
     if config.real.path is None:
         asked["real"] = done.get("config", {}).get("real")
-    return done.get("config") == asked
+        evaluated = evaluated | {"file": done.get("evaluated", {}).get("file")}
+    return done.get("config") == asked and done.get("evaluated") == evaluated
 
 
 def count_parameters(model: Surrogate) -> int:
@@ -190,6 +199,10 @@ def read_real(config: RealModelConfig, spec: DataSpec) -> tuple[np.ndarray, str]
     Raises `InputError` if it cannot be read, leaves the grid or is too fast for the run's time step.
     """
     assert config.path is not None
+    if config.origin is not None and len(config.origin) != 2:
+        raise InputError(f"real.origin must be [z, x] in metres, but is {config.origin}.")
+    if config.spacing is not None and not config.spacing > 0:
+        raise InputError(f"real.spacing must be a positive length in metres, but is {config.spacing}.")
     origin = None if config.origin is None else (config.origin[0], config.origin[1])
     velocity, where = to_grid(read_velocity(config.path), spec.simulation.grid, spacing=config.spacing, origin=origin)
     check_inputs(velocity, spec.survey(np.zeros((1, 2), np.float32)), spec.simulation)

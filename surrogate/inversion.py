@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from data_gen.errors import InputError
+from data_gen.errors import InputError, NumericalError
 from surrogate.forward import KINDS, ForwardModel
 from surrogate.misfits import MISFITS
 
@@ -52,6 +52,10 @@ class InversionConfig:
         for name, choices in (("kind", KINDS), ("misfit", tuple(MISFITS)), ("start", ("smooth", "constant"))):
             if getattr(self, name) not in choices:
                 raise InputError(f"inversion.{name} must be one of {choices}, but is {getattr(self, name)!r}.")
+        if self.record_every is not None and self.record_every < 1:
+            raise InputError(f"inversion.record_every must be at least 1, but is {self.record_every}.")
+        if self.start_velocity is not None and not self.bounds[0] <= self.start_velocity <= self.bounds[-1]:
+            raise InputError(f"inversion.start_velocity = {self.start_velocity} m/s lies outside {self.bounds} m/s.")
         for name in ("shots", "iterations", "check_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"inversion.{name} must be at least 1, but is {getattr(self, name)}.")
@@ -110,7 +114,7 @@ def invert(
     """Fit `observed` from `start` [m/s]. solver: re-simulates the true misfit if `forward` is a surrogate.
 
     on_progress: called with the iteration and the latest values. Raises `InputError` for a bad config;
-    `FloatingPointError`, naming the iteration, if the misfit is no longer finite.
+    `NumericalError`, naming the iteration, if the misfit is no longer finite.
     """
     config.check()
     misfit, transform = MISFITS[config.misfit], optax.adam(config.learning_rate)
@@ -142,7 +146,7 @@ def invert(
         if checked:
             if not np.isfinite([float(row[0]) for row in rows]).all():
                 first = int(np.argmin(np.isfinite([float(row[0]) for row in rows])))
-                raise FloatingPointError(
+                raise NumericalError(
                     f"The misfit is not finite at iteration {first}. Lower inversion.learning_rate or tighten "
                     "inversion.bounds: a velocity over the solver's CFL limit blows up."
                 )

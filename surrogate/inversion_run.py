@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_gen.checks import check_inputs
-from data_gen.dataset import differences, write_json
+from data_gen.dataset import differences, read_json, write_json
 from data_gen.errors import InputError
 from data_gen.sample import SPLITS, DataSpec
 from surrogate import plots
@@ -72,7 +72,7 @@ def run_inversion(
     out = Path(config.out)
     if claim_folder(out, config) and (out / "inversion.json").exists():
         on_progress(config.inversion.iterations, {})
-        return {}
+        return read_json(out / "inversion.json")
 
     solver = PhysicsForward(spec, sources, config.inversion.kind, forward.steps)
     observed = jax.jit(solver.__call__)(jnp.asarray(truth))
@@ -106,7 +106,7 @@ def run_inversion(
 def _fall(history: np.ndarray) -> dict[str, float]:
     """Start, end, and the fraction by which it fell."""
     start, end = float(history[0]), float(history[-1])
-    return {"start": start, "end": end, "fall": 1 - end / start}
+    return {"start": start, "end": end, "fall": 1 - end / start if start else 0.0}
 
 
 def _save(out: Path, result: Result, truth: np.ndarray, start: np.ndarray, spacing: float) -> None:

@@ -14,6 +14,7 @@ import PIL.Image
 import wandb
 from matplotlib.figure import Figure
 
+from data_gen.dataset import read_json, write_json
 from data_gen.errors import InputError
 
 
@@ -42,11 +43,11 @@ class Tracker:
             temporary.replace(self._file)
         identity = run / "tracking.json"
         if not identity.exists():
-            identity.write_text(json.dumps({"id": secrets.token_hex(4)}))
+            write_json(identity, {"id": secrets.token_hex(4)})
         self._run = wandb.init(
             project=settings.project,
             name=run.name,
-            id=json.loads(identity.read_text())["id"],
+            id=read_json(identity)["id"],
             resume="allow" if settings.mode == "online" else None,
             mode=settings.mode,  # pyright: ignore[reportArgumentType]
             dir=run,

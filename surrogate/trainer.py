@@ -20,7 +20,8 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.typing import ArrayLike
 
-from data_gen.errors import InputError
+from data_gen.checks import check_points, check_velocity
+from data_gen.errors import InputError, NumericalError
 from surrogate import plots
 from surrogate.checkpoint import CheckpointError, Checkpoints
 from surrogate.config import TrainConfig, TrainingConfig, claim_folder, read_run
@@ -67,9 +68,19 @@ def make_train_step(graphdef: nnx.GraphDef) -> Callable[[nnx.State, Batch], tupl
 
 
 @nnx.jit
+def _predict(model: Surrogate, velocity: jax.Array, source: jax.Array) -> jax.Array:
+    return model(velocity, source)
+
+
 def predict(model: Surrogate, velocity: ArrayLike, source: ArrayLike) -> jax.Array:
-    """Snapshots `(batch, n_snapshots, nz, nx)` of a batch, compiled."""
-    return model(jnp.asarray(velocity), jnp.asarray(source))
+    """Snapshots `(batch, n_snapshots, nz, nx)` of velocities `(batch, nz, nx)` [m/s] and sources `(batch, 2)` [m].
+
+    Raises `InputError` for velocities or sources that the solver would refuse.
+    """
+    simulation = model.encoding.spec.simulation
+    check_velocity(np.asarray(velocity), "The batch of velocity models")
+    check_points(np.asarray(source), "source", simulation)
+    return _predict(model, jnp.asarray(velocity), jnp.asarray(source))
 
 
 def validate(model: Surrogate, batches: Iterator[Batch]) -> float:
@@ -94,7 +105,9 @@ def _device_put(config: TrainingConfig) -> tuple[Callable[[Batch], Batch], Named
 def _picture(model: Surrogate, config: TrainConfig):
     batch = next(ordered_batches(config.data.path, "validation", 1))
     prediction = np.asarray(predict(model, batch["velocity"], batch["source"]))[0]
-    return plots.snapshots(batch["snapshots"][0], {"surrogate": prediction}, config.data.snapshot_times)
+    return plots.snapshots(
+        batch["snapshots"][0], {"surrogate": prediction}, config.data.snapshot_times, config.data.spacing
+    )
 
 
 def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: None) -> None:
@@ -102,7 +115,7 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
 
     on_progress: called with the step and the latest metrics. Raises `InputError` (of which `DatasetError` and
     `CheckpointError` are kinds) before anything is compiled or written if the config, the data set or the folder do
-    not fit; `FloatingPointError` if the loss is no longer finite, the last good checkpoint being kept.
+    not fit; `NumericalError` if the loss is no longer finite, the last good checkpoint being kept.
     """
     training, run = config.training, Path(config.run)
     model = config.create()
@@ -124,20 +137,26 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
                 state, metrics = train_step(state, put(next(batches)))
                 step += 1
                 last = step == training.steps
-                if step % training.log_every == 0 or last:
-                    values = {name: float(value) for name, value in metrics.items()}
-                    if not np.isfinite(values["loss"]):
-                        raise FloatingPointError(
-                            f"The loss is {values['loss']} at step {step}. The last good checkpoint, of step "
-                            f"{checkpoints.last_step}, is kept. Lower training.learning_rate and start another run."
-                        )
+                intervals = (training.log_every, training.validate_every, training.checkpoint_every)
+                log, check, save = (last or step % interval == 0 for interval in intervals)
+                if not (log or check or save):
+                    continue  # the metrics stay on the device
+                values = {name: float(value) for name, value in metrics.items()}
+                # A gradient that is not finite has spoilt the weights already, whatever the loss was.
+                if not np.isfinite([*values.values()]).all():
+                    raise NumericalError(
+                        f"The loss is {values['loss']:g} and the gradient norm {values['grad_norm']:g} at step {step}. "
+                        f"The last good checkpoint, of step {checkpoints.last_step}, is kept. Lower "
+                        "training.learning_rate and start another run."
+                    )
+                if log:
                     now = time.perf_counter()
                     rate = (step - counted) * training.batch_size / (now - clock)
                     clock, counted = now, step
                     values |= {"learning_rate": float(jnp.asarray(schedule(step - 1))), "samples_per_s": rate}
                     tracker.log(step, values)
                     on_progress(step, values)
-                if step % training.validate_every == 0 or last:
+                if check:
                     model = nnx.merge(graphdef, state)[0]
                     error = validate(model, ordered_batches(config.data.path, "validation", training.batch_size))
                     tracker.log(step, {"validation": error})
@@ -145,16 +164,10 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
                     if error < best:
                         best = error
                         checkpoints.save_best(step, nnx.state(model), {"validation": error})
-                    clock = time.perf_counter()
-                if step % training.checkpoint_every == 0 or last:
-                    checkpoints.save_last(
-                        step, state, {"step": step, "best": best, "data": _encode(batches.get_state())}
-                    )
-                    clock = time.perf_counter()
-
-
-def _encode(iterator_state: Any) -> Any:
-    return iterator_state.decode() if isinstance(iterator_state, bytes) else iterator_state
+                    clock, counted = time.perf_counter(), step
+                if save:
+                    checkpoints.save_last(step, state, {"step": step, "best": best, "data": batches.get_state()})
+                    clock, counted = time.perf_counter(), step
 
 
 def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints):
@@ -169,6 +182,14 @@ def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints):
     state, progress = checkpoints.restore_last(state)
     batches.set_state(progress["data"])
     return state, batches, int(progress["step"]), float(progress["best"])
+
+
+def best_step(run: str | Path) -> int | None:
+    """The step of a run's best weights, or None."""
+    if not (Path(run) / "checkpoints").is_dir():
+        return None
+    with contextlib.closing(Checkpoints(run)) as checkpoints:
+        return checkpoints.best_step
 
 
 def load_surrogate(run: str | Path) -> Surrogate:

@@ -19,7 +19,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 
 from data_gen import dataset
-from data_gen.errors import InputError
+from data_gen.errors import InputError, NumericalError
 from data_gen.sample import DataConfig
 from surrogate import config as configs
 from surrogate.checkpoint import CheckpointError
@@ -207,6 +207,9 @@ def test_surrogate_inversion_reports_the_true_misfit(trained, tmp_path):
 
 def test_a_run_of_another_config_is_refused(trained, data):
     config = train_config(data, Path(trained.run), steps=13)
+    moved = replace(trained, run=trained.run + "/")
+    moved.tracking = replace(moved.tracking, mode="offline")
+    fit(moved)  # another spelling of the same folder is the same run
     before = sorted(file.name for file in Path(trained.run).iterdir())
     with pytest.raises(InputError, match=r"another config \(.*training.steps: 12 -> 13"):
         fit(config)
@@ -225,6 +228,34 @@ def test_bad_training(data, tmp_path, training, message):
     with pytest.raises(InputError, match=message):
         fit(train_config(data, tmp_path / "bad", **training))
     assert not (tmp_path / "bad").exists()
+
+
+def test_too_many_modes_leave_no_folder(data, tmp_path):
+    config = train_config(data, tmp_path / "bad")
+    config.model.modes = [16, 16]
+    with pytest.raises(InputError, match="cannot carry 16 x 16 modes"):
+        fit(config)
+    assert not (tmp_path / "bad").exists()
+
+
+def test_a_gradient_that_is_not_finite_keeps_the_last_good_checkpoint(data, tmp_path):
+    """A learning rate that overflows float32: stopped in one paragraph, and nothing spoilt is saved."""
+    config = train_config(data, tmp_path / "nan", learning_rate=1e30, log_every=1, checkpoint_every=1, warmup_steps=0)
+    with pytest.raises(NumericalError, match=r"The loss is .* at step \d+\. The last good checkpoint"):
+        fit(config)
+    rows = [json.loads(row) for row in (tmp_path / "nan" / "metrics.jsonl").read_text().splitlines()]
+    assert all(np.isfinite(list(row.values())).all() for row in rows)
+
+
+def test_predict_checks_its_input(trained):
+    model = load_surrogate(trained.run)
+    velocity, source = np.full((1, 24, 20), 2500.0, np.float32), np.array([[20.0, 50.0]], np.float32)
+    assert np.isfinite(predict(model, velocity, source)).all()
+    with pytest.raises(InputError, match="looks like km/s"):
+        predict(model, velocity / 1000, source)
+    for bad in ([[20.0, 500.0]], [[np.nan, 50.0]]):
+        with pytest.raises(InputError, match="source lies outside the grid"):
+            predict(model, velocity, np.array(bad, np.float32))
 
 
 def test_a_data_set_of_another_grid_is_refused(data, tmp_path):

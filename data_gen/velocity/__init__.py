@@ -55,7 +55,7 @@ def make_mixture(config: Mapping[str, Mapping]) -> Mixture:
     """
     families, weights = [], []
     for name, options in config.items():
-        options = dict(options)
+        options = dict(options or {})
         weight = float(options.pop("weight", 1.0))
         if name not in FAMILIES:
             raise InputError(f"Unknown family of velocity models {name!r}: choose from {', '.join(FAMILIES)}.")
@@ -66,11 +66,19 @@ def make_mixture(config: Mapping[str, Mapping]) -> Mixture:
             raise InputError(f"The weight of family {name} must not be negative, but is {weight}.")
         if weight == 0:
             continue
-        family = FAMILIES[name](**{key: known[key](value) for key, value in options.items()})
+        try:
+            family = FAMILIES[name](**{key: known[key](value) for key, value in options.items()})
+        except (TypeError, ValueError) as error:
+            raise InputError(f"The parameters of family {name} must be numbers, but are {options}.") from error
         if not 0 < family.min_velocity < family.max_velocity:
             raise InputError(
                 f"Family {name} needs 0 < min_velocity < max_velocity in m/s, "
                 f"but got {family.min_velocity} and {family.max_velocity}."
+            )
+        if family.max_velocity < 20:
+            raise InputError(
+                f"Family {name} spans {family.min_velocity:g} to {family.max_velocity:g}, which looks like km/s. "
+                "Metres per second are meant: multiply by 1000."
             )
         families.append(family)
         weights.append(weight)
