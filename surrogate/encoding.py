@@ -168,11 +168,12 @@ class EncodingConfig:
 
     def create(self, spec: DataSpec) -> Encoding:
         """Raises `InputError` for an unknown name, or data that the encoding cannot serve."""
+        # Whatever the operator sees, the coarse solver is what its evaluation stands beside.
+        coarse_simulation(spec.simulation)
         if self.name == "source_map":
             return SourceMap(spec, self.radius)
         if self.name == "background":
             return Background.simulated(spec, self.velocity)
         if self.name == "coarse":
-            coarse_simulation(spec.simulation)
             return Coarse(spec)
         raise InputError(f"encoding.name must be source_map, background or coarse, but is {self.name!r}.")

@@ -74,6 +74,6 @@ def training_statistics(encoding: Encoding, batches) -> Statistics:
     rows = [([np.asarray(m, np.float64) for m in moments(batch)], len(batch["velocity"])) for batch in batches]
     total = sum(count for _, count in rows)
     mean, square, feature, residual = (sum(row[i] * count for row, count in rows) / total for i in range(4))
-    return Statistics(
-        *(jnp.asarray(x, jnp.float32) for x in (mean, np.sqrt(square - mean**2), np.sqrt(feature), np.sqrt(residual)))
-    )
+    scales = (np.sqrt(square - mean**2), np.sqrt(feature), np.sqrt(residual))
+    # A scale of zero belongs to a channel that is silent throughout: it is left as it is.
+    return Statistics(*(jnp.asarray(x, jnp.float32) for x in (mean, *(np.where(s > 0, s, 1.0) for s in scales))))
