@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -47,7 +48,8 @@ def print_tables(report: Path, tables: Sequence[dict[str, Any]]) -> None:
     """Print a report's tables and where it is."""
     console = Console()
     for content in tables:
-        table = Table(title=content["title"], title_justify="left", caption=content["note"], caption_justify="left")
+        table = Table(title=content["title"], caption=content["note"], box=box.SIMPLE_HEAD, padding=(0, 1))
+        table.title_justify = table.caption_justify = "left"
         for i, column in enumerate(content["columns"]):
             table.add_column(column, justify="left" if i == 0 else "right")
         for row in content["rows"]:
