@@ -183,7 +183,10 @@ def _figures(out: Path, run: TrainConfig, model: Surrogate, coarse: Fields, tabl
         "surrogate": np.asarray(predict(model, batch["velocity"], batch["source"]))[0],
         "coarse solver": np.asarray(coarse(batch["velocity"], batch["source"]))[0],
     }
-    times = run.data.snapshot_times
+    times, middle = run.data.snapshot_times, len(run.data.snapshot_times) // 2
+    shown = {name: field[middle] for name, field in fields.items()}
+    figure = plots.overview(batch["velocity"][0], batch["snapshots"][0][middle], shown, run.data.spacing)
+    plots.save(figure, out / "figures" / "a_overview.png")
     figure = plots.snapshots(batch["snapshots"][0], fields, times, run.data.spacing)
     plots.save(figure, out / "figures" / "fields.png")
     lines = {

@@ -41,6 +41,22 @@ def snapshots(
     return figure
 
 
+def overview(velocity: np.ndarray, truth: np.ndarray, predictions: Mapping[str, np.ndarray], spacing: float) -> Figure:
+    """One row: the model [m/s], its true field `(nz, nx)`, the first prediction, and five times each one's error."""
+    scale, extent = float(np.percentile(np.abs(truth), 99.5)), _extent(truth.shape, spacing)
+    first, field = next(iter(predictions.items()))
+    panels = {"solver": truth, first: field}
+    panels |= {f"5 x ({name} - solver)": 5 * (values - truth) for name, values in predictions.items()}
+    figure = Figure(figsize=(2.3 * (1 + len(panels)), 2.4), layout="constrained")
+    axes = figure.subplots(1, 1 + len(panels), sharey=True)
+    _image(axes[0], velocity, "velocity", extent, VELOCITY, float(velocity.min()), float(velocity.max()))
+    for ax, (name, panel) in zip(axes[1:], panels.items(), strict=True):
+        _image(ax, panel, name, extent, FIELD, -scale, scale)
+    figure.supxlabel("x [m]", fontsize=8)
+    figure.supylabel("depth [m]", fontsize=8)
+    return figure
+
+
 def models(panels: Mapping[str, np.ndarray], spacing: float, gradient: np.ndarray | None = None) -> Figure:
     """Velocity models `(nz, nx)` [m/s] on one colour scale, and a gradient on its own."""
     figure = Figure(figsize=(3.0 * (len(panels) + (gradient is not None)), 3.0), layout="constrained")

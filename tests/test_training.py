@@ -179,7 +179,7 @@ def test_evaluation(trained, tmp_path):
     assert len(stored["relative_l2"]["per_snapshot"]) == 3
     assert {"surrogate", "coarse_solver", "solver"} <= set(stored["seconds_per_sample"])
     report = (Path(trained.run) / "report.html").read_text()
-    assert report.count("data:image/png;base64") == 4 and 'src="http' not in report
+    assert report.count("data:image/png;base64") == 5 and 'src="http' not in report
     with pytest.raises(InputError, match="looks like km/s"):
         np.save(tmp_path / "slow.npy", velocity / 1000)
         evaluate(EvaluateConfig(run=trained.run, real=RealModelConfig(str(tmp_path / "slow.npy"))))
