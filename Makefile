@@ -6,7 +6,7 @@ name = $(basename $(notdir $(model)))
 # Quoted for the shell and for Hydra. spacing=25 says the cell size [m] of a file that does not.
 file = "real.path='$(model)'" $(if $(spacing),real.spacing=$(spacing))
 
-.PHONY: demo test test-slow lock clean
+.PHONY: demo test lock clean
 
 # Installed again only when the lock changes.
 .venv/installed: requirements.lock
@@ -36,11 +36,7 @@ test: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
-	$(BIN)/python -m pytest -n 2 -m "not slow"
-
-# Minutes long each: what `make test` leaves out.
-test-slow: .venv/installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2
 
 # One lock for all platforms and Python versions, with hashes and no addresses. Needs uv.
 lock:
