@@ -21,13 +21,14 @@ def main(composed: DictConfig) -> None:
     """Turn the config into a `DataConfig` and generate what is missing, with a progress bar."""
     config = OmegaConf.to_object(composed.data)
     assert isinstance(config, DataConfig)
-    done, start = 0, time.perf_counter()
+    done, made, start = 0, 0, time.perf_counter()
     with progress_bar(f"generate {config.path}", config.train + config.validation + config.test) as update:
 
-        def count() -> None:
-            nonlocal done
+        def count(fresh: bool) -> None:
+            nonlocal done, made
             done += 1
-            update(done, f"{done / (time.perf_counter() - start):.1f} samples/s")
+            made += fresh
+            update(done, f"{made / (time.perf_counter() - start):.1f} samples/s")
 
         manifest = generate(config, count)
     print(f"{config.path}: {done} samples, fingerprint {manifest['fingerprint']}")

@@ -167,7 +167,7 @@ def _write_shard(
     file: Path,
     records: Iterator[dict[str, Any]],
     description: tfds.features.FeaturesDict,
-    on_record: Callable[[], None],
+    on_record: Callable[[bool], None],
 ) -> str:
     """Write one shard under a temporary name, rename it, and return its checksum."""
     temporary = file.with_name(file.name + ".tmp")
@@ -178,7 +178,7 @@ def _write_shard(
             raise DatasetError(f"Sample {record['index']} of {file.name} is not finite. Check the data config.")
         writer.write(description.serialize_example(record))
         _record_digest(digest, record)
-        on_record()
+        on_record(True)
     writer.close()
     temporary.replace(file)
     return digest.hexdigest()
@@ -246,10 +246,10 @@ def _write_tfds_metadata(config: DataConfig, path: Path, description: tfds.featu
     info.write_to_directory(path)
 
 
-def generate(config: DataConfig, on_record: Callable[[], None] = lambda: None) -> dict[str, Any]:
+def generate(config: DataConfig, on_record: Callable[[bool], None] = lambda made: None) -> dict[str, Any]:
     """Generate the data set at `config.path`, or what is missing of it, and return its manifest.
 
-    on_record: called once for every sample, those found finished included.
+    on_record: called once for every sample: with True if it was made now, False if it was found finished.
     Raises `DatasetError` if the folder holds something else; nothing is then touched.
     """
     spec, path = config.create(), Path(config.path)
@@ -258,7 +258,7 @@ def generate(config: DataConfig, on_record: Callable[[], None] = lambda: None) -
     for name, split, indices in shard_layout(config):
         if name in manifest["shards"] and (path / name).is_file():
             for _ in indices:
-                on_record()
+                on_record(False)
             continue
         digest = _write_shard(path / name, _records(spec, split, indices, config.batch_size), description, on_record)
         before = manifest["shards"].get(name, {}).get("sha256", digest)

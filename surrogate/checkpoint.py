@@ -61,9 +61,12 @@ class Checkpoints:
         """Save the model of the best validation so far."""
         self._save(self._best, step, state, progress)
 
+    def discard_best_after(self, step: int) -> None:
+        """Forget best models that a killed run saved after the step it resumes from: it will come to them again."""
+        for later in [s for s in self._best.all_steps() if s > step]:
+            self._best.delete(later)
+
     def _save(self, manager: ocp.CheckpointManager, step: int, state: nnx.State, progress: dict[str, Any]) -> None:
-        if step in manager.all_steps():
-            return  # saved before a kill that fell between two saves: the same state, to the bit
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(nnx.to_pure_dict(state)), progress=ocp.args.JsonSave(progress)
         )

@@ -173,6 +173,7 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
 def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints):
     """State, data iterator, step and best validation to go on from: the last checkpoint's, or fresh ones."""
     training = config.training
+    checkpoints.discard_best_after(checkpoints.last_step or 0)
     batches = training_batches(config.data.path, training.batch_size, training.seed)
     if checkpoints.last_step is None:
         once = ordered_batches(config.data.path, "train", training.batch_size)
