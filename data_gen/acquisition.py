@@ -1,4 +1,4 @@
-"""Sources, receivers and wavelets, on and off the grid.
+"""Sources and receivers, on and off the grid.
 
 A point source or receiver between grid points becomes a separable, Kaiser-windowed sinc of `half_width` cells:
 
@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from data_gen.grid import Grid, TimeAxis
+from data_gen.grid import Grid
+from data_gen.simulation import Simulation
 
 
 class Survey(NamedTuple):
@@ -29,26 +30,6 @@ class Survey(NamedTuple):
     sources: Float[Array, "n_sources 2"]
     receivers: Float[Array, "n_receivers 2"]
     wavelets: Float[Array, "n_sources nt"]
-
-
-class PointWeights(NamedTuple):
-    """Where one point touches the grid: `rows x columns` cells and the weight of each."""
-
-    rows: Int[Array, " k"]
-    columns: Int[Array, " k"]
-    row_weights: Float[Array, " k"]
-    column_weights: Float[Array, " k"]
-
-
-def ricker(time: TimeAxis, peak_frequency: float, delay: float | None = None) -> np.ndarray:
-    """Ricker wavelet `(1 - 2 a t^2) exp(-a t^2)`, `a = (pi f)^2`, of unit peak, shape `(nt,)`.
-
-    peak_frequency [Hz]; delay of the peak [s], by default 1.2 / peak_frequency.
-    Source: N. Ricker, Geophysics 18 (1953), 10-40.
-    """
-    shifted = time.times - (1.2 / peak_frequency if delay is None else delay)
-    exponent = (np.pi * peak_frequency * shifted) ** 2
-    return (1 - 2 * exponent) * np.exp(-exponent)
 
 
 def make_survey(sources, receivers, wavelet) -> Survey:
@@ -65,35 +46,39 @@ def surface_line(grid: Grid, depth: float, every: int = 1) -> np.ndarray:
 
 
 def _axis_weights(
-    coordinate: Float[Array, ""], size: int, before: int, half_width: int
+    coordinate: Float[Array, ""], size: int, before: int, half_width: int, free_surface: bool
 ) -> tuple[Int[Array, " k"], Float[Array, " k"]]:
     """Cells and weights along one axis; `coordinate` in cells from the first unpadded one, `before` cells padded."""
     if half_width == 0:
-        return jnp.round(coordinate)[None].astype(int) + before, jnp.ones(1, coordinate.dtype)
-    cells = jnp.floor(coordinate) + jnp.arange(1 - half_width, half_width + 1)
-    distance = cells - coordinate
-    beta = np.pi * half_width / 2
-    inside = jnp.maximum(1 - (distance / half_width) ** 2, 0.0)
-    # The square root's slope is infinite at the window's edge, where the weight itself is sinc(integer) = 0.
-    root = jnp.sqrt(jnp.where(inside > 0, inside, 1.0))
-    window = jnp.where(inside > 0, jax.scipy.special.i0(beta * root) / np.i0(beta), 0.0)
-    index = cells.astype(int) + before
+        index, weights = jnp.round(coordinate)[None].astype(int) + before, jnp.ones(1, coordinate.dtype)
+    else:
+        cells = jnp.floor(coordinate) + jnp.arange(1 - half_width, half_width + 1)
+        distance = cells - coordinate
+        beta = np.pi * half_width / 2
+        inside = jnp.maximum(1 - (distance / half_width) ** 2, 0.0)
+        # The square root's slope is infinite at the window's edge, where the weight itself is sinc(integer) = 0.
+        root = jnp.sqrt(jnp.where(inside > 0, inside, 1.0))
+        window = jnp.where(inside > 0, jax.scipy.special.i0(beta * root) / np.i0(beta), 0.0)
+        index, weights = cells.astype(int) + before, jnp.sinc(distance) * window
     # Beyond a wall the field continues as its mirror image (and beyond an absorbing layer it is nothing).
+    if free_surface:
+        weights = weights * jnp.sign(index)
+        index = jnp.abs(index)
     index = jnp.where(index < 0, -1 - index, index)
     index = jnp.where(index >= size, 2 * size - 1 - index, index)
-    return index, jnp.sinc(distance) * window
+    return index, weights
 
 
-def point_weights(
-    position: Float[Array, "2"], grid: Grid, widths: tuple[int, int, int, int], half_width: int
-) -> PointWeights:
-    """Cells of the padded grid that a point at `position` [m] touches.
+def point_cells(position: Float[Array, "2"], simulation: Simulation) -> tuple[Int[Array, " k"], Float[Array, " k"]]:
+    """The cells of the padded grid that a point at `position` [m] touches, numbered row by row, and their weights.
 
-    widths: cells padded at (top, bottom, left, right). half_width: of the sinc, in cells; 0 takes the nearest cell.
+    One cell for half_width 0, `(2 half_width)^2` else. At a free surface, which is the first row, the image above it
+    has the opposite sign and the row itself weight zero.
     """
-    top, bottom, left, right = widths
-    nz, nx = grid.shape
-    cells = position / grid.spacing
-    rows, row_weights = _axis_weights(cells[0], nz + top + bottom, top, half_width)
-    columns, column_weights = _axis_weights(cells[1], nx + left + right, left, half_width)
-    return PointWeights(rows, columns, row_weights, column_weights)
+    top, _, left, _ = simulation.widths
+    mz, mx = simulation.padded_shape
+    cells, half_width = position / simulation.grid.spacing, simulation.half_width
+    rows, row_weights = _axis_weights(cells[0], mz, top, half_width, simulation.free_surface)
+    columns, column_weights = _axis_weights(cells[1], mx, left, half_width, False)
+    index = (rows[:, None] * mx + columns[None, :]).astype(jnp.int32)
+    return index.ravel(), (row_weights[:, None] * column_weights[None, :]).ravel()

@@ -13,13 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from data_gen.acquisition import Survey, ricker, surface_line
+from data_gen.acquisition import Survey, surface_line
 from data_gen.checks import check_sampling
 from data_gen.errors import InputError
 from data_gen.grid import Grid, TimeAxis
 from data_gen.simulation import Simulation
 from data_gen.solver import simulate
 from data_gen.velocity import Mixture, make_mixture
+from data_gen.wavelets import ricker
 
 SPLITS = ("train", "validation", "test")
 

@@ -6,7 +6,11 @@ import numpy as np
 
 from data_gen import stencils
 from data_gen.errors import InputError
+from data_gen.gradients import Memory
 from data_gen.grid import Grid, TimeAxis
+from data_gen.resampling import substeps
+
+BACKENDS = ("auto", "native", "xla")
 
 # A Ricker wavelet's amplitude falls below 5 % of its peak at about 2.5 times its peak frequency.
 HIGHEST_FREQUENCY = 2.5
@@ -20,9 +24,11 @@ class Simulation:
     the absorbing layers. peak_frequency: of the wavelets [Hz]. order: of the differences in space (2, 4, 6, 8).
     widths: absorbing cells at (top, bottom, left, right), 0 for a rigid wall. snapshot_steps: ascending steps at
     which the whole field is kept. half_width: of the sinc that places points between cells; 0 demands on-grid
-    points. checkpoint_every: in reverse mode, keep the field at every so many steps only and recompute between.
+    points. time_order: 2, or 4 by the modified equation. substeps: internal steps per sample of `time` (see
+    `substeps_for`); wavelets and gathers are resampled. free_surface: p = 0 along the first row (widths[0] = 0).
+    memory: what the gradient keeps and recomputes. backend: "native" (compiled C++, CPU), "xla", or "auto".
 
-    Raises `InputError` for an unknown order, a time step over the CFL limit or steps outside the time axis.
+    Raises `InputError` for an unknown order or backend, a time step over the CFL limit or steps outside the axis.
     """
 
     grid: Grid
@@ -33,7 +39,11 @@ class Simulation:
     widths: tuple[int, int, int, int] = (20, 20, 20, 20)
     snapshot_steps: tuple[int, ...] = ()
     half_width: int = 0
-    checkpoint_every: int | None = None
+    time_order: int = 2
+    substeps: int = 1
+    free_surface: bool = False
+    memory: Memory = Memory()
+    backend: str = "auto"
 
     def __post_init__(self):
         if self.order not in stencils.ORDERS:
@@ -50,6 +60,17 @@ class Simulation:
             )
         if self.order // 2 > min(self.grid.shape):
             raise InputError(f"Order {self.order} needs more cells than the grid {self.grid.shape} has.")
+        if self.time_order not in (2, 4):
+            raise InputError(f"The order in time must be 2 or 4, but got {self.time_order}.")
+        if self.substeps < 1:
+            raise InputError(f"A sample takes at least one internal step, but substeps={self.substeps}.")
+        if self.backend not in BACKENDS:
+            raise InputError(f"The backend must be one of {BACKENDS}, but got {self.backend!r}.")
+        if self.free_surface and self.widths[0]:
+            raise InputError(
+                f"A free surface takes the place of the absorbing layer on top, but widths[0] is {self.widths[0]}. "
+                "Set it to 0."
+            )
         steps = self.snapshot_steps
         if list(steps) != sorted(set(steps)) or (steps and not 0 <= steps[0] <= steps[-1] < self.time.nt):
             raise InputError(
@@ -65,6 +86,16 @@ class Simulation:
         return nz + top + bottom, nx + left + right
 
     @property
+    def steps(self) -> int:
+        """Internal time steps: the last sample of the time axis is the field after `steps - 1` of them."""
+        return (self.time.nt - 1) * self.substeps + 1
+
+    @property
+    def step_length(self) -> float:
+        """Internal time step [s]."""
+        return self.time.dt / self.substeps
+
+    @property
     def snapshot_times(self) -> np.ndarray:
         """Times of the snapshots [s]."""
         return np.array(self.snapshot_steps) * self.time.dt
@@ -74,13 +105,26 @@ class Simulation:
         return slowest / (HIGHEST_FREQUENCY * self.peak_frequency * self.grid.spacing)
 
 
+def substeps_for(
+    grid: Grid, time: TimeAxis, max_velocity: float, order: int = 4, *, time_order: int = 2, staggered: bool = False
+) -> int:
+    """The fewest internal steps per sample that are stable for velocities up to `max_velocity` [m/s]."""
+    largest = stencils.largest_stable_step(
+        order, grid.spacing, max_velocity, time_order=time_order, staggered=staggered
+    )
+    return substeps(time.dt, largest)
+
+
 def check_cfl(simulation: Simulation, velocity: float, *, staggered: bool = False) -> None:
-    """Raise `InputError` if the time step is unstable for `velocity` [m/s]."""
-    spacing, dt = simulation.grid.spacing, simulation.time.dt
-    largest = stencils.largest_stable_step(simulation.order, spacing, velocity, staggered=staggered)
+    """Raise `InputError` if the internal time step is unstable for `velocity` [m/s]."""
+    spacing, dt = simulation.grid.spacing, simulation.step_length
+    largest = stencils.largest_stable_step(
+        simulation.order, spacing, velocity, time_order=simulation.time_order, staggered=staggered
+    )
     if dt > largest:
         raise InputError(
             f"The time step is over the CFL limit: dt = {dt:g} s with a spacing of {spacing:g} m and a largest "
             f"velocity of {velocity:g} m/s, but order {simulation.order} is stable up to dt = {largest:.4g} s. "
-            "Shorten dt, coarsen the grid, or check the units of the velocity."
+            f"Shorten dt, take substeps={substeps(simulation.time.dt, largest)} internal steps per sample, coarsen "
+            "the grid, or check the units of the velocity."
         )

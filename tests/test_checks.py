@@ -4,12 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_gen.acquisition import make_survey, ricker
+from data_gen.acquisition import make_survey
 from data_gen.checks import DispersionWarning
 from data_gen.errors import InputError
 from data_gen.grid import Grid, TimeAxis
 from data_gen.simulation import Simulation
 from data_gen.solver import simulate
+from data_gen.wavelets import ricker
 
 GRID, TIME = Grid((20, 30), 10.0), TimeAxis(50, 1e-3)
 

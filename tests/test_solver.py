@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from data_gen.acquisition import Survey, make_survey, ricker, surface_line
+from data_gen.acquisition import Survey, make_survey, surface_line
+from data_gen.gradients import Memory
 from data_gen.grid import Grid, TimeAxis
 from data_gen.simulation import Simulation
 from data_gen.solver import simulate
+from data_gen.wavelets import ricker
 from tests.theory import greens_function_2d, lecture_wavefield
 
 # Low orders on coarse grids are the point of many a test here.
@@ -331,4 +333,4 @@ def test_checkpointing_changes_nothing(float64):
     def gradient(simulation):
         return jax.grad(lambda v: jnp.sum(simulate(v, survey, simulation).gathers ** 2))(velocity)
 
-    assert relative(gradient(replace(simulation, checkpoint_every=20)), gradient(simulation)) < 1e-12
+    assert relative(gradient(replace(simulation, memory=Memory(every=20))), gradient(simulation)) < 1e-12

@@ -1,0 +1,518 @@
+// The time loop of the constant-density wave equation and its exact discrete adjoint, for CPUs.
+//
+//   p_{n+1} = 2 p_n - p_{n-1} + m (L p)_n + q_n,    g_n = R p_n,    n = 0 .. nt-1, p_0 = p_{-1} = 0
+//
+// m = v^2 dt^2, L the Laplacian stretched by the CPML, q the sources (point injections), R the receivers. The adjoint,
+// with mu = m lambda and L^T the transpose in space and (reversed) time,
+//
+//   mu_n = 2 mu_{n+1} - mu_{n+2} + m ((L^T mu)_{n+1} + R^T r_n),
+//   dJ/dm = sum_n mu_{n+1} (L p)_n / m,    dJ/dq_n = mu_{n+1} / m at the sources.
+//
+// data_gen/propagator.py is the same step in JAX and the reference for every line here. Compiled once per (REAL,
+// HALF), the floating-point type and half the order. All coefficients come from Python.
+//
+// Everything is carried for K components. K = 1: the fields. K = 2: the fields and their tangents, as numbers
+// x_0 + x_1 eps with eps^2 = 0; only products mix components. Then forward gives Born modelling and the adjoint a
+// Hessian-vector product.
+//
+// The adjoint needs (L p)_n in reverse order. FULL: the forward pass saved all. RECOMPUTE: it saved the state every
+// `every` steps; each interval is propagated again. BOUNDARY: it saved what the absorbing layers act on, and the
+// interior runs backwards in time, which the leap-frog does exactly up to rounding.
+
+#include "fields.h"
+#include "rows.h"
+#include "store.h"
+#include "threads.h"
+
+#include "xla/ffi/api/ffi.h"
+
+namespace ffi = xla::ffi;
+
+namespace {
+
+enum class Strategy : int64_t { NONE = 0, FULL = 1, RECOMPUTE = 2, BOUNDARY = 3 };
+
+struct Plan {
+  Strategy strategy;
+  Precision precision;
+  int64_t nt, every;
+  std::vector<int64_t> snapshots;  // ascending steps
+
+  int64_t intervals() const { return (nt + every - 1) / every; }
+  // Bytes that the forward pass saves for one component.
+  int64_t saved_bytes(const Grid& g) const {
+    switch (strategy) {
+      case Strategy::NONE: return 0;
+      case Strategy::FULL: return nt * Store{&g, precision, true}.bytes();
+      case Strategy::RECOMPUTE: return intervals() * g.state_size() * int64_t(sizeof(Real));
+      case Strategy::BOUNDARY: return boundary_fields_at(g) + 2 * g.field_size() * int64_t(sizeof(Real));
+    }
+    return 0;
+  }
+  // The last two fields follow the layers' values.
+  int64_t boundary_fields_at(const Grid& g) const {
+    return (nt * Store{&g, precision, false}.bytes() + 63) / 64 * 64;
+  }
+};
+
+// One simulation's arrays; rows of m are mx long.
+template <int K>
+struct Shot {
+  const Real *m[K], *q[K];          // [mz][mx], [nt][source_cells]
+  const int32_t *source, *receiver;  // cells r * mx + j
+  const Real* weight;                // [receivers][receiver_cells]
+  int64_t source_cells, receivers, receiver_cells;
+  Real *gathers[K], *fields[K];      // [nt][receivers], [snapshots][nz][nx]: results, or the adjoint's input
+  char* saved[K];
+};
+
+template <int K>
+class Propagator {
+ public:
+  static int64_t workspace(const Grid& g, bool adjoint) {
+    return K * (int64_t(g.mz) * g.columns + g.state_size() + (adjoint ? Passes::size(g) : 0));
+  }
+  Propagator(const Grid& g, const Shot<K>& shot, const Share& share, Real* block)
+      : g(g), shot(shot), share(share), rows(allocate(K * g.columns)), scratch(allocate(3 * (g.columns + 2 * LANES))) {
+    for (int c = 0; c < K; ++c) {
+      models[c] = block, block += int64_t(g.mz) * g.columns;
+      s.emplace_back(g, block), states[c] = block, block += g.state_size();
+    }
+    for (int c = 0; c < K; ++c) passes.emplace_back(g, block), block += Passes::size(g);
+    for (int c = 0; c < K; ++c)
+      for (int r = share.begin; r < share.end; ++r) {
+        std::fill_n(model(c, r), g.columns, Real(0));
+        std::copy_n(shot.m[c] + int64_t(r) * g.mx, g.mx, model(c, r));
+      }
+    if (share.leads())
+      for (int c = 0; c < K; ++c) std::fill_n(states[c], g.state_size(), Real(0));
+    share.sync();
+  }
+
+  // Advance from p_n to p_{n+1}; `seen(r)` after each row's accelerations are known.
+  template <class Seen>
+  void forward(int64_t n, Seen seen) {
+    for (int c = 0; c < K; ++c) remember_z(g, s[c], share);
+    share.sync();
+    for (int r = share.begin; r < share.end; ++r) {
+      for (int c = 0; c < K; ++c) stretched_row(g, s[c], r, acceleration(c));
+      seen(r);
+      update(r);
+    }
+    inject(n);
+  }
+
+  // Go back from (p_n, p_{n+1}) to (p_{n-1}, p_n): the same sum, with the layers' accelerations from `known`.
+  template <class Seen>
+  void backward(int64_t n, const Store& known, int64_t offset, Seen seen) {
+    for (int r = share.begin; r < share.end; ++r) {
+      for (int c = 0; c < K; ++c) {
+        laplacian_row(g, s[c].row(s[c].now, r), acceleration(c));
+        known.get(acceleration(c), r, shot.saved[c] + offset);
+      }
+      seen(r);
+      update(r);
+    }
+    inject(n);
+  }
+
+  // From mu_{n+1}, mu_{n+2} to mu_n, given the data's residual of step n. Correlate first: this moves on.
+  void adjoint(int64_t n, int snapshot, const int* inner) {
+    for (int c = 0; c < K; ++c) {
+      transposed_remember_z(g, s[c], passes[c], share);
+    }
+    share.sync();
+    for (int r = share.begin; r < share.end; ++r) {
+      for (int c = 0; c < K; ++c) transposed_row(g, s[c], passes[c], r, acceleration(c), scratch.get());
+      if (snapshot >= 0) add_snapshot(snapshot, r, inner);
+      update(r);
+    }
+    share.sync();
+    if (share.leads()) {
+      for (int64_t i = 0; i < shot.receivers; ++i)
+        for (int64_t k = 0; k < shot.receiver_cells; ++k) {
+          const int64_t at = i * shot.receiver_cells + k;
+          const int r = shot.receiver[at] / g.mx, j = shot.receiver[at] % g.mx;
+          for (int a = 0; a < K; ++a)
+            for (int b = 0; a + b < K; ++b)
+              newest(a + b, r)[j] += model(a, r)[j] * shot.weight[at] * shot.gathers[b][n * shot.receivers + i];
+          for (int c = 0; c < K; ++c) mirror_x(g, newest(c, r));
+        }
+    }
+    finish();
+  }
+
+  void record(int64_t n) const {
+    if (!share.leads()) return;
+    for (int c = 0; c < K; ++c)
+      for (int64_t i = 0; i < shot.receivers; ++i) {
+        Real sum = 0;
+        for (int64_t k = i * shot.receiver_cells; k < (i + 1) * shot.receiver_cells; ++k)
+          sum += shot.weight[k] * s[c].row(s[c].now, shot.receiver[k] / g.mx)[shot.receiver[k] % g.mx];
+        shot.gathers[c][n * shot.receivers + i] = sum;
+      }
+  }
+
+  // inner: top row, left column, rows, columns of the grid without layers.
+  void snapshot(int which, const int* inner) const {
+    for (int c = 0; c < K; ++c)
+      for (int r = std::max(share.begin, inner[0]); r < std::min(share.end, inner[0] + inner[2]); ++r)
+        std::copy_n(s[c].row(s[c].now, r) + inner[1], inner[3],
+                    shot.fields[c] + (int64_t(which) * inner[2] + r - inner[0]) * inner[3]);
+  }
+
+  Real* acceleration(int c) const { return rows.get() + c * g.columns; }
+  Real* model(int c, int r) const { return models[c] + int64_t(r) * g.columns; }
+
+  const Grid& g;
+  const Shot<K>& shot;
+  const Share& share;
+  std::vector<State> s;  // this thread's view: `now` and `before` swap
+  Real* states[K];       // the blocks below
+ private:
+  Real* newest(int c, int r) const { return s[c].row(s[c].before, r); }
+
+  // before = 2 now - before + m acceleration.
+  void update(int r) {
+    for (int c = 0; c < K; ++c) {
+      const Real *__restrict now = s[c].row(s[c].now, r), *__restrict m = model(0, r), *__restrict a = acceleration(c);
+      Real* __restrict before = newest(c, r);
+      VECTOR for (int j = 0; j < g.columns; ++j) before[j] = 2 * now[j] - before[j] + m[j] * a[j];
+      if (c) {
+        const Real *__restrict dm = model(c, r), *__restrict first = acceleration(0);
+        VECTOR for (int j = 0; j < g.columns; ++j) before[j] += dm[j] * first[j];
+      }
+      mirror_x(g, before);
+    }
+  }
+
+  void inject(int64_t n) {
+    share.sync();
+    if (share.leads())
+      for (int64_t i = 0; i < shot.source_cells; ++i) {
+        const int r = shot.source[i] / g.mx, j = shot.source[i] % g.mx;
+        for (int c = 0; c < K; ++c) {
+          newest(c, r)[j] += shot.q[c][n * shot.source_cells + i];
+          mirror_x(g, newest(c, r));
+        }
+      }
+    finish();
+  }
+
+  void finish() {
+    if (share.leads())
+      for (int c = 0; c < K; ++c) mirror_z(g, s[c], s[c].before);
+    for (int c = 0; c < K; ++c) std::swap(s[c].now, s[c].before);
+    share.sync();
+  }
+
+  void add_snapshot(int which, int r, const int* inner) const {
+    const int i = r - inner[0];
+    // On a free surface the field is zero whatever happens: nothing flows back from there.
+    if (i < 0 || i >= inner[2] || (g.free_surface && r == 0)) return;
+    for (int c = 0; c < K; ++c) {
+      const Real* __restrict residual = shot.fields[c] + (int64_t(which) * inner[2] + i) * inner[3];
+      Real* __restrict sum = acceleration(c) + inner[1];
+      for (int j = 0; j < inner[3]; ++j) sum[j] += residual[j];
+    }
+  }
+
+  Block rows, scratch;
+  Real* models[K];
+  std::vector<Passes> passes;
+};
+
+template <int K>
+void run_forward(const Grid& g, const Plan& plan, const int* inner, const Shot<K>& shot, const Share& share, Real* work) {
+  Propagator<K> p(g, shot, share, work);
+  const Store store{&g, plan.precision, plan.strategy == Strategy::FULL};
+  const bool saves = plan.strategy == Strategy::FULL || plan.strategy == Strategy::BOUNDARY;
+  size_t next = 0;
+  for (int64_t n = 0; n < plan.nt; ++n) {
+    if (plan.strategy == Strategy::RECOMPUTE && n % plan.every == 0) {
+      if (share.leads())
+        for (int c = 0; c < K; ++c) {
+          // Both fields in canonical order, then the memory, whatever the parity of n.
+          Real* to = reinterpret_cast<Real*>(shot.saved[c]) + n / plan.every * g.state_size();
+          std::copy_n(p.s[c].now, g.field_size(), to);
+          std::copy_n(p.s[c].before, g.field_size(), to + g.field_size());
+          std::copy_n(p.states[c] + 2 * g.field_size(), g.state_size() - 2 * g.field_size(), to + 2 * g.field_size());
+        }
+      share.sync();
+    }
+    p.record(n);
+    if (next < plan.snapshots.size() && plan.snapshots[next] == n) p.snapshot(next++, inner);
+    p.forward(n, [&](int r) {
+      if (!saves) return;
+      for (int c = 0; c < K; ++c) store.put(p.acceleration(c), r, shot.saved[c] + n * store.bytes());
+    });
+  }
+  if (plan.strategy == Strategy::BOUNDARY && share.leads())
+    for (int c = 0; c < K; ++c) {
+      Real* to = reinterpret_cast<Real*>(shot.saved[c] + plan.boundary_fields_at(g));
+      std::copy_n(p.s[c].now, g.field_size(), to);
+      std::copy_n(p.s[c].before, g.field_size(), to + g.field_size());
+    }
+}
+
+template <int K>
+int64_t adjoint_workspace(const Grid& g, const Plan& plan) {
+  int64_t size = 2 * Propagator<K>::workspace(g, true) + K * int64_t(g.mz) * g.columns;
+  if (plan.strategy == Strategy::RECOMPUTE)
+    size += (K * plan.every * Store{&g, plan.precision, true}.bytes() + sizeof(Real) - 1) / sizeof(Real);
+  return size;
+}
+
+// Quotient of two numbers with K components.
+template <int K>
+void divide(Real* value, const Real* by) {
+  value[0] /= by[0];
+  if constexpr (K == 2) value[1] = (value[1] - by[1] * value[0]) / by[0];
+}
+
+template <int K>
+void run_adjoint(const Grid& g, const Plan& plan, const int* inner, const Shot<K>& shot, Real* const* model_gradient,
+                 Real* const* source_gradient, const Share& share, Real* work) {
+  Propagator<K> mu(g, shot, share, work);
+  work += Propagator<K>::workspace(g, true);
+  Propagator<K> p(g, shot, share, work);
+  work += Propagator<K>::workspace(g, true);
+  Real* image = work;
+  work += K * int64_t(g.mz) * g.columns;
+  char* interval = reinterpret_cast<char*>(work);
+  for (int c = 0; c < K; ++c)
+    std::fill_n(image + (int64_t(c) * g.mz + share.begin) * g.columns, int64_t(share.end - share.begin) * g.columns, Real(0));
+
+  const Store all{&g, plan.precision, true}, layers{&g, plan.precision, false};
+  auto restore = [&](const Real* from, bool memory) {
+    if (share.leads())
+      for (int c = 0; c < K; ++c) {
+        const Real* saved = reinterpret_cast<const Real*>(reinterpret_cast<const char*>(from) + (shot.saved[c] - shot.saved[0]));
+        std::copy_n(saved, g.field_size(), p.s[c].now);
+        std::copy_n(saved + g.field_size(), g.field_size(), p.s[c].before);
+        if (memory)
+          std::copy_n(saved + 2 * g.field_size(), g.state_size() - 2 * g.field_size(), p.states[c] + 2 * g.field_size());
+      }
+    share.sync();
+  };
+  auto correlate = [&](int r) {  // p.acceleration(c) holds (L p)_n, mu.s is mu_{n+1}
+    for (int a = 0; a < K; ++a)
+      for (int b = 0; a + b < K; ++b) {
+        const Real *__restrict field = mu.s[a].row(mu.s[a].now, r), *__restrict acceleration = p.acceleration(b);
+        Real* __restrict sum = image + (int64_t(a + b) * g.mz + r) * g.columns;
+        VECTOR for (int j = 0; j < g.columns; ++j) sum[j] += field[j] * acceleration[j];
+      }
+  };
+
+  if (plan.strategy == Strategy::BOUNDARY) {
+    restore(reinterpret_cast<const Real*>(shot.saved[0] + plan.boundary_fields_at(g)), false);
+    for (int c = 0; c < K; ++c) std::swap(p.s[c].now, p.s[c].before);  // now p_{nt-1}, before p_nt
+    share.sync();
+  }
+  int next = int(plan.snapshots.size()) - 1;
+  for (int64_t n = plan.nt - 1; n >= 0; --n) {
+    if (plan.strategy == Strategy::RECOMPUTE && (n == plan.nt - 1 || n % plan.every == plan.every - 1)) {
+      const int64_t first = n / plan.every * plan.every;
+      restore(reinterpret_cast<const Real*>(shot.saved[0]) + n / plan.every * g.state_size(), true);
+      for (int64_t i = first; i <= n; ++i)
+        p.forward(i, [&](int r) {
+          for (int c = 0; c < K; ++c)
+            all.put(p.acceleration(c), r, interval + ((i - first) * K + c) * all.bytes());
+        });
+    }
+    if (plan.strategy == Strategy::BOUNDARY) {
+      p.backward(n, layers, n * layers.bytes(), correlate);
+    } else {
+      for (int r = share.begin; r < share.end; ++r) {
+        for (int c = 0; c < K; ++c) {
+          const char* step = plan.strategy == Strategy::FULL ? shot.saved[c] + n * all.bytes()
+                                                             : interval + (n % plan.every * K + c) * all.bytes();
+          all.get(p.acceleration(c), r, step);
+        }
+        correlate(r);
+      }
+    }
+    if (share.leads())
+      for (int64_t i = 0; i < shot.source_cells; ++i) {
+        const int r = shot.source[i] / g.mx, j = shot.source[i] % g.mx;
+        Real value[K], by[K];
+        for (int c = 0; c < K; ++c) value[c] = mu.s[c].row(mu.s[c].now, r)[j], by[c] = mu.model(c, r)[j];
+        divide<K>(value, by);
+        for (int c = 0; c < K; ++c) source_gradient[c][n * shot.source_cells + i] = value[c];
+      }
+    const bool seen = next >= 0 && plan.snapshots[next] == n;
+    mu.adjoint(n, seen ? next : -1, inner);
+    if (seen) --next;
+  }
+  for (int r = share.begin; r < share.end; ++r)
+    for (int j = 0; j < g.mx; ++j) {
+      Real value[K], by[K];
+      for (int c = 0; c < K; ++c) value[c] = image[(int64_t(c) * g.mz + r) * g.columns + j], by[c] = mu.model(c, r)[j];
+      divide<K>(value, by);
+      for (int c = 0; c < K; ++c) model_gradient[c][int64_t(r) * g.mx + j] = value[c];
+    }
+}
+
+// ---- Bindings ------------------------------------------------------------------------------------------------------
+
+// Operands share their leading (batch) dimensions, each of size 1 or the batch's.
+class Batch {
+ public:
+  explicit Batch(const ffi::RemainingArgs& args, int own_rank_of_first) {
+    for (size_t i = 0; i < args.size(); ++i) {
+      auto dims = args.get<ffi::AnyBuffer>(i)->dimensions();
+      if (i == 0) sizes_.assign(dims.begin(), dims.begin() + dims.size() - own_rank_of_first);
+      for (size_t d = 0; d < sizes_.size(); ++d) sizes_[d] = std::max<int64_t>(sizes_[d], dims[d]);
+    }
+  }
+  int64_t count() const {
+    int64_t product = 1;
+    for (int64_t size : sizes_) product *= size;
+    return product;
+  }
+  // Simulation `index`'s part of a buffer, broadcast along batch dimensions of size 1.
+  template <class T>
+  T* part(const ffi::AnyBuffer& buffer, int64_t index, int64_t item = sizeof(T)) const {
+    auto dims = buffer.dimensions();
+    int64_t own = 1, place = 0, stride = 1;
+    for (size_t d = sizes_.size(); d < dims.size(); ++d) own *= dims[d];
+    for (int d = int(sizes_.size()) - 1; d >= 0; --d) {
+      if (dims[d] > 1) place += index % sizes_[d] * stride;
+      index /= sizes_[d], stride *= dims[d];
+    }
+    return reinterpret_cast<T*>(static_cast<char*>(buffer.untyped_data()) + place * own * item);
+  }
+  size_t rank() const { return sizes_.size(); }
+
+ private:
+  std::vector<int64_t> sizes_;
+};
+
+struct Attributes {
+  ffi::Span<const int64_t> layout, inner, snapshots, plan;
+  ffi::Span<const double> second, first, profiles;
+  Grid grid() const { return Grid(layout, second, first, profiles); }
+  Plan make_plan() const {
+    return {Strategy(plan[0]), Precision(plan[1]), plan[2], plan[3], {snapshots.begin(), snapshots.end()}};
+  }
+  int threads() const { return int(plan[4]); }
+};
+
+// args: source cells, receiver cells, receiver weights, then (m, q) of every component [, then more]
+template <int K>
+Shot<K> make_shot(const Batch& batch, const ffi::RemainingArgs& args, int64_t i) {
+  Shot<K> shot{};
+  auto arg = [&](int at) { return *args.get<ffi::AnyBuffer>(at); };
+  shot.source = batch.part<int32_t>(arg(0), i), shot.receiver = batch.part<int32_t>(arg(1), i);
+  shot.weight = batch.part<Real>(arg(2), i);
+  shot.source_cells = arg(0).dimensions().back();
+  shot.receivers = arg(1).dimensions()[batch.rank()], shot.receiver_cells = arg(1).dimensions().back();
+  for (int c = 0; c < K; ++c)
+    shot.m[c] = batch.part<Real>(arg(3 + 2 * c), i), shot.q[c] = batch.part<Real>(arg(4 + 2 * c), i);
+  return shot;
+}
+
+template <class Work>
+ffi::Error guarded(Work work) {
+  try {
+    work();
+  } catch (const std::bad_alloc&) {
+    return ffi::Error(ffi::ErrorCode::kResourceExhausted, "The wave solver ran out of memory.");
+  }
+  return ffi::Error::Success();
+}
+
+// results: gathers, fields, saved of every component
+template <int K>
+ffi::Error forward(const Attributes& attributes, ffi::RemainingArgs args, ffi::RemainingRets rets) {
+  return guarded([&] {
+    const Grid g = attributes.grid();
+    const Plan plan = attributes.make_plan();
+    const int inner[] = {int(attributes.inner[0]), int(attributes.inner[1]), int(attributes.inner[2]), int(attributes.inner[3])};
+    const Batch batch(args, 1);
+    std::vector<Block> blocks;
+    for (int lane = 0; lane < attributes.threads(); ++lane) blocks.push_back(allocate(0));
+    const int64_t size = Propagator<K>::workspace(g, true);
+    const int64_t lanes = batch.count() >= attributes.threads() ? attributes.threads() : 1;
+    for (int lane = 0; lane < lanes; ++lane) blocks[lane] = allocate(size);
+    for_each_simulation(batch.count(), attributes.threads(), g.mz, [&](int64_t i, const Share& share) {
+      Shot<K> shot = make_shot<K>(batch, args, i);
+      for (int c = 0; c < K; ++c) {
+        shot.gathers[c] = batch.part<Real>(**rets.get<ffi::AnyBuffer>(3 * c), i);
+        shot.fields[c] = batch.part<Real>(**rets.get<ffi::AnyBuffer>(3 * c + 1), i);
+        shot.saved[c] = batch.part<char>(**rets.get<ffi::AnyBuffer>(3 * c + 2), i, sizeof(Real));
+      }
+      run_forward<K>(g, plan, inner, shot, share, blocks[share.lane].get());
+    });
+  });
+}
+
+// more args: (gathers, fields, saved) of every component; results: gradients by m and q of every component
+template <int K>
+ffi::Error adjoint(const Attributes& attributes, ffi::RemainingArgs args, ffi::RemainingRets rets) {
+  return guarded([&] {
+    const Grid g = attributes.grid();
+    const Plan plan = attributes.make_plan();
+    const int inner[] = {int(attributes.inner[0]), int(attributes.inner[1]), int(attributes.inner[2]), int(attributes.inner[3])};
+    const Batch batch(args, 1);
+    std::vector<Block> blocks;
+    for (int lane = 0; lane < attributes.threads(); ++lane) blocks.push_back(allocate(0));
+    const int64_t size = adjoint_workspace<K>(g, plan);
+    const int64_t lanes = batch.count() >= attributes.threads() ? attributes.threads() : 1;
+    for (int lane = 0; lane < lanes; ++lane) blocks[lane] = allocate(size);
+    for_each_simulation(batch.count(), attributes.threads(), g.mz, [&](int64_t i, const Share& share) {
+      Shot<K> shot = make_shot<K>(batch, args, i);
+      Real *model_gradient[K], *source_gradient[K];
+      for (int c = 0; c < K; ++c) {
+        const int at = 3 + 2 * K + 3 * c;
+        shot.gathers[c] = batch.part<Real>(*args.get<ffi::AnyBuffer>(at), i);
+        shot.fields[c] = batch.part<Real>(*args.get<ffi::AnyBuffer>(at + 1), i);
+        shot.saved[c] = batch.part<char>(*args.get<ffi::AnyBuffer>(at + 2), i, sizeof(Real));
+        model_gradient[c] = batch.part<Real>(**rets.get<ffi::AnyBuffer>(2 * c), i);
+        source_gradient[c] = batch.part<Real>(**rets.get<ffi::AnyBuffer>(2 * c + 1), i);
+      }
+      run_adjoint<K>(g, plan, inner, shot, model_gradient, source_gradient, share, blocks[share.lane].get());
+    });
+  });
+}
+
+template <auto Function>
+ffi::Error bound(ffi::Span<const int64_t> layout, ffi::Span<const int64_t> inner, ffi::Span<const int64_t> snapshots,
+                 ffi::Span<const int64_t> plan, ffi::Span<const double> second, ffi::Span<const double> first,
+                 ffi::Span<const double> profiles, ffi::RemainingArgs args, ffi::RemainingRets rets) {
+  return Function(Attributes{layout, inner, snapshots, plan, second, first, profiles}, args, rets);
+}
+
+}  // namespace
+
+#define BIND(name, function)                                                      \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(name, bound<function>,                            \
+                                ffi::Ffi::Bind()                                  \
+                                    .Attr<ffi::Span<const int64_t>>("layout")     \
+                                    .Attr<ffi::Span<const int64_t>>("inner")      \
+                                    .Attr<ffi::Span<const int64_t>>("snapshots")  \
+                                    .Attr<ffi::Span<const int64_t>>("plan")       \
+                                    .Attr<ffi::Span<const double>>("second")      \
+                                    .Attr<ffi::Span<const double>>("first")       \
+                                    .Attr<ffi::Span<const double>>("profiles")    \
+                                    .RemainingArgs()                              \
+                                    .RemainingRets())
+
+BIND(forward_1, forward<1>);
+BIND(forward_2, forward<2>);
+BIND(adjoint_1, adjoint<1>);
+BIND(adjoint_2, adjoint<2>);
+
+// Bytes that the forward pass saves for the adjoint, and those of one lane's workspace there.
+extern "C" int64_t saved_bytes(const int64_t* layout, const int64_t* plan) {
+  const std::vector<int64_t> sizes(layout, layout + 7);
+  const Grid g(sizes, std::vector<Real>(H + 1), std::vector<Real>(H),
+               std::vector<Real>(2 * (sizes[2] + sizes[3] + sizes[4] + sizes[5])));
+  return Plan{Strategy(plan[0]), Precision(plan[1]), plan[2], plan[3], {}}.saved_bytes(g);
+}
+extern "C" int64_t workspace_bytes(const int64_t* layout, const int64_t* plan) {
+  const std::vector<int64_t> sizes(layout, layout + 7);
+  const Grid g(sizes, std::vector<Real>(H + 1), std::vector<Real>(H),
+               std::vector<Real>(2 * (sizes[2] + sizes[3] + sizes[4] + sizes[5])));
+  return adjoint_workspace<1>(g, Plan{Strategy(plan[0]), Precision(plan[1]), plan[2], plan[3], {}}) * int64_t(sizeof(Real));
+}
