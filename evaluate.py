@@ -3,6 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
+from data_gen.caching import use_compilation_cache
 from data_gen.console import print_tables, stages
 from data_gen.errors import one_paragraph
 from surrogate.config import EvaluateConfig, register, typed
@@ -16,6 +17,7 @@ register()
 @one_paragraph
 def main(composed: DictConfig) -> None:
     """Turn the config into an `EvaluateConfig`, evaluate, and print the tables."""
+    use_compilation_cache()
     config = typed(composed, EvaluateConfig)
     with stages(f"evaluate {config.run}") as show:
         evaluate(config, show)

@@ -6,6 +6,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
+from data_gen.caching import use_compilation_cache
 from data_gen.console import print_tables, progress_bar
 from data_gen.errors import one_paragraph
 from surrogate.config import InvertConfig, register, typed
@@ -19,6 +20,7 @@ register()
 @one_paragraph
 def main(composed: DictConfig) -> None:
     """Turn the config into an `InvertConfig`, invert, and print the table."""
+    use_compilation_cache()
     config = typed(composed, InvertConfig)
     with progress_bar(f"invert {Path(config.out).name}", config.inversion.iterations) as update:
         start = time.perf_counter()

@@ -3,6 +3,7 @@
 import hydra
 from omegaconf import DictConfig
 
+from data_gen.caching import use_compilation_cache
 from data_gen.console import progress_bar
 from data_gen.errors import one_paragraph
 from surrogate.config import TrainConfig, register, typed
@@ -15,6 +16,7 @@ register()
 @one_paragraph
 def main(composed: DictConfig) -> None:
     """Turn the config into a `TrainConfig` and fit it, with a progress bar."""
+    use_compilation_cache()
     config = typed(composed, TrainConfig)
     with progress_bar(f"train {config.run}", config.training.steps) as update:
 

@@ -7,6 +7,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
+from data_gen.caching import use_compilation_cache
 from data_gen.console import progress_bar
 from data_gen.dataset import generate
 from data_gen.errors import one_paragraph
@@ -19,6 +20,7 @@ ConfigStore.instance().store(name="generate_schema", node=GenerateConfig)
 @one_paragraph
 def main(composed: DictConfig) -> None:
     """Turn the config into a `DataConfig` and generate what is missing, with a progress bar."""
+    use_compilation_cache()
     config = OmegaConf.to_object(composed.data)
     assert isinstance(config, DataConfig)
     done, made, start = 0, 0, time.perf_counter()

@@ -69,7 +69,7 @@ def check_points(points: np.ndarray, what: str, simulation: Simulation) -> None:
         )
 
 
-def _largest_local_velocity(velocity: np.ndarray, density: np.ndarray) -> float:
+def largest_local_velocity(velocity: np.ndarray, density: np.ndarray) -> float:
     """Square root of max kappa / rho, rho at the cell's four faces: Gershgorin's bound where the density jumps."""
     padded = np.pad(density, 1, mode="edge")
     faces = [padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]]
@@ -108,5 +108,5 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None)
         density = np.asarray(density)
         if not (np.isfinite(density).all() and density.min() > 0):
             raise InputError("The density model must be finite and positive everywhere, in kg/m^3.")
-        check_cfl(simulation, _largest_local_velocity(velocity, density), staggered=True)
+        check_cfl(simulation, largest_local_velocity(velocity, density), staggered=True)
     check_sampling(simulation, float(velocity.min()))

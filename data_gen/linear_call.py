@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -47,7 +48,7 @@ def _apply(*arguments, linear_map: LinearMap, n_residuals: int):
 def _abstract(*avals, linear_map, n_residuals):
     shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
     results = jax.eval_shape(lambda *args: _apply(*args, linear_map=linear_map, n_residuals=n_residuals), *shapes)
-    return [jax.core.ShapedArray(r.shape, r.dtype) for r in results]
+    return [ShapedArray(r.shape, r.dtype) for r in results]
 
 
 def _jvp(primals, tangents, *, linear_map: LinearMap, n_residuals: int):

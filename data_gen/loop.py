@@ -17,7 +17,7 @@ from data_gen.propagator import Medium, WaveState, initial_state, step
 from data_gen.simulation import Simulation
 
 
-def _segments(simulation: Simulation) -> list[tuple[int, int, bool]]:
+def segments(simulation: Simulation) -> list[tuple[int, int, bool]]:
     """The time axis cut at the snapshots: runs of `(count, steps, snapshot)` of equal segments.
 
     A snapshot at step n is the field after n steps. Equal neighbours share one compiled loop.
@@ -29,22 +29,48 @@ def _segments(simulation: Simulation) -> list[tuple[int, int, bool]]:
     return [(count, size, snapshot) for count, size, snapshot in runs if size or snapshot]
 
 
-def _scan(advance, state: WaveState, injections: jax.Array, simulation: Simulation):
-    """`lax.scan` over the injections, in checkpointed intervals where the strategy says so."""
-    # unroll=2 lets XLA swap the two pressure buffers instead of copying one.
-    plain = partial(lax.scan, advance, unroll=2)
-    if simulation.memory.strategy != "recompute" or not len(injections):
-        return plain(state, injections)
-    every, checkpointed = simulation.memory.interval(simulation), jax.checkpoint(plain)
-    whole, traces = len(injections) // every * every, []
+# unroll=2 lets XLA swap the two pressure buffers instead of copying one.
+scan = partial(lax.scan, unroll=2)
+
+
+def _checkpointed_scan(every: int, advance, state: WaveState, inputs: jax.Array):
+    """`scan` in intervals of `every` steps, of which reverse mode keeps the first state only."""
+    interval, whole, results = jax.checkpoint(partial(scan, advance)), len(inputs) // every * every, []
     if whole:
-        intervals = injections[:whole].reshape(-1, every, *injections.shape[1:])
-        state, inner = lax.scan(checkpointed, state, intervals)
-        traces.append(inner.reshape(whole, *inner.shape[2:]))
-    if whole < len(injections):
-        state, rest = checkpointed(state, injections[whole:])
-        traces.append(rest)
-    return state, jnp.concatenate(traces)
+        state, inner = lax.scan(interval, state, inputs[:whole].reshape(-1, every, *inputs.shape[1:]))
+        results.append(inner.reshape(whole, *inner.shape[2:]))
+    if whole < len(inputs) or not results:
+        state, rest = interval(state, inputs[whole:])
+        results.append(rest)
+    return state, jnp.concatenate(results)
+
+
+def run(advance, state: WaveState, inputs: jax.Array, simulation: Simulation, scan=scan):
+    """Scan `advance` over all steps; returns the last state, the results of each step, and the snapshots."""
+    top, _, left, _ = simulation.widths
+    nz, nx = simulation.grid.shape
+    results, snapshots, start = [], [], 0
+
+    def segment(state: WaveState, inputs):
+        state, result = scan(advance, state, inputs)
+        return state, (result, state.pressure[top : top + nz, left : left + nx])
+
+    for count, size, snapshot in segments(simulation):
+        chunk = inputs[start : start + count * size].reshape(count, size, *inputs.shape[1:])
+        start += count * size
+        state, (result, fields) = lax.scan(segment, state, chunk)
+        results.append(jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), result))
+        if snapshot:
+            snapshots.append(fields)
+    # None at all is still a part of the last field, so that it is batched where the field is.
+    snapshots.append(state.pressure[None, top : top + nz, left : left + nx][:0])
+    return state, jax.tree.map(lambda *parts: jnp.concatenate(parts), *results), jnp.concatenate(snapshots)
+
+
+def record(state: WaveState, cells: jax.Array, weights: jax.Array, simulation: Simulation) -> jax.Array:
+    """Pressure at the receivers, each a weighted sum over its cells."""
+    mx = simulation.padded_shape[1]
+    return jnp.sum(state.pressure[cells // mx, cells % mx] * weights, axis=1)
 
 
 def propagate(
@@ -60,29 +86,15 @@ def propagate(
     injections: what the source adds to the pressure at its cells in each step; cells are numbered row by row on the
     padded grid. A receiver is a weighted sum over its cells.
     """
-    top, _, left, _ = simulation.widths
-    (nz, nx), (_, mx) = simulation.grid.shape, simulation.padded_shape
+    mx = simulation.padded_shape[1]
     cells = (source_cells // mx, source_cells % mx)
 
     def advance(state: WaveState, injection):
-        values = state.pressure[receiver_cells // mx, receiver_cells % mx]
-        return step(state, injection, cells, medium, simulation), jnp.sum(values * receiver_weights, axis=1)
+        values = record(state, receiver_cells, receiver_weights, simulation)
+        return step(state, injection, cells, medium, simulation), values
 
-    def snapshot_segment(state: WaveState, values):
-        state, traces = _scan(advance, state, values, simulation)
-        return state, (traces, state.pressure[top : top + nz, left : left + nx])
-
-    dtype = medium.stiffness.dtype
-    state = initial_state(simulation, dtype, staggered=medium.buoyancy is not None)
-    gathers, snapshots, start = [], [jnp.zeros((0, nz, nx), dtype)], 0
-    for count, size, snapshot in _segments(simulation):
-        values = injections[start : start + count * size]
-        start += count * size
-        if snapshot:
-            state, (traces, fields) = lax.scan(snapshot_segment, state, values.reshape(count, size, values.shape[1]))
-            traces = traces.reshape(count * size, traces.shape[-1])
-            snapshots.append(fields)
-        else:
-            state, traces = _scan(advance, state, values, simulation)
-        gathers.append(traces)
-    return jnp.concatenate(gathers), jnp.concatenate(snapshots)
+    state = initial_state(simulation, medium.stiffness.dtype, staggered=medium.buoyancy is not None)
+    checkpointed = partial(_checkpointed_scan, simulation.memory.interval(simulation))
+    chosen = checkpointed if simulation.memory.strategy == "recompute" else scan
+    _, gathers, snapshots = run(advance, state, injections, simulation, chosen)
+    return gathers, snapshots

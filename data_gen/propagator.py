@@ -11,6 +11,7 @@ L is stretched by the CPML in each absorbing layer (absorbing.py). A side withou
 derivative) half a cell beyond the last cell centre; the top may be a free surface instead, p = 0 at the first row.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -32,6 +33,23 @@ class WaveState(NamedTuple):
     memory: tuple[tuple[Float[Array, "..."], Float[Array, "..."]], ...]
 
 
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Edges:
+    """What is at the ends of the grid: here the model's own walls and layers. sharded.py has grids with neighbours."""
+
+    def join(self, padded: jax.Array, axis: int, cells: int, simulation: Simulation) -> jax.Array:
+        """`padded`, a field continued by `cells` along `axis`, with the neighbours' cells in their places."""
+        return padded
+
+    def profile(self, strip: Strip, simulation: Simulation, **placement) -> Profile:
+        """The recursion coefficients of one strip."""
+        return strip_profile(strip, simulation, **placement)
+
+
+OWN = Edges()
+
+
 class Medium(NamedTuple):
     """The model on the padded grid. stiffness: `kappa dt^2`, or `v^2 dt^2` for constant density.
 
@@ -40,27 +58,32 @@ class Medium(NamedTuple):
 
     stiffness: Float[Array, "mz mx"]
     buoyancy: tuple[Float[Array, "hz mx"], Float[Array, "mz hx"]] | None
+    edges: Edges = OWN
 
 
 def make_medium(
-    velocity: Float[Array, "nz nx"], density: Float[Array, "nz nx"] | None, simulation: Simulation
+    velocity: Float[Array, "nz nx"],
+    density: Float[Array, "nz nx"] | None,
+    simulation: Simulation,
+    edges: Edges = OWN,
 ) -> Medium:
     """Extend velocity [m/s] and density [kg/m^3] into the absorbing layers by their edge values."""
     top, bottom, left, right = simulation.widths
     extend = partial(jnp.pad, pad_width=((top, bottom), (left, right)), mode="edge")
     stiffness = extend(velocity) ** 2 * simulation.step_length**2
     if density is None:
-        return Medium(stiffness, None)
+        return Medium(stiffness, None, edges)
     density = extend(density)
     half = simulation.order // 2
 
     def half_points(axis: int) -> jax.Array:
         padded = _continue(density, axis, half, simulation, rigid=(True, True), sign=1)
+        padded = edges.join(padded, axis, half, simulation)
         size = padded.shape[axis]
         low = lax.slice_in_dim(padded, 0, size - 1, axis=axis)
         return 2 / (low + lax.slice_in_dim(padded, 1, size, axis=axis))
 
-    return Medium(stiffness * density, (half_points(0), half_points(1)))
+    return Medium(stiffness * density, (half_points(0), half_points(1)), edges)
 
 
 def _continue(field: jax.Array, axis: int, cells: int, simulation: Simulation, rigid, sign: int = -1) -> jax.Array:
@@ -86,10 +109,11 @@ def _continue(field: jax.Array, axis: int, cells: int, simulation: Simulation, r
     return jnp.concatenate([low, field, high], axis)
 
 
-def halo(field: jax.Array, axis: int, cells: int, simulation: Simulation) -> jax.Array:
+def halo(field: jax.Array, axis: int, cells: int, simulation: Simulation, edges: Edges = OWN) -> jax.Array:
     """The pressure continued by `cells` beyond both ends of `axis`."""
     low, high = simulation.widths[2 * axis : 2 * axis + 2]
-    return _continue(field, axis, cells, simulation, (low == 0, high == 0))
+    padded = _continue(field, axis, cells, simulation, (low == 0, high == 0))
+    return edges.join(padded, axis, cells, simulation)
 
 
 def _memory_size(strip: Strip, half: int, staggered: bool) -> tuple[int, int]:
@@ -125,20 +149,20 @@ def strip_profile(strip: Strip, simulation: Simulation, **placement) -> Profile:
     )
 
 
-def _laplacian(state: WaveState, simulation: Simulation) -> tuple[jax.Array, list]:
+def laplacian(state: WaveState, medium: Medium, simulation: Simulation) -> tuple[jax.Array, list]:
     """Laplacian of the pressure, stretched in the absorbing strips, and the strips' new memory."""
     order, spacing = simulation.order, simulation.grid.spacing
     half = order // 2
     total, memory = jnp.zeros((), state.pressure.dtype), []
     layers = list(zip(strips(simulation.widths), state.memory, strict=True))
     for axis in (0, 1):
-        padded = halo(state.pressure, axis, half, simulation)
+        padded = halo(state.pressure, axis, half, simulation, medium.edges)
         curvature = second_derivative(padded, axis, order, spacing)
         stretched = curvature
         for strip, (psi, zeta) in layers:
             if strip.axis != axis:
                 continue
-            coefficients = strip_profile(strip, simulation)
+            coefficients = medium.edges.profile(strip, simulation)
             slope = first_derivative(strip.take(padded, 2 * half), axis, order, spacing)
             psi = remember(psi, slope, coefficients)
             psi_slope = first_derivative(strip.pad(psi, half, 2 * half), axis, order, spacing)
@@ -157,33 +181,35 @@ def _divergence(state: WaveState, medium: Medium, simulation: Simulation) -> tup
     total, memory = jnp.zeros((), state.pressure.dtype), []
     layers = list(zip(strips(simulation.widths), state.memory, strict=True))
     for axis in (0, 1):
-        padded = halo(state.pressure, axis, order - 1, simulation)
+        padded = halo(state.pressure, axis, order - 1, simulation, medium.edges)
         slope = staggered_derivative(padded, axis, order, spacing)
         stretched, new_psi = slope, []
         own = [(strip, fields) for strip, fields in layers if strip.axis == axis]
         for strip, (psi, _) in own:
-            coefficients = strip_profile(strip, simulation, shift=0.5, outside=half)
+            coefficients = medium.edges.profile(strip, simulation, shift=0.5, outside=half)
             psi = remember(psi, strip.take(slope, half), coefficients)
             stretched = strip.add_to(stretched, psi)
             new_psi.append(psi)
         outflow = staggered_derivative(medium.buoyancy[axis] * stretched, axis, order, spacing)
         stretched = outflow
         for (strip, (_, zeta)), psi in zip(own, new_psi, strict=True):
-            zeta = remember(zeta, strip.take(outflow), strip_profile(strip, simulation))
+            zeta = remember(zeta, strip.take(outflow), medium.edges.profile(strip, simulation))
             stretched = strip.add_to(stretched, zeta)
             memory.append((psi, zeta))
         total += stretched
     return total, memory
 
 
-def _unstretched(field: jax.Array, medium: Medium, simulation: Simulation) -> jax.Array:
+def unstretched(field: jax.Array, medium: Medium, simulation: Simulation) -> jax.Array:
     """The operator in space without its absorbing layers."""
     order, spacing, total = simulation.order, simulation.grid.spacing, jnp.zeros((), field.dtype)
     for axis in (0, 1):
+        cells = order // 2 if medium.buoyancy is None else order - 1
+        padded = halo(field, axis, cells, simulation, medium.edges)
         if medium.buoyancy is None:
-            total += second_derivative(halo(field, axis, order // 2, simulation), axis, order, spacing)
+            total += second_derivative(padded, axis, order, spacing)
         else:
-            slope = staggered_derivative(halo(field, axis, order - 1, simulation), axis, order, spacing)
+            slope = staggered_derivative(padded, axis, order, spacing)
             total += staggered_derivative(medium.buoyancy[axis] * slope, axis, order, spacing)
     return total
 
@@ -197,11 +223,11 @@ def step(
 ) -> WaveState:
     """Advance by one step. injection: what is added to the pressure at `cells` = (rows, columns)."""
     if medium.buoyancy is None:
-        acceleration, memory = _laplacian(state, simulation)
+        acceleration, memory = laplacian(state, medium, simulation)
     else:
         acceleration, memory = _divergence(state, medium, simulation)
     change = (medium.stiffness * acceleration).at[cells].add(injection)
     if simulation.time_order == 4:
-        change += medium.stiffness * _unstretched(change, medium, simulation) / 12
+        change += medium.stiffness * unstretched(change, medium, simulation) / 12
     following = 2 * state.pressure - state.previous + change
     return WaveState(following, state.pressure, tuple(memory))

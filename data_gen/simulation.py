@@ -10,6 +10,7 @@ from data_gen.gradients import Memory
 from data_gen.grid import Grid, TimeAxis
 from data_gen.resampling import substeps
 
+DEFAULT_MEMORY = Memory()
 BACKENDS = ("auto", "native", "xla")
 
 # A Ricker wavelet's amplitude falls below 5 % of its peak at about 2.5 times its peak frequency.
@@ -42,7 +43,7 @@ class Simulation:
     time_order: int = 2
     substeps: int = 1
     free_surface: bool = False
-    memory: Memory = Memory()
+    memory: Memory = DEFAULT_MEMORY
     backend: str = "auto"
 
     def __post_init__(self):

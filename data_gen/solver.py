@@ -6,7 +6,8 @@
 A point source is s = w(t) delta(x - x_s), with the delta spread over one cell as 1 / spacing^2, so the field does
 not depend on the grid. Sample i of every record is the pressure at `i dt`; the field rests at and before t = 0.
 
-One step is in propagator.py. Two loops run it: loop.py in JAX, for any device, and native/ in C++, for CPUs.
+One step is in propagator.py. backend.py says which time loop runs it: loop.py, in JAX, for any device and derivative;
+native/, in C++, for CPUs; or reversal.py, in JAX with an adjoint written out.
 """
 
 from functools import partial
@@ -16,8 +17,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from data_gen import loop, native
+from data_gen import derivatives, loop
 from data_gen.acquisition import Survey, point_cells
+from data_gen.backend import choose_engine
 from data_gen.checks import check_inputs
 from data_gen.propagator import make_medium
 from data_gen.resampling import upsample
@@ -51,9 +53,9 @@ def _simulate(velocity, survey: Survey, simulation: Simulation, density) -> Reco
     receiver_cells, receiver_weights = locate(survey.receivers)
     strengths = medium.stiffness.ravel()[source_cells] * source_weights / simulation.grid.spacing**2
     injections = _injections(survey.wavelets, strengths, simulation)
-    if native.suits(simulation, medium):
-        propagate = partial(native.propagate, medium.stiffness)
-        shoot = jax.vmap(partial(propagate, simulation=simulation), in_axes=(0, 0, None, None))
+    if engine := choose_engine(simulation, constant_density=density is None):
+        propagate = partial(derivatives.propagate, medium.stiffness, simulation=simulation, engine=engine)
+        shoot = jax.vmap(propagate, in_axes=(0, 0, None, None))
     else:
         # A copy of the model for each shot: its gradient is then summed over shots once, after the time loop.
         medium = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(injections), *leaf.shape)), medium)

@@ -218,3 +218,19 @@ def _read_npz(path: Path) -> tuple[np.ndarray, float | None]:
 
 def _read_txt(path: Path) -> tuple[np.ndarray, float | None]:
     return np.loadtxt(path), None
+
+
+LOWEST_PART, HIGHEST_PART = 0.1, 0.05  # of the spectrum's peak, at the ends of the band
+
+
+def wavelet_band(wavelets: Float[np.ndarray, "n nt"], dt: float) -> tuple[float, float]:
+    """Where the amplitude spectra of wavelets sampled every dt [s] first reach 10 % and last 5 % of their peaks [Hz].
+
+    Not below the lowest frequency that the record resolves, 1 / (nt dt).
+    """
+    distinct = np.unique(wavelets, axis=0)
+    nt = distinct.shape[1]
+    spectra, frequencies = np.abs(np.fft.rfft(distinct, 8 * nt)), np.fft.rfftfreq(8 * nt, dt)
+    relative = (spectra / spectra.max(axis=1, keepdims=True)).max(axis=0)
+    low, high = frequencies[relative >= LOWEST_PART][0], frequencies[relative >= HIGHEST_PART][-1]
+    return float(max(low, 1 / (nt * dt))), float(high)

@@ -69,8 +69,8 @@ struct Shot {
 template <int K>
 class Propagator {
  public:
-  static int64_t workspace(const Grid& g, bool adjoint) {
-    return K * (int64_t(g.mz) * g.columns + g.state_size() + (adjoint ? Passes::size(g) : 0));
+  static int64_t workspace(const Grid& g) {
+    return K * (int64_t(g.mz) * g.columns + g.state_size() + Passes::size(g));
   }
   Propagator(const Grid& g, const Shot<K>& shot, const Share& share, Real* block)
       : g(g), shot(shot), share(share), rows(allocate(K * g.columns)), scratch(allocate(3 * (g.columns + 2 * LANES))) {
@@ -257,7 +257,7 @@ void run_forward(const Grid& g, const Plan& plan, const int* inner, const Shot<K
 
 template <int K>
 int64_t adjoint_workspace(const Grid& g, const Plan& plan) {
-  int64_t size = 2 * Propagator<K>::workspace(g, true) + K * int64_t(g.mz) * g.columns;
+  int64_t size = 2 * Propagator<K>::workspace(g) + K * int64_t(g.mz) * g.columns;
   if (plan.strategy == Strategy::RECOMPUTE)
     size += (K * plan.every * Store{&g, plan.precision, true}.bytes() + sizeof(Real) - 1) / sizeof(Real);
   return size;
@@ -274,9 +274,9 @@ template <int K>
 void run_adjoint(const Grid& g, const Plan& plan, const int* inner, const Shot<K>& shot, Real* const* model_gradient,
                  Real* const* source_gradient, const Share& share, Real* work) {
   Propagator<K> mu(g, shot, share, work);
-  work += Propagator<K>::workspace(g, true);
+  work += Propagator<K>::workspace(g);
   Propagator<K> p(g, shot, share, work);
-  work += Propagator<K>::workspace(g, true);
+  work += Propagator<K>::workspace(g);
   Real* image = work;
   work += K * int64_t(g.mz) * g.columns;
   char* interval = reinterpret_cast<char*>(work);
@@ -432,7 +432,7 @@ ffi::Error forward(const Attributes& attributes, ffi::RemainingArgs args, ffi::R
     const Batch batch(args, 1);
     std::vector<Block> blocks;
     for (int lane = 0; lane < attributes.threads(); ++lane) blocks.push_back(allocate(0));
-    const int64_t size = Propagator<K>::workspace(g, true);
+    const int64_t size = Propagator<K>::workspace(g);
     const int64_t lanes = batch.count() >= attributes.threads() ? attributes.threads() : 1;
     for (int lane = 0; lane < lanes; ++lane) blocks[lane] = allocate(size);
     for_each_simulation(batch.count(), attributes.threads(), g.mz, [&](int64_t i, const Share& share) {
@@ -503,16 +503,25 @@ BIND(forward_2, forward<2>);
 BIND(adjoint_1, adjoint<1>);
 BIND(adjoint_2, adjoint<2>);
 
-// Bytes that the forward pass saves for the adjoint, and those of one lane's workspace there.
-extern "C" int64_t saved_bytes(const int64_t* layout, const int64_t* plan) {
+namespace {
+
+Grid plain_grid(const int64_t* layout) {
   const std::vector<int64_t> sizes(layout, layout + 7);
-  const Grid g(sizes, std::vector<Real>(H + 1), std::vector<Real>(H),
-               std::vector<Real>(2 * (sizes[2] + sizes[3] + sizes[4] + sizes[5])));
-  return Plan{Strategy(plan[0]), Precision(plan[1]), plan[2], plan[3], {}}.saved_bytes(g);
+  const size_t widths = sizes[2] + sizes[3] + sizes[4] + sizes[5];
+  return Grid(sizes, std::vector<Real>(H + 1), std::vector<Real>(H), std::vector<Real>(2 * widths));
 }
+Plan plain_plan(const int64_t* plan) { return {Strategy(plan[0]), Precision(plan[1]), plan[2], plan[3], {}}; }
+
+}  // namespace
+
+// Bytes that the forward pass saves for the adjoint of one simulation.
+extern "C" int64_t saved_bytes(const int64_t* layout, const int64_t* plan) {
+  return plain_plan(plan).saved_bytes(plain_grid(layout));
+}
+// Bytes that a simulation under way works in: of the adjoint, or with strategy NONE of the forward pass.
 extern "C" int64_t workspace_bytes(const int64_t* layout, const int64_t* plan) {
-  const std::vector<int64_t> sizes(layout, layout + 7);
-  const Grid g(sizes, std::vector<Real>(H + 1), std::vector<Real>(H),
-               std::vector<Real>(2 * (sizes[2] + sizes[3] + sizes[4] + sizes[5])));
-  return adjoint_workspace<1>(g, Plan{Strategy(plan[0]), Precision(plan[1]), plan[2], plan[3], {}}) * int64_t(sizeof(Real));
+  const Grid g = plain_grid(layout);
+  const Plan p = plain_plan(plan);
+  const int64_t values = p.strategy == Strategy::NONE ? Propagator<1>::workspace(g) : adjoint_workspace<1>(g, p);
+  return values * int64_t(sizeof(Real));
 }

@@ -6,19 +6,18 @@ data set or a run's folder.
 """
 
 import ctypes
-import hashlib
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import jax
-import jaxlib
 import numpy as np
 
+from data_gen.caching import cache_folder, fingerprint
 from data_gen.errors import InputError
 
 SOURCES = Path(__file__).parent
@@ -35,23 +34,6 @@ def compiler() -> str | None:
     return None
 
 
-def cache_folder() -> Path:
-    """Where compiled things are kept between runs: `$XDG_CACHE_HOME/wave-surrogate`, only for this user."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "wave-surrogate"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
-
-
-def _processor() -> str:
-    """What `-march=native` depends on."""
-    information = Path("/proc/cpuinfo")
-    if not information.exists():
-        return platform.processor() + platform.machine()
-    lines = information.read_text().splitlines()
-    return "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
-
-
 def _compile(dtype: str, order: int) -> Path:
     command = compiler()
     if command is None:
@@ -63,8 +45,7 @@ def _compile(dtype: str, order: int) -> Path:
     sources = sorted(path for path in SOURCES.iterdir() if path.suffix in (".h", ".cc"))
     kind = {"float32": "float", "float64": "double"}[dtype]
     defines = (f"-DREAL={kind}", f"-DHALF={order // 2}")
-    parts = [version, _processor(), jaxlib.__version__, *FLAGS, *defines, *(path.read_text() for path in sources)]
-    name = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
+    name = fingerprint(version, metadata.version("jaxlib"), *FLAGS, *defines, *(path.read_text() for path in sources))
     library = cache_folder() / f"wave-{dtype}-{order}-{name}.so"
     if not library.exists():
         with tempfile.TemporaryDirectory(dir=library.parent) as folder:
@@ -76,7 +57,7 @@ def _compile(dtype: str, order: int) -> Path:
                     f"The native backend could not be compiled by {command}. Choose backend='xla', or repair the "
                     f"compiler. It said:\n{result.stderr[-2000:]}"
                 )
-            os.replace(made, library)  # whole or not at all, however many processes do this at once
+            made.replace(library)  # whole or not at all, however many processes do this at once
     return library
 
 

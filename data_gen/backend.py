@@ -1,0 +1,55 @@
+"""Which time loop runs a simulation: loop.py's scan, or an engine with an adjoint of its own."""
+
+import warnings
+from functools import cache
+
+import jax
+
+from data_gen import native
+from data_gen.derivatives import Engine
+from data_gen.errors import InputError
+from data_gen.reversal import ReversalEngine
+from data_gen.simulation import Simulation
+
+
+@cache
+def _warn_of_missing_compiler() -> None:
+    warnings.warn(
+        "No C++ compiler was found, so simulations run through XLA, several times slower. Install g++ or clang++ "
+        "(or set CXX), or choose backend='xla' to say that this is meant.",
+        UserWarning,
+        stacklevel=5,
+    )
+
+
+def choose_engine(simulation: Simulation, *, constant_density: bool) -> Engine | None:
+    """The engine for a simulation; None for the scan with JAX's own derivatives, which computes everything.
+
+    Raises `InputError` where the backend or the gradient's memory asked for does not exist for this physics.
+    """
+    has_adjoint = constant_density and simulation.time_order == 2
+    physics = "a density" if not constant_density else "time_order=4"
+    if simulation.backend == "native" and not has_adjoint:
+        raise InputError(
+            f"The native backend computes constant density of second order in time, but this simulation has {physics}. "
+            "Choose backend='auto' or 'xla'."
+        )
+    wanted = simulation.backend == "native" or (simulation.backend == "auto" and jax.default_backend() == "cpu")
+    if wanted and has_adjoint:
+        if simulation.backend == "native" or native.compiler():
+            return native.NativeEngine()
+        _warn_of_missing_compiler()
+    memory = simulation.memory
+    if memory.strategy == "boundary" or memory.precision != "same":
+        if not has_adjoint:
+            raise InputError(
+                "Running backwards and storing in half precision need constant density of second order in time, but "
+                f"this simulation has {physics}. Choose Memory('recompute') or Memory('full')."
+            )
+        if memory.strategy == "recompute":
+            raise InputError(
+                f"XLA recomputes in the model's own precision, but the gradient's memory asks for {memory.precision}. "
+                "Choose precision='same', another strategy, or backend='native' on a CPU."
+            )
+        return ReversalEngine()
+    return None
