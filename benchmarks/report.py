@@ -1,0 +1,91 @@
+"""The tables printed and the file written."""
+
+import json
+import os
+import platform
+import re
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.measure import Findings
+from benchmarks.peers import PEERS
+
+
+def slug(device: str) -> str:
+    """A device's name as part of a file's: `cpu`, `nvidia-h100-80gb-hbm3`."""
+    return re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
+
+
+def machine() -> dict:
+    """The host: its processor, cores, and how busy it was when asked."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def write(folder: Path, name: str, device: str, header: dict, findings: Findings) -> Path:
+    """Write `<name>-<device>.json` and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{slug(device)}.json"
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    text = json.dumps({"device": device, "date": date} | header | asdict(findings), indent=1)
+    path.write_text(text + "\n")
+    return path
+
+
+def tables(findings: Findings) -> str:
+    """All findings as text."""
+    parts = [
+        _table(
+            ("case", "quantity", "peer", "ratio", "ours [s]", "peer [s]", "ours [MB]", "peer [MB]"),
+            [
+                (
+                    row["case"],
+                    row["quantity"],
+                    PEERS[row["peer"]].title,
+                    f"{row['ratio']:.2f}",
+                    f"{row['ours_s']:.4f}",
+                    f"{row['peer_s']:.4f}",
+                    _megabytes(row["ours_bytes"]),
+                    _megabytes(row["peer_bytes"]),
+                )
+                for row in findings.rows
+            ],
+        ),
+        _table(
+            ("grid", "quantity", "steps", "ns per cell and step"),
+            [
+                (row["grid"], row["quantity"], str(row["steps"]), f"{1e9 * row['s_per_cell_step']:.3f}")
+                for row in findings.scaling
+            ],
+        ),
+        _table(
+            ("compiling", "quantity", "cold [s]", "warm [s]"),
+            [
+                (row["case"], row["quantity"], f"{row['cold_s']:.2f}", f"{row['warm_s']:.2f}")
+                for row in findings.compile
+            ],
+        ),
+    ]
+    skipped = [
+        " ".join(row[key] for key in ("case", "quantity", "peer") if key in row) + f": not measured, {row['why']}"
+        for row in findings.not_measured
+    ]
+    return "\n\n".join([*filter(None, parts), *skipped])
+
+
+def _megabytes(size: int | None) -> str:
+    return "failed" if size is None else f"{size / 1e6:.1f}"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    if not rows:
+        return ""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = (map(str.ljust, row, widths) for row in (head, *rows))
+    return "\n".join("  ".join(line).rstrip() for line in lines)
