@@ -6,7 +6,7 @@ name = $(basename $(notdir $(model)))
 # Quoted for the shell and for Hydra. spacing=25 says the cell size [m] of a file that does not.
 file = "real.path='$(model)'" $(if $(spacing),real.spacing=$(spacing))
 
-.PHONY: demo test lock clean
+.PHONY: demo test bench profile lock clean
 
 # Installed again only when the lock changes.
 .venv/installed: requirements.lock
@@ -38,10 +38,24 @@ test: .venv/installed
 	$(BIN)/basedpyright
 	$(BIN)/python -m pytest -n 2
 
+# Peers need an environment of their own; its numbers are only good on an idle machine. About half an hour.
+.venv-bench/installed: benchmarks/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet -r benchmarks/requirements.txt
+	.venv-bench/bin/python -m pip install --quiet --no-deps -e .
+	@touch $@
+
+bench: .venv-bench/installed
+	.venv-bench/bin/python -m benchmarks.solver
+
+# Where a step's time goes.
+profile: .venv/installed
+	$(BIN)/python -m benchmarks.profile
+
 # One lock for all platforms and Python versions, with hashes and no addresses. Needs uv.
 lock:
 	uv pip compile --quiet --universal --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --no-annotate --no-header pyproject.toml --extra dev -o requirements.lock
 
 clean:
-	rm -rf .venv data runs
+	rm -rf .venv .venv-bench data runs

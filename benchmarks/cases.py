@@ -38,8 +38,8 @@ class Case:
             raise ValueError(f"Several models take one shot each, but {self.name} has {self.shots} shots for each.")
 
     def walled(self) -> Self:
-        """The lecture's physics on the same problem: variable density, order 2, rigid walls."""
-        return replace(self, order=2, width=0, variable_density=True)
+        """The lecture's physics on the same problem: order 2, rigid walls; its density is 1 everywhere."""
+        return replace(self, order=2, width=0)
 
     @property
     def gathers(self) -> int:

@@ -5,7 +5,7 @@
     (dm, dq) = adjoint(m, q) d(gathers, snapshots)    the exact transpose of the tangent
 
 An engine does these for the model and, with a second component, for its tangent: so jvp, vjp, Gauss-Newton products
-and Hessian-vector products (forward over reverse) run on it. What is left (other orders of the modes, third
+and Hessian-vector products (forward or reverse over reverse) run on it. What is left (derivatives of a jvp, third
 derivatives) goes through loop.py, which computes the same discrete map.
 
 Arrays of one shot: m `(mz, mx)`; q `(steps, k)`; source cells `(k,)`; receiver cells and weights `(n_receivers, j)`;
@@ -13,12 +13,13 @@ gathers `(steps, n_receivers)`; snapshots `(n_snapshots, nz, nx)`. What the forw
 opaque block of values. Each may have leading batch dimensions of size 1 or the batch's.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int
 
@@ -45,15 +46,23 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Tangent:
-    """(dm, dq) -> d(gathers, snapshots). Residuals: geometry, m, q, saved blocks."""
+    """(dm, dq) -> d(gathers, snapshots). Residuals: geometry, m, q, saved blocks, whose change follows if `saving`."""
 
     engine: Engine
     simulation: Simulation
+    saving: bool = False
 
     def apply(self, residuals, operands):
-        geometry, (m, q) = residuals[:3], residuals[3:5]
-        results = self.engine.forward(self.simulation, "none", geometry, (m, q), operands)
-        return tuple(results[len(results) // 2 :][:2])
+        strategy = self.simulation.memory.strategy if self.saving else "none"
+        results = self.engine.forward(self.simulation, strategy, residuals[:3], residuals[3:5], operands)
+        return tuple(results[len(results) // 2 :][: None if self.saving else 2])
+
+    def shapes(self, residuals, operands):
+        dtype, simulation = operands[0].dtype, self.simulation
+        gathers = jax.ShapeDtypeStruct((simulation.steps, residuals[1].shape[-2]), dtype)
+        snapshots = jax.ShapeDtypeStruct((len(simulation.snapshot_steps), *simulation.grid.shape), dtype)
+        batch = _batch((*residuals, *operands))
+        return (*_batched((gathers, snapshots), batch), *(_like(residuals[5:], batch) if self.saving else ()))
 
     def transpose(self) -> "Adjoint":
         return Adjoint(self.engine, self.simulation)
@@ -65,34 +74,93 @@ class Tangent:
         gathers, snapshots = _reference_hessian(self.simulation, geometry, model, dmodel, operands)
         if dweights is not None:
             gathers = gathers + linear_call(self, (*geometry[:2], dweights, *residuals[3:]), operands)[0]
-        return gathers, snapshots
+        # The saved blocks' second derivative is nobody's: whoever needs one comes by the reference.
+        return gathers, snapshots, *(jnp.zeros_like(x) for x in (residuals[5:] if self.saving else ()))
 
 
 @dataclass(frozen=True)
 class Adjoint:
-    """d(gathers, snapshots) -> (dm, dq): the transpose of `Tangent`, with the same residuals."""
+    """d(gathers, snapshots) -> (dm, dq): the transpose of `Tangent`, with the same residuals.
+
+    Cotangents of saved blocks may follow: they belong to residuals and are zero.
+    """
 
     engine: Engine
     simulation: Simulation
 
     def apply(self, residuals, operands):
         geometry, model, saved = residuals[:3], residuals[3:5], residuals[5:]
-        return tuple(self.engine.adjoint(self.simulation, geometry, [model], [(*operands, *saved)]))
+        return tuple(self.engine.adjoint(self.simulation, geometry, [model], [(*operands[:2], *saved)]))
+
+    def shapes(self, residuals, operands):
+        return _like(residuals[3:5], _batch((*residuals, *operands)))
 
     def transpose(self) -> Tangent:
         return Tangent(self.engine, self.simulation)
 
     def residual_tangent(self, residuals, tangents, operands):
-        geometry, model, saved = residuals[:3], residuals[3:5], residuals[5:]
-        dmodel, dsaved = _known(tangents[3:5], model), _known(tangents[5:], saved)
-        settings, records = (self.engine, self.simulation), (*operands, *saved)
-        result = _adjoint_tangent(*settings, geometry, model, dmodel, records, dsaved)
+        changes = _known(tangents[3:], residuals[3:])
+        result = linear_call(Curvature(self.engine, self.simulation), (*residuals, *operands[:2]), changes)
         if (dweights := tangents[2]) is not None:
-            gathers, snapshots = operands
-            residuals = (*geometry[:2], dweights, *residuals[3:])
+            gathers, snapshots = operands[:2]
+            residuals = (*residuals[:2], dweights, *residuals[3:])
             extra = linear_call(self, residuals, (gathers, jnp.zeros_like(snapshots)))
             result = [a + b for a, b in zip(result, extra, strict=True)]
         return tuple(result)
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """(dm, dq, d(saved blocks)) -> change of the adjoint's (dm, dq): the second derivative, weighted by data.
+
+    Residuals: those of `Adjoint`, then gathers and snapshots. Symmetric in the model, so its own transpose; that has
+    to find the change of the saved blocks itself (`tied`) and returns none for them.
+    """
+
+    engine: Engine
+    simulation: Simulation
+    tied: bool = False
+
+    def apply(self, residuals, operands):
+        geometry, model, (*saved, gathers, snapshots) = residuals[:3], residuals[3:5], residuals[5:]
+        dmodel, dsaved = operands[:2], operands[2:]
+        if self.tied:
+            both = self.engine.forward(self.simulation, self.simulation.memory.strategy, geometry, model, dmodel)
+            dsaved = both[len(both) // 2 + 2 :]
+        nothing = (jnp.zeros_like(gathers), jnp.zeros_like(snapshots))
+        records = [(gathers, snapshots, *saved), (*nothing, *dsaved)]
+        result = self.engine.adjoint(self.simulation, geometry, [model, dmodel], records)[2:]
+        return *result, *((jnp.zeros_like(x) for x in dsaved) if self.tied else ())
+
+    def shapes(self, residuals, operands):
+        return _like(residuals[3 : -2 if self.tied else 5], _batch((*residuals, *operands)))
+
+    def transpose(self) -> "Curvature":
+        return replace(self, tied=not self.tied)
+
+    def residual_tangent(self, residuals, tangents, operands):
+        def reference(weights, model, records):
+            adjoint = partial(_reference_adjoint, self.simulation, (*residuals[:2], weights))
+            return jax.jvp(lambda m: adjoint(m, records), (model,), (operands[:2],))[1]
+
+        moving = (residuals[2], residuals[3:5], residuals[-2:])
+        changes = _known(tangents[2:5] + tangents[-2:], (*residuals[2:5], *residuals[-2:]))
+        result = jax.jvp(reference, moving, (changes[0], changes[1:3], changes[3:]))[1]
+        return *result, *((jnp.zeros_like(x) for x in residuals[5:-2]) if self.tied else ())
+
+
+def _batch(arrays) -> tuple[int, ...]:
+    """The batch dimensions that arrays share; the first are source cells, of one dimension."""
+    rank = len(arrays[0].shape) - 1
+    return np.broadcast_shapes(*(x.shape[:rank] for x in arrays))
+
+
+def _batched(unbatched, batch: tuple[int, ...]):
+    return tuple(jax.ShapeDtypeStruct((*batch, *x.shape), x.dtype) for x in unbatched)
+
+
+def _like(arrays, batch: tuple[int, ...]):
+    return tuple(jax.ShapeDtypeStruct((*batch, *x.shape[len(batch) :]), x.dtype) for x in arrays)
 
 
 def _known(tangents, primals):
@@ -112,46 +180,40 @@ def _reference_hessian(simulation: Simulation, geometry, model, first, second):
     """Second derivative of `_reference` along two changes `(dm, dq)` of the model."""
 
     def tangent(*model):
-        return jax.jvp(partial(_reference, simulation, geometry), model, second)[1]
+        return jax.jvp(partial(_reference, simulation, geometry), model, tuple(second))[1]
 
-    return jax.jvp(tangent, model, first)[1]
+    return jax.jvp(tangent, tuple(model), tuple(first))[1]
 
 
 def _reference_adjoint(simulation: Simulation, geometry, model, records):
-    return jax.vjp(partial(_reference, simulation, geometry), *model)[1](records)
+    return jax.vjp(partial(_reference, simulation, geometry), *model)[1](tuple(records))
+
+
+def _linear(engine: Engine, simulation: Simulation, geometry, model, saved, tangents, *, saving: bool):
+    """Changes of gathers, snapshots (and saved blocks) with the weights, m and q; tangents may be symbolic zeros."""
+    dweights, *dmodel = tangents
+    dmodel = [jnp.zeros_like(x) if isinstance(t, SymbolicZero) else t for t, x in zip(dmodel, model, strict=True)]
+    changes = linear_call(Tangent(engine, simulation, saving), (*geometry, *model, *saved), dmodel)
+    if not isinstance(dweights, SymbolicZero):
+        source_cells, receiver_cells, weights = geometry
+        ones = jnp.ones((weights.size, 1), weights.dtype)
+        samples, _ = _propagate(engine, simulation, source_cells, receiver_cells.reshape(-1, 1), ones, *model)
+        changes[0] += jnp.einsum("trj,rj->tr", samples.reshape(-1, *weights.shape), dweights)
+    return changes
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _adjoint_tangent(engine: Engine, simulation: Simulation, geometry, model, dmodel, records, dsaved):
-    """Change of the adjoint's result with the model, by the adjoint of numbers x_0 + x_1 eps."""
-    drecords = (*(jnp.zeros_like(r) for r in records[:2]), *dsaved)
-    return engine.adjoint(simulation, geometry, [model, dmodel], [records, drecords])[2:]
+def _propagate_saving(engine: Engine, simulation: Simulation, source_cells, receiver_cells, weights, m, q):
+    """Gathers, snapshots and the saved blocks of the strategy."""
+    geometry = (source_cells, receiver_cells, weights)
+    return tuple(engine.forward(simulation, simulation.memory.strategy, geometry, (m, q)))
 
 
-@_adjoint_tangent.defjvp
-def _adjoint_tangent_jvp(engine, simulation, primals, tangents):
-    def reference(geometry, model, dmodel, records, _):
-        adjoint = partial(_reference_adjoint, simulation, geometry)
-        return list(jax.jvp(lambda m: adjoint(m, records[:2]), (model,), (dmodel,))[1])
-
-    return _adjoint_tangent(engine, simulation, *primals), jax.jvp(reference, primals, tangents)[1]
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _forward_saving(engine: Engine, simulation: Simulation, geometry, m, q):
-    """Gathers, snapshots and the saved blocks, which are residuals: only forward mode gets here."""
-    return engine.forward(simulation, simulation.memory.strategy, geometry, (m, q))
-
-
-@_forward_saving.defjvp
-def _forward_saving_jvp(engine, simulation, primals, tangents):
-    (*cells, weights), m, q = primals
-    (*_, dweights), dm, dq = tangents
-    both = engine.forward(simulation, simulation.memory.strategy, (*cells, weights), (m, q), (dm, dq))
-    results, (gathers, *others) = both[: len(both) // 2], both[len(both) // 2 :]
-    # Linear in the weights: their change is a run with that for weights.
-    by_weights = engine.forward(simulation, "none", (*cells, dweights), (m, q))[0]
-    return results, [gathers + by_weights, *others]
+@partial(_propagate_saving.defjvp, symbolic_zeros=True)
+def _propagate_saving_jvp(engine, simulation, primals, tangents):
+    results = _propagate_saving(engine, simulation, *primals)
+    changes = _linear(engine, simulation, primals[:3], primals[3:], results[2:], tangents[2:], saving=True)
+    return results, tuple(changes)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -161,16 +223,9 @@ def _propagate(engine: Engine, simulation: Simulation, source_cells, receiver_ce
 
 @partial(_propagate.defjvp, symbolic_zeros=True)
 def _propagate_jvp(engine, simulation, primals, tangents):
-    *cells, weights, m, q = primals
-    *_, dweights, dm, dq = tangents
-    gathers, snapshots, *saved = _forward_saving(engine, simulation, (*cells, weights), m, q)
-    dm, dq = (jnp.zeros(t.shape, t.dtype) if isinstance(t, SymbolicZero) else t for t in (dm, dq))
-    dgathers, dsnapshots = linear_call(Tangent(engine, simulation), (*cells, weights, m, q, *saved), (dm, dq))
-    if not isinstance(dweights, SymbolicZero):
-        samples, ones = cells[1].reshape(-1, 1), jnp.ones((weights.size, 1), weights.dtype)
-        samples, _ = _propagate(engine, simulation, cells[0], samples, ones, m, q)
-        dgathers += jnp.einsum("trj,rj->tr", samples.reshape(-1, *weights.shape), dweights)
-    return (gathers, snapshots), (dgathers, dsnapshots)
+    gathers, snapshots, *saved = _propagate_saving(engine, simulation, *primals)
+    changes = _linear(engine, simulation, primals[:3], primals[3:], saved, tangents[2:], saving=False)
+    return (gathers, snapshots), tuple(changes)
 
 
 def propagate(

@@ -28,7 +28,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from data_gen.absorbing import REFLECTION
+from data_gen.absorbing import REDUCTION
 from data_gen.acquisition import Survey
 from data_gen.caching import use_compilation_cache
 from data_gen.checks import POINTS_PER_WAVELENGTH, DispersionWarning, largest_local_velocity
@@ -182,8 +182,9 @@ def _stability(velocity: np.ndarray, density: np.ndarray | None, simulation: Sim
         dt = _rounded(largest * simulation.substeps)
         shorten = f"Set substeps={substeps(simulation.time.dt, largest)}, or dt={dt:g}."
     if reached > limit * (1 + 1e-6):
-        # R = exp(-2 / v int sigma dx), with the sigma that gives REFLECTION at max_velocity (absorbing.py).
-        reflected = f"the layers reflect {REFLECTION ** (limit / reached):.1g} in theory, not {REFLECTION:.1g}"
+        # R = exp(-2 / v int sigma dx), with the sigma that gives REDUCTION^-width at max_velocity (absorbing.py).
+        reflection = REDUCTION ** -float(min((width for width in simulation.widths if width), default=0))
+        reflected = f"the layers reflect {reflection ** (limit / reached):.1g} in theory, not {reflection:.1g}"
         raised = f"Set max_velocity={_rounded(reached, ROUND_CEILING):g}: as it is, {reflected}."
     measured, model = f"{step:g} s, {step / largest:.0%} of the limit", f"the model reaches {reached:g} m/s"
     return [

@@ -23,6 +23,10 @@ class LinearMap(Protocol):
         """A(r) x."""
         ...
 
+    def shapes(self, residuals, operands) -> tuple[jax.ShapeDtypeStruct, ...]:
+        """Shapes and dtypes of `apply`'s results, without computing or compiling anything."""
+        ...
+
     def transpose(self) -> "LinearMap":
         """The map that takes cotangents of `apply`'s result to cotangents of its operands."""
         ...
@@ -45,10 +49,9 @@ def _apply(*arguments, linear_map: LinearMap, n_residuals: int):
     return list(linear_map.apply(arguments[:n_residuals], arguments[n_residuals:]))
 
 
-def _abstract(*avals, linear_map, n_residuals):
-    shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
-    results = jax.eval_shape(lambda *args: _apply(*args, linear_map=linear_map, n_residuals=n_residuals), *shapes)
-    return [ShapedArray(r.shape, r.dtype) for r in results]
+def _abstract(*avals, linear_map: LinearMap, n_residuals: int):
+    shapes = linear_map.shapes(avals[:n_residuals], avals[n_residuals:])
+    return [ShapedArray(shape.shape, shape.dtype) for shape in shapes]
 
 
 def _jvp(primals, tangents, *, linear_map: LinearMap, n_residuals: int):

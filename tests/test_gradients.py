@@ -110,7 +110,8 @@ def test_reversal_is_the_scan(sides, strategy, float64):
         (Memory("boundary"), 1e-5),
         # Half the bytes: one rounding of each kept value, at 2^-9 and 2^-12, which partly cancel in the sum over time.
         (Memory("full", precision="bfloat16"), 4e-3),
-        (Memory("recompute", precision="float16"), 5e-4),
+        # Below 6e-5 a half has fewer digits, and these fields reach down there.
+        (Memory("recompute", precision="float16"), 2e-3),
         # A rounded layer also disturbs the field that runs backwards from it.
         (Memory("boundary", precision="float16"), 1e-2),
     ],
@@ -157,7 +158,7 @@ def test_second_derivatives(strategy, float64):
 
 @pytest.mark.parametrize("order_of_modes", ["forward over forward", "reverse over forward", "reverse over reverse"])
 def test_other_second_derivatives(order_of_modes, float64):
-    """Modes the native loop has no kernel for go through the scan, and third derivatives too."""
+    """Reverse over reverse is the same Hessian; derivatives of a jvp go through the scan. 1e-10: two more sums deep."""
     velocity, survey, simulation = problem(nt=62, widths=(8, 8, 8, 8))
     a, b = (directions(jax.random.key(i), velocity, survey)[0] for i in (1, 2))
 

@@ -46,14 +46,14 @@ def _attributes(simulation: Simulation, strategy: str) -> dict[str, np.ndarray]:
     }
 
 
-def _call(target: str, simulation: Simulation, strategy: str, operands, shapes) -> list[jax.Array]:
+def _call(direction: str, components: int, simulation: Simulation, strategy: str, operands, shapes) -> list[jax.Array]:
     """Call a handler: `shapes` of the results without batch dimensions."""
-    dtype, order = operands[2].dtype, simulation.order
-    load(str(dtype), order)
+    dtype, order = str(operands[2].dtype), simulation.order
+    load(direction, components, dtype, order)
     batches = [np.shape(operands[0])[:-1], *(np.shape(x)[: np.ndim(operands[0]) - 1] for x in operands[1:])]
     batch = np.broadcast_shapes(*batches)
     results = [jax.ShapeDtypeStruct((*batch, *shape), dtype) for shape in shapes]
-    function = jax.ffi.ffi_call(target_name(target, str(dtype), order), results, vmap_method="expand_dims")
+    function = jax.ffi.ffi_call(target_name(direction, components, dtype, order), results, vmap_method="expand_dims")
     return list(function(*operands, **_attributes(simulation, strategy)))
 
 
@@ -66,14 +66,14 @@ def _record_shapes(simulation: Simulation, receiver_cells) -> list[tuple[int, ..
 
 def saved_values(simulation: Simulation, dtype, strategy: str) -> int:
     """Values of `dtype` that the forward pass saves for the adjoint of one shot."""
-    size = load(str(dtype), simulation.order).saved_bytes(layout(simulation), plan(simulation, strategy))
+    size = load("forward", 1, str(dtype), simulation.order).saved_bytes(layout(simulation), plan(simulation, strategy))
     return -(-size // np.dtype(dtype).itemsize)
 
 
 def workspace_bytes(simulation: Simulation, dtype, *, adjoint: bool) -> int:
     """Bytes that each shot under way takes beside its arguments and results."""
     numbers = plan(simulation, simulation.memory.strategy if adjoint else "none")
-    return load(str(dtype), simulation.order).workspace_bytes(layout(simulation), numbers)
+    return load("forward", 1, str(dtype), simulation.order).workspace_bytes(layout(simulation), numbers)
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,10 @@ class NativeEngine:
         saved = (saved_values(simulation, weights.dtype, strategy),)
         shapes = [*_record_shapes(simulation, receiver_cells), saved] * len(components)
         operands = [*geometry, *(x for component in components for x in component)]
-        return _call(f"forward_{len(components)}", simulation, strategy, operands, shapes)
+        return _call("forward", len(components), simulation, strategy, operands, shapes)
 
     def adjoint(self, simulation: Simulation, geometry, models, records) -> list[jax.Array]:
         """Gradients by m and q of every component; models `(m, q)`, records `(gathers, snapshots, saved)`."""
         shapes = [simulation.padded_shape, (simulation.steps, geometry[0].shape[-1])] * len(models)
         operands = [*geometry, *(x for model in models for x in model), *(x for record in records for x in record)]
-        return _call(f"adjoint_{len(models)}", simulation, simulation.memory.strategy, operands, shapes)
+        return _call("adjoint", len(models), simulation, simulation.memory.strategy, operands, shapes)

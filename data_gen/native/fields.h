@@ -11,19 +11,39 @@
 #include <new>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 using Real = REAL;
 constexpr int H = HALF;  // half the order of the differences
 constexpr int LANES = 16;
 
 inline int round_up(int n) { return (n + LANES - 1) / LANES * LANES; }
 
+// Advice only: nothing depends on it.
+inline void prefer_large_pages(void* block, size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+  constexpr uintptr_t PAGE = 1 << 21;
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(block) + PAGE - 1) / PAGE * PAGE;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(block) + bytes) / PAGE * PAGE;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#else
+  (void)block, (void)bytes;
+#endif
+}
+
 using Block = std::unique_ptr<Real[], decltype(&std::free)>;
 
-inline Block allocate(int64_t count) {  // zeros
+// Not initialised. Large blocks ask for large pages: first touching small ones costs as much as a time step's work.
+inline Block allocate(int64_t count) {
+  constexpr size_t PAGE = 1 << 21;
   size_t bytes = std::max<int64_t>(64, (count * sizeof(Real) + 63) / 64 * 64);
-  void* block = std::aligned_alloc(64, bytes);
+  const bool large = bytes >= 2 * PAGE;
+  if (large) bytes = (bytes + PAGE - 1) / PAGE * PAGE;
+  void* block = std::aligned_alloc(large ? PAGE : 64, bytes);
   if (!block) throw std::bad_alloc();
-  std::memset(block, 0, bytes);
+  if (large) prefer_large_pages(block, bytes);
   return Block(static_cast<Real*>(block), &std::free);
 }
 
@@ -77,6 +97,8 @@ struct Grid {
     for (int which : {0, 1}) size += 2 * strip_size(which) + 2 * side_size(which);
     return size;
   }
+  // Rows at an edge that depend on each other within a step: a layer and its reach, or a wall's images.
+  int edge_rows() const { return std::max(z[0].width, z[1].width) + H + 1; }
   // Do the layers along z act on this row?
   bool in_strip(int r) const {
     return (z[0].width && r < z[0].width + H) || (z[1].width && r >= z[1].first - H);

@@ -8,8 +8,9 @@
 //   mu_n = 2 mu_{n+1} - mu_{n+2} + m ((L^T mu)_{n+1} + R^T r_n),
 //   dJ/dm = sum_n mu_{n+1} (L p)_n / m,    dJ/dq_n = mu_{n+1} / m at the sources.
 //
-// data_gen/propagator.py is the same step in JAX and the reference for every line here. Compiled once per (REAL,
-// HALF), the floating-point type and half the order. All coefficients come from Python.
+// data_gen/propagator.py is the same step in JAX and the reference for every line here. Compiled once per (REAL, HALF,
+// DIRECTION, COMPONENTS): the floating-point type, half the order, forward or adjoint, and K below: what is used is
+// compiled. All coefficients come from Python.
 //
 // Everything is carried for K components. K = 1: the fields. K = 2: the fields and their tangents, as numbers
 // x_0 + x_1 eps with eps^2 = 0; only products mix components. Then forward gives Born modelling and the adjoint a
@@ -84,60 +85,66 @@ class Propagator {
         std::fill_n(model(c, r), g.columns, Real(0));
         std::copy_n(shot.m[c] + int64_t(r) * g.mx, g.mx, model(c, r));
       }
-    if (share.leads())
-      for (int c = 0; c < K; ++c) std::fill_n(states[c], g.state_size(), Real(0));
-    share.sync();
-  }
-
-  // Advance from p_n to p_{n+1}; `seen(r)` after each row's accelerations are known.
-  template <class Seen>
-  void forward(int64_t n, Seen seen) {
-    for (int c = 0; c < K; ++c) remember_z(g, s[c], share);
-    share.sync();
-    for (int r = share.begin; r < share.end; ++r) {
-      for (int c = 0; c < K; ++c) stretched_row(g, s[c], r, acceleration(c));
-      seen(r);
-      update(r);
+    for (int c = 0; c < K; ++c) {
+      share.fill(states[c], g.state_size(), Real(0));
+      share.fill(passes[c].block, Passes::size(g), Real(0));
     }
-    inject(n);
+    share.sync();
   }
 
-  // Go back from (p_n, p_{n+1}) to (p_{n-1}, p_n): the same sum, with the layers' accelerations from `known`.
-  template <class Seen>
-  void backward(int64_t n, const Store& known, int64_t offset, Seen seen) {
+  // Advance from p_n to p_{n+1}, leaving the accelerations in `store`, if there is one, at `saved(c)`.
+  template <class Saved>
+  void forward(int64_t n, const Store* store, Saved saved) {
+    for (int c = 0; c < K; ++c) remember_z(g, s[c], share);
     for (int r = share.begin; r < share.end; ++r) {
       for (int c = 0; c < K; ++c) {
-        laplacian_row(g, s[c].row(s[c].now, r), acceleration(c));
-        known.get(acceleration(c), r, shot.saved[c] + offset);
+        acceleration[c] = store && store->in_place() ? store->place(r, saved(c)) : row(c);
+        stretched_row(g, s[c], r, acceleration[c]);
+        if (store && !store->in_place()) store->put(acceleration[c], r, saved(c));
       }
-      seen(r);
       update(r);
     }
     inject(n);
+    finish();
   }
 
-  // From mu_{n+1}, mu_{n+2} to mu_n, given the data's residual of step n. Correlate first: this moves on.
-  void adjoint(int64_t n, int snapshot, const int* inner) {
-    for (int c = 0; c < K; ++c) {
-      transposed_remember_z(g, s[c], passes[c], share);
-    }
-    share.sync();
+  // Go back from (p_n, p_{n+1}) to (p_{n-1}, p_n): the same sum, with the layers' accelerations from `saved(c)`.
+  template <class Saved, class Seen>
+  void backward(int64_t n, const Store& store, Saved saved, Seen seen) {
     for (int r = share.begin; r < share.end; ++r) {
-      for (int c = 0; c < K; ++c) transposed_row(g, s[c], passes[c], r, acceleration(c), scratch.get());
-      if (snapshot >= 0) add_snapshot(snapshot, r, inner);
+      for (int c = 0; c < K; ++c) {
+        acceleration[c] = row(c);
+        laplacian_row(g, s[c].row(s[c].now, r), row(c));
+        store.get(row(c), r, saved(c));
+      }
+      seen(r, acceleration);
       update(r);
     }
-    share.sync();
-    if (share.leads()) {
-      for (int64_t i = 0; i < shot.receivers; ++i)
-        for (int64_t k = 0; k < shot.receiver_cells; ++k) {
-          const int64_t at = i * shot.receiver_cells + k;
-          const int r = shot.receiver[at] / g.mx, j = shot.receiver[at] % g.mx;
-          for (int a = 0; a < K; ++a)
-            for (int b = 0; a + b < K; ++b)
-              newest(a + b, r)[j] += model(a, r)[j] * shot.weight[at] * shot.gathers[b][n * shot.receivers + i];
-          for (int c = 0; c < K; ++c) mirror_x(g, newest(c, r));
-        }
+    inject(n);
+    finish();
+  }
+
+  // From mu_{n+1}, mu_{n+2} to mu_n, given the residuals of step n and of its snapshot, if it has one. `seen(r)`
+  // before mu_{n+2} is overwritten in row r.
+  template <class Seen>
+  void adjoint(int64_t n, int snapshot, const int* inner, Seen seen) {
+    for (int c = 0; c < K; ++c) transposed_remember_z(g, s[c], passes[c], share);
+    for (int r = share.begin; r < share.end; ++r) {
+      for (int c = 0; c < K; ++c) {
+        acceleration[c] = row(c);
+        transposed_row(g, s[c], passes[c], r, row(c), scratch.get());
+      }
+      if (snapshot >= 0) add_snapshot(snapshot, r, inner);
+      seen(r);
+      update(r);
+    }
+    for (int64_t at = 0; at < shot.receivers * shot.receiver_cells; ++at) {
+      const int r = shot.receiver[at] / g.mx, j = shot.receiver[at] % g.mx;
+      if (!share.owns(r)) continue;
+      const int64_t i = n * shot.receivers + at / shot.receiver_cells;
+      for (int a = 0; a < K; ++a)
+        for (int b = 0; a + b < K; ++b) newest(a + b, r)[j] += model(a, r)[j] * shot.weight[at] * shot.gathers[b][i];
+      for (int c = 0; c < K; ++c) mirror_x(g, newest(c, r));
     }
     finish();
   }
@@ -161,7 +168,7 @@ class Propagator {
                     shot.fields[c] + (int64_t(which) * inner[2] + r - inner[0]) * inner[3]);
   }
 
-  Real* acceleration(int c) const { return rows.get() + c * g.columns; }
+  Real* row(int c) const { return rows.get() + c * g.columns; }
   Real* model(int c, int r) const { return models[c] + int64_t(r) * g.columns; }
 
   const Grid& g;
@@ -169,17 +176,18 @@ class Propagator {
   const Share& share;
   std::vector<State> s;  // this thread's view: `now` and `before` swap
   Real* states[K];       // the blocks below
+  Real* acceleration[K];  // (L p)_n of the row under way
  private:
   Real* newest(int c, int r) const { return s[c].row(s[c].before, r); }
 
   // before = 2 now - before + m acceleration.
   void update(int r) {
     for (int c = 0; c < K; ++c) {
-      const Real *__restrict now = s[c].row(s[c].now, r), *__restrict m = model(0, r), *__restrict a = acceleration(c);
+      const Real *__restrict now = s[c].row(s[c].now, r), *__restrict m = model(0, r), *__restrict a = acceleration[c];
       Real* __restrict before = newest(c, r);
       VECTOR for (int j = 0; j < g.columns; ++j) before[j] = 2 * now[j] - before[j] + m[j] * a[j];
       if (c) {
-        const Real *__restrict dm = model(c, r), *__restrict first = acceleration(0);
+        const Real *__restrict dm = model(c, r), *__restrict first = acceleration[0];
         VECTOR for (int j = 0; j < g.columns; ++j) before[j] += dm[j] * first[j];
       }
       mirror_x(g, before);
@@ -187,22 +195,22 @@ class Propagator {
   }
 
   void inject(int64_t n) {
-    share.sync();
-    if (share.leads())
-      for (int64_t i = 0; i < shot.source_cells; ++i) {
-        const int r = shot.source[i] / g.mx, j = shot.source[i] % g.mx;
-        for (int c = 0; c < K; ++c) {
-          newest(c, r)[j] += shot.q[c][n * shot.source_cells + i];
-          mirror_x(g, newest(c, r));
-        }
+    for (int64_t i = 0; i < shot.source_cells; ++i) {
+      const int r = shot.source[i] / g.mx, j = shot.source[i] % g.mx;
+      if (!share.owns(r)) continue;
+      for (int c = 0; c < K; ++c) {
+        newest(c, r)[j] += shot.q[c][n * shot.source_cells + i];
+        mirror_x(g, newest(c, r));
       }
-    finish();
+    }
   }
 
+  // The newest field is complete in this thread's rows: continue it beyond the walls there, and meet the others.
   void finish() {
-    if (share.leads())
-      for (int c = 0; c < K; ++c) mirror_z(g, s[c], s[c].before);
-    for (int c = 0; c < K; ++c) std::swap(s[c].now, s[c].before);
+    for (int c = 0; c < K; ++c) {
+      mirror_z(g, s[c], s[c].before, share);
+      std::swap(s[c].now, s[c].before);
+    }
     share.sync();
   }
 
@@ -212,7 +220,7 @@ class Propagator {
     if (i < 0 || i >= inner[2] || (g.free_surface && r == 0)) return;
     for (int c = 0; c < K; ++c) {
       const Real* __restrict residual = shot.fields[c] + (int64_t(which) * inner[2] + i) * inner[3];
-      Real* __restrict sum = acceleration(c) + inner[1];
+      Real* __restrict sum = acceleration[c] + inner[1];
       for (int j = 0; j < inner[3]; ++j) sum[j] += residual[j];
     }
   }
@@ -222,37 +230,43 @@ class Propagator {
   std::vector<Passes> passes;
 };
 
+// Copy a state between the block of a propagator and a saved one, which has both fields in order, then the memory.
+template <int K>
+void save_state(const Propagator<K>& p, int c, Real* to, int64_t count) {
+  const int64_t field = p.g.field_size();
+  p.share.copy(p.s[c].now, field, to);
+  p.share.copy(p.s[c].before, field, to + field);
+  p.share.copy(p.states[c] + 2 * field, count - 2 * field, to + 2 * field);
+}
+template <int K>
+void restore_state(const Propagator<K>& p, int c, const Real* from, int64_t count) {
+  const int64_t field = p.g.field_size();
+  p.share.copy(from, field, p.s[c].now);
+  p.share.copy(from + field, field, p.s[c].before);
+  p.share.copy(from + 2 * field, count - 2 * field, p.states[c] + 2 * field);
+}
+
 template <int K>
 void run_forward(const Grid& g, const Plan& plan, const int* inner, const Shot<K>& shot, const Share& share, Real* work) {
   Propagator<K> p(g, shot, share, work);
   const Store store{&g, plan.precision, plan.strategy == Strategy::FULL};
   const bool saves = plan.strategy == Strategy::FULL || plan.strategy == Strategy::BOUNDARY;
+  if (share.leads())
+    for (int c = 0; c < K; ++c) prefer_large_pages(shot.saved[c], plan.saved_bytes(g));
   size_t next = 0;
   for (int64_t n = 0; n < plan.nt; ++n) {
     if (plan.strategy == Strategy::RECOMPUTE && n % plan.every == 0) {
-      if (share.leads())
-        for (int c = 0; c < K; ++c) {
-          // Both fields in canonical order, then the memory, whatever the parity of n.
-          Real* to = reinterpret_cast<Real*>(shot.saved[c]) + n / plan.every * g.state_size();
-          std::copy_n(p.s[c].now, g.field_size(), to);
-          std::copy_n(p.s[c].before, g.field_size(), to + g.field_size());
-          std::copy_n(p.states[c] + 2 * g.field_size(), g.state_size() - 2 * g.field_size(), to + 2 * g.field_size());
-        }
+      for (int c = 0; c < K; ++c)
+        save_state(p, c, reinterpret_cast<Real*>(shot.saved[c]) + n / plan.every * g.state_size(), g.state_size());
       share.sync();
     }
     p.record(n);
     if (next < plan.snapshots.size() && plan.snapshots[next] == n) p.snapshot(next++, inner);
-    p.forward(n, [&](int r) {
-      if (!saves) return;
-      for (int c = 0; c < K; ++c) store.put(p.acceleration(c), r, shot.saved[c] + n * store.bytes());
-    });
+    p.forward(n, saves ? &store : nullptr, [&](int c) { return shot.saved[c] + n * store.bytes(); });
   }
-  if (plan.strategy == Strategy::BOUNDARY && share.leads())
-    for (int c = 0; c < K; ++c) {
-      Real* to = reinterpret_cast<Real*>(shot.saved[c] + plan.boundary_fields_at(g));
-      std::copy_n(p.s[c].now, g.field_size(), to);
-      std::copy_n(p.s[c].before, g.field_size(), to + g.field_size());
-    }
+  if (plan.strategy == Strategy::BOUNDARY)
+    for (int c = 0; c < K; ++c)
+      save_state(p, c, reinterpret_cast<Real*>(shot.saved[c] + plan.boundary_fields_at(g)), 2 * g.field_size());
 }
 
 template <int K>
@@ -284,54 +298,47 @@ void run_adjoint(const Grid& g, const Plan& plan, const int* inner, const Shot<K
     std::fill_n(image + (int64_t(c) * g.mz + share.begin) * g.columns, int64_t(share.end - share.begin) * g.columns, Real(0));
 
   const Store all{&g, plan.precision, true}, layers{&g, plan.precision, false};
-  auto restore = [&](const Real* from, bool memory) {
-    if (share.leads())
-      for (int c = 0; c < K; ++c) {
-        const Real* saved = reinterpret_cast<const Real*>(reinterpret_cast<const char*>(from) + (shot.saved[c] - shot.saved[0]));
-        std::copy_n(saved, g.field_size(), p.s[c].now);
-        std::copy_n(saved + g.field_size(), g.field_size(), p.s[c].before);
-        if (memory)
-          std::copy_n(saved + 2 * g.field_size(), g.state_size() - 2 * g.field_size(), p.states[c] + 2 * g.field_size());
-      }
-    share.sync();
-  };
-  auto correlate = [&](int r) {  // p.acceleration(c) holds (L p)_n, mu.s is mu_{n+1}
+  const bool boundary = plan.strategy == Strategy::BOUNDARY;
+  auto correlate = [&](int r, Real* const* acceleration) {  // (L p)_n with mu_{n+1}
     for (int a = 0; a < K; ++a)
       for (int b = 0; a + b < K; ++b) {
-        const Real *__restrict field = mu.s[a].row(mu.s[a].now, r), *__restrict acceleration = p.acceleration(b);
+        const Real *__restrict field = mu.s[a].row(mu.s[a].now, r), *__restrict other = acceleration[b];
         Real* __restrict sum = image + (int64_t(a + b) * g.mz + r) * g.columns;
-        VECTOR for (int j = 0; j < g.columns; ++j) sum[j] += field[j] * acceleration[j];
+        VECTOR for (int j = 0; j < g.columns; ++j) sum[j] += field[j] * other[j];
       }
   };
+  auto stored = [&](int64_t n, int c) {
+    return plan.strategy == Strategy::FULL ? shot.saved[c] + n * all.bytes()
+                                           : interval + (n % plan.every * K + c) * all.bytes();
+  };
+  auto correlate_stored = [&](int64_t n, int r) {
+    Real* acceleration[K];
+    for (int c = 0; c < K; ++c) {
+      acceleration[c] = all.in_place() ? all.place(r, stored(n, c)) : p.row(c);
+      if (!all.in_place()) all.get(p.row(c), r, stored(n, c));
+    }
+    correlate(r, acceleration);
+  };
 
-  if (plan.strategy == Strategy::BOUNDARY) {
-    restore(reinterpret_cast<const Real*>(shot.saved[0] + plan.boundary_fields_at(g)), false);
-    for (int c = 0; c < K; ++c) std::swap(p.s[c].now, p.s[c].before);  // now p_{nt-1}, before p_nt
+  if (boundary) {
+    for (int c = 0; c < K; ++c) {
+      restore_state(p, c, reinterpret_cast<const Real*>(shot.saved[c] + plan.boundary_fields_at(g)), 2 * g.field_size());
+      std::swap(p.s[c].now, p.s[c].before);  // now p_{nt-1}, before p_nt
+    }
     share.sync();
   }
   int next = int(plan.snapshots.size()) - 1;
   for (int64_t n = plan.nt - 1; n >= 0; --n) {
     if (plan.strategy == Strategy::RECOMPUTE && (n == plan.nt - 1 || n % plan.every == plan.every - 1)) {
-      const int64_t first = n / plan.every * plan.every;
-      restore(reinterpret_cast<const Real*>(shot.saved[0]) + n / plan.every * g.state_size(), true);
-      for (int64_t i = first; i <= n; ++i)
-        p.forward(i, [&](int r) {
-          for (int c = 0; c < K; ++c)
-            all.put(p.acceleration(c), r, interval + ((i - first) * K + c) * all.bytes());
-        });
-    }
-    if (plan.strategy == Strategy::BOUNDARY) {
-      p.backward(n, layers, n * layers.bytes(), correlate);
-    } else {
-      for (int r = share.begin; r < share.end; ++r) {
-        for (int c = 0; c < K; ++c) {
-          const char* step = plan.strategy == Strategy::FULL ? shot.saved[c] + n * all.bytes()
-                                                             : interval + (n % plan.every * K + c) * all.bytes();
-          all.get(p.acceleration(c), r, step);
-        }
-        correlate(r);
+      for (int c = 0; c < K; ++c) {
+        const Real* saved = reinterpret_cast<const Real*>(shot.saved[c]) + n / plan.every * g.state_size();
+        restore_state(p, c, saved, g.state_size());
       }
+      share.sync();
+      for (int64_t i = n / plan.every * plan.every; i <= n; ++i)
+        p.forward(i, &all, [&](int c) { return stored(i, c); });
     }
+    if (boundary) p.backward(n, layers, [&](int c) { return shot.saved[c] + n * layers.bytes(); }, correlate);
     if (share.leads())
       for (int64_t i = 0; i < shot.source_cells; ++i) {
         const int r = shot.source[i] / g.mx, j = shot.source[i] % g.mx;
@@ -341,7 +348,9 @@ void run_adjoint(const Grid& g, const Plan& plan, const int* inner, const Shot<K
         for (int c = 0; c < K; ++c) source_gradient[c][n * shot.source_cells + i] = value[c];
       }
     const bool seen = next >= 0 && plan.snapshots[next] == n;
-    mu.adjoint(n, seen ? next : -1, inner);
+    mu.adjoint(n, seen ? next : -1, inner, [&](int r) {
+      if (!boundary) correlate_stored(n, r);
+    });
     if (seen) --next;
   }
   for (int r = share.begin; r < share.end; ++r)
@@ -435,7 +444,7 @@ ffi::Error forward(const Attributes& attributes, ffi::RemainingArgs args, ffi::R
     const int64_t size = Propagator<K>::workspace(g);
     const int64_t lanes = batch.count() >= attributes.threads() ? attributes.threads() : 1;
     for (int lane = 0; lane < lanes; ++lane) blocks[lane] = allocate(size);
-    for_each_simulation(batch.count(), attributes.threads(), g.mz, [&](int64_t i, const Share& share) {
+    for_each_simulation(batch.count(), attributes.threads(), g.mz, g.edge_rows(), [&](int64_t i, const Share& share) {
       Shot<K> shot = make_shot<K>(batch, args, i);
       for (int c = 0; c < K; ++c) {
         shot.gathers[c] = batch.part<Real>(**rets.get<ffi::AnyBuffer>(3 * c), i);
@@ -460,7 +469,7 @@ ffi::Error adjoint(const Attributes& attributes, ffi::RemainingArgs args, ffi::R
     const int64_t size = adjoint_workspace<K>(g, plan);
     const int64_t lanes = batch.count() >= attributes.threads() ? attributes.threads() : 1;
     for (int lane = 0; lane < lanes; ++lane) blocks[lane] = allocate(size);
-    for_each_simulation(batch.count(), attributes.threads(), g.mz, [&](int64_t i, const Share& share) {
+    for_each_simulation(batch.count(), attributes.threads(), g.mz, g.edge_rows(), [&](int64_t i, const Share& share) {
       Shot<K> shot = make_shot<K>(batch, args, i);
       Real *model_gradient[K], *source_gradient[K];
       for (int c = 0; c < K; ++c) {
@@ -485,23 +494,17 @@ ffi::Error bound(ffi::Span<const int64_t> layout, ffi::Span<const int64_t> inner
 
 }  // namespace
 
-#define BIND(name, function)                                                      \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(name, bound<function>,                            \
-                                ffi::Ffi::Bind()                                  \
-                                    .Attr<ffi::Span<const int64_t>>("layout")     \
-                                    .Attr<ffi::Span<const int64_t>>("inner")      \
-                                    .Attr<ffi::Span<const int64_t>>("snapshots")  \
-                                    .Attr<ffi::Span<const int64_t>>("plan")       \
-                                    .Attr<ffi::Span<const double>>("second")      \
-                                    .Attr<ffi::Span<const double>>("first")       \
-                                    .Attr<ffi::Span<const double>>("profiles")    \
-                                    .RemainingArgs()                              \
-                                    .RemainingRets())
-
-BIND(forward_1, forward<1>);
-BIND(forward_2, forward<2>);
-BIND(adjoint_1, adjoint<1>);
-BIND(adjoint_2, adjoint<2>);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(handler, bound<DIRECTION<COMPONENTS>>,
+                              ffi::Ffi::Bind()
+                                  .Attr<ffi::Span<const int64_t>>("layout")
+                                  .Attr<ffi::Span<const int64_t>>("inner")
+                                  .Attr<ffi::Span<const int64_t>>("snapshots")
+                                  .Attr<ffi::Span<const int64_t>>("plan")
+                                  .Attr<ffi::Span<const double>>("second")
+                                  .Attr<ffi::Span<const double>>("first")
+                                  .Attr<ffi::Span<const double>>("profiles")
+                                  .RemainingArgs()
+                                  .RemainingRets());
 
 namespace {
 

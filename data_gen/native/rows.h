@@ -9,12 +9,12 @@
 // First and second derivative along the axis on which neighbours lie `step` values apart.
 inline Real slope(const Grid& g, const Real* f, int64_t step) {
   Real sum = 0;
-  for (int k = 1; k <= H; ++k) sum += g.first[k - 1] * (f[k * step] - f[-k * step]);
+  _Pragma("GCC unroll 8") for (int k = 1; k <= H; ++k) sum += g.first[k - 1] * (f[k * step] - f[-k * step]);
   return sum;
 }
 inline Real curvature(const Grid& g, const Real* f, int64_t step) {
   Real sum = Real(0.5) * g.second[0] * f[0];
-  for (int k = 1; k <= H; ++k) sum += g.second[k] * (f[k * step] + f[-k * step]);
+  _Pragma("GCC unroll 8") for (int k = 1; k <= H; ++k) sum += g.second[k] * (f[k * step] + f[-k * step]);
   return sum;
 }
 
@@ -22,7 +22,7 @@ inline void laplacian_row(const Grid& g, const Real* __restrict f, Real* __restr
   const int64_t stride = g.stride;
   VECTOR for (int j = 0; j < g.columns; ++j) {
     Real sum = g.second[0] * f[j];
-    for (int k = 1; k <= H; ++k)
+    _Pragma("GCC unroll 8") for (int k = 1; k <= H; ++k)
       sum += g.second[k] * ((f[j + k] + f[j - k]) + (f[j + k * stride] + f[j - k * stride]));
     out[j] = sum;
   }
@@ -86,9 +86,9 @@ inline void stretched_row(const Grid& g, const State& s, int r, Real* __restrict
 
 // What the transpose keeps between its passes over the layers along z, laid out as `State::strip`.
 struct Passes {
-  Real *extra[2], *memory[2];
+  Real *block, *extra[2], *memory[2];
   static int64_t size(const Grid& g) { return 2 * (g.strip_size(0) + g.strip_size(1)); }
-  Passes(const Grid& g, Real* block) {
+  Passes(const Grid& g, Real* block) : block(block) {
     for (int which : {0, 1}) {
       extra[which] = block, block += g.strip_size(which);
       memory[which] = block, block += g.strip_size(which);
@@ -109,7 +109,6 @@ inline void transposed_remember_z(const Grid& g, const State& s, const Passes& p
       zeta[j] = a * total;
     }
   });
-  share.sync();
   for_each_layer_row(g, share, [&](const Layer& layer, int which, int r, int i) {
     const Real a = layer.a[i], b = layer.b[i];
     const Real *__restrict mu = s.row(s.now, r), *__restrict extra = s.strip(passes.extra[which], i);
@@ -167,15 +166,15 @@ inline void mirror_x(const Grid& g, Real* row) {
   }
 }
 
-// The same along z; a free surface is an odd mirror about row 0.
-inline void mirror_z(const Grid& g, const State& s, Real* field) {
+// The same along z, by the threads that have the rows; a free surface is an odd mirror about row 0.
+inline void mirror_z(const Grid& g, const State& s, Real* field, const Share& share) {
   auto copy = [&](int to, int from, Real sign) {
     Real *__restrict target = s.row(field, to) - LANES, *__restrict source = s.row(field, from) - LANES;
     for (int j = 0; j < g.stride; ++j) target[j] = sign * source[j];
   };
   for (int k = 0; k < H; ++k) {
-    if (g.free_surface) copy(-1 - k, 1 + k, -1);
-    else if (!g.z[0].width) copy(-1 - k, k, 1);
-    if (!g.z[1].width) copy(g.mz + k, g.mz - 1 - k, 1);
+    if (share.owns(0) && g.free_surface) copy(-1 - k, 1 + k, -1);
+    else if (share.owns(0) && !g.z[0].width) copy(-1 - k, k, 1);
+    if (share.owns(g.mz - 1) && !g.z[1].width) copy(g.mz + k, g.mz - 1 - k, 1);
   }
 }

@@ -34,6 +34,10 @@ struct Store {
   }
   int64_t bytes() const { return values_before(grid->mz) * item(); }
 
+  // Rows of every cell in the fields' own precision can be written and read where they lie.
+  bool in_place() const { return everything && precision == Precision::SAME; }
+  Real* place(int r, char* step) const { return reinterpret_cast<Real*>(step + values_before(r) * item()); }
+
   void put(const Real* row, int r, char* step) const {
     each(r, step, [&](char* to, int start, int count) { encode(row + start, count, to); });
   }

@@ -7,6 +7,31 @@
 #include <thread>
 #include <vector>
 
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+// Flush subnormal numbers to zero while this lives: ahead of a wave front they are everywhere, and slow.
+class FlushToZero {
+ public:
+#if defined(__SSE__)
+  FlushToZero() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
+  ~FlushToZero() { _mm_setcsr(before_); }
+
+ private:
+  unsigned before_;
+#elif defined(__aarch64__)
+  FlushToZero() {
+    asm volatile("mrs %0, fpcr" : "=r"(before_));
+    asm volatile("msr fpcr, %0" ::"r"(before_ | (1ull << 24)));
+  }
+  ~FlushToZero() { asm volatile("msr fpcr, %0" ::"r"(before_)); }
+
+ private:
+  unsigned long long before_;
+#endif
+};
+
 class Barrier {
  public:
   explicit Barrier(int size) : size_(size) {}
@@ -30,26 +55,39 @@ class Barrier {
 // One thread's part of one simulation: rows [begin, end). Lane: which workspace to use.
 struct Share {
   Barrier& barrier;
-  int lane, begin, end;
+  int lane, begin, end, rows;
   bool leads() const { return begin == 0; }
+  bool owns(int r) const { return begin <= r && r < end; }
   void sync() const { barrier.wait(); }
+  // This thread's part of a copy that all of them make together.
+  template <class Value>
+  void copy(const Value* from, int64_t count, Value* to) const {
+    const int64_t first = count * begin / rows, last = count * end / rows;
+    std::copy(from + first, from + last, to + first);
+  }
+  template <class Value>
+  void fill(Value* values, int64_t count, Value value) const {
+    std::fill(values + count * begin / rows, values + count * end / rows, value);
+  }
 };
 
-// Calls work(simulation, share) for all of `count` simulations of `rows` rows. At most `threads` lanes are used.
-inline void for_each_simulation(int64_t count, int threads, int rows,
+// Calls work(simulation, share) for all of `count` simulations of `rows` rows. A simulation is split into parts of
+// `least` rows or more, so that whatever couples rows near an edge belongs to one thread.
+inline void for_each_simulation(int64_t count, int threads, int rows, int least,
                                 const std::function<void(int64_t, const Share&)>& work) {
-  threads = std::max(1, std::min(threads, rows));
   const int64_t whole = count / threads * threads;
+  const int parts = std::clamp(rows / least, 1, threads);
   std::atomic<int64_t> next{0};
-  Barrier all(threads);
+  Barrier together(parts);
   auto run = [&](int rank) {
+    [[maybe_unused]] FlushToZero flush;
     Barrier alone(1);
-    for (int64_t i; (i = next.fetch_add(1)) < whole;) work(i, Share{alone, rank, 0, rows});
-    all.wait();
-    const int begin = int64_t(rows) * rank / threads, end = int64_t(rows) * (rank + 1) / threads;
+    for (int64_t i; (i = next.fetch_add(1)) < whole;) work(i, Share{alone, rank, 0, rows, rows});
+    if (rank >= parts) return;
+    const int begin = int64_t(rows) * rank / parts, end = int64_t(rows) * (rank + 1) / parts;
     for (int64_t i = whole; i < count; ++i) {
-      work(i, Share{all, 0, begin, end});
-      all.wait();
+      together.wait();
+      work(i, Share{together, 0, begin, end, rows});
     }
   };
   std::vector<std::thread> others;
