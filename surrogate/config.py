@@ -108,13 +108,16 @@ class EvaluateConfig:
 
 @dataclass
 class InvertConfig:
-    """`invert.py`. forward: physics or surrogate (which needs `run`). out: the folder of the result."""
+    """`invert.py`. forward: physics or surrogate (which needs `run`). out: the folder of the result. memory_budget
+    [bytes]: of the solver's gradient, which then takes the fastest strategy that fits; none: recomputation.
+    """
 
     out: str = "runs/inversion"
     forward: str = "physics"
     run: str = ""
     data: DataConfig = field(default_factory=DataConfig)
     inversion: InversionConfig = field(default_factory=InversionConfig)
+    memory_budget: float | None = None
     real: RealModelConfig = field(default_factory=RealModelConfig)
 
 

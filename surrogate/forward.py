@@ -13,7 +13,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from data_gen.acquisition import Survey
+from data_gen.planner import Plan, plan
 from data_gen.sample import DataSpec
+from data_gen.simulation import Simulation
 from data_gen.solver import simulate
 from surrogate.model import Surrogate
 
@@ -42,13 +44,21 @@ class PhysicsForward:
     def __call__(self, velocity: Float[Array, "nz nx"]) -> Float[Array, "n_sources n_times ..."]:
         survey = self.spec.survey(jnp.asarray(self.sources, velocity.dtype))
         if self.kind == "gather":
-            # In reverse mode, recompute the field between 2 sqrt(nt) checkpoints rather than store every step.
-            every = max(1, round(np.sqrt(self.spec.simulation.time.nt)))
-            simulation = replace(self.spec.simulation, snapshot_steps=(), checkpoint_every=every)
-            return simulate(velocity, survey, simulation).gathers[:, np.array(self.steps)]
+            return simulate(velocity, survey, self.simulation).gathers[:, np.array(self.steps)]
         survey = Survey(survey.sources, jnp.zeros((0, 2), velocity.dtype), survey.wavelets)
-        simulation = replace(self.spec.simulation, snapshot_steps=self.steps)
-        return simulate(velocity, survey, simulation).snapshots
+        return simulate(velocity, survey, self.simulation).snapshots
+
+    @property
+    def simulation(self) -> Simulation:
+        """The simulation, with snapshots where they are the data."""
+        return replace(self.spec.simulation, snapshot_steps=() if self.kind == "gather" else self.steps)
+
+    def within(self, budget: float) -> tuple["PhysicsForward", Plan]:
+        """The same forward model with the fastest gradient that fits into `budget` [bytes], and its plan."""
+        receivers = len(self.spec.receivers) if self.kind == "gather" else 0
+        chosen = plan(self.simulation, len(self.sources), receivers, int(budget))
+        simulation = replace(self.spec.simulation, memory=chosen.memory)
+        return replace(self, spec=replace(self.spec, simulation=simulation)), chosen
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,11 @@ def _physics_steps(config: InvertConfig, spec: DataSpec) -> tuple[int, ...]:
 
 def _forward(config: InvertConfig, spec: DataSpec, sources: np.ndarray) -> ForwardModel:
     if config.forward == "physics":
-        return PhysicsForward(spec, sources, config.inversion.kind, _physics_steps(config, spec))
+        forward = PhysicsForward(spec, sources, config.inversion.kind, _physics_steps(config, spec))
+        if config.memory_budget is not None:
+            forward, chosen = forward.within(config.memory_budget)
+            print(chosen)
+        return forward
     if config.forward != "surrogate":
         raise InputError(f"forward must be physics or surrogate, but is {config.forward!r}.")
     run = read_run(config.run)

@@ -30,7 +30,7 @@ SIDES = {
 def problem(order=4, nt=70, **options):
     """A rough model, points between the cells, snapshots at odd steps; the sources sit inside and beside the layers."""
     grid, time = Grid((24, 28), 10.0), TimeAxis(nt, 1.5e-3)
-    simulation = Simulation(grid, time, 3200.0, 20.0, order, half_width=3, snapshot_steps=(7, 60), **options)
+    simulation = Simulation(grid, time, 3200.0, 20.0, order, half_width=3, snapshot_steps=(35,), **options)
     survey = make_survey([[53.3, 83.3], [0.0, 203.3]], surface_line(grid, 21.7, every=3)[1:-1], ricker(time, 20.0))
     velocity = 2400.0 + 600.0 * jax.random.uniform(jax.random.key(0), grid.shape)
     return velocity, survey, simulation
@@ -76,9 +76,14 @@ def test_native_is_the_scan(sides, order, float64):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"time_order": 4}, {"substeps": 2}, {"free_surface": True, "widths": (0, 8, 8, 8)}]
+    ("options", "staggered"),
+    [
+        ({}, True),
+        ({"time_order": 4}, False),
+        ({"time_order": 4, "free_surface": True, "widths": (0, 8, 8, 8)}, True),
+        ({"substeps": 2}, False),
+    ],
 )
-@pytest.mark.parametrize("staggered", [False, True])
 def test_recompute_is_the_scan(options, staggered, float64):
     """The same through checkpointed scans, for what only they compute."""
     velocity, survey, simulation = problem(**options)

@@ -1,8 +1,8 @@
 """Compile the C++ time loop on first use and hand it to XLA.
 
 The machine's own compiler makes one small library per (direction, components, floating-point type, order), tuned
-to this processor, and keeps it in the user's cache folder under a name that hashes everything it depends on. Nothing is ever
-loaded from a data set or a run's folder.
+to this processor, and keeps it in the user's cache folder under a name that hashes everything it depends on. Nothing
+is ever loaded from a data set or a run's folder.
 """
 
 import ctypes
