@@ -7,12 +7,23 @@ from pathlib import Path
 
 import jax
 
+from data_gen.errors import InputError
+
 
 def cache_folder() -> Path:
-    """Where compiled things are kept, for this user only: `$XDG_CACHE_HOME/wave-surrogate`."""
+    """Where compiled things are kept, for this user only: `$XDG_CACHE_HOME/wave-surrogate`.
+
+    Raises `InputError` if others could put programs there.
+    """
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = base / "wave-surrogate"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    status = folder.stat()
+    if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
+        raise InputError(
+            f"Compiled programs are kept in {folder}, which others may write to. Make it yours alone (chmod 700), or "
+            "point XDG_CACHE_HOME elsewhere."
+        )
     return folder
 
 

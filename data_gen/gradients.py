@@ -48,5 +48,6 @@ class Memory:
 
     def interval(self, simulation: "Simulation") -> int:
         """Steps between two kept states: the number that minimises kept states plus one interval's fields."""
-        # A state is two fields and the layers' memory: about three times one interval step's single field.
-        return min(simulation.steps, self.every or max(1, ceil(sqrt(3 * simulation.steps))))
+        # A state is two fields and the layers' memory: about three times one interval step's single field. Even, as
+        # the scan does two steps at a time and would copy what an odd number leaves.
+        return min(simulation.steps, self.every or 2 * ceil(sqrt(3 * simulation.steps) / 2))

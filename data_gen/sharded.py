@@ -111,7 +111,7 @@ def _simulate_slab(
     source_cells, source_weights = _locate(survey.sources, edges, simulation)
     receivers = _locate(survey.receivers, edges, simulation)
     strengths = medium.stiffness.ravel()[source_cells] * source_weights / simulation.grid.spacing**2
-    injections = solver._injections(survey.wavelets, strengths, simulation)
+    injections = solver.injections_of(survey.wavelets, strengths, simulation)
     shoot = jax.vmap(partial(loop.propagate, simulation=slab), in_axes=(None, 0, 0, None, None))
     gathers, snapshots = shoot(medium, injections, source_cells, *receivers)
     # Each receiver's cells may lie on two slabs: its trace is the sum of what both have.

@@ -33,7 +33,7 @@ class Records(NamedTuple):
     snapshots: Float[Array, "n_sources n_snapshots nz nx"]
 
 
-def _injections(wavelets: jax.Array, strengths: jax.Array, simulation: Simulation) -> jax.Array:
+def injections_of(wavelets: jax.Array, strengths: jax.Array, simulation: Simulation) -> jax.Array:
     """What each source adds to the pressure at its cells in each internal step, `(n_sources, steps, k)`."""
     fine = upsample(wavelets, simulation.substeps)
     if simulation.time_order == 4:
@@ -52,7 +52,7 @@ def _simulate(velocity, survey: Survey, simulation: Simulation, density) -> Reco
     source_cells, source_weights = locate(survey.sources)
     receiver_cells, receiver_weights = locate(survey.receivers)
     strengths = medium.stiffness.ravel()[source_cells] * source_weights / simulation.grid.spacing**2
-    injections = _injections(survey.wavelets, strengths, simulation)
+    injections = injections_of(survey.wavelets, strengths, simulation)
     if engine := choose_engine(simulation, constant_density=density is None):
         propagate = partial(derivatives.propagate, medium.stiffness, simulation=simulation, engine=engine)
         shoot = jax.vmap(propagate, in_axes=(0, 0, None, None))
