@@ -407,6 +407,14 @@ struct Attributes {
   int threads() const { return int(plan[4]); }
 };
 
+// A workspace for each simulation that is under way at once.
+std::vector<Block> lanes(const Batch& batch, const Attributes& attributes, int64_t size) {
+  std::vector<Block> blocks;
+  const int count = batch.count() >= attributes.threads() ? attributes.threads() : 1;
+  for (int lane = 0; lane < count; ++lane) blocks.push_back(allocate(size));
+  return blocks;
+}
+
 // args: source cells, receiver cells, receiver weights, then (m, q) of every component [, then more]
 template <int K>
 Shot<K> make_shot(const Batch& batch, const ffi::RemainingArgs& args, int64_t i) {
@@ -439,11 +447,7 @@ ffi::Error forward(const Attributes& attributes, ffi::RemainingArgs args, ffi::R
     const Plan plan = attributes.make_plan();
     const int inner[] = {int(attributes.inner[0]), int(attributes.inner[1]), int(attributes.inner[2]), int(attributes.inner[3])};
     const Batch batch(args, 1);
-    std::vector<Block> blocks;
-    for (int lane = 0; lane < attributes.threads(); ++lane) blocks.push_back(allocate(0));
-    const int64_t size = Propagator<K>::workspace(g);
-    const int64_t lanes = batch.count() >= attributes.threads() ? attributes.threads() : 1;
-    for (int lane = 0; lane < lanes; ++lane) blocks[lane] = allocate(size);
+    const std::vector<Block> blocks = lanes(batch, attributes, Propagator<K>::workspace(g));
     for_each_simulation(batch.count(), attributes.threads(), g.mz, g.edge_rows(), [&](int64_t i, const Share& share) {
       Shot<K> shot = make_shot<K>(batch, args, i);
       for (int c = 0; c < K; ++c) {
@@ -464,11 +468,7 @@ ffi::Error adjoint(const Attributes& attributes, ffi::RemainingArgs args, ffi::R
     const Plan plan = attributes.make_plan();
     const int inner[] = {int(attributes.inner[0]), int(attributes.inner[1]), int(attributes.inner[2]), int(attributes.inner[3])};
     const Batch batch(args, 1);
-    std::vector<Block> blocks;
-    for (int lane = 0; lane < attributes.threads(); ++lane) blocks.push_back(allocate(0));
-    const int64_t size = adjoint_workspace<K>(g, plan);
-    const int64_t lanes = batch.count() >= attributes.threads() ? attributes.threads() : 1;
-    for (int lane = 0; lane < lanes; ++lane) blocks[lane] = allocate(size);
+    const std::vector<Block> blocks = lanes(batch, attributes, adjoint_workspace<K>(g, plan));
     for_each_simulation(batch.count(), attributes.threads(), g.mz, g.edge_rows(), [&](int64_t i, const Share& share) {
       Shot<K> shot = make_shot<K>(batch, args, i);
       Real *model_gradient[K], *source_gradient[K];
