@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from data_gen.checks import check_velocity
 from data_gen.errors import InputError
+from data_gen.files import read_by_suffix
 from data_gen.grid import Grid
 
 
@@ -27,17 +28,8 @@ def read_velocity(path: str | Path) -> VelocityFile:
     velocities that are not finite, not positive or in km/s.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"There is no model file at {path}. Give the path of a .npy, .npz or SEG-Y file.")
     readers = {".npy": _read_npy, ".npz": _read_npz, ".segy": _read_segy, ".sgy": _read_segy}
-    if path.suffix.lower() not in readers:
-        raise InputError(f"{path} is not a model this reads: expected {', '.join(readers)}, got {path.suffix!r}.")
-    try:
-        velocity, spacing = readers[path.suffix.lower()](path)
-    except InputError:
-        raise
-    except Exception as error:  # each reader has its own errors for a damaged file; the remedy is the same
-        raise InputError(f"{path} could not be read as {path.suffix}: {error}. Check that it is complete.") from error
+    velocity, spacing = read_by_suffix(path, "model", readers)
     if velocity.ndim != 2 or min(velocity.shape) < 2:
         raise InputError(
             f"{path} holds an array of shape {velocity.shape}, but a velocity model has two dimensions (nz, nx), depth "

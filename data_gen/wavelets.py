@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 from numpy.polynomial.hermite import hermroots, hermval
 
 from data_gen.errors import InputError
+from data_gen.files import read_by_suffix
 from data_gen.grid import TimeAxis
 from data_gen.resampling import HALF_WIDTH, INTERPOLATE, LOW_PASS, windowed_sinc
 
@@ -182,17 +183,7 @@ def _resample(samples: np.ndarray, step: float, time: TimeAxis) -> np.ndarray:
 
 def _read_samples(path: Path) -> tuple[np.ndarray, float | None]:
     """Samples `(n,)` and the step [s] that the file gives, if it does."""
-    if not path.is_file():
-        raise InputError(f"There is no wavelet file at {path}. Give the path of a .npy, .npz or .txt file.")
-    readers = {".npy": _read_npy, ".npz": _read_npz, ".txt": _read_txt}
-    if path.suffix.lower() not in readers:
-        raise InputError(f"{path} is not a wavelet this reads: expected {', '.join(readers)}, got {path.suffix!r}.")
-    try:
-        samples, dt = readers[path.suffix.lower()](path)
-    except InputError:
-        raise
-    except Exception as error:  # each reader has its own errors for a damaged file; the remedy is the same
-        raise InputError(f"{path} could not be read as {path.suffix}: {error}. Check that it is complete.") from error
+    samples, dt = read_by_suffix(path, "wavelet", {".npy": _read_npy, ".npz": _read_npz, ".txt": _read_txt})
     if samples.ndim != 1 or samples.size < 2 or samples.dtype.kind not in "iuf":
         raise InputError(
             f"{path} holds {samples.dtype} values of shape {samples.shape}, but a wavelet is one sequence of two or "
