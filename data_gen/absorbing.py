@@ -12,6 +12,10 @@ Technical Program Expanded Abstracts 2010, 2925-2929 (the form for the second-or
 C. Tsogka, Geophysics 66 (2001), 294-307 (sigma_max); J. A. Roden and S. D. Gedney, Microwave and Optical Technology
 Letters 27 (2000), 334-339 (alpha falling as a power of 1 - d).
 
+For constant density d/dx is the one-sided difference W of stencils.py, and psi's derivative -W^T psi: together they are
+the second difference, whatever its order, so that psi meets the same dispersion as the pressure does. W lies a fraction
+of a cell below its index, and so do its a and b.
+
 To the wave a layer is the medium at complex depths, L~ = int s dx with s = 1 + sigma / (alpha + i omega), and the echo
 is an image's field from sqrt(X^2 + (2 L~)^2) away: R at normal incidence, about R^(2 Re L~ / X) at an offset X along
 the layer. Grazing waves thus ask for an R far below what the grid returns anyway, and for alpha near omega, which
@@ -45,6 +49,11 @@ class Strip:
     axis: int
     high: bool
     width: int
+
+    @property
+    def overhang(self) -> int:
+        """Cells further inside whose one-sided first difference, below its cell, lies in this strip all the same."""
+        return 0 if self.high else 1
 
     def take(self, field: jax.Array, extra: int = 0) -> jax.Array:
         """The `width + extra` cells of `field` next to this strip's wall."""
@@ -88,12 +97,14 @@ def profile(
     *,
     shift: float = 0.0,
     outside: int = 0,
+    inside: int = 0,
 ) -> Profile:
     """Coefficients on the strip's points, which lie `shift` cells nearer to the interior than its cells.
 
-    spacing [m], dt [s], reference velocity [m/s] and frequency [Hz]; `outside` more points lie beyond the wall.
+    spacing [m], dt [s], reference velocity [m/s] and frequency [Hz]; `outside` more points lie beyond the wall,
+    `inside` more beyond the inner edge.
     """
-    depth = (strip.width - np.arange(-outside, strip.width) - shift) / strip.width
+    depth = (strip.width - np.arange(-outside, strip.width + inside) - shift) / strip.width
     depth = np.clip(depth, 0.0, 1.0)
     sigma_max = 1.5 * np.log(REDUCTION) * velocity / spacing
     sigma = sigma_max * depth**2

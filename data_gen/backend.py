@@ -29,13 +29,16 @@ def choose_engine(simulation: Simulation, *, constant_density: bool) -> Engine |
     """
     has_adjoint = constant_density and simulation.time_order == 2
     physics = "a density" if not constant_density else "time_order=4"
-    if simulation.backend == "native" and not has_adjoint:
+    # The native loop counts on no row near both the upper and the lower layer.
+    deep = simulation.grid.shape[0] >= simulation.order
+    if simulation.backend == "native" and not (has_adjoint and deep):
+        given = physics if not has_adjoint else f"{simulation.grid.shape[0]} rows at order {simulation.order}"
         raise InputError(
-            f"The native backend computes constant density of second order in time, but this simulation has {physics}. "
-            "Choose backend='auto' or 'xla'."
+            "The native backend computes constant density of second order in time, on at least as many rows as the "
+            f"order in space, but this simulation has {given}. Choose backend='auto' or 'xla'."
         )
     wanted = simulation.backend == "native" or (simulation.backend == "auto" and jax.default_backend() == "cpu")
-    if wanted and has_adjoint:
+    if wanted and has_adjoint and deep:
         if simulation.backend == "native" or native.compiler():
             return native.NativeEngine()
         _warn_of_missing_compiler()

@@ -1,7 +1,7 @@
 """The solver's recursion as one GPU kernel that keeps a small grid on chip for the whole simulation.
 
-    p_{n+1} = 2 p_n - p_{n-1} + v^2 dt^2 (D_zz p + D_z psi_z + zeta_z + D_xx p + D_x psi_x + zeta_x) + q_n
-    psi = a psi + b D p,    zeta = a zeta + b (DD p + D psi)                        (CPML; b = 0 off its layers)
+    p_{n+1} = 2 p_n - p_{n-1} + v^2 dt^2 (D_zz p + V_z psi_z + zeta_z + D_xx p + V_x psi_x + zeta_x) + q_n
+    psi = a psi + b W p,    zeta = c zeta + d (DD p + V psi),    V = -W^T     (CPML; b = d = 0 off its layers)
 
 One thread block per shot (and per model, under `vmap`) takes all the steps: it reads the model and the wavelet, writes
 the traces, and never pays the 16 bytes per cell and step of a leap-frog through global memory. What neighbours read
@@ -32,10 +32,10 @@ from data_gen.absorbing import strips
 from data_gen.acquisition import Survey, point_cells
 from data_gen.checks import check_inputs
 from data_gen.errors import InputError
-from data_gen.propagator import halo, make_medium, strip_profile
+from data_gen.propagator import factor_placement, halo, make_medium, strip_profile
 from data_gen.resampling import upsample
 from data_gen.simulation import Simulation
-from data_gen.stencils import first_derivative_weights, second_derivative, second_derivative_weights
+from data_gen.stencils import factor_weights, second_derivative, second_derivative_weights
 
 # A warpgroup, Mosaic's unit of execution, is 128 threads: one column of cells each. With four of them ptxas spills 24
 # of the 112 numbers that a thread keeps of the 110 x 110 cells above (order 4, sm_90a); with three, 14 of 148.
@@ -72,8 +72,8 @@ class Inputs(NamedTuple):
     """What the kernel reads from global memory."""
 
     stiffness: Any  # (groups rows, LANES)
-    z_profile: Any  # (2, groups rows): CPML's a and b, zero off the layers
-    x_profile: Any  # (2, LANES)
+    z_profile: Any  # (4, groups rows): CPML's a, b, c and d, zero off the layers
+    x_profile: Any  # (4, LANES)
     x_weights: Any  # (2 half + 1, LANES) of D_xx
     source_rows: Any  # (n_sources, k)
     strengths: Any  # (n_sources, k, LANES): what a unit of the wavelet adds to these rows
@@ -98,11 +98,13 @@ def make_plan(simulation: Simulation, groups: int) -> Plan:
     return plan
 
 
-def _stencils(simulation: Simulation) -> tuple[list[float], list[float]]:
-    """Weights of the first and of the second derivative on a cell and its `half` neighbours on each side."""
-    first = [d / simulation.grid.spacing for d in first_derivative_weights(simulation.order)]
+def _stencils(simulation: Simulation) -> tuple[list[float], list[float], list[float]]:
+    """Weights of W, of -W^T and of the second derivative on a cell and its `half` neighbours on each side."""
+    factor = [float(w) / simulation.grid.spacing for w in factor_weights(simulation.order)]
+    nothing = [0.0] * (simulation.order // 2)
     second = [c / simulation.grid.spacing**2 for c in second_derivative_weights(simulation.order)]
-    return [-d for d in first[::-1]] + [0.0] + first, [*second[::-1], -2 * sum(second), *second]
+    lower, higher = [*factor[::-1], *nothing], [*nothing, *(-w for w in factor)]
+    return lower, higher, [*second[::-1], -2 * sum(second), *second]
 
 
 def _walled_weights(simulation: Simulation, plan: Plan) -> jax.Array:
@@ -115,10 +117,12 @@ def _walled_weights(simulation: Simulation, plan: Plan) -> jax.Array:
 
 
 def _profiles(simulation: Simulation, plan: Plan) -> list[np.ndarray]:
-    tables = [np.zeros((2, size), np.float32) for size in (plan.groups * plan.rows, LANES)]
+    tables = [np.zeros((4, size), np.float32) for size in (plan.groups * plan.rows, LANES)]
     for strip in strips(simulation.widths):
-        start = simulation.padded_shape[strip.axis] - strip.width if strip.high else 0
-        tables[strip.axis][:, start : start + strip.width] = [c.ravel() for c in strip_profile(strip, simulation)]
+        psi = strip_profile(strip, simulation, **factor_placement(strip, simulation.order))
+        for row, values in enumerate((*psi, *strip_profile(strip, simulation))):
+            start = simulation.padded_shape[strip.axis] - values.size if strip.high else 0
+            tables[strip.axis][row, start : start + values.size] = values.ravel()
     return tables
 
 
@@ -137,8 +141,8 @@ class _Warpgroup:
         self.barrier = rest.pop() if rest else None
         self.rows = [index * plan.rows + i for i in range(plan.rows)]
         self.stiffness = [self.inputs.stiffness[row] for row in self.rows]
-        self.x_profile = [self.inputs.x_profile[k] for k in (0, 1)]
-        self.slope, curvature = _stencils(simulation)
+        self.x_profile = [self.inputs.x_profile[k] for k in range(4)]
+        self.lower, self.higher, curvature = _stencils(simulation)
         walled = [self.inputs.x_weights[k] for k in range(len(curvature))] if 0 in simulation.widths[2:] else curvature
         self.curvature = (curvature, walled)
 
@@ -157,7 +161,7 @@ class _Warpgroup:
         return [field[self.place(row + k) if axis == 0 else self.place(row, k)] for k in shifts]
 
     def profile(self, axis: int, row) -> list:
-        return self.x_profile if axis else [self.inputs.z_profile[k, row] for k in (0, 1)]
+        return self.x_profile if axis else [self.inputs.z_profile[k, row] for k in range(4)]
 
     def clear(self):
         for field in [self.pressure, *self.psi.values()]:
@@ -168,8 +172,8 @@ class _Warpgroup:
         """psi, from the pressure."""
         for axis, psi in self.psi.items():
             for row in self.rows:
-                (a, b), here = self.profile(axis, row), self.place(row)
-                psi[here] = a * psi[here] + b * _weighted(self.slope, self.along(axis, self.pressure, row))
+                (a, b, *_), here = self.profile(axis, row), self.place(row)
+                psi[here] = a * psi[here] + b * _weighted(self.lower, self.along(axis, self.pressure, row))
 
     def record(self, n):
         cells, weights, groups = self.inputs.cells, self.inputs.weights, self.plan.groups
@@ -189,9 +193,9 @@ class _Warpgroup:
             for axis in (0, 1):
                 total = _weighted(self.curvature[axis], self.along(axis, self.pressure, row))
                 if axis in self.psi:
-                    total += _weighted(self.slope, self.along(axis, self.psi[axis], row))
-                    a, b = self.profile(axis, row)
-                    new_zeta[axis].append(a * zeta[axis][i] + b * total)
+                    total += _weighted(self.higher, self.along(axis, self.psi[axis], row))
+                    *_, c, d = self.profile(axis, row)
+                    new_zeta[axis].append(c * zeta[axis][i] + d * total)
                     total += new_zeta[axis][i]
                 laplacian.append(total)
             inertia = 2 * self.pressure[self.place(row)] - previous[i]

@@ -22,7 +22,13 @@ from jaxtyping import Array, Float
 
 from data_gen.absorbing import Profile, Strip, profile, remember, strips
 from data_gen.simulation import Simulation
-from data_gen.stencils import first_derivative, second_derivative, staggered_derivative
+from data_gen.stencils import (
+    adjoint_factor_derivative,
+    factor_derivative,
+    factor_offset,
+    second_derivative,
+    staggered_derivative,
+)
 
 
 class WaveState(NamedTuple):
@@ -117,8 +123,8 @@ def halo(field: jax.Array, axis: int, cells: int, simulation: Simulation, edges:
 
 
 def _memory_size(strip: Strip, half: int, staggered: bool) -> tuple[int, int]:
-    """Points of (psi, zeta) along the strip's axis; staggered psi also lives beyond the wall."""
-    return (strip.width + half if staggered else strip.width), strip.width
+    """Points of (psi, zeta) along the strip's axis; see `factor_placement`, and staggered psi lives beyond the wall."""
+    return strip.width + (half if staggered else strip.overhang), strip.width
 
 
 def initial_state(simulation: Simulation, dtype, *, staggered: bool) -> WaveState:
@@ -149,6 +155,12 @@ def strip_profile(strip: Strip, simulation: Simulation, **placement) -> Profile:
     )
 
 
+def factor_placement(strip: Strip, order: int) -> dict[str, float]:
+    """Where psi of constant density lies: at the one-sided first differences, below their cells."""
+    offset = factor_offset(order)
+    return {"shift": offset if strip.high else -offset, "inside": strip.overhang}
+
+
 def laplacian(state: WaveState, medium: Medium, simulation: Simulation) -> tuple[jax.Array, list]:
     """Laplacian of the pressure, stretched in the absorbing strips, and the strips' new memory."""
     order, spacing = simulation.order, simulation.grid.spacing
@@ -162,11 +174,11 @@ def laplacian(state: WaveState, medium: Medium, simulation: Simulation) -> tuple
         for strip, (psi, zeta) in layers:
             if strip.axis != axis:
                 continue
-            coefficients = medium.edges.profile(strip, simulation)
-            slope = first_derivative(strip.take(padded, 2 * half), axis, order, spacing)
-            psi = remember(psi, slope, coefficients)
-            psi_slope = first_derivative(strip.pad(psi, half, 2 * half), axis, order, spacing)
-            zeta = remember(zeta, strip.take(curvature) + strip.take(psi_slope), coefficients)
+            slope = factor_derivative(strip.take(padded, 2 * half + strip.overhang), axis, order, spacing)
+            psi = remember(psi, slope, medium.edges.profile(strip, simulation, **factor_placement(strip, order)))
+            psi_slope = adjoint_factor_derivative(strip.pad(psi, half, 2 * half), axis, order, spacing)
+            extra = strip.take(curvature) + strip.take(psi_slope)
+            zeta = remember(zeta, extra, medium.edges.profile(strip, simulation))
             stretched = strip.add_to(strip.add_to(stretched, psi_slope), zeta)
             memory.append((psi, zeta))
         total += stretched

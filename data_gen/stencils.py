@@ -1,12 +1,18 @@
-"""Central finite differences of order 2L on a regular and on a staggered grid.
+"""Finite differences of order 2L on a regular and on a staggered grid.
 
     f''(x)  ~ sum_k c_k (f(x+kh) - 2 f(x) + f(x-kh)) / h^2,    c_k = 2 (-1)^(k+1) (L!)^2 / (k^2 (L-k)! (L+k)!)
     f'(x)   ~ sum_k d_k (f(x+kh) - f(x-kh)) / h,               d_k = (-1)^(k+1) (L!)^2 / (k (L-k)! (L+k)!)
     f'(x)   ~ sum_k s_k (f(x+(k-1/2)h) - f(x-(k-1/2)h)) / h,
               s_k = (-1)^(k+1) ((2L-1)!!)^2 / (2^(2L-2) (L-k)! (L+k-1)! (2k-1)^2)
 
-with k = 1..L. Source: B. Fornberg, "Generation of finite difference formulas on arbitrarily spaced grids",
-Math. Comp. 51 (1988), and "Calculation of weights in finite difference formulas", SIAM Review 40 (1998).
+with k = 1..L, and a one-sided first difference that factors the second one, so that the two never disagree:
+
+    f'(x - delta h)  ~  (W f)(x) = sum_k w_k f(x-kh) / h,    f'' ~ -W^T W f,    k = 0..L,    delta = sum_k k^2 w_k / -2
+
+The w_k are the spectral factor of the c_k (L. Fejer, J. reine angew. Math. 146 (1916), 53-82): of each pair of zeros
+of the symbol, (z, 1/z), the one within the unit circle. Source of the others: B. Fornberg, "Generation of finite
+difference formulas on arbitrarily spaced grids", Math. Comp. 51 (1988), and "Calculation of weights in finite
+difference formulas", SIAM Review 40 (1998).
 
 Every operator consumes a halo: it takes an array padded along `axis` and returns the cells where the whole
 stencil fits. Static slices of one padded array are what XLA fuses best.
@@ -17,6 +23,7 @@ from math import factorial, prod, sqrt
 from operator import add
 
 import jax
+import numpy as np
 from jax import lax
 
 ORDERS = (2, 4, 6, 8)
@@ -31,9 +38,21 @@ def second_derivative_weights(order: int) -> list[float]:
     ]
 
 
-def first_derivative_weights(order: int) -> list[float]:
-    """Weights `[d_1, ..., d_L]` of the first derivative at the grid points."""
-    return [0.5 * k * c for k, c in enumerate(second_derivative_weights(order), start=1)]
+def factor_weights(order: int) -> np.ndarray:
+    """Weights `[w_0, ..., w_L]` of the one-sided first difference W with `-W^T W` the second derivative."""
+    second = second_derivative_weights(order)
+    symbol = -np.array([*second[::-1], -2 * sum(second), *second])
+    # (1 - z)(1 - 1/z) divides it: W has one of these zeros, exactly, and the root-finder sees only simple ones.
+    rest, _ = np.polydiv(symbol, [-1.0, 2.0, -1.0])
+    roots = np.roots(rest)
+    weights = np.real(np.poly([1.0, *roots[np.abs(roots) < 1]]))
+    return weights * sqrt(symbol[order // 2] / np.sum(weights**2))
+
+
+def factor_offset(order: int) -> float:
+    """How far below its index, in cells, the one-sided first difference lies."""
+    weights = factor_weights(order)
+    return float(-np.sum(np.arange(len(weights)) ** 2 * weights) / 2)
 
 
 def staggered_weights(order: int) -> list[float]:
@@ -63,14 +82,19 @@ def second_derivative(padded: jax.Array, axis: int, order: int, spacing: float) 
     return result
 
 
-def first_derivative(padded: jax.Array, axis: int, order: int, spacing: float) -> jax.Array:
-    """First derivative along `axis` at the grid points; halo of order / 2 on each side."""
+def factor_derivative(padded: jax.Array, axis: int, order: int, spacing: float) -> jax.Array:
+    """W along `axis`, the one-sided first difference, `factor_offset` cells low; halo of order / 2 on each side."""
     half = order // 2
     size = padded.shape[axis] - 2 * half
-    terms = [
-        d / spacing * (_shifted(padded, axis, half + k, size) - _shifted(padded, axis, half - k, size))
-        for k, d in enumerate(first_derivative_weights(order), start=1)
-    ]
+    terms = [w / spacing * _shifted(padded, axis, half - k, size) for k, w in enumerate(factor_weights(order))]
+    return reduce(add, terms)
+
+
+def adjoint_factor_derivative(padded: jax.Array, axis: int, order: int, spacing: float) -> jax.Array:
+    """-W^T along `axis`: as much too high as W is low, so that both make the second derivative; the same halo."""
+    half = order // 2
+    size = padded.shape[axis] - 2 * half
+    terms = [-w / spacing * _shifted(padded, axis, half + k, size) for k, w in enumerate(factor_weights(order))]
     return reduce(add, terms)
 
 

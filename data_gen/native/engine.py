@@ -7,9 +7,9 @@ import numpy as np
 
 from data_gen.absorbing import Strip
 from data_gen.native.library import load, target_name, threads
-from data_gen.propagator import strip_profile
+from data_gen.propagator import factor_placement, strip_profile
 from data_gen.simulation import Simulation
-from data_gen.stencils import first_derivative_weights, second_derivative_weights
+from data_gen.stencils import factor_weights, second_derivative_weights
 
 STRATEGIES = {"none": 0, "full": 1, "recompute": 2, "boundary": 3}
 PRECISIONS = {"same": 0, "bfloat16": 1, "float16": 2}
@@ -33,15 +33,16 @@ def _attributes(simulation: Simulation, strategy: str) -> dict[str, np.ndarray]:
     profiles = []
     for place, width in enumerate(simulation.widths):
         if width:
-            a, b = strip_profile(Strip(place // 2, bool(place % 2), width), simulation)
-            profiles += [a.ravel(), b.ravel()]
+            strip = Strip(place // 2, bool(place % 2), width)
+            psi = strip_profile(strip, simulation, **factor_placement(strip, simulation.order))
+            profiles += [c.ravel() for c in (*psi, *strip_profile(strip, simulation))]
     return {
         "layout": layout(simulation),
         "inner": np.array([top, left, *simulation.grid.shape], np.int64),
         "snapshots": np.array(simulation.snapshot_steps, np.int64) * simulation.substeps,
         "plan": plan(simulation, strategy),
-        "second": np.concatenate([[-4 * second.sum()], second]),
-        "first": np.array(first_derivative_weights(simulation.order)) / spacing,
+        "second": np.concatenate([[-2 * second.sum()], second]),
+        "factor": factor_weights(simulation.order) / spacing,
         "profiles": np.concatenate([np.zeros(0), *profiles]),
     }
 

@@ -50,8 +50,18 @@ inline Block allocate(int64_t count) {
 // One absorbing layer and its recursion coefficients.
 struct Layer {
   int width = 0, first = 0;  // cells, and the index of the first along the axis
-  int start = 0, span = 0;   // columns it acts on, in whole vectors (layers along x)
-  std::vector<Real> a, b;    // along z [width]; along x [span], zero outside the layer
+  int start = 0, span = 0;   // rows or columns that it acts on (columns in whole vectors); none: it has no work
+  std::vector<Real> psi_a, psi_b, zeta_a, zeta_b;  // along z [span]; along x [span + LANES]; zero outside the layer
+
+  void place(int begin, int count) {
+    start = begin, span = count;
+    for (auto* values : {&psi_a, &psi_b, &zeta_a, &zeta_b}) values->assign(count + LANES, 0);
+  }
+};
+
+struct Weights {
+  Real second[H + 1];  // of the second difference, the centre's first
+  Real factor[H + 1];  // of the one-sided first difference
 };
 
 // layout: mz, mx, widths at the top, bottom, left and right, free surface or not.
@@ -59,38 +69,52 @@ struct Grid {
   int mz, mx, columns, stride;
   bool free_surface;
   Layer z[2], x[2];
-  Real second[H + 1];  // weights of the Laplacian, the centre's first
-  Real first[H];       // weights of the first derivative
+  Weights weights;
 
   template <class Ints, class Reals>
-  Grid(const Ints& layout, const Reals& second_weights, const Reals& first_weights, const Reals& profiles) {
+  Grid(const Ints& layout, const Reals& second_weights, const Reals& factor_weights, const Reals& profiles) {
     mz = layout[0], mx = layout[1], free_surface = layout[6];
     columns = round_up(mx);
     stride = LANES + round_up(mx + H);
-    std::copy(second_weights.begin(), second_weights.end(), second);
-    std::copy(first_weights.begin(), first_weights.end(), first);
-    auto profile = profiles.begin();
+    std::copy(second_weights.begin(), second_weights.end(), weights.second);
+    std::copy(factor_weights.begin(), factor_weights.end(), weights.factor);
     for (int side = 0; side < 4; ++side) {
       Layer& layer = side < 2 ? z[side] : x[side - 2];
-      const bool high = side % 2;
-      layer.width = layer.span = layout[2 + side];
-      layer.first = high ? (side < 2 ? mz : mx) - layer.width : 0;
-      int offset = 0;
-      if (side >= 2 && layer.width) {
-        // The derivative of the memory reaches H columns into the interior.
-        layer.start = high ? (layer.first - H) / LANES * LANES : 0;
-        layer.span = high ? columns - layer.start : round_up(layer.width + H);
-        offset = layer.first - layer.start;
+      layer.width = layout[2 + side];
+      layer.first = side % 2 ? (side < 2 ? mz : mx) - layer.width : 0;
+    }
+    // What a layer remembers of a cell reaches H cells further.
+    for (Layer& layer : z)
+      if (layer.width) {
+        const int begin = std::max(0, layer.first - H), end = std::min(mz, layer.first + layer.width + H);
+        layer.place(begin, end - begin);
       }
-      layer.a.assign(layer.span, 0), layer.b.assign(layer.span, 0);
-      std::copy_n(profile, layer.width, layer.a.begin() + offset), profile += layer.width;
-      std::copy_n(profile, layer.width, layer.b.begin() + offset), profile += layer.width;
+    const int left_end = x[0].width ? std::min(columns, round_up(x[0].width + H)) : 0;
+    const int right_start = x[1].width ? std::max(0, x[1].first - H) / LANES * LANES : columns;
+    if (x[0].width && x[1].width && right_start - left_end < 4 * LANES) {
+      x[0].place(0, columns);  // one window for both: fewer, longer loops
+    } else {
+      if (x[0].width) x[0].place(0, left_end);
+      if (x[1].width) x[1].place(right_start, columns - right_start);
+    }
+    // Below their cells, one first difference more lies in a layer at the low end.
+    auto profile = profiles.begin();
+    for (int side = 0; side < 4; ++side) {
+      const Layer& own = side < 2 ? z[side] : x[side - 2];
+      if (!own.width) continue;
+      Layer& layer = own.span ? (side < 2 ? z[side] : x[side - 2]) : x[0];
+      const int at = own.first - layer.start;
+      auto read = [&](std::vector<Real>& values, int begin, int count) {
+        std::copy_n(profile, count, values.begin() + begin), profile += count;
+      };
+      for (auto* values : {&layer.psi_a, &layer.psi_b}) read(*values, at, own.width + (side % 2 ? 0 : 1));
+      for (auto* values : {&layer.zeta_a, &layer.zeta_b}) read(*values, at, own.width);
     }
   }
 
   int64_t field_size() const { return int64_t(mz + 2 * H) * stride; }
-  int64_t strip_size(int which) const { return z[which].width ? int64_t(z[which].width + 4 * H) * stride : 0; }
-  int64_t side_size(int which) const { return x[which].width ? int64_t(mz) * (x[which].span + 2 * LANES) : 0; }
+  int64_t strip_size(int which) const { return z[which].span ? int64_t(z[which].span + 2 * H) * stride : 0; }
+  int64_t side_size(int which) const { return x[which].span ? int64_t(mz) * (x[which].span + LANES) : 0; }
   // Pressure at two times and the memory (psi, zeta) of the four layers.
   int64_t state_size() const {
     int64_t size = 2 * field_size();
@@ -98,10 +122,12 @@ struct Grid {
     return size;
   }
   // Rows at an edge that depend on each other within a step: a layer and its reach, or a wall's images.
-  int edge_rows() const { return std::max(z[0].width, z[1].width) + H + 1; }
-  // Do the layers along z act on this row?
-  bool in_strip(int r) const {
-    return (z[0].width && r < z[0].width + H) || (z[1].width && r >= z[1].first - H);
+  int edge_rows() const { return std::max({z[0].span, z[1].span, H}) + 1; }
+  // The layer along z that acts on this row, or -1. At most one does: the grid between them has 2 H rows or more.
+  int layer_of(int r) const {
+    for (int which : {0, 1})
+      if (z[which].start <= r && r < z[which].start + z[which].span) return which;
+    return -1;
   }
 };
 
@@ -109,8 +135,8 @@ struct Grid {
 struct State {
   const Grid* grid;
   Real *now, *before;          // [mz + 2H][stride]
-  Real *psi_z[2], *zeta_z[2];  // [width + 4H][stride]; zero outside the layer
-  Real *psi_x[2], *zeta_x[2];  // [mz][LANES + span + LANES]
+  Real *psi_z[2], *zeta_z[2];  // [H + span + H][stride]; zero outside the layer
+  Real *psi_x[2], *zeta_x[2];  // [mz][span + LANES]
 
   State(const Grid& g, Real* block) : grid(&g) {
     auto take = [&](int64_t size) {
@@ -125,8 +151,8 @@ struct State {
     }
   }
   Real* row(Real* field, int r) const { return field + int64_t(r + H) * grid->stride + LANES; }
-  Real* strip(Real* memory, int i) const { return memory + int64_t(i + 2 * H) * grid->stride + LANES; }
+  Real* strip(Real* memory, int i) const { return memory + int64_t(i + H) * grid->stride + LANES; }
   Real* side(Real* memory, int which, int r) const {
-    return memory + int64_t(r) * (grid->x[which].span + 2 * LANES) + LANES;
+    return memory + int64_t(r) * (grid->x[which].span + LANES);
   }
 };

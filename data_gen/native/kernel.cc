@@ -67,6 +67,16 @@ struct Shot {
   char* saved[K];
 };
 
+struct Cell {
+  int row, column;
+};
+// Once for all steps: a division costs as much as a vector of cells.
+inline std::vector<Cell> cells(const Grid& g, const int32_t* numbers, int64_t count) {
+  std::vector<Cell> places;
+  for (int64_t i = 0; i < count; ++i) places.push_back({numbers[i] / g.mx, numbers[i] % g.mx});
+  return places;
+}
+
 template <int K>
 class Propagator {
  public:
@@ -74,7 +84,9 @@ class Propagator {
     return K * (int64_t(g.mz) * g.columns + g.state_size() + Passes::size(g));
   }
   Propagator(const Grid& g, const Shot<K>& shot, const Share& share, Real* block)
-      : g(g), shot(shot), share(share), rows(allocate(K * g.columns)), scratch(allocate(3 * (g.columns + 2 * LANES))) {
+      : g(g), shot(shot), share(share), rows(allocate(K * g.columns)), scratch(allocate(2 * g.columns + 3 * LANES)),
+        sources(cells(g, shot.source, shot.source_cells)),
+        receivers(cells(g, shot.receiver, shot.receivers * shot.receiver_cells)) {
     for (int c = 0; c < K; ++c) {
       models[c] = block, block += int64_t(g.mz) * g.columns;
       s.emplace_back(g, block), states[c] = block, block += g.state_size();
@@ -96,14 +108,12 @@ class Propagator {
   template <class Saved>
   void forward(int64_t n, const Store* store, Saved saved) {
     for (int c = 0; c < K; ++c) remember_z(g, s[c], share);
-    for (int r = share.begin; r < share.end; ++r) {
+    for (int r = share.begin; r < share.end; ++r)
       for (int c = 0; c < K; ++c) {
         acceleration[c] = store && store->in_place() ? store->place(r, saved(c)) : row(c);
-        stretched_row(g, s[c], r, acceleration[c]);
+        update(r, c, K > 1 || store, [&](auto emit) { stretched_row(g, s[c], r, scratch.get(), emit); });
         if (store && !store->in_place()) store->put(acceleration[c], r, saved(c));
       }
-      update(r);
-    }
     inject(n);
     finish();
   }
@@ -118,7 +128,8 @@ class Propagator {
         store.get(row(c), r, saved(c));
       }
       seen(r, acceleration);
-      update(r);
+      for (int c = 0; c < K; ++c)
+        update(r, c, false, [&](auto emit) { COLUMNS(j, 0, g.columns) emit(j, acceleration[c][j]); });
     }
     inject(n);
     finish();
@@ -130,32 +141,31 @@ class Propagator {
   void adjoint(int64_t n, int snapshot, const int* inner, Seen seen) {
     for (int c = 0; c < K; ++c) transposed_remember_z(g, s[c], passes[c], share);
     for (int r = share.begin; r < share.end; ++r) {
+      seen(r);
       for (int c = 0; c < K; ++c) {
         acceleration[c] = row(c);
-        transposed_row(g, s[c], passes[c], r, row(c), scratch.get());
+        update(r, c, K > 1, [&](auto emit) { transposed_row(g, s[c], passes[c], r, scratch.get(), emit); });
       }
       if (snapshot >= 0) add_snapshot(snapshot, r, inner);
-      seen(r);
-      update(r);
     }
-    for (int64_t at = 0; at < shot.receivers * shot.receiver_cells; ++at) {
-      const int r = shot.receiver[at] / g.mx, j = shot.receiver[at] % g.mx;
-      if (!share.owns(r)) continue;
-      const int64_t i = n * shot.receivers + at / shot.receiver_cells;
-      for (int a = 0; a < K; ++a)
-        for (int b = 0; a + b < K; ++b) newest(a + b, r)[j] += model(a, r)[j] * shot.weight[at] * shot.gathers[b][i];
-      for (int c = 0; c < K; ++c) mirror_x(g, newest(c, r));
-    }
+    for (int64_t k = 0, i = n * shot.receivers; i < (n + 1) * shot.receivers; ++i)
+      for (const int64_t end = k + shot.receiver_cells; k < end; ++k) {
+        const auto [r, j] = receivers[k];
+        if (!share.owns(r)) continue;
+        for (int a = 0; a < K; ++a)
+          for (int b = 0; a + b < K; ++b) newest(a + b, r)[j] += model(a, r)[j] * shot.weight[k] * shot.gathers[b][i];
+        for (int c = 0; c < K; ++c) mirror_x(g, newest(c, r));
+      }
     finish();
   }
 
   void record(int64_t n) const {
-    if (!share.leads()) return;
+    const auto [begin, end] = share.part(shot.receivers);
     for (int c = 0; c < K; ++c)
-      for (int64_t i = 0; i < shot.receivers; ++i) {
+      for (int64_t i = begin; i < end; ++i) {
         Real sum = 0;
         for (int64_t k = i * shot.receiver_cells; k < (i + 1) * shot.receiver_cells; ++k)
-          sum += shot.weight[k] * s[c].row(s[c].now, shot.receiver[k] / g.mx)[shot.receiver[k] % g.mx];
+          sum += shot.weight[k] * s[c].row(s[c].now, receivers[k].row)[receivers[k].column];
         shot.gathers[c][n * shot.receivers + i] = sum;
       }
   }
@@ -177,26 +187,37 @@ class Propagator {
   std::vector<State> s;  // this thread's view: `now` and `before` swap
   Real* states[K];       // the blocks below
   Real* acceleration[K];  // (L p)_n of the row under way
+  std::vector<Cell> sources;
+
  private:
   Real* newest(int c, int r) const { return s[c].row(s[c].before, r); }
 
-  // before = 2 now - before + m acceleration.
-  void update(int r) {
-    for (int c = 0; c < K; ++c) {
-      const Real *__restrict now = s[c].row(s[c].now, r), *__restrict m = model(0, r), *__restrict a = acceleration[c];
-      Real* __restrict before = newest(c, r);
-      VECTOR for (int j = 0; j < g.columns; ++j) before[j] = 2 * now[j] - before[j] + m[j] * a[j];
-      if (c) {
-        const Real *__restrict dm = model(c, r), *__restrict first = acceleration[0];
-        VECTOR for (int j = 0; j < g.columns; ++j) before[j] += dm[j] * first[j];
-      }
-      mirror_x(g, before);
+  // before = 2 now - before + m acceleration in one component's row; each_column(emit) calls emit(j, acceleration), which
+  // is also kept, if wanted.
+  template <class EachColumn>
+  void update(int r, int c, bool keep, EachColumn each_column) {
+    const Real *__restrict now = s[c].row(s[c].now, r), *__restrict m = model(0, r);
+    Real *__restrict before = newest(c, r), *__restrict kept = acceleration[c];
+    if (c) {
+      const Real *__restrict dm = model(c, r), *__restrict first = acceleration[0];
+      each_column([=](int j, Real value) {
+        kept[j] = value;
+        before[j] = 2 * now[j] - before[j] + (m[j] * value + dm[j] * first[j]);
+      });
+    } else if (keep) {
+      each_column([=](int j, Real value) {
+        kept[j] = value;
+        before[j] = 2 * now[j] - before[j] + m[j] * value;
+      });
+    } else {
+      each_column([=](int j, Real value) { before[j] = 2 * now[j] - before[j] + m[j] * value; });
     }
+    mirror_x(g, before);
   }
 
   void inject(int64_t n) {
     for (int64_t i = 0; i < shot.source_cells; ++i) {
-      const int r = shot.source[i] / g.mx, j = shot.source[i] % g.mx;
+      const auto [r, j] = sources[i];
       if (!share.owns(r)) continue;
       for (int c = 0; c < K; ++c) {
         newest(c, r)[j] += shot.q[c][n * shot.source_cells + i];
@@ -218,14 +239,18 @@ class Propagator {
     const int i = r - inner[0];
     // On a free surface the field is zero whatever happens: nothing flows back from there.
     if (i < 0 || i >= inner[2] || (g.free_surface && r == 0)) return;
-    for (int c = 0; c < K; ++c) {
-      const Real* __restrict residual = shot.fields[c] + (int64_t(which) * inner[2] + i) * inner[3];
-      Real* __restrict sum = acceleration[c] + inner[1];
-      for (int j = 0; j < inner[3]; ++j) sum[j] += residual[j];
-    }
+    for (int a = 0; a < K; ++a)
+      for (int b = 0; a + b < K; ++b) {
+        const Real* __restrict residual = shot.fields[b] + (int64_t(which) * inner[2] + i) * inner[3];
+        const Real* __restrict m = model(a, r) + inner[1];
+        Real* __restrict sum = newest(a + b, r) + inner[1];
+        for (int j = 0; j < inner[3]; ++j) sum[j] += m[j] * residual[j];
+      }
+    for (int c = 0; c < K; ++c) mirror_x(g, newest(c, r));
   }
 
   Block rows, scratch;
+  std::vector<Cell> receivers;
   Real* models[K];
   std::vector<Passes> passes;
 };
@@ -341,7 +366,7 @@ void run_adjoint(const Grid& g, const Plan& plan, const int* inner, const Shot<K
     if (boundary) p.backward(n, layers, [&](int c) { return shot.saved[c] + n * layers.bytes(); }, correlate);
     if (share.leads())
       for (int64_t i = 0; i < shot.source_cells; ++i) {
-        const int r = shot.source[i] / g.mx, j = shot.source[i] % g.mx;
+        const auto [r, j] = mu.sources[i];
         Real value[K], by[K];
         for (int c = 0; c < K; ++c) value[c] = mu.s[c].row(mu.s[c].now, r)[j], by[c] = mu.model(c, r)[j];
         divide<K>(value, by);
@@ -399,8 +424,8 @@ class Batch {
 
 struct Attributes {
   ffi::Span<const int64_t> layout, inner, snapshots, plan;
-  ffi::Span<const double> second, first, profiles;
-  Grid grid() const { return Grid(layout, second, first, profiles); }
+  ffi::Span<const double> second, factor, profiles;
+  Grid grid() const { return Grid(layout, second, factor, profiles); }
   Plan make_plan() const {
     return {Strategy(plan[0]), Precision(plan[1]), plan[2], plan[3], {snapshots.begin(), snapshots.end()}};
   }
@@ -487,9 +512,9 @@ ffi::Error adjoint(const Attributes& attributes, ffi::RemainingArgs args, ffi::R
 
 template <auto Function>
 ffi::Error bound(ffi::Span<const int64_t> layout, ffi::Span<const int64_t> inner, ffi::Span<const int64_t> snapshots,
-                 ffi::Span<const int64_t> plan, ffi::Span<const double> second, ffi::Span<const double> first,
+                 ffi::Span<const int64_t> plan, ffi::Span<const double> second, ffi::Span<const double> factor,
                  ffi::Span<const double> profiles, ffi::RemainingArgs args, ffi::RemainingRets rets) {
-  return Function(Attributes{layout, inner, snapshots, plan, second, first, profiles}, args, rets);
+  return Function(Attributes{layout, inner, snapshots, plan, second, factor, profiles}, args, rets);
 }
 
 }  // namespace
@@ -501,7 +526,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(handler, bound<DIRECTION<COMPONENTS>>,
                                   .Attr<ffi::Span<const int64_t>>("snapshots")
                                   .Attr<ffi::Span<const int64_t>>("plan")
                                   .Attr<ffi::Span<const double>>("second")
-                                  .Attr<ffi::Span<const double>>("first")
+                                  .Attr<ffi::Span<const double>>("factor")
                                   .Attr<ffi::Span<const double>>("profiles")
                                   .RemainingArgs()
                                   .RemainingRets());
@@ -511,7 +536,7 @@ namespace {
 Grid plain_grid(const int64_t* layout) {
   const std::vector<int64_t> sizes(layout, layout + 7);
   const size_t widths = sizes[2] + sizes[3] + sizes[4] + sizes[5];
-  return Grid(sizes, std::vector<Real>(H + 1), std::vector<Real>(H), std::vector<Real>(2 * widths));
+  return Grid(sizes, std::vector<Real>(H + 1), std::vector<Real>(H + 1), std::vector<Real>(4 * widths + 4));
 }
 Plan plain_plan(const int64_t* plan) { return {Strategy(plan[0]), Precision(plan[1]), plan[2], plan[3], {}}; }
 

@@ -24,7 +24,7 @@ struct Store {
 
   int64_t item() const { return precision == Precision::SAME ? sizeof(Real) : 2; }
   int64_t values(int r) const {
-    return everything || grid->in_strip(r) ? grid->columns : grid->x[0].span + grid->x[1].span;
+    return everything || grid->layer_of(r) >= 0 ? grid->columns : grid->x[0].span + grid->x[1].span;
   }
   int64_t values_before(int row) const {
     if (everything) return int64_t(row) * grid->columns;
@@ -49,9 +49,9 @@ struct Store {
   template <class Bytes, class Move>
   void each(int r, Bytes* step, Move move) const {
     step += values_before(r) * item();
-    if (everything || grid->in_strip(r)) return move(step, 0, grid->columns);
+    if (everything || grid->layer_of(r) >= 0) return move(step, 0, grid->columns);
     for (const Layer& layer : grid->x) {
-      if (layer.width) move(step, layer.start, layer.span);
+      if (layer.span) move(step, layer.start, layer.span);
       step += layer.span * item();
     }
   }

@@ -5,6 +5,7 @@
 #include <exception>
 #include <functional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #if defined(__SSE__)
@@ -59,15 +60,17 @@ struct Share {
   bool leads() const { return begin == 0; }
   bool owns(int r) const { return begin <= r && r < end; }
   void sync() const { barrier.wait(); }
-  // This thread's part of a copy that all of them make together.
+  // This thread's part of `count` things that all of them do together.
+  std::pair<int64_t, int64_t> part(int64_t count) const { return {count * begin / rows, count * end / rows}; }
   template <class Value>
   void copy(const Value* from, int64_t count, Value* to) const {
-    const int64_t first = count * begin / rows, last = count * end / rows;
+    const auto [first, last] = part(count);
     std::copy(from + first, from + last, to + first);
   }
   template <class Value>
   void fill(Value* values, int64_t count, Value value) const {
-    std::fill(values + count * begin / rows, values + count * end / rows, value);
+    const auto [first, last] = part(count);
+    std::fill(values + first, values + last, value);
   }
 };
 
