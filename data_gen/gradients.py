@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 STRATEGIES = ("full", "recompute", "boundary")
 PRECISIONS = ("same", "bfloat16", "float16")
 
+# What one core can count on finding again: between 4 and 8 MB all did equally well on a last-level cache of 32 MB.
+CACHE_BYTES = 6e6
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -47,7 +50,14 @@ class Memory:
             raise InputError(f"An interval of recomputation has at least one step, but every={self.every}.")
 
     def interval(self, simulation: "Simulation") -> int:
-        """Steps between two kept states: the number that minimises kept states plus one interval's fields."""
-        # A state is two fields and the layers' memory: about three times one interval step's single field. Even, as
-        # the scan does two steps at a time and would copy what an odd number leaves.
-        return min(simulation.steps, self.every or 2 * ceil(sqrt(3 * simulation.steps) / 2))
+        """Steps between two kept states: what minimises kept states plus one interval's fields, or fewer for speed.
+
+        An interval that stays in a cache is written and read back sooner; down to 2 / 5 of the optimum, which costs
+        1.45 times its memory.
+        """
+        # A state is two fields and the layers' memory: about three times one interval step's single field.
+        optimum = sqrt(3 * simulation.steps)
+        mz, mx = simulation.padded_shape
+        chosen = min(optimum, max(CACHE_BYTES / (4 * mz * mx), 0.4 * optimum))
+        # Even, as the scan does two steps at a time and would copy what an odd number leaves.
+        return min(simulation.steps, self.every or 2 * ceil(chosen / 2))
