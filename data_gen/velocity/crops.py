@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Key
 from data_gen.errors import InputError
 from data_gen.grid import Grid
 from data_gen.model_io import VelocityFile, read_velocity, to_grid
+from data_gen.velocity.isolated import isolated
 
 WAVES = 3  # of the warp, in each direction
 LARGEST_WARP = 0.1  # below 1 / (pi WAVES): no displacement is then steep enough to fold the model over itself
@@ -68,6 +69,7 @@ class Crops:
         """The largest velocity in the file [m/s]."""
         return float(_load(self.path, self.sha256).velocity.max())
 
+    @isolated
     def __call__(self, key: Key[Array, ""], grid: Grid) -> Float[Array, "nz nx"]:
         """One model `(nz, nx)` [m/s]. Raises `InputError` if the file is smaller than the grid."""
         image = jnp.asarray(_at_spacing(self.path, self.sha256, self.spacing, grid.spacing))

@@ -14,14 +14,15 @@ from jaxtyping import Array, Float, Key
 
 from data_gen.errors import InputError
 from data_gen.grid import Grid
+from data_gen.velocity.isolated import isolated
 
 
 @dataclass(frozen=True)
 class GaussianLens:
     """min_velocity, max_velocity [m/s]: the centre's velocity is drawn from the lowest third of this range, the one
 
-    far away from the highest. min_width, max_width: sigma, as fractions of the model's shorter side; offset: largest distance
-    of the centre from the middle along each axis, as a fraction of that side of the model.
+    far away from the highest. min_width, max_width: sigma, as fractions of the model's shorter side; offset: largest
+    distance of the centre from the middle along each axis, as a fraction of that side of the model.
     """
 
     min_velocity: float = 1400.0
@@ -37,6 +38,7 @@ class GaussianLens:
                 f"model's sides, but got {self.min_width:g}, {self.max_width:g} and {self.offset:g}."
             )
 
+    @isolated
     def __call__(self, key: Key[Array, ""], grid: Grid) -> Float[Array, "nz nx"]:
         """One model `(nz, nx)` [m/s]."""
         nz, nx = grid.shape

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Key
 
 from data_gen.errors import InputError
 from data_gen.grid import Grid
+from data_gen.velocity.isolated import isolated
 from data_gen.velocity.random_fields import gaussian_field
 
 
@@ -43,6 +44,7 @@ class GaussianRandomField:
                 f"got {self.correlation_length:g}, {self.roughness:g} and {self.anisotropy:g}."
             )
 
+    @isolated
     def __call__(self, key: Key[Array, ""], grid: Grid) -> Float[Array, "nz nx"]:
         """One model `(nz, nx)` [m/s]."""
         cos, sin, stretch = math.cos(math.radians(self.dip)), math.sin(math.radians(self.dip)), self.anisotropy**2

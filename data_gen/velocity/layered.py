@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from data_gen.errors import InputError
 from data_gen.grid import Grid
+from data_gen.velocity.isolated import isolated
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Layered:
                 f"not fit into the depth and a range of {span:g} m/s: lower max_layers, thinnest or contrast."
             )
 
+    @isolated
     def __call__(self, key: Key[Array, ""], grid: Grid) -> Float[Array, "nz nx"]:
         """One model `(nz, nx)` [m/s]."""
         fault_key, fold_key, count_key, depth_key, velocity_key = jax.random.split(key, 5)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from data_gen.grid import Grid
+from data_gen.velocity.isolated import isolated
 
 
 @runtime_checkable
@@ -41,11 +42,9 @@ class Mixture:
         """The smallest velocity any family can produce [m/s]."""
         return min(family.min_velocity for family in self.families)
 
+    @isolated
     def __call__(self, key: Key[Array, ""], grid: Grid) -> tuple[Float[Array, "nz nx"], Int[Array, ""]]:
-        """A model `(nz, nx)` [m/s] and the index of its family.
-
-        Under vmap every family draws every model, and one is kept; under `lax.map` only the chosen one draws.
-        """
+        """A model `(nz, nx)` [m/s] and the index of its family; only the chosen family draws, under vmap too."""
         choice_key, model_key = jax.random.split(key)
         choice = jax.random.choice(choice_key, len(self.families), p=jnp.array(self.weights))
         model = jax.lax.switch(choice, [lambda k, f=f: f(k, grid) for f in self.families], model_key)

@@ -39,7 +39,7 @@ def smoothed(field: Float[Array, "nz nx"], deviation: float) -> Float[Array, "nz
 
 
 def _blur_rows(field: Float[Array, "n m"], deviation: float) -> Float[Array, "n m"]:
-    """Along the first axis, as a sum of shifted copies: the order of its terms, hence its rounding, is fixed."""
+    """Along the first axis, as a sum of shifted copies."""
     reach = min(int(4 * deviation + 0.5), len(field) - 1)
     weights = np.exp(-((np.arange(-reach, reach + 1) / deviation) ** 2) / 2)
     weights /= weights.sum()

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from data_gen.errors import InputError
 from data_gen.grid import Grid
+from data_gen.velocity.isolated import isolated
 from data_gen.velocity.layered import fill, fold, layer_tops, layer_velocities, unit_coordinates
 
 
@@ -46,6 +47,7 @@ class Salt:
                 f"sediment_velocity, but got layers={self.layers}: change layers or lower contrast."
             )
 
+    @isolated
     def __call__(self, key: Key[Array, ""], grid: Grid) -> Float[Array, "nz nx"]:
         """One model `(nz, nx)` [m/s]."""
         keys = jax.random.split(key, 7)

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Key
 
 from data_gen.errors import InputError
 from data_gen.grid import Grid
+from data_gen.velocity.isolated import isolated
 from data_gen.velocity.layered import unit_coordinates
 from data_gen.velocity.random_fields import gaussian_field, smoothed
 
@@ -44,6 +45,7 @@ class Style:
                 f"got {self.smoothness:g}, {self.strata:g} and {self.content:g}."
             )
 
+    @isolated
     def __call__(self, key: Key[Array, ""], grid: Grid) -> Float[Array, "nz nx"]:
         """One model `(nz, nx)` [m/s]."""
         content_key, bend_key, profile_key = jax.random.split(key, 3)
