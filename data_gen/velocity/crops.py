@@ -109,7 +109,7 @@ def _load(path: str, sha256: str) -> VelocityFile:
     model = read_velocity(path)
     if content_hash(model) != sha256:
         raise InputError(f"The model in {path} changed while it was in use. Start again with the file at rest.")
-    return VelocityFile(model.velocity.astype(np.float32), model.spacing)
+    return model
 
 
 @lru_cache(maxsize=8)

@@ -89,16 +89,14 @@ def undo_faults(
     throw: float,
 ) -> tuple[Float[Array, "nz nx"], Float[Array, "nz nx"]]:
     """Where each point `(z, x)` lay before the faults moved it. Faults stand 10 to 40 degrees off the vertical."""
-    number_key, key = jax.random.split(key)
+    number_key, draw_key = jax.random.split(key)
     number = jax.random.randint(number_key, (), count[0], count[1] + 1)
-    for i in range(count[1]):
-        keys = jax.random.split(jax.random.fold_in(key, i), 5)
-        crossing = jax.random.uniform(keys[0], minval=0.25, maxval=0.75) * width
-        middle = jax.random.uniform(keys[1], minval=0.4, maxval=0.6)
-        slope = jnp.tan(jax.random.uniform(keys[2], minval=jnp.pi / 18, maxval=jnp.pi * 2 / 9))
-        slope = jnp.where(jax.random.bernoulli(keys[3]), slope, -slope)
-        signed = jax.random.uniform(keys[4], minval=-1.0)
-        shift = throw * (jnp.sign(signed) + 2 * signed) / 3
+    # One draw for all: each call of a random function is compiled anew.
+    draws = jax.random.uniform(draw_key, (count[1], 5))
+    for i, (across, down, steepness, side, signed) in enumerate(draws):
+        crossing, middle = width * (0.25 + 0.5 * across), 0.4 + 0.2 * down
+        slope = jnp.tan(jnp.deg2rad(10 + 30 * steepness)) * jnp.where(side < 0.5, -1.0, 1.0)
+        shift = throw * jnp.where(signed < 0.5, -1.0, 1.0) * (1 + 2 * jnp.abs(2 * signed - 1)) / 3
         moved = (x > crossing + slope * (z - middle)) & (i < number)
         z, x = z + jnp.where(moved, shift, 0.0), x + jnp.where(moved, shift * slope, 0.0)
     return z, x
