@@ -6,8 +6,8 @@ which layer the point was laid down. So all layers share one fold, and older fau
 
 Source: Deng et al., OpenFWI (NeurIPS 2022): layers of constant velocity in 1500-4500 m/s, flat or along a curve, whole
 or cut by faults, each in an easy variant A, where velocity grows with depth, and a hard variant B, in random order.
-Regenerated from that description; where it gives no number (how many layers and faults, how far they move), the
-presets in `data_gen.velocity` are ours.
+Regenerated from that description; the numbers beyond it (how many layers and faults, how far they move), in the
+presets of `data_gen.velocity`, are ours.
 """
 
 from dataclasses import dataclass

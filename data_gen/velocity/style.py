@@ -3,12 +3,10 @@
 OpenFWI (Deng et al., NeurIPS 2022) took natural images as content and the Marmousi model as style, and smoothed the
 result to two degrees, A the smoother. No image is used here; both ingredients are drawn:
 
-    content   a random field with the amplitude spectrum 1/k of natural images, driven towards two levels by tanh,
-              which gives objects with outlines;
+    content   a random field driven towards two levels by tanh, which gives objects with outlines;
     style     a random profile along depth, bent by a smooth field: strata that fold and pinch out;
 
-their sum is smoothed by a Gaussian, and stretched so that each model spans the whole range of velocities. The spectrum
-of natural images: Field, J. Opt. Soc. Am. A 4 (1987).
+their sum is smoothed by a Gaussian, and stretched so that each model spans the whole range of velocities.
 """
 
 from dataclasses import dataclass
@@ -51,13 +49,13 @@ class Style:
         content_key, bend_key, profile_key = jax.random.split(key, 3)
         side = min(grid.shape) * grid.spacing
 
-        def natural(kz, kx):
+        def lumpy(kz, kx):
             return (1 + (kz**2 + kx**2) * (0.1 * side) ** 2) ** -1.25
 
         def broad(kz, kx):
             return jnp.exp(-(kz**2 + kx**2) * (0.2 * side) ** 2 / 2)
 
-        objects = jnp.tanh(4 * gaussian_field(content_key, grid, natural))
+        objects = jnp.tanh(4 * gaussian_field(content_key, grid, lumpy))
         depth = unit_coordinates(grid)[0] + 0.25 * gaussian_field(bend_key, grid, broad)
         strata = _profile(profile_key, depth, self.strata)
         mixed = self.content * objects + (1 - self.content) * strata
