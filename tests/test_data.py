@@ -1,4 +1,4 @@
-"""Velocity families and data sets: invariances of the samples, and shards that survive anything."""
+"""Data sets: invariances of the samples, and shards that survive anything."""
 
 import json
 import os
@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -18,9 +17,7 @@ import tensorflow_datasets as tfds
 from data_gen import dataset
 from data_gen.dataset import DatasetError
 from data_gen.errors import InputError
-from data_gen.grid import Grid
 from data_gen.sample import SPLITS
-from data_gen.velocity import FAMILIES, GaussianRandomField, make_mixture
 from tests.conftest import tiny_config
 
 ROOT = Path(__file__).parents[1]
@@ -42,41 +39,6 @@ def generated(tmp_path_factory):
     config = tiny_config(tmp_path_factory.mktemp("data") / "set")
     dataset.generate(config)
     return config
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_families(name):
-    """Within the range, not constant, different for different keys, and the same under vmap as alone."""
-    family, grid = FAMILIES[name](), Grid((32, 40), 10.0)
-    keys = jax.random.split(jax.random.key(0), 16)
-    models = jax.vmap(lambda key: family(key, grid))(keys)
-    assert models.shape == (16, 32, 40)
-    assert models.min() >= 1500.0 and models.max() <= 4500.0
-    assert len({float(model.sum()) for model in models}) == 16
-    assert (models.std(axis=(1, 2)) > 1.0).all()
-    np.testing.assert_allclose(models[3], family(keys[3], grid), rtol=1e-5)
-
-
-def test_random_field_statistics():
-    """Uniform over the range (mean and deviation of U(1500, 4500), within the scatter of 400 fields) and correlated
-    over the correlation length: neighbours nearly equal, distant cells independent."""
-    family = GaussianRandomField(correlation_length=20.0)
-    keys = jax.random.split(jax.random.key(1), 400)
-    models = jax.vmap(lambda key: family(key, Grid((32, 32), 10.0)))(keys)
-    assert abs(models.mean() - 3000.0) < 30.0
-    assert abs(models.std() - 3000.0 / np.sqrt(12)) < 30.0
-    centred = (models - models.mean()) / models.std()
-    assert jnp.mean(centred[:, 10, 10] * centred[:, 10, 11]) > 0.7
-    assert abs(jnp.mean(centred[:, 0, 0] * centred[:, 31, 31])) < 0.15
-
-
-def test_mixture_refuses_what_it_does_not_know():
-    with pytest.raises(InputError, match=r"Unknown family .*choose from"):
-        make_mixture({"salt": {}})
-    with pytest.raises(InputError, match="Unknown inclusions parameters"):
-        make_mixture({"inclusions": {"radius": 3}})
-    with pytest.raises(InputError, match="positive weight"):
-        make_mixture({"inclusions": {"weight": 0}})
 
 
 def test_read_back_by_tfds_alone(generated):

@@ -1,88 +1,130 @@
-"""Families of velocity models: one file each, pure functions of `(key, grid)`."""
+"""Families of velocity models: one file each, pure functions of `(key, grid)`; docs/velocity.md shows them."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
-
 from data_gen.errors import InputError
-from data_gen.grid import Grid
+from data_gen.velocity.crops import Crops
 from data_gen.velocity.faulted_layers import FaultedLayers
+from data_gen.velocity.gardner import gardner
+from data_gen.velocity.gaussian_lens import GaussianLens
 from data_gen.velocity.gaussian_random_field import GaussianRandomField
 from data_gen.velocity.inclusions import Inclusions
+from data_gen.velocity.layered import Layered
+from data_gen.velocity.mixture import Family, Mixture
+from data_gen.velocity.salt import Salt
+from data_gen.velocity.style import Style
+from data_gen.velocity.water import add_water
 
-Family = GaussianRandomField | FaultedLayers | Inclusions
+__all__ = ["FAMILIES", "Family", "Mixture", "add_water", "gardner", "make_family", "make_mixture", "pin_files"]
 
-FAMILIES: dict[str, type[Family]] = {
-    "gaussian_random_field": GaussianRandomField,
-    "faulted_layers": FaultedLayers,
-    "inclusions": Inclusions,
+_HARD: dict[str, Any] = {"min_layers": 4, "max_layers": 8, "ordered": False}
+_ONE_FAULT: dict[str, Any] = {"min_faults": 1, "max_faults": 1, "min_layers": 3}
+_MORE_FAULTS: dict[str, Any] = {"min_faults": 2, "max_faults": 3, **_HARD}
+
+# Name in a config: class and the parameters in which it differs from the class's own defaults.
+FAMILIES: dict[str, partial[Family]] = {
+    "flat_vel_a": partial(Layered),
+    "flat_vel_b": partial(Layered, **_HARD),
+    "curve_vel_a": partial(Layered, curved=True),
+    "curve_vel_b": partial(Layered, curved=True, **_HARD),
+    "flat_fault_a": partial(Layered, **_ONE_FAULT),
+    "flat_fault_b": partial(Layered, **_MORE_FAULTS),
+    "curve_fault_a": partial(Layered, curved=True, **_ONE_FAULT),
+    "curve_fault_b": partial(Layered, curved=True, **_MORE_FAULTS),
+    "style_a": partial(Style),
+    "style_b": partial(Style, smoothness=0.015, strata=8.0),
+    "gaussian_random_field": partial(GaussianRandomField),
+    "anisotropic_random_field": partial(GaussianRandomField, correlation_length=30.0, anisotropy=5.0),
+    "gaussian_lens": partial(GaussianLens),
+    "salt": partial(Salt),
+    "inclusions": partial(Inclusions),
+    "faulted_layers": partial(FaultedLayers),
+    "crops": partial(Crops),
 }
 
 
-@dataclass(frozen=True)
-class Mixture:
-    """Draws a family by weight, then a model from it."""
-
-    families: tuple[Family, ...]
-    weights: tuple[float, ...]
-
-    @property
-    def max_velocity(self) -> float:
-        """The largest velocity any family can produce [m/s]."""
-        return max(family.max_velocity for family in self.families)
-
-    @property
-    def min_velocity(self) -> float:
-        """The smallest velocity any family can produce [m/s]."""
-        return min(family.min_velocity for family in self.families)
-
-    def __call__(self, key: Key[Array, ""], grid: Grid) -> tuple[Float[Array, "nz nx"], Int[Array, ""]]:
-        """A model `(nz, nx)` [m/s] and the index of its family."""
-        choice_key, model_key = jax.random.split(key)
-        choice = jax.random.choice(choice_key, len(self.families), p=jnp.array(self.weights))
-        model = jax.lax.switch(choice, [lambda k, f=f: f(k, grid) for f in self.families], model_key)
-        return model, choice
+def _coerced(value: Any, default: Any) -> Any:
+    """The value as the type of the default. Raises `TypeError` or `ValueError` if that would change it."""
+    if isinstance(default, bool) and not isinstance(value, bool):
+        raise TypeError("expected true or false")
+    coerced = type(default)(value)
+    if isinstance(default, int) and coerced != float(value):
+        raise ValueError("expected a whole number")
+    return coerced
 
 
-def make_mixture(config: Mapping[str, Mapping]) -> Mixture:
-    """A mixture from `{family: {weight: ..., parameter: ...}}`.
+def make_family(name: str, options: Mapping[str, Any]) -> Family:
+    """A family from its entry in a config; `family` among the options says which, where the entry has another name.
 
-    Raises `InputError` for an unknown family or parameter, weights that are not positive or an empty range.
+    Raises `InputError` for an unknown family or parameter, a value of another type, or velocities that are no range.
     """
-    families, weights = [], []
-    for name, options in config.items():
-        options = dict(options or {})
-        weight = float(options.pop("weight", 1.0))
-        if name not in FAMILIES:
-            raise InputError(f"Unknown family of velocity models {name!r}: choose from {', '.join(FAMILIES)}.")
-        known: dict[str, Callable[[Any], Any]] = {field.name: type(field.default) for field in fields(FAMILIES[name])}
-        if unknown := set(options) - set(known):
-            raise InputError(f"Unknown {name} parameters {sorted(unknown)}: it takes weight, {', '.join(known)}.")
-        if weight < 0:
-            raise InputError(f"The weight of family {name} must not be negative, but is {weight}.")
-        if weight == 0:
-            continue
+    options = dict(options)
+    kind = options.pop("family", name)
+    if kind not in FAMILIES:
+        raise InputError(
+            f"Unknown family of velocity models {kind!r}: choose from {', '.join(FAMILIES)}. An entry of another name "
+            "says by `family: ...` which of them it is."
+        )
+    make = FAMILIES[kind]
+    known = {field.name: field.default for field in fields(make.func)}  # pyright: ignore[reportArgumentType]
+    if unknown := set(options) - set(known):
+        raise InputError(f"Unknown {name} parameters {sorted(unknown)}: it takes weight, family, {', '.join(known)}.")
+    for key, value in options.items():
         try:
-            family = FAMILIES[name](**{key: known[key](value) for key, value in options.items()})
+            options[key] = _coerced(value, known[key])
         except (TypeError, ValueError) as error:
-            raise InputError(f"The parameters of family {name} must be numbers, but are {options}.") from error
-        if not 0 < family.min_velocity < family.max_velocity:
+            kinds = {bool: "true or false", int: "whole numbers", float: "numbers", str: "text"}
             raise InputError(
-                f"Family {name} needs 0 < min_velocity < max_velocity in m/s, "
-                f"but got {family.min_velocity} and {family.max_velocity}."
-            )
-        if family.max_velocity < 20:
-            raise InputError(
-                f"Family {name} spans {family.min_velocity:g} to {family.max_velocity:g}, which looks like km/s. "
-                "Metres per second are meant: multiply by 1000."
-            )
-        families.append(family)
-        weights.append(weight)
-    if not families:
+                f"The parameters of family {name} must be {kinds[type(known[key])]}, but {key} is {value!r}."
+            ) from error
+    family = make(**options)
+    low, high = family.min_velocity, family.max_velocity
+    if not 0 < low < high:
+        raise InputError(f"Family {name} needs 0 < min_velocity < max_velocity in m/s, but got {low} and {high}.")
+    if high < 20:
+        raise InputError(
+            f"Family {name} spans {low:g} to {high:g}, which looks like km/s. Metres per second are meant: multiply by "
+            "1000."
+        )
+    return family
+
+
+def make_mixture(config: Mapping[str, Mapping[str, Any] | None]) -> Mixture:
+    """A mixture from `{name: {weight: ..., family: ..., parameter: ...}}`; a weight of zero leaves an entry out.
+
+    Raises `InputError` for what `make_family` refuses, and for weights that are negative or all zero.
+    """
+    made: dict[str, tuple[Family, float]] = {}
+    for name, entry in config.items():
+        options = dict(entry or {})
+        weight = options.pop("weight", 1.0)
+        try:
+            weight = _coerced(weight, 1.0)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"The weight of family {name} must be a number, but is {weight!r}.") from error
+        if not weight >= 0:
+            raise InputError(f"The weight of family {name} must not be negative, but is {weight}.")
+        if weight > 0:
+            made[name] = make_family(name, options), weight
+    if not made:
         raise InputError(f"At least one family of positive weight is needed: choose from {', '.join(FAMILIES)}.")
-    total = sum(weights)
-    return Mixture(tuple(families), tuple(weight / total for weight in weights))
+    families, weights = zip(*made.values(), strict=True)
+    return Mixture(families, tuple(weight / sum(weights) for weight in weights), tuple(made))
+
+
+def pin_files(config: Mapping[str, Mapping[str, Any] | None]) -> dict[str, dict[str, Any]]:
+    """The same config with the `sha256` of every file that it takes models from.
+
+    What a manifest must hold: made again from it, the mixture refuses a file whose content has changed.
+    """
+    pinned: dict[str, dict[str, Any]] = {}
+    for name, entry in config.items():
+        options = dict(entry or {})
+        if options.get("family", name) == "crops" and options.get("weight", 1.0):
+            family = make_family(name, {key: value for key, value in options.items() if key != "weight"})
+            options["sha256"] = family.sha256  # pyright: ignore[reportAttributeAccessIssue]
+        pinned[name] = options
+    return pinned

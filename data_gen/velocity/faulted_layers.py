@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from data_gen.grid import Grid
+from data_gen.velocity.isolated import isolated
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class FaultedLayers:
     throw: float = 0.12
     ordered: bool = False
 
+    @isolated
     def __call__(self, key: Key[Array, ""], grid: Grid) -> Float[Array, "nz nx"]:
         """One model `(nz, nx)` [m/s]."""
         nz, nx = grid.shape

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from data_gen.grid import Grid
+from data_gen.velocity.isolated import isolated
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Inclusions:
     contrast: float = 0.35
     size: float = 0.22
 
+    @isolated
     def __call__(self, key: Key[Array, ""], grid: Grid) -> Float[Array, "nz nx"]:
         """One model `(nz, nx)` [m/s]."""
         nz, nx = grid.shape
