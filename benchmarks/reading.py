@@ -69,7 +69,7 @@ class Training:
 def reading_rate(batches: Batches, batch_size: int, count: int) -> float:
     """Samples a second, the batches that were ready beforehand not among them."""
     for _ in range(AHEAD):
-        next(batches)
+        jax.block_until_ready(next(batches))
     start = time.perf_counter()
     for _ in range(count):
         jax.block_until_ready(next(batches))

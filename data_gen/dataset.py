@@ -43,11 +43,11 @@ class DatasetError(InputError):
 
 def features(spec: DataSpec) -> tfds.features.FeaturesDict:
     """TFDS's description of one record; `Sample` has the meaning and units of each entry."""
-    shapes = jax.eval_shape(spec.make, spec.key(0, 0))
+    shapes = jax.eval_shape(spec.make, spec.key(0, 0))._asdict()
     described: dict[str, Any] = {
         name: tfds.features.Tensor(shape=leaf.shape, dtype=leaf.dtype, encoding="bytes")
         for name, leaf in shapes.items()
-        if name != "family"
+        if name != "family" and leaf is not None
     }
     return tfds.features.FeaturesDict(
         {"index": tfds.features.Scalar(np.int64), "family": tfds.features.Scalar(np.int64), **described}
@@ -151,7 +151,7 @@ def _records(spec: DataSpec, split: str, indices: range, batch_size: int) -> Ite
         batch = upcoming
         if i + 1 < len(starts):
             upcoming = dispatch(starts[i + 1])
-        arrays = {name: np.asarray(leaf) for name, leaf in batch.items()}
+        arrays = {name: np.asarray(leaf) for name, leaf in batch._asdict().items() if leaf is not None}
         for row in range(min(batch_size, indices.stop - start)):
             record = {name: array[row] for name, array in arrays.items()}
             yield {**record, "index": np.int64(start + row), "family": np.int64(record["family"])}

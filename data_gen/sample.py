@@ -2,15 +2,7 @@
 
 A sample is a pure function of (config, split, index): `key = fold_in(fold_in(key(seed), split), index)`. The three
 splits are streams of their own, so they are disjoint by construction and growing one leaves the others alone; a fourth
-stream, `ONLINE`, has no end and is never written. A record holds, as the config says,
-
-    family                   index into the mixture of families
-    velocity, density        (nz, nx) [m/s], [kg/m^3]
-    sources, receivers       (n_sources, 2), (n_receivers, 2): positions (z, x) [m]
-    wavelet                  (nt,), shared by the shots
-    snapshots                (n_sources, n_snapshots, nz, nx): the pressure at the snapshot times
-    gathers                  (n_sources, nt_stored, n_receivers): the pressure at the receivers
-    snapshots_scale, ...     () what float16 records are to be multiplied with (see recording.py)
+stream, `ONLINE`, has no end and is never written.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -31,15 +23,13 @@ from data_gen.shots import Shots, make_shots
 from data_gen.simulation import Simulation, check_cfl
 from data_gen.solver import simulate
 from data_gen.velocity import Mixture, make_mixture
-from data_gen.velocity.density import WATER_VELOCITY, gardner
-from data_gen.velocity.water import add_water
+from data_gen.velocity.gardner import gardner
+from data_gen.velocity.water import WATER_VELOCITY, add_water
 
 SPLITS = ("train", "validation", "test")
 ONLINE = len(SPLITS)
 DENSITIES = ("none", "gardner")
 READ_FROM = ("disk", "online")
-
-Sample = dict[str, jax.Array]
 
 
 @dataclass
@@ -203,13 +193,33 @@ class GenerateConfig:
 
 
 class Draw(NamedTuple):
-    """What is drawn for one sample, before its simulation; density [kg/m^3] or None, see the module for the rest."""
+    """What is drawn for one sample, before its simulation: the first entries of its `Sample`."""
 
     velocity: Float[Array, "nz nx"]
     density: Float[Array, "nz nx"] | None
     family: Int[Array, ""]
     sources: Float[Array, "n_sources 2"]
     wavelet: Float[Array, " nt"]
+
+
+class Sample(NamedTuple):
+    """One record; None is what the config leaves out.
+
+    family: index into the mixture of families. velocity [m/s], density [kg/m^3]. sources, receivers: positions `(z, x)`
+    [m]. wavelet: shared by the shots. snapshots: the pressure at the snapshot times; gathers: at the receivers; each
+    with what its float16 values are to be multiplied with (see recording.py).
+    """
+
+    family: Int[Array, "..."]
+    velocity: Float[Array, "... nz nx"]
+    density: Float[Array, "... nz nx"] | None
+    sources: Float[Array, "... n_sources 2"]
+    receivers: Float[Array, "... n_receivers 2"] | None
+    wavelet: Float[Array, "... nt"]
+    snapshots: Float[Array, "... n_sources n_snapshots nz nx"] | None = None
+    snapshots_scale: Float[Array, "..."] | None = None
+    gathers: Float[Array, "... n_sources nt_stored n_receivers"] | None = None
+    gathers_scale: Float[Array, "..."] | None = None
 
 
 @dataclass(frozen=True)
@@ -273,8 +283,7 @@ class DataSpec:
         grid = self.simulation.grid
         velocity, family = self.mixture(model_key, grid)
         if self.water_depth is not None:
-            least, largest = self.water_depth
-            velocity = add_water(velocity, jax.random.uniform(water_key, minval=least, maxval=largest), grid)
+            velocity = add_water(water_key, velocity, grid, self.water_depth)
         sources = self.shots.positions(row_key, column_key, grid)
         wavelet = self.shots.wavelet(wavelet_key, self.simulation.time)
         return Draw(velocity, self.density(velocity), family, sources, wavelet)
@@ -284,13 +293,11 @@ class DataSpec:
         drawn, kinds = self.draw(key), self.recording.kinds
         survey = self.survey(drawn.sources, drawn.wavelet, receivers="gathers" in kinds)
         records = simulate(drawn.velocity, survey, self.simulation, density=drawn.density)
-        sample = {name: leaf for name, leaf in drawn._asdict().items() if leaf is not None}
-        if "gathers" in kinds:
-            sample["receivers"] = survey.receivers
         kept = {"snapshots": records.snapshots, "gathers": records.gathers[:, :: self.recording.gather_every]}
-        return sample | self.recording.encode({kind: kept[kind] for kind in kinds})
+        stored = self.recording.encode({kind: kept[kind] for kind in kinds})
+        return Sample(**drawn._asdict(), receivers=survey.receivers if "gathers" in kinds else None, **stored)
 
-    def make_shot(self, key: Key[Array, ""], shot: Int[Array, ""]) -> Sample:
+    def make_shot(self, key: Key[Array, ""], shot: Int[Array, ""]) -> dict[str, jax.Array]:
         """One shot of the sample of `key`, as training reads it: velocity, source `(2,)` and its snapshots."""
         drawn = self.draw(key)
         source = drawn.sources[shot]

@@ -25,7 +25,7 @@ from absl import flags
 from data_gen import dataset
 from data_gen.errors import InputError
 from data_gen.recording import decode
-from data_gen.sample import ONLINE, DataConfig, DataSpec, Sample
+from data_gen.sample import ONLINE, DataConfig, DataSpec
 
 # Batches read ahead, and the threads that read them, in each reading process.
 READ_AHEAD = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
@@ -136,7 +136,7 @@ class DiskBatches:
 
 
 @partial(jax.jit, static_argnames="spec")
-def _make_shots(spec: DataSpec, items: jax.Array) -> Sample:
+def _make_shots(spec: DataSpec, items: jax.Array) -> Batch:
     shots = (items % spec.shots.count).astype(jnp.int32)
     return jax.vmap(lambda item, shot: spec.make_shot(spec.key(ONLINE, item), shot))(items, shots)
 

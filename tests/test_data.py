@@ -100,10 +100,10 @@ def test_records_are_what_the_solver_says(generated):
     for split, index in (("train", 13), ("test", 5)):
         record = dataset.data_source(config.path, split)[index]
         sample = jax.jit(spec.make)(spec.key(SPLITS.index(split), index))
-        assert record["index"] == index and record["family"] == sample["family"]
-        np.testing.assert_allclose(record["velocity"], sample["velocity"], rtol=1e-6)
-        scale = np.abs(sample["snapshots"]).max()
-        np.testing.assert_allclose(record["snapshots"], sample["snapshots"], atol=1e-5 * scale)
+        assert record["index"] == index and record["family"] == sample.family
+        np.testing.assert_allclose(record["velocity"], sample.velocity, rtol=1e-6)
+        scale = np.abs(sample.snapshots).max()
+        np.testing.assert_allclose(record["snapshots"], sample.snapshots, atol=1e-5 * scale)
         rows, columns = spec.receiver_cells
         at_receivers = record["snapshots"][:, :, rows, columns]
         np.testing.assert_allclose(record["gathers"][:, [20, 25, 30]], at_receivers, atol=1e-5 * scale)

@@ -11,7 +11,7 @@ from data_gen.errors import InputError
 from data_gen.recording import Recording, decode, make_recording
 from data_gen.sample import ONLINE, SPLITS, DataConfig, DataSpec
 from data_gen.solver import simulate
-from data_gen.velocity.density import gardner
+from data_gen.velocity.gardner import gardner
 from data_gen.velocity.water import add_water
 from data_gen.wavelets import ricker
 from tests.conftest import ROOT, tiny_config
@@ -24,8 +24,10 @@ def spec_of(**changes) -> DataSpec:
     return tiny_config("unused", **ONE_FAMILY | changes).create()
 
 
-def made(spec: DataSpec, index: int = 0):
-    return jax.jit(spec.make)(spec.key(0, index))
+def made(spec: DataSpec) -> dict[str, jax.Array]:
+    """The first training sample, by name."""
+    sample = jax.jit(spec.make)(spec.key(0, 0))
+    return {name: leaf for name, leaf in sample._asdict().items() if leaf is not None}
 
 
 def drawn(spec: DataSpec, count: int, what: str) -> np.ndarray:
@@ -103,14 +105,14 @@ def test_drawn_wavelets():
 
 
 def test_water_and_density():
-    """Rock below the water is the model without it; the density is Gardner's, 1000 in water; both reach the solver."""
+    """Below the water lies the model without it; the density is Gardner's, 1000 in water; both reach the solver."""
     changes = {"density": "gardner", "substeps": 2}
     spec, plain = spec_of(**changes, water_depth=[30.0, 60.0], peak_frequency=10.0), spec_of(peak_frequency=10.0)
     for velocity, rock in zip(drawn(spec, 4, "velocity"), drawn(plain, 4, "velocity"), strict=True):
         wet = velocity[:, 0] == 1500.0
-        # Cells whose centres lie above 30 to 60 m: three to six rows of 10 m.
+        # 30 to 60 m are three to six cells.
         assert 3 <= wet.sum() <= 6 and wet[: wet.sum()].all()
-        np.testing.assert_allclose(velocity[~wet], rock[~wet], rtol=1e-6)
+        np.testing.assert_allclose(velocity[~wet], rock[: -wet.sum()], rtol=1e-6)
     sample = made(spec)
     wet = np.asarray(sample["velocity"]) == 1500.0
     np.testing.assert_array_equal(sample["density"][wet], 1000.0)
@@ -134,7 +136,7 @@ def test_gardner_and_water():
         gardner(jnp.array([[1500.0, 10_000.0, 2500.0]])), [[1000, 3100, 310 * 50**0.5]], rtol=1e-6
     )
     velocity = jnp.full((24, 20), 3000.0)
-    wet = add_water(velocity, 35.0, spec_of().simulation.grid)
+    wet = add_water(jax.random.key(0), velocity, spec_of().simulation.grid, (40.0, 40.0))
     np.testing.assert_array_equal(wet[:, 3], [1500.0] * 4 + [3000.0] * 20)
 
 
@@ -220,8 +222,8 @@ def test_openfwi_preset():
     assert isinstance(config, DataConfig)
     spec = config.create()
     shapes = jax.eval_shape(spec.make, spec.key(0, 0))
-    assert shapes["velocity"].shape == (70, 70) and shapes["gathers"].shape == (5, 1000, 70)
-    assert "snapshots" not in shapes
+    assert shapes.velocity.shape == (70, 70) and shapes.snapshots is None
+    assert shapes.gathers is not None and shapes.gathers.shape == (5, 1000, 70)
     np.testing.assert_allclose(drawn(spec, 1, "sources")[0, :, 1], np.linspace(0, 690, 5), atol=5.0)
 
 
