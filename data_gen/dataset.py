@@ -14,7 +14,6 @@ import json
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +33,7 @@ from data_gen.errors import InputError
 from data_gen.sample import SPLITS, DataConfig, DataSpec, Sample
 
 NAME = "wave_data"
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 
 
@@ -46,23 +45,18 @@ def features(spec: DataSpec) -> tfds.features.FeaturesDict:
     """TFDS's description of one record; `Sample` has the meaning and units of each entry."""
     shapes = jax.eval_shape(spec.make, spec.key(0, 0))._asdict()
     described: dict[str, Any] = {
-        name: tfds.features.Tensor(shape=leaf.shape, dtype=np.float32, encoding="bytes")
+        name: tfds.features.Tensor(shape=leaf.shape, dtype=leaf.dtype, encoding="bytes")
         for name, leaf in shapes.items()
-        if name != "family"
+        if name != "family" and leaf is not None
     }
     return tfds.features.FeaturesDict(
         {"index": tfds.features.Scalar(np.int64), "family": tfds.features.Scalar(np.int64), **described}
     )
 
 
-def _plain(config: DataConfig) -> dict[str, Any]:
-    """What decides the records: everything but where they are kept."""
-    return {name: value for name, value in asdict(config).items() if name != "path"}
-
-
 def fingerprint(config: DataConfig) -> str:
     """Hash of everything that decides the records."""
-    return hashlib.sha256(json.dumps(_plain(config), sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(config.identity(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _versions() -> dict[str, str]:
@@ -157,7 +151,7 @@ def _records(spec: DataSpec, split: str, indices: range, batch_size: int) -> Ite
         batch = upcoming
         if i + 1 < len(starts):
             upcoming = dispatch(starts[i + 1])
-        arrays = {name: np.asarray(leaf) for name, leaf in batch._asdict().items()}
+        arrays = {name: np.asarray(leaf) for name, leaf in batch._asdict().items() if leaf is not None}
         for row in range(min(batch_size, indices.stop - start)):
             record = {name: array[row] for name, array in arrays.items()}
             yield {**record, "index": np.int64(start + row), "family": np.int64(record["family"])}
@@ -188,10 +182,10 @@ def _begin(config: DataConfig, path: Path) -> dict[str, Any]:
     """The manifest to continue from: the one on disk, or a fresh one."""
     if (path / MANIFEST).exists():
         manifest = read_manifest(path)
-        if manifest["config"] != _plain(config):
+        if difference := differences(config.identity(), manifest["config"]):
             raise DatasetError(
-                f"{path} already holds a data set of another config "
-                f"({differences(_plain(config), manifest['config'])}). Choose another data.path, or remove that folder."
+                f"{path} already holds a data set of another config ({difference}). "
+                "Choose another data.path, or remove that folder."
             )
         if not manifest["complete"] and manifest["versions"] != _versions():
             raise DatasetError(
@@ -207,7 +201,7 @@ def _begin(config: DataConfig, path: Path) -> dict[str, Any]:
         "complete": False,
         "fingerprint": fingerprint(config),
         "versions": _versions(),
-        "config": _plain(config),
+        "config": config.identity(),
         "shards": {},
     }
     write_json(path / MANIFEST, manifest)
@@ -219,7 +213,7 @@ def _write_tfds_metadata(config: DataConfig, path: Path, description: tfds.featu
         name=NAME, version=tfds.core.Version("1.0.0"), data_dir=str(path), module_name="data_gen.dataset"
     )
     infos = []
-    for split in SPLITS:
+    for split in filter(partial(getattr, config), SPLITS):  # a data set for online training has no training split
         shards = [(name, indices) for name, owner, indices in shard_layout(config) if owner == split]
         infos.append(
             tfds.core.SplitInfo(

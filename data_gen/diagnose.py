@@ -314,8 +314,10 @@ def report(config: DataConfig) -> None:
     use_compilation_cache()
     warnings.simplefilter("ignore", DispersionWarning)  # it is one of the findings
     spec = config.create()
-    velocity, _, source = spec.draw(spec.key(0, 0))
-    diagnosis = diagnose(velocity, spec.survey(source[None]), spec.simulation, models=config.batch_size, measure=True)
+    drawn = spec.draw(spec.key(0, 0))
+    survey = spec.survey(drawn.sources, drawn.wavelet, receivers="gathers" in spec.recording.kinds)
+    models = config.batch_size
+    diagnosis = diagnose(drawn.velocity, survey, spec.simulation, density=drawn.density, models=models, measure=True)
     diagnosis.show(f"First training sample of {config.path}, {config.batch_size} at once")
     raise SystemExit(not diagnosis.ok)
 

@@ -1,7 +1,8 @@
-"""One sample of a data set: a velocity model, a source position, and what the solver records of them.
+"""One sample of a data set: a velocity model, the shots fired into it, and what the solver records of them.
 
 A sample is a pure function of (config, split, index): `key = fold_in(fold_in(key(seed), split), index)`. The three
-splits are streams of their own, so they are disjoint by construction and growing one leaves the others alone.
+splits are streams of their own, so they are disjoint by construction and growing one leaves the others alone; a fourth
+stream, `ONLINE`, has no end and is never written.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -11,32 +12,45 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Integer, Key
 
 from data_gen.acquisition import Survey, surface_line
 from data_gen.checks import check_sampling
 from data_gen.errors import InputError
 from data_gen.grid import Grid, TimeAxis
-from data_gen.simulation import Simulation
+from data_gen.recording import Recording, make_recording
+from data_gen.shots import Shots, make_shots
+from data_gen.simulation import Simulation, check_cfl
 from data_gen.solver import simulate
 from data_gen.velocity import Mixture, make_mixture
-from data_gen.wavelets import ricker
+from data_gen.velocity.gardner import gardner
+from data_gen.velocity.water import WATER_VELOCITY, add_water
 
 SPLITS = ("train", "validation", "test")
+ONLINE = len(SPLITS)
+DENSITIES = ("none", "gardner")
+READ_FROM = ("disk", "online")
 
 
 @dataclass
 class DataConfig:
     """What a user sets of a data set (Hydra's schema, hence mutable). `create()` checks and freezes it.
 
-    path: where it is kept. train, validation, test: samples of each split. batch_size: samples simulated at once.
-    families: weights and parameters of the families of velocity models. nz, nx [cells], spacing [m], nt, dt [s].
-    peak_frequency: of the Ricker wavelet [Hz]. snapshot_times [s]. source_depths: shallowest and deepest source
-    [m]; sources lie anywhere along the surface. receiver_depth [m], receiver_every [cells]. gather_every: of the
-    time steps, which are stored. order: of the differences in space. absorbing_width [cells].
+    path: where it is kept. source: what training reads: disk, or online, samples that the solver makes as they are
+    used; validation and test come from disk either way. train (none for online training), validation, test: samples of
+    each split. batch_size: samples simulated at once.
+    families: weights and parameters of the families of velocity models. water_depth: `[least, largest]` [m] of a layer
+    of water over them. density: none (constant), or gardner. nz, nx [cells], spacing [m], nt, dt [s].
+    sources: shots of each sample, placed random or in a line, in source_depths: `[shallowest, deepest]` [m].
+    peak_frequency: of the Ricker wavelet [Hz], each sample's drawn up to peak_frequency_spread [Hz] from it.
+    receiver_depth [m], receiver_every [cells]: the line of receivers.
+    records: of snapshots and gathers. snapshot_times [s]. gather_every: of the time steps, which are stored.
+    precision: float32 or float16, of the records. order: of the differences in space. absorbing_width [cells].
+    free_surface: on top, in place of the absorbing cells. substeps: of the solver in each step of dt.
     """
 
     path: str = "data/demo"
+    source: str = "disk"
     seed: int = 0
     train: int = 1000
     validation: int = 64
@@ -44,80 +58,131 @@ class DataConfig:
     shard_size: int = 64
     batch_size: int = 16
     families: dict[str, Any] = field(default_factory=dict)
+    water_depth: list[float] | None = None
+    density: str = "none"
     nz: int = 64
     nx: int = 64
     spacing: float = 10.0
     nt: int = 401
     dt: float = 1e-3
-    peak_frequency: float = 15.0
-    snapshot_times: list[float] = field(default_factory=list)
+    sources: int = 1
+    placement: str = "random"
     source_depths: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    peak_frequency: float = 15.0
+    peak_frequency_spread: float = 0.0
     receiver_depth: float = 20.0
     receiver_every: int = 2
+    records: list[str] = field(default_factory=lambda: ["snapshots", "gathers"])
+    snapshot_times: list[float] = field(default_factory=list)
     gather_every: int = 4
+    precision: str = "float32"
     order: int = 8
     absorbing_width: int = 20
+    free_surface: bool = False
+    substeps: int = 1
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the records: everything but where they are kept and how they are read."""
+        return {name: value for name, value in asdict(self).items() if name not in ("path", "source")}
 
     def physics(self) -> dict[str, Any]:
         """The settings that decide what a given model and source record: those of the simulation."""
-        elsewhere = ("path", "seed", "train", "validation", "test", "shard_size", "batch_size", "source_depths")
-        return {name: value for name, value in asdict(self).items() if name not in elsewhere}
+        drawn = {"seed", *SPLITS, "water_depth", "sources", "placement", "source_depths", "peak_frequency_spread"}
+        stored = {"shard_size", "batch_size", "records", "gather_every", "precision"}
+        return {name: value for name, value in self.identity().items() if name not in drawn | stored}
 
     def create(self) -> "DataSpec":
         """The checked, frozen description. Raises `InputError` for anything a simulation could not use.
 
         Warns with `DispersionWarning` if the slowest velocity has too few points per wavelength.
         """
-        for name in (
-            "train",
-            "validation",
-            "test",
-            "shard_size",
-            "batch_size",
-            "receiver_every",
-            "gather_every",
-        ):
+        self._check_counts()
+        mixture, simulation = make_mixture(self.families), self._simulation()
+        water = self._water(simulation.grid)
+        slowest = mixture.min_velocity if water is None else min(mixture.min_velocity, WATER_VELOCITY)
+        if self.density == "gardner":
+            light, heavy = np.asarray(gardner(jnp.array([[slowest, mixture.max_velocity]])))[0]
+            # The stiffest cell there can be: the heaviest rock among the lightest (see checks.largest_local_velocity).
+            stiffest = mixture.max_velocity * float(np.sqrt(2 * heavy / (heavy + light)))
+            check_cfl(simulation, stiffest, staggered=True)
+        shots = make_shots(
+            self.sources,
+            self.placement,
+            self.source_depths,
+            self.peak_frequency,
+            self.peak_frequency_spread,
+            simulation.grid,
+            free_surface=self.free_surface,
+        )
+        check_sampling(simulation, slowest)
+        recording = make_recording(
+            self.records, self.gather_every, self.precision, dt=self.dt, peak_frequency=simulation.peak_frequency
+        )
+        return DataSpec(
+            seed=self.seed,
+            mixture=mixture,
+            water_depth=water,
+            gardner=self.density == "gardner",
+            simulation=simulation,
+            shots=shots,
+            receiver_row=self._receiver_row(simulation.grid),
+            receiver_every=self.receiver_every,
+            recording=recording,
+        )
+
+    def _check_counts(self) -> None:
+        for name in ("validation", "test", "shard_size", "batch_size", "receiver_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"data.{name} must be at least 1, but is {getattr(self, name)}.")
-        mixture = make_mixture(self.families)
-        steps = np.array(self.snapshot_times) / self.dt
-        if not len(steps) or np.abs(steps - np.round(steps)).max() > 1e-3:
+        if self.train < 0:
+            raise InputError(f"data.train must be at least 0 (none, for online training), but is {self.train}.")
+        for name, known in (("source", READ_FROM), ("density", DENSITIES)):
+            if getattr(self, name) not in known:
+                raise InputError(f"data.{name} must be one of {', '.join(known)}, but is {getattr(self, name)!r}.")
+
+    def _simulation(self) -> Simulation:
+        steps = np.array(self.snapshot_times if "snapshots" in self.records else []) / self.dt
+        if ("snapshots" in self.records and not len(steps)) or np.abs(steps - np.round(steps)).max(initial=0) > 1e-3:
             raise InputError(
-                f"Snapshot times must be multiples of dt = {self.dt} s, but data.snapshot_times is "
-                f"{self.snapshot_times}."
+                f"Snapshots need times, multiples of dt = {self.dt} s, but data.snapshot_times is "
+                f"{self.snapshot_times}. Set them, or record gathers only: data.records=[gathers]."
             )
-        simulation = Simulation(
+        width = self.absorbing_width
+        return Simulation(
             Grid((self.nz, self.nx), self.spacing),
             TimeAxis(self.nt, self.dt),
-            mixture.max_velocity,
-            self.peak_frequency,
+            make_mixture(self.families).max_velocity,
+            self.peak_frequency + self.peak_frequency_spread,
             self.order,
-            (self.absorbing_width, self.absorbing_width, self.absorbing_width, self.absorbing_width),
+            (0 if self.free_surface else width, width, width, width),
             tuple(int(step) for step in np.round(steps)),
+            substeps=self.substeps,
+            free_surface=self.free_surface,
         )
-        check_sampling(simulation, mixture.min_velocity)
-        depth, _ = simulation.grid.extent
-        if len(self.source_depths) != 2 or not 0 <= self.source_depths[0] <= self.source_depths[1] <= depth:
+
+    def _water(self, grid: Grid) -> tuple[float, float] | None:
+        depths, bottom = self.water_depth, grid.extent[0]
+        if depths is None:
+            return None
+        if len(depths) != 2 or not 0 <= depths[0] <= depths[1] <= bottom:
             raise InputError(
-                f"A source lies outside the grid: data.source_depths must be [shallowest, deepest] within 0 to "
-                f"{depth:g} m, but is {self.source_depths}."
+                f"data.water_depth must be null, or [least, largest] within 0 to {bottom:g} m, but is {list(depths)}."
             )
-        rows = self.receiver_depth / self.spacing
+        return depths[0], depths[1]
+
+    def _receiver_row(self, grid: Grid) -> int:
+        rows, depth = self.receiver_depth / self.spacing, grid.extent[0]
         if not 0 <= self.receiver_depth <= depth or abs(rows - round(rows)) > 1e-3:
             raise InputError(
                 f"A receiver lies outside the grid or between its cells: data.receiver_depth must be a multiple of "
                 f"{self.spacing:g} m within 0 to {depth:g} m, but is {self.receiver_depth:g} m."
             )
-        first, last = (round(z / self.spacing) for z in self.source_depths)
-        return DataSpec(
-            seed=self.seed,
-            mixture=mixture,
-            simulation=simulation,
-            source_rows=(first, last),
-            receiver_row=round(self.receiver_depth / self.spacing),
-            receiver_every=self.receiver_every,
-            gather_every=self.gather_every,
-        )
+        if self.free_surface and round(rows) == 0:
+            raise InputError(
+                "Receivers on the free surface record nothing, as p = 0 there: data.receiver_depth must be at least "
+                f"{self.spacing:g} m, but is {self.receiver_depth:g} m."
+            )
+        return round(rows)
 
 
 @dataclass
@@ -127,33 +192,57 @@ class GenerateConfig:
     data: DataConfig = field(default_factory=DataConfig)
 
 
+class Draw(NamedTuple):
+    """What is drawn for one sample, before its simulation: the first entries of its `Sample`."""
+
+    velocity: Float[Array, "nz nx"]
+    density: Float[Array, "nz nx"] | None
+    family: Int[Array, ""]
+    sources: Float[Array, "n_sources 2"]
+    wavelet: Float[Array, " nt"]
+
+
 class Sample(NamedTuple):
-    """One record. family: index into the mixture; source: position `(z, x)` [m]; velocity [m/s]."""
+    """One record; None is what the config leaves out.
+
+    family: index into the mixture of families. velocity [m/s], density [kg/m^3]. sources, receivers: positions `(z, x)`
+    [m]. wavelet: shared by the shots. snapshots: the pressure at the snapshot times; gathers: at the receivers; each
+    with what its float16 values are to be multiplied with (see recording.py).
+    """
 
     family: Int[Array, "..."]
     velocity: Float[Array, "... nz nx"]
-    source: Float[Array, "... 2"]
-    snapshots: Float[Array, "... n_snapshots nz nx"]
-    gather: Float[Array, "... nt_stored n_receivers"]
+    density: Float[Array, "... nz nx"] | None
+    sources: Float[Array, "... n_sources 2"]
+    receivers: Float[Array, "... n_receivers 2"] | None
+    wavelet: Float[Array, "... nt"]
+    snapshots: Float[Array, "... n_sources n_snapshots nz nx"] | None = None
+    snapshots_scale: Float[Array, "..."] | None = None
+    gathers: Float[Array, "... n_sources nt_stored n_receivers"] | None = None
+    gathers_scale: Float[Array, "..."] | None = None
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What decides a sample's values: frozen and hashable."""
+    """What decides a sample's values: frozen and hashable.
+
+    water_depth: least and largest [m], or None. gardner: whether the density follows the velocity (else constant).
+    """
 
     seed: int
     mixture: Mixture
+    water_depth: tuple[float, float] | None
+    gardner: bool
     simulation: Simulation
-    source_rows: tuple[int, int]
+    shots: Shots
     receiver_row: int
     receiver_every: int
-    gather_every: int
+    recording: Recording
 
     @cached_property
     def wavelet(self) -> np.ndarray:
-        """The source's time function on the simulation's time axis, unit peak, `(nt,)`."""
-        simulation = self.simulation
-        return ricker(simulation.time, simulation.peak_frequency)
+        """The nominal time function of a source on the simulation's time axis, unit peak, `(nt,)`."""
+        return self.shots.nominal_wavelet(self.simulation.time)
 
     @cached_property
     def receivers(self) -> np.ndarray:
@@ -167,27 +256,53 @@ class DataSpec:
         columns = np.arange(0, self.simulation.grid.shape[1], self.receiver_every)
         return np.full_like(columns, self.receiver_row), columns
 
-    def survey(self, sources) -> Survey:
-        """The survey that fires this data set's wavelet at `sources` `(n, 2)` [m] into its receivers."""
+    def survey(self, sources, wavelet=None, *, receivers: bool = True) -> Survey:
+        """The survey that fires a wavelet `(nt,)`, the nominal one by default, at `sources` `(n, 2)` [m]."""
         sources = jnp.asarray(sources)
-        wavelets = jnp.broadcast_to(jnp.asarray(self.wavelet, sources.dtype), (len(sources), len(self.wavelet)))
-        return Survey(sources, jnp.asarray(self.receivers, sources.dtype), wavelets)
+        wavelet = jnp.asarray(self.wavelet if wavelet is None else wavelet, sources.dtype)
+        into = self.receivers if receivers else np.zeros((0, 2))
+        wavelets = jnp.broadcast_to(wavelet, (len(sources), len(wavelet)))
+        return Survey(sources, jnp.asarray(into, sources.dtype), wavelets)
 
-    def key(self, split: int | Int[Array, ""], index: int | Int[Array, ""]) -> Key[Array, ""]:
-        """The random key of one sample; split: its place in `SPLITS`."""
+    def density(self, velocity) -> Float[Array, "nz nx"] | None:
+        """The density [kg/m^3] that goes with a velocity model `(nz, nx)` [m/s]; None where it is constant."""
+        return gardner(jnp.asarray(velocity)) if self.gardner else None
+
+    def fields(self, velocity, sources, wavelet=None) -> Float[Array, "n_sources n_snapshots nz nx"]:
+        """The snapshots of shots at `sources` `(n, 2)` [m] in one model `(nz, nx)` [m/s], without gathers."""
+        survey = self.survey(sources, wavelet, receivers=False)
+        return simulate(velocity, survey, self.simulation, density=self.density(velocity)).snapshots
+
+    def key(self, split: int | Integer[Array, ""], index: int | Integer[Array, ""]) -> Key[Array, ""]:
+        """The random key of one sample; split: its place in `SPLITS`, or `ONLINE`."""
         return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), split), index)
 
-    def draw(self, key: Key[Array, ""]) -> tuple[Float[Array, "nz nx"], Int[Array, ""], Float[Array, "2"]]:
-        """Velocity model [m/s], family index and source position [m] of one sample, without its simulation."""
-        model_key, row_key, column_key = jax.random.split(key, 3)
+    def draw(self, key: Key[Array, ""]) -> Draw:
+        """Model, shots and wavelet of one sample, without its simulation."""
+        model_key, row_key, column_key, water_key, wavelet_key = jax.random.split(key, 5)
         grid = self.simulation.grid
         velocity, family = self.mixture(model_key, grid)
-        row = jax.random.randint(row_key, (), self.source_rows[0], self.source_rows[1] + 1)
-        column = jax.random.randint(column_key, (), 0, grid.shape[1])
-        return velocity, family, grid.spacing * jnp.stack([row, column]).astype(velocity.dtype)
+        if self.water_depth is not None:
+            velocity = add_water(water_key, velocity, grid, self.water_depth)
+        sources = self.shots.positions(row_key, column_key, grid)
+        wavelet = self.shots.wavelet(wavelet_key, self.simulation.time)
+        return Draw(velocity, self.density(velocity), family, sources, wavelet)
 
     def make(self, key: Key[Array, ""]) -> Sample:
         """Draw and simulate one sample; pure, so it can be jitted and vmapped over keys."""
-        velocity, family, source = self.draw(key)
-        records = simulate(velocity, self.survey(source[None]), self.simulation)
-        return Sample(family, velocity, source, records.snapshots[0], records.gathers[0, :: self.gather_every])
+        drawn, kinds = self.draw(key), self.recording.kinds
+        survey = self.survey(drawn.sources, drawn.wavelet, receivers="gathers" in kinds)
+        records = simulate(drawn.velocity, survey, self.simulation, density=drawn.density)
+        kept = {"snapshots": records.snapshots, "gathers": records.gathers[:, :: self.recording.gather_every]}
+        stored = self.recording.encode({kind: kept[kind] for kind in kinds})
+        return Sample(**drawn._asdict(), receivers=survey.receivers if "gathers" in kinds else None, **stored)
+
+    def make_shot(self, key: Key[Array, ""], shot: Int[Array, ""]) -> dict[str, jax.Array]:
+        """One shot of the sample of `key`, as training reads it: velocity, source `(2,)` and its snapshots."""
+        drawn = self.draw(key)
+        source = drawn.sources[shot]
+        return {
+            "velocity": drawn.velocity,
+            "source": source,
+            "snapshots": self.fields(drawn.velocity, source[None], drawn.wavelet)[0],
+        }

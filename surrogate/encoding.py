@@ -75,8 +75,7 @@ class Background:
         nz, nx = spec.simulation.grid.shape
         grid = Grid((2 * nz - 1, 2 * nx - 1), spec.simulation.grid.spacing)
         middle = jnp.array([[(nz - 1) * grid.spacing, (nx - 1) * grid.spacing]], jnp.float32)
-        survey = Survey(middle, jnp.zeros((0, 2)), jnp.asarray(spec.wavelet, jnp.float32)[None])
-        model = jnp.full(grid.shape, velocity, jnp.float32)
+        survey, model = spec.survey(middle, receivers=False), jnp.full(grid.shape, velocity, jnp.float32)
         return cls(spec, np.asarray(simulate(model, survey, replace(spec.simulation, grid=grid)).snapshots[0]))
 
     @property
@@ -97,8 +96,14 @@ class Background:
 def coarse_simulation(simulation: Simulation) -> Simulation:
     """The same solver on cells and time steps twice as large, over the same area, time and absorbing length.
 
-    Raises `InputError` if the grid's sides or the snapshot steps are odd, or the steps fewer than four apart.
+    Raises `InputError` if the grid's sides or the snapshot steps are odd, or the steps fewer than four apart; and for a
+    free surface, which would be half a fine cell deeper: enough to make the field four times worse (measured).
     """
+    if simulation.free_surface:
+        raise InputError(
+            "The coarse solver, which stands beside every surrogate, would have its free surface half a cell deeper. "
+            "Train on data without: data.free_surface=false."
+        )
     steps = simulation.snapshot_steps
     if any(step % 2 for step in steps) or (np.diff((0, *steps)) < 4).any():
         raise InputError(
@@ -153,7 +158,8 @@ class Coarse:
         source = source - self.spec.simulation.grid.spacing / 2
         wavelet = jnp.asarray(self.spec.wavelet[::2], velocity.dtype)[None]
         survey = Survey(source[None], jnp.zeros((0, 2), velocity.dtype), wavelet)
-        snapshots = simulate(coarsen(velocity), survey, simulation).snapshots[0]
+        velocity = coarsen(velocity)
+        snapshots = simulate(velocity, survey, simulation, density=self.spec.density(velocity)).snapshots[0]
         fields = jax.image.resize(snapshots, (len(snapshots), *self.spec.simulation.grid.shape), method="lanczos5")
         return fields, fields[1::2]
 
@@ -168,6 +174,15 @@ class EncodingConfig:
 
     def create(self, spec: DataSpec) -> Encoding:
         """Raises `InputError` for an unknown name, or data that the encoding cannot serve."""
+        if not spec.simulation.snapshot_steps:
+            raise InputError(
+                "A surrogate learns snapshots, but this data set has none: its data.records must hold snapshots."
+            )
+        if not spec.shots.one_wavelet:
+            raise InputError(
+                "A surrogate is told the model and the source's position, not its wavelet, so all samples must have "
+                "the same: set data.peak_frequency_spread=0."
+            )
         # Whatever the operator sees, the coarse solver is what its evaluation stands beside.
         coarse_simulation(spec.simulation)
         if self.name == "source_map":

@@ -20,13 +20,11 @@ import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike
 
-from data_gen.acquisition import Survey
 from data_gen.checks import check_inputs
 from data_gen.dataset import read_json, write_json
 from data_gen.errors import InputError
 from data_gen.model_io import read_velocity, to_grid
 from data_gen.sample import DataSpec
-from data_gen.solver import simulate
 from surrogate import metrics, plots
 from surrogate.config import EvaluateConfig, RealModelConfig, TrainConfig, read_run
 from surrogate.encoding import Coarse
@@ -41,13 +39,7 @@ Fields = Callable[[ArrayLike, ArrayLike], jax.Array]
 
 def solver_fields(spec: DataSpec) -> Fields:
     """The solver as `(velocities, sources) -> snapshots`, compiled, without gathers."""
-
-    def one(velocity, source):
-        wavelet = jnp.asarray(spec.wavelet, velocity.dtype)[None]
-        survey = Survey(source[None], jnp.zeros((0, 2), velocity.dtype), wavelet)
-        return simulate(velocity, survey, spec.simulation).snapshots[0]
-
-    return jax.jit(jax.vmap(one))
+    return jax.jit(jax.vmap(lambda velocity, source: spec.fields(velocity, source[None])[0]))
 
 
 def coarse_fields(spec: DataSpec) -> Fields:
@@ -135,7 +127,7 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
         "config": asdict(config),
         "evaluated": evaluated,
         "encoding": run.encoding.name,
-        "test_samples": run.data.test,
+        "test_samples": run.data.test * run.data.sources,
         "parameters": count_parameters(model),
         "relative_l2": tables["surrogate"]["relative_l2"],
         "bands": tables["surrogate"]["bands"],
@@ -208,7 +200,7 @@ def read_real(config: RealModelConfig, spec: DataSpec) -> tuple[np.ndarray, str]
         raise InputError(f"real.spacing must be a positive length in metres, but is {config.spacing}.")
     origin = None if config.origin is None else (config.origin[0], config.origin[1])
     velocity, where = to_grid(read_velocity(config.path), spec.simulation.grid, spacing=config.spacing, origin=origin)
-    check_inputs(velocity, spec.survey(np.zeros((1, 2), np.float32)), spec.simulation)
+    check_inputs(velocity, spec.survey(np.zeros((1, 2), np.float32)), spec.simulation, spec.density(velocity))
     return velocity, where
 
 
@@ -218,7 +210,7 @@ def _evaluate_real(
     """Errors on eight shots at the shallowest, and eight at the deepest, source depth of the data set."""
     velocity, where = real
     spacing = spec.simulation.grid.spacing
-    sources = np.concatenate([spread_sources(spec, 8, row * spacing) for row in spec.source_rows]).astype(np.float32)
+    sources = np.concatenate([spread_sources(spec, 8, row * spacing) for row in spec.shots.rows]).astype(np.float32)
     velocities = np.broadcast_to(velocity, (len(sources), *velocity.shape))
     truth = methods["solver"](velocities, sources)
     fields = {name: method(velocities, sources) for name, method in methods.items() if name != "solver"}

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from data_gen.acquisition import Survey
 from data_gen.planner import Plan, plan
 from data_gen.sample import DataSpec
 from data_gen.simulation import Simulation
@@ -42,11 +41,10 @@ class PhysicsForward:
     steps: tuple[int, ...]
 
     def __call__(self, velocity: Float[Array, "nz nx"]) -> Float[Array, "n_sources n_times ..."]:
-        survey = self.spec.survey(jnp.asarray(self.sources, velocity.dtype))
-        if self.kind == "gather":
-            return simulate(velocity, survey, self.simulation).gathers[:, np.array(self.steps)]
-        survey = Survey(survey.sources, jnp.zeros((0, 2), velocity.dtype), survey.wavelets)
-        return simulate(velocity, survey, self.simulation).snapshots
+        gathers = self.kind == "gather"
+        survey = self.spec.survey(jnp.asarray(self.sources, velocity.dtype), receivers=gathers)
+        records = simulate(velocity, survey, self.simulation, density=self.spec.density(velocity))
+        return records.gathers[:, np.array(self.steps)] if gathers else records.snapshots
 
     @property
     def simulation(self) -> Simulation:
@@ -56,7 +54,8 @@ class PhysicsForward:
     def within(self, budget: float) -> tuple["PhysicsForward", Plan]:
         """The same forward model with the fastest gradient that fits into `budget` [bytes], and its plan."""
         receivers = len(self.spec.receivers) if self.kind == "gather" else 0
-        chosen = plan(self.simulation, len(self.sources), receivers, int(budget))
+        constant = not self.spec.gardner
+        chosen = plan(self.simulation, len(self.sources), receivers, int(budget), constant_density=constant)
         simulation = replace(self.spec.simulation, memory=chosen.memory)
         return replace(self, spec=replace(self.spec, simulation=simulation)), chosen
 

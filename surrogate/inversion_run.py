@@ -23,6 +23,8 @@ from surrogate.trainer import load_surrogate
 
 def _physics_steps(config: InvertConfig, spec: DataSpec) -> tuple[int, ...]:
     if config.inversion.record_every is None and config.inversion.kind == "wavefield":
+        if not spec.simulation.snapshot_steps:
+            raise InputError("The data config has no snapshot times to invert: set inversion.record_every, or gathers.")
         return spec.simulation.snapshot_steps
     return tuple(range(0, spec.simulation.time.nt, config.inversion.record_every or 1))
 
@@ -53,9 +55,9 @@ def _true_model(config: InvertConfig, spec: DataSpec) -> tuple[np.ndarray, str]:
         velocity, where = read_real(config.real, spec)
         return velocity, f"{Path(config.real.path).name}: {where}"
     index = config.inversion.index
-    velocity, family, _ = jax.jit(spec.draw)(spec.key(SPLITS.index("test"), index))
-    name = type(spec.mixture.families[int(family)]).__name__
-    return np.asarray(velocity), f"test sample {index} of seed {spec.seed} ({name})"
+    drawn = jax.jit(spec.draw)(spec.key(SPLITS.index("test"), index))
+    name = type(spec.mixture.families[int(drawn.family)]).__name__
+    return np.asarray(drawn.velocity), f"test sample {index} of seed {spec.seed} ({name})"
 
 
 def run_inversion(
@@ -70,8 +72,8 @@ def run_inversion(
     grid = spec.simulation.grid
     sources = spread_sources(spec, config.inversion.shots, config.inversion.source_depth)
     truth, described = _true_model(config, spec)
-    check_inputs(truth, spec.survey(sources), spec.simulation)
-    check_inputs(np.full(grid.shape, config.inversion.bounds[1]), spec.survey(sources), spec.simulation)
+    for model in (truth, np.full(grid.shape, config.inversion.bounds[1])):
+        check_inputs(model, spec.survey(sources), spec.simulation, spec.density(model))
     forward = _forward(config, spec, sources)
     out = Path(config.out)
     if claim_folder(out, config) and (out / "inversion.json").exists():

@@ -1,49 +1,213 @@
-"""From shards to batches: TFDS's data source, Grain's deterministic shuffle, and an iterator state that resumes."""
+"""What training reads: batches of (model, shot) pairs, from disk or straight from the solver.
 
-from collections.abc import Iterator
+A batch holds velocity `(b, nz, nx)` [m/s], source `(b, 2)` [m] and snapshots `(b, n_snapshots, nz, nx)`, whatever a
+record holds: with n shots a record, pair i is shot `i % n` of record `i // n`.
+
+Both sources are endless, deterministic, and resume from `get_state()` with the very next batch. From disk Grain
+shuffles all pairs anew each epoch, threads or processes read ahead, and each of several training processes takes every
+n-th pair of the shuffled epoch, so that together they see each once. Online, item k of the stream is a new model drawn
+from (data.seed, k), in a random stream of its own, and shot `k % n` of it: no model ever comes twice, and none is one
+of the data set's.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import grain
+import jax
+import jax.numpy as jnp
 import numpy as np
+from absl import flags
 
 from data_gen import dataset
-from data_gen.sample import DataConfig
+from data_gen.errors import InputError
+from data_gen.recording import decode
+from data_gen.sample import ONLINE, DataConfig, DataSpec
 
-# What training and evaluation read of a record.
-FIELDS = ("velocity", "source", "snapshots")
+# Batches read ahead, and the threads that read them, in each reading process.
+READ_AHEAD = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
+STATISTICS_ITEMS = 512  # that the normalisation of online training is taken from
+LAST_ITEM = 2**32  # a random key folds in 32 bits
+
+Batch = dict[str, Any]
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """An endless iterator that can go on from a state, which is plain JSON values."""
+
+    def __next__(self) -> Batch: ...
+
+    def get_state(self) -> dict[str, Any]: ...
+
+    def set_state(self, state: Mapping[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def this_process() -> tuple[int, int]:
+    """Index and number of the training processes."""
+    return jax.process_index(), jax.process_count()
 
 
 def check_dataset(config: DataConfig, *, verify: bool = True) -> None:
     """Check that the data set on disk is the one that `config` describes and, if `verify`, undamaged.
 
-    Raises `DatasetError`, naming the differing keys or the damaged shard.
+    For online training its validation and test splits are; the training split may be of any size, or none. Raises
+    `DatasetError`, naming the differing keys or the damaged shard.
     """
-    found = dataset.config_of(dataset.read_manifest(config.path), config.path)
-    # Compared as values, where 1 equals 1.0; where the set is kept is no part of what it is.
-    if difference := dataset.differences(vars(config), vars(found)):
+    online = config.source == "online"
+    where = " (online training takes its validation and test splits from there)" if online else ""
+    found = dataset.config_of(dataset.read_manifest(config.path), config.path).identity()
+    expected = config.identity() | ({"train": found["train"]} if online else {})
+    # Compared as values, where 1 equals 1.0.
+    if difference := dataset.differences(expected, found):
         raise dataset.DatasetError(
-            f"The data set at {config.path} does not match the run's config ({difference}). "
+            f"The data set at {config.path}{where} does not match the run's config ({difference}). "
             "Point data.path elsewhere, generate it again, or set the same values."
+        )
+    if not online and not config.train:
+        raise dataset.DatasetError(
+            f"The data set at {config.path} has no training split (data.train is 0). Train with data.source=online, or "
+            "generate one."
         )
     dataset.verify(config.path, checksums=verify)
 
 
-def _select(record: dict[str, Any]) -> dict[str, np.ndarray]:
-    return {name: np.asarray(record[name]) for name in FIELDS}
+class Pairs:
+    """Random access to the (model, shot) pairs of one split."""
+
+    def __init__(self, path: str | Path, split: str):
+        self.records = dataset.data_source(path, split)
+        self.shots = self.records.dataset_info.features["sources"].shape[0]
+
+    def __len__(self) -> int:
+        return len(self.records) * self.shots
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        record, shot = self.records[index // self.shots], index % self.shots
+        return {
+            "velocity": record["velocity"],
+            "source": record["sources"][shot],
+            "snapshots": decode(record, "snapshots", shot),
+        }
 
 
-def _fields(path: str | Path, split: str) -> grain.MapDataset:
-    return grain.MapDataset.source(dataset.data_source(path, split)).map(_select)
+class DiskBatches:
+    """Shuffled batches of the training split; `batch_size` is this process's share of a batch.
+
+    workers: reading processes, 0 for threads of this one. process: index and number of the training processes.
+    """
+
+    def __init__(self, path: str | Path, batch_size: int, seed: int, *, workers: int, process: tuple[int, int]):
+        index, count = process
+        pairs = grain.MapDataset.source(Pairs(path, "train")).seed(seed).shuffle()
+        if len(pairs) < count:
+            raise InputError(f"{count} processes cannot share {len(pairs)} training pairs. Generate more of them.")
+        endless = pairs[index::count].repeat().batch(batch_size, drop_remainder=True)
+        batches = endless.to_iter_dataset(READ_AHEAD)
+        if workers:
+            # Grain's processes parse absl's flags, which Hydra's command line is none of.
+            flags.FLAGS.mark_as_parsed()
+            batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
+        self._batches = iter(batches)
+        # Grain's state counts what each worker has read of this process's share: it is of use to no other division.
+        self._division = {"source": "disk", "workers": workers, "process": [index, count], "batch_size": batch_size}
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        return next(self._batches)
+
+    def get_state(self) -> dict[str, Any]:
+        return self._division | {"grain": self._batches.get_state()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        _check_division(self._division, state)
+        self._batches.set_state(state["grain"])
+
+    def close(self) -> None:
+        """Stop what reads ahead."""
+        self._batches.close()
 
 
-def training_batches(path: str | Path, batch_size: int, seed: int) -> grain.DatasetIterator:
-    """Endless shuffled batches, a new order each epoch; `get_state` and `set_state` resume it exactly."""
-    source = grain.MapDataset.source(dataset.data_source(path, "train"))
-    batches = source.seed(seed).shuffle().repeat().map(_select).batch(batch_size, drop_remainder=True)
-    return iter(batches.to_iter_dataset())
+@partial(jax.jit, static_argnames="spec")
+def _make_shots(spec: DataSpec, items: jax.Array) -> Batch:
+    shots = (items % spec.shots.count).astype(jnp.int32)
+    return jax.vmap(lambda item, shot: spec.make_shot(spec.key(ONLINE, item), shot))(items, shots)
+
+
+class OnlineBatches:
+    """Batches that the solver makes on the device; batch n of process p of q holds b items from `(n q + p) b` on."""
+
+    def __init__(self, spec: DataSpec, batch_size: int, *, process: tuple[int, int]):
+        self._spec, self._batch_size, self._step = spec, batch_size, 0
+        self._index, self._count = process
+        self._division = {
+            "source": "online",
+            "seed": spec.seed,
+            "process": [self._index, self._count],
+            "batch_size": batch_size,
+        }
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        first = (self._step * self._count + self._index) * self._batch_size
+        if first + self._batch_size > LAST_ITEM:
+            raise InputError(
+                f"The stream of seed {self._spec.seed} ends after {LAST_ITEM} items. Set another data.seed."
+            )
+        self._step += 1
+        return _make_shots(self._spec, np.arange(first, first + self._batch_size, dtype=np.uint32))
+
+    def get_state(self) -> dict[str, Any]:
+        return self._division | {"step": self._step}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        _check_division(self._division, state)
+        self._step = int(state["step"])
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _check_division(ours: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    theirs = {name: value for name, value in state.items() if name not in ("grain", "step")}
+    if difference := dataset.differences(ours, theirs):
+        raise InputError(
+            f"The data were read in another way when this state was saved ({difference}), so it does not say where to "
+            "go on. Set the same values (training.workers, training.batch_size, data.source), or start another run."
+        )
+
+
+def training_batches(
+    config: DataConfig, batch_size: int, seed: int, *, workers: int = 0, process: tuple[int, int] | None = None
+) -> Batches:
+    """Endless batches from `config.source`. seed: of the shuffling on disk; online the data's own seed decides.
+
+    batch_size, process: the share of this process, by default of `this_process()`.
+    """
+    process = process or this_process()
+    if config.source == "online":
+        return OnlineBatches(config.create(), batch_size, process=process)
+    return DiskBatches(config.path, batch_size, seed, workers=workers, process=process)
+
+
+def statistics_batches(config: DataConfig, batch_size: int) -> Iterator[Batch]:
+    """What the normalisation is taken from: the training split once; online the first items of the stream."""
+    if config.source == "online":
+        first = OnlineBatches(config.create(), batch_size, process=(0, 1))
+        return islice(first, -(-STATISTICS_ITEMS // batch_size))
+    return ordered_batches(config.path, "train", batch_size)
 
 
 def ordered_batches(path: str | Path, split: str, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
-    """One pass over a split in order; the last batch may be smaller."""
-    return iter(_fields(path, split).batch(batch_size, drop_remainder=False).to_iter_dataset())
+    """One pass over the pairs of a split in order; the last batch may be smaller."""
+    pairs = grain.MapDataset.source(Pairs(path, split))
+    return iter(pairs.batch(batch_size, drop_remainder=False).to_iter_dataset(READ_AHEAD))

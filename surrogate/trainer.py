@@ -28,7 +28,7 @@ from surrogate.config import TrainConfig, TrainingConfig, claim_folder, read_run
 from surrogate.losses import mean_relative_l2
 from surrogate.metrics import relative_l2
 from surrogate.model import Surrogate, training_statistics
-from surrogate.pipeline import check_dataset, ordered_batches, training_batches
+from surrogate.pipeline import check_dataset, ordered_batches, statistics_batches, training_batches
 from surrogate.tracking import Tracker
 
 Batch = dict[str, Any]
@@ -131,7 +131,8 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
         graphdef = optimizer_and_model[0]
         state = jax.device_put(state, replicated)
         train_step, schedule = make_train_step(graphdef), learning_rate(training)
-        with contextlib.closing(Tracker(run, config.tracking, asdict(config), step)) as tracker:
+        tracker = Tracker(run, config.tracking, asdict(config), step)
+        with contextlib.closing(batches), contextlib.closing(tracker):
             clock, counted = time.perf_counter(), step
             while step < training.steps:
                 state, metrics = train_step(state, put(next(batches)))
@@ -174,9 +175,9 @@ def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints):
     """State, data iterator, step and best validation to go on from: the last checkpoint's, or fresh ones."""
     training = config.training
     checkpoints.discard_best_after(checkpoints.last_step or 0)
-    batches = training_batches(config.data.path, training.batch_size, training.seed)
+    batches = training_batches(config.data, training.batch_size, training.seed, workers=training.workers)
     if checkpoints.last_step is None:
-        once = ordered_batches(config.data.path, "train", training.batch_size)
+        once = statistics_batches(config.data, training.batch_size)
         model.set_statistics(training_statistics(model.encoding, once))
         return nnx.state((model, make_optimizer(model, training))), batches, 0, float("inf")
     state = nnx.state((model, make_optimizer(model, training)))

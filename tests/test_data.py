@@ -50,8 +50,8 @@ def test_read_back_by_tfds_alone(generated):
         "test": 6,
     }
     record = dict(builder.as_data_source(split="train")[7])  # pyright: ignore[reportCallIssue]
-    assert record["velocity"].shape == (24, 20) and record["snapshots"].shape == (3, 24, 20)
-    assert record["gather"].shape == (31, 10) and record["velocity"].dtype == np.float32
+    assert record["velocity"].shape == (24, 20) and record["snapshots"].shape == (1, 3, 24, 20)
+    assert record["gathers"].shape == (1, 31, 10) and record["velocity"].dtype == np.float32
     assert dict(builder.info.metadata or {})["fingerprint"] == dataset.fingerprint(generated)
 
 
@@ -67,8 +67,8 @@ def test_records_are_what_the_solver_says(generated):
         scale = np.abs(sample.snapshots).max()
         np.testing.assert_allclose(record["snapshots"], sample.snapshots, atol=1e-5 * scale)
         rows, columns = spec.receiver_cells
-        at_receivers = record["snapshots"][:, rows, columns]
-        np.testing.assert_allclose(record["gather"][[20, 25, 30]], at_receivers, atol=1e-5 * scale)
+        at_receivers = record["snapshots"][:, :, rows, columns]
+        np.testing.assert_allclose(record["gathers"][:, [20, 25, 30]], at_receivers, atol=1e-5 * scale)
 
 
 def test_splits_are_disjoint(generated):
@@ -76,7 +76,7 @@ def test_splits_are_disjoint(generated):
     found = records(generated.path)
     everything = [record["velocity"].tobytes() for split in SPLITS for record in found[split]]
     assert len(set(everything)) == len(everything) == 26
-    assert len({tuple(record["source"]) for record in found["train"]}) > 1
+    assert len({record["sources"].tobytes() for record in found["train"]}) > 1
 
 
 def test_growing_a_split_keeps_the_samples(generated, tmp_path):
@@ -148,7 +148,7 @@ def test_folders_are_not_overwritten(generated, tmp_path):
         ({"receiver_depth": 900.0}, "receiver lies outside the grid"),
         ({"snapshot_times": [0.0805]}, "multiples of dt"),
         ({"snapshot_times": [0.5]}, "Snapshot steps must ascend within"),
-        ({"train": 0}, "data.train must be at least 1"),
+        ({"validation": 0}, "data.validation must be at least 1"),
         ({"peak_frequency": 0.0}, "peak frequency"),
         ({"families": {"inclusions": {"min_velocity": 1.5, "max_velocity": 4.5}}}, "looks like km/s"),
         ({"families": {"inclusions": {"max_velocity": "fast"}}}, "must be numbers"),

@@ -96,14 +96,14 @@ def test_parameter_count():
 def batch():
     spec = tiny_config("unused").create()
     keys = jax.vmap(lambda i: spec.key(0, i))(jnp.arange(4))
-    return spec, jax.jit(jax.vmap(spec.make))(keys)
+    return spec, jax.jit(jax.vmap(lambda key: spec.make_shot(key, jnp.array(0))))(keys)
 
 
 def make_surrogate(spec, name, batch):
     encoding = EncodingConfig(name).create(spec)
     operator = SMALL.create(1 + encoding.channels, 3, rngs=nnx.Rngs(0))
     model = Surrogate(encoding, operator, 3)
-    model.set_statistics(training_statistics(encoding, [batch._asdict()]))
+    model.set_statistics(training_statistics(encoding, [batch]))
     return model
 
 
@@ -117,7 +117,7 @@ def test_training_overfits_one_batch(name, batch):
     @nnx.jit
     def step(model, optimizer):
         def loss_of(model):
-            return jnp.mean(metrics.relative_l2(model(samples.velocity, samples.source), samples.snapshots))
+            return jnp.mean(metrics.relative_l2(model(samples["velocity"], samples["source"]), samples["snapshots"]))
 
         loss, gradients = nnx.value_and_grad(loss_of)(model)
         optimizer.update(model, gradients)
@@ -138,7 +138,7 @@ def test_gradient_with_respect_to_the_velocity(name, batch):
         kernel[...] = 0.1 * jax.random.normal(jax.random.key(4), kernel[...].shape, jnp.float32)
         graphdef, state = nnx.split(model)
         model = nnx.merge(graphdef, jax.tree.map(lambda leaf: leaf.astype(jnp.float64), state))
-        velocity, source = (jnp.asarray(x, jnp.float64) for x in (samples.velocity, samples.source))
+        velocity, source = (jnp.asarray(x, jnp.float64) for x in (samples["velocity"], samples["source"]))
         direction = 50.0 * jax.random.normal(jax.random.key(3), velocity.shape, jnp.float64)
 
         def energy(v):
@@ -184,7 +184,7 @@ def test_coarse_encoding_needs_even_steps_and_sides():
 def test_metrics(batch):
     """Zero for the truth; the bands partition the error's energy; a scaled field errs by exactly the scale."""
     _, samples = batch
-    truth = samples.snapshots
+    truth = samples["snapshots"]
     np.testing.assert_allclose(metrics.relative_l2(1.1 * truth, truth), 0.1, rtol=1e-4)
     np.testing.assert_allclose(metrics.relative_l2_per_snapshot(0.8 * truth, truth), 0.2, rtol=1e-4)
     noisy = truth + 0.1 * truth.std() * jax.random.normal(jax.random.key(0), truth.shape)

@@ -140,14 +140,14 @@ def test_batches_are_deterministic_and_resume(data):
     def indices(batches, count):
         return [next(batches)["source"].tobytes() + next(batches)["velocity"][0].tobytes() for _ in range(count)]
 
-    first, second = (training_batches(data.path, 4, seed=1) for _ in range(2))
+    first, second = (training_batches(data, 4, seed=1) for _ in range(2))
     assert indices(first, 3) == indices(second, 3)
     state = first.get_state()
     ahead = indices(first, 2)
-    third = training_batches(data.path, 4, seed=1)
+    third = training_batches(data, 4, seed=1)
     third.set_state(json.loads(json.dumps(state)))
     assert indices(third, 2) == ahead
-    epoch = training_batches(data.path, 4, seed=2)
+    epoch = training_batches(data, 4, seed=2)
     seen = [row.tobytes() for _ in range(8) for row in next(epoch)["velocity"]]
     assert sorted(seen[:16]) == sorted(seen[16:]) and seen[:16] != seen[16:] and len(set(seen)) == 16
 
