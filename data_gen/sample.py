@@ -120,13 +120,6 @@ class DataConfig:
         )
 
 
-@dataclass
-class GenerateConfig:
-    """`python -m data_gen`."""
-
-    data: DataConfig = field(default_factory=DataConfig)
-
-
 class Sample(NamedTuple):
     """One record. family: index into the mixture; source: position `(z, x)` [m]; velocity [m/s]."""
 

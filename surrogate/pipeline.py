@@ -20,8 +20,8 @@ def check_dataset(config: DataConfig, *, verify: bool = True) -> None:
     Raises `DatasetError`, naming the differing keys or the damaged shard.
     """
     found = dataset.config_of(dataset.read_manifest(config.path), config.path)
-    # Compared as values, where 1 equals 1.0; where the set is kept is no part of what it is.
-    if difference := dataset.differences(vars(config), vars(found)):
+    # Compared as values, where 1 equals 1.0; where and in which pieces the set is kept is no part of what it is.
+    if difference := dataset.differences(dataset.recipe(config), dataset.recipe(found)):
         raise dataset.DatasetError(
             f"The data set at {config.path} does not match the run's config ({difference}). "
             "Point data.path elsewhere, generate it again, or set the same values."
