@@ -46,8 +46,9 @@ def describe(path: str | Path, console: Console) -> None:
     path = Path(path)
     manifest = read_manifest(path)
     state = "complete" if manifest["complete"] else "unfinished: run the command that began it again"
-    console.print(f"[bold]{escape(str(path))}[/bold]: {manifest['source']}, {state}")
-    console.print(f"fingerprint {manifest['fingerprint']}, checksum of all shards {checksum_of_all(manifest)[:16]}")
+    console.print(f"[bold]{escape(str(path))}[/bold]: {manifest['source']}, {state}", soft_wrap=True)
+    checksum = checksum_of_all(manifest)[:16]
+    console.print(f"fingerprint {manifest['fingerprint']}, checksum of all shards {checksum}", soft_wrap=True)
     _print(console, "Splits", ("split", "samples", "shards", "MB on disk"), _splits(manifest, path))
     fields = [
         (name, " x ".join(map(str, field["shape"])) or "one", field["dtype"], UNITS.get(name, ""))

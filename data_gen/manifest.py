@@ -154,6 +154,9 @@ def finish(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
             write_json(path / MANIFEST, finished)
         for leftover in path.glob(f"{MANIFEST}*.tmp"):
             leftover.unlink()
+    for lock in (path / RECEIPTS).glob("*.lock"):  # of who was killed between a receipt and the end of its lock
+        with exclusive(lock):
+            pass
     return finished
 
 

@@ -28,6 +28,7 @@ Fields = Mapping[str, Mapping[str, Any]]
 DTYPES = ("float16", "float32", "float64", "int64")
 
 
+@cache
 def fields_of(spec: DataSpec) -> dict[str, dict[str, Any]]:
     """Shape and dtype of every entry of one record; `Sample` has their meaning and units."""
     leaves = jax.eval_shape(spec.make, spec.key(0, 0))._asdict()

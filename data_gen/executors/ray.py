@@ -122,6 +122,7 @@ def _cluster(config: RayConfig) -> Iterator[None]:
             # Ray's servers are forked off and become other programs at once: no lock of JAX's threads is waited for.
             warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
             ray.init(
+                address="local",
                 _node_ip_address=LOOPBACK,
                 num_cpus=cores,
                 include_dashboard=False,

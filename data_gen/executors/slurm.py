@@ -75,7 +75,7 @@ class SlurmExecutor:
             left = []
             for hand, job in self._submit(work, undone):
                 if error := job.exception():
-                    left, failure = left + hand, str(error)
+                    left, failure = left + hand, " ".join(str(error).split())[:300]
                     continue
                 results, refusal = job.result()
                 yield from results
@@ -86,7 +86,7 @@ class SlurmExecutor:
                 return
         raise InputError(
             f"{len(undone)} shards are still undone after {self.config.max_retries + 1} tries; finished ones stay. The "
-            f"last job to fail said: {failure} Its log is in {self.config.folder}."
+            f"last job to fail said: {failure}... Its log is in {self.config.folder}."
         )
 
     def _submit(self, work: Callable[[Any], Any], shards: list[Any]) -> Iterator[tuple[list[Any], Any]]:
