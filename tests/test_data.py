@@ -256,12 +256,13 @@ def test_xla_has_one_batch_shape(generated, monkeypatch):
     assert not depends_on_batch(spec)  # native: see test_batch_size_changes_no_bit
     assert depends_on_batch(replace(spec, simulation=replace(spec.simulation, backend="xla")))
     starts = []
-    rows = Sample(*(np.zeros((4, *np.shape(leaf)), np.float32) for leaf in jax.eval_shape(spec.make, spec.key(0, 0))))
+    shapes = jax.eval_shape(spec.make, spec.key(0, 0))
+    rows: Sample = jax.tree.map(lambda leaf: jnp.zeros((4, *leaf.shape), leaf.dtype), shapes)
 
     def fake(spec, split, indices):
         starts.append(int(indices[0]))
         assert len(indices) == 4
-        return rows._replace(velocity=np.asarray(indices, np.float32))
+        return rows._replace(velocity=jnp.asarray(indices, float))
 
     monkeypatch.setattr(data_gen.records, "depends_on_batch", lambda spec: True)
     monkeypatch.setattr(data_gen.records, "_make_batch", fake)

@@ -53,7 +53,7 @@ def check_work(executor: Executor, folder: Path) -> None:
 @pytest.fixture
 def impatient(monkeypatch):
     """submitit gives a dead job's result 15 s to appear, for slow network disks."""
-    monkeypatch.setattr(submitit.core.core.Job, "_results_timeout_s", 0)
+    monkeypatch.setattr(submitit.Job, "_results_timeout_s", 0)
 
 
 def test_slurm_work(tmp_path, impatient):

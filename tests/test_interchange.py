@@ -5,6 +5,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -80,7 +81,7 @@ def test_one_flipped_byte(generated, tmp_path):
 def test_contents_are_checked():
     """One good record, and each way in which it could be bad."""
     shard, contents = Shard("x", "train", 10, 12), Contents((1500.0, 4500.0), (60.0, 50.0))
-    good = {"index": np.int64(11), "velocity": models(0)[0, 0], "source": np.float32([60.0, 20.0])}
+    good = {"index": np.int64(11), "velocity": models(0)[0, 0], "source": np.array([60.0, 20.0])}
     contents.check(good, shard, 1)
     # At the very limits of the range, rounded to half precision, 4500 is 4500 and 1500.3 is 1500.
     contents.check(good | {"velocity": np.full((NZ, NX), 1500.3, np.float16)}, shard, 1)
@@ -89,8 +90,8 @@ def test_contents_are_checked():
         ({"velocity": np.full((NZ, NX), np.nan, np.float32)}, "`velocity` that are not finite"),
         ({"velocity": np.full((NZ, NX), 4600.0, np.float32)}, "4600 to 4600 m/s, but its families span 1500 to 4500"),
         ({"velocity": np.full((NZ, NX), 2.0, np.float32)}, "looks like km/s"),
-        ({"source": np.float32([60.0, 60.0])}, "outside the grid"),
-        ({"source": np.float32([-10.0, 0.0])}, "outside the grid"),
+        ({"source": np.array([60.0, 60.0])}, "outside the grid"),
+        ({"source": np.array([-10.0, 0.0])}, "outside the grid"),
     ):
         with pytest.raises(DatasetError, match=message):
             contents.check(good | bad, shard, 1)
@@ -135,7 +136,7 @@ def test_manifest_cannot_lead_elsewhere(generated, tmp_path):
 def test_rebuild(generated, tmp_path, capsys):
     """From the manifest alone: bitwise. From a manifest with another seed: a difference, and status 1."""
     changes, versions = rebuild(generated.path, "test", 1)
-    assert changes.keys() == {"index", "family", "velocity", "source", "snapshots", "gather"}
+    assert changes.keys() == dataset.read_manifest(generated.path)["fields"].keys()
     assert not any(changes.values()) and not versions
     cli.main(["rebuild", generated.path, "--sample", "4"])
     assert "identical to the stored one, bit for bit" in capsys.readouterr().out
@@ -180,7 +181,7 @@ def test_export(generated, tmp_path, name):
     else:
         opened = zarr.open_group(str(tmp_path / name), mode="r")
         manifest = str(opened.attrs["manifest"])
-    assert json.loads(manifest) == dataset.read_manifest(generated.path)
+    assert json.loads(str(manifest)) == dataset.read_manifest(generated.path)
     for split in SPLITS:
         records = [dict(record) for record in dataset.data_source(generated.path, split)]
         for field in records[0]:
@@ -245,7 +246,7 @@ def test_import_openfwi(tmp_path, model, data, capsys):
 
 def write_segy(file: Path, traces: np.ndarray, records, dt: float = 0.002) -> None:
     """traces `(n, samples)`; records: the field record number of each."""
-    spec = segyio.spec()
+    spec: Any = segyio.spec()
     spec.format, spec.samples, spec.tracecount = 5, np.arange(traces.shape[1]) * dt * 1e3, len(traces)
     with segyio.create(str(file), spec) as written:
         for i, trace in enumerate(traces):
