@@ -15,7 +15,6 @@ from importlib.metadata import version
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tensorflow_datasets as tfds
 from jax.custom_batching import sequential_vmap
@@ -78,15 +77,19 @@ def depends_on_batch(spec: DataSpec) -> bool:
     return "wave_forward" not in str(jax.make_jaxpr(spec.make)(spec.key(0, 0)))
 
 
+@cache
+def _packages() -> dict[str, str]:
+    return {name: version(name) for name in ("jax", "jaxlib", "numpy")}
+
+
 def made_with(spec: DataSpec, batch_size: int) -> dict[str, str]:
     """What may decide the last bits of a record beside its config."""
-    packages = {name: version(name) for name in ("jax", "jaxlib", "numpy")}
     batch = str(batch_size) if depends_on_batch(spec) else "any"
-    return {**packages, "python": platform.python_version(), "backend": jax.default_backend(), "batch": batch}
+    return {**_packages(), "python": platform.python_version(), "backend": jax.default_backend(), "batch": batch}
 
 
 @partial(jax.jit, static_argnames="spec")
-def _make_batch(spec: DataSpec, split: jax.Array, indices: jax.Array) -> Sample:
+def _make_batch(spec: DataSpec, split: int | jax.Array, indices: jax.typing.ArrayLike) -> Sample:
     return jax.vmap(lambda index: spec.make(spec.key(split, index)))(indices)
 
 
@@ -104,7 +107,7 @@ def sample_records(spec: DataSpec, split: str, indices: range, batch_size: int) 
     starts = list(range(first, indices.stop, batch_size))
 
     def dispatch(start: int) -> Sample:
-        return _make_batch(spec, jnp.array(SPLITS.index(split)), jnp.arange(start, start + batch_size))
+        return _make_batch(spec, SPLITS.index(split), np.arange(start, start + batch_size, dtype=np.int32))
 
     upcoming = dispatch(starts[0])
     for i, start in enumerate(starts):
