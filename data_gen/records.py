@@ -66,11 +66,15 @@ def depends_on_batch(spec: DataSpec) -> bool:
     return "wave_forward" not in str(jax.make_jaxpr(spec.make)(spec.key(0, 0)))
 
 
+@cache
+def _packages() -> dict[str, str]:
+    return {name: version(name) for name in ("jax", "jaxlib", "numpy")}
+
+
 def made_with(spec: DataSpec, batch_size: int) -> dict[str, str]:
     """What may decide the last bits of a record beside its config."""
-    packages = {name: version(name) for name in ("jax", "jaxlib", "numpy")}
     batch = str(batch_size) if depends_on_batch(spec) else "any"
-    return {**packages, "python": platform.python_version(), "backend": jax.default_backend(), "batch": batch}
+    return {**_packages(), "python": platform.python_version(), "backend": jax.default_backend(), "batch": batch}
 
 
 @partial(jax.jit, static_argnames="spec")

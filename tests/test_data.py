@@ -141,21 +141,23 @@ def test_killed_generation_continues(generated, tmp_path):
 @pytest.mark.slow
 def test_twenty_kills(generated, tmp_path):
     """SIGKILL at twenty random times of one generation, some of them before anything is written."""
-    config, random = replace(generated, path=str(tmp_path / "whole"), train=1200), np.random.default_rng(0)
+    config, random = replace(generated, path=str(tmp_path / "whole"), train=4000), np.random.default_rng(0)
     dataset.generate(config)
-    path, reached = tmp_path / "killed", [0]
+    path, reached = tmp_path / "killed", 0
     for kill in range(20):
-        process = generation(path, "data.train=1200")
-        # Every fourth one dies as it starts; the others a while after their first shard.
-        if kill % 4:
+        process = generation(path, "data.train=4000")
+        # Every fourth one dies as it starts, every fourth one within its first shard, the others after some.
+        if kill % 4 == 1:
             wait_for(lambda process=process: process.pid in writers(path))
+        elif kill % 4:
+            wait_for(lambda before=reached: finished(path) > before)
         time.sleep(random.uniform(0, 0.5))
         assert process.poll() is None
         process.kill()
         process.wait()
-        reached.append(finished(path))
-    assert 0 < reached[3] < reached[-1] < len(dataset.read_manifest(config.path)["shards"])
-    assert generation(path, "data.train=1200").wait() == 0
+        reached = finished(path)
+    assert 10 <= reached < len(dataset.read_manifest(config.path)["shards"])
+    assert generation(path, "data.train=4000").wait() == 0
     assert_same_data_set(config.path, path)
 
 
