@@ -35,7 +35,7 @@ from data_gen.checks import POINTS_PER_WAVELENGTH, DispersionWarning, largest_lo
 from data_gen.errors import InputError, one_paragraph
 from data_gen.planner import candidates, peak_bytes
 from data_gen.resampling import substeps
-from data_gen.sample import DataConfig, GenerateConfig
+from data_gen.sample import DataConfig
 from data_gen.simulation import HIGHEST_FREQUENCY, Simulation
 from data_gen.solver import simulate
 from data_gen.stencils import largest_stable_step
@@ -324,10 +324,11 @@ def report(config: DataConfig) -> None:
 
 if __name__ == "__main__":
     import hydra
-    from hydra.core.config_store import ConfigStore
     from omegaconf import DictConfig, OmegaConf
 
-    ConfigStore.instance().store(name="generate_schema", node=GenerateConfig)
+    from data_gen.__main__ import register
+
+    register()
 
     @hydra.main(version_base="1.3", config_path=str(Path(__file__).parents[1] / "configs"), config_name="generate")
     @one_paragraph

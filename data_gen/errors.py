@@ -10,6 +10,10 @@ class InputError(ValueError):
     """Something the user gave cannot be used; raised before anything is compiled or written."""
 
 
+class DatasetError(InputError):
+    """A data set that cannot be used as it is; the message says which file and what to do."""
+
+
 class NumericalError(FloatingPointError):
     """A computation that is no longer finite; the message says where, and what was kept."""
 

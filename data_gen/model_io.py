@@ -1,4 +1,4 @@
-"""Velocity models from files: .npy, .npz and SEG-Y, resampled to a grid. Nothing is unpickled."""
+"""Velocity models and gathers from files: .npy, .npz and SEG-Y; a model resampled to a grid. Nothing is unpickled."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -47,18 +47,91 @@ def _read_npy(path: Path) -> VelocityFile:
 
 
 def _read_npz(path: Path) -> VelocityFile:
+    return VelocityFile(*_named(path, ("velocity",), "spacing", "model"))
+
+
+def _named(path: Path, names: tuple[str, ...], step: str, what: str) -> tuple[np.ndarray, float | None]:
+    """The array of a .npz with one of these names, or the only one; and its step, if it says."""
     with np.load(path, allow_pickle=False) as arrays:
-        names = [name for name in arrays.files if name != "spacing"]
-        if "velocity" in names:
-            names = ["velocity"]
-        if len(names) != 1:
-            raise InputError(f"{path} holds the arrays {names}: name the model `velocity`.")
-        return VelocityFile(arrays[names[0]], float(arrays["spacing"]) if "spacing" in arrays.files else None)
+        others = [name for name in arrays.files if name not in ("spacing", "dt")]
+        found = [name for name in names if name in others] or others
+        if len(found) != 1:
+            raise InputError(f"{path} holds the arrays {others}: name the {what} `{names[0]}`.")
+        return arrays[found[0]], float(arrays[step]) if step in arrays.files else None
 
 
 def _read_segy(path: Path) -> VelocityFile:
     with segyio.open(path, ignore_geometry=True) as file:
         return VelocityFile(file.trace.raw[:].T.copy(), None)
+
+
+class ModelsFile(NamedTuple):
+    """velocity `(n, nz, nx)` [m/s], perhaps still on disk; spacing of the square cells [m], if the file says."""
+
+    velocity: np.ndarray
+    spacing: float | None
+
+
+class GathersFile(NamedTuple):
+    """gathers `(n, n_sources, nt, n_receivers)`, perhaps still on disk; dt [s], if the file says."""
+
+    gathers: np.ndarray
+    dt: float | None
+
+
+def read_models(path: Path) -> ModelsFile:
+    """Read one or many models, unchecked: `(nz, nx)`, `(n, nz, nx)` or OpenFWI's `(n, 1, nz, nx)`."""
+    readers = {".npy": _map_npy, ".npz": _read_npz, ".segy": _read_segy, ".sgy": _read_segy}
+    velocity, spacing = read_by_suffix(path, "model", readers)
+    if velocity.ndim == 4 and velocity.shape[1] == 1:
+        velocity = velocity[:, 0]
+    velocity = velocity[None] if velocity.ndim == 2 else velocity
+    _expect(velocity, 3, path, "models", "(nz, nx), (n, nz, nx) or (n, 1, nz, nx), depth before width")
+    return ModelsFile(velocity, spacing)
+
+
+def read_gathers(path: Path) -> GathersFile:
+    """Read the gathers of one or many models: `(n_sources, nt, n_receivers)`, or `(n, n_sources, nt, n_receivers)`.
+
+    .npz: an array named `gathers` or `data` (or the only one), and optionally `dt` [s]. SEG-Y: one model's shots, one
+    trace for each receiver, told apart by their field record numbers.
+    """
+    readers = {".npy": _map_npy, ".npz": _read_gathers_npz, ".segy": _read_shots, ".sgy": _read_shots}
+    gathers, dt = read_by_suffix(path, "gathers", readers)
+    gathers = gathers[None] if gathers.ndim == 3 else gathers
+    _expect(gathers, 4, path, "gathers", "(n_sources, nt, n_receivers) or (n, n_sources, nt, n_receivers)")
+    return GathersFile(gathers, dt)
+
+
+def _expect(array: np.ndarray, dimensions: int, path: Path, what: str, shapes: str) -> None:
+    if array.ndim != dimensions or 0 in array.shape:
+        raise InputError(f"{path} holds an array of shape {array.shape}, but {what} have the shape {shapes}.")
+    if not np.issubdtype(array.dtype, np.floating) and not np.issubdtype(array.dtype, np.integer):
+        raise InputError(f"{path} holds {array.dtype} values, but {what} are real numbers.")
+
+
+def _map_npy(path: Path) -> tuple[np.ndarray, None]:
+    return np.load(path, mmap_mode="r", allow_pickle=False), None
+
+
+def _read_gathers_npz(path: Path) -> tuple[np.ndarray, float | None]:
+    return _named(path, ("gathers", "data"), "dt", "array")
+
+
+def _read_shots(path: Path) -> tuple[np.ndarray, float | None]:
+    with segyio.open(path, ignore_geometry=True) as file:
+        records = file.attributes(segyio.TraceField.FieldRecord)[:]
+        shots, counts = np.unique(records, return_counts=True)
+        if len(set(counts.tolist())) != 1:
+            raise InputError(
+                f"{path} has shots of {counts.min()} to {counts.max()} traces by their field record numbers, but every "
+                "shot needs as many. Complete them, or take those that are whole."
+            )
+        # Stable: the receivers of a shot keep their order.
+        traces = file.trace.raw[:][np.argsort(records, kind="stable")]
+        microseconds = segyio.tools.dt(file, fallback_dt=0.0)
+        gathers = traces.reshape(len(shots), -1, traces.shape[1]).transpose(0, 2, 1)
+        return gathers, microseconds / 1e6 or None
 
 
 def to_grid(

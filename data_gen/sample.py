@@ -22,8 +22,9 @@ from data_gen.recording import Recording, make_recording
 from data_gen.shots import Shots, make_shots
 from data_gen.simulation import Simulation, check_cfl
 from data_gen.solver import simulate
-from data_gen.velocity import Mixture, make_mixture
+from data_gen.velocity import Mixture, make_mixture, pin_files
 from data_gen.velocity.gardner import gardner
+from data_gen.velocity.isolated import isolated
 from data_gen.velocity.water import WATER_VELOCITY, add_water
 
 SPLITS = ("train", "validation", "test")
@@ -82,13 +83,18 @@ class DataConfig:
     substeps: int = 1
 
     def identity(self) -> dict[str, Any]:
-        """What decides the records: everything but where they are kept and how they are read."""
-        return {name: value for name, value in asdict(self).items() if name not in ("path", "source")}
+        """What decides the records: everything but where and in which pieces they are kept, and how they are read.
+
+        Files of velocity models are told by their contents.
+        """
+        elsewhere = ("path", "source", "shard_size", "batch_size")
+        plain = {name: value for name, value in asdict(self).items() if name not in elsewhere}
+        return plain | {"families": pin_files(self.families)}
 
     def physics(self) -> dict[str, Any]:
         """The settings that decide what a given model and source record: those of the simulation."""
         drawn = {"seed", *SPLITS, "water_depth", "sources", "placement", "source_depths", "peak_frequency_spread"}
-        stored = {"shard_size", "batch_size", "records", "gather_every", "precision"}
+        stored = {"records", "gather_every", "precision"}
         return {name: value for name, value in self.identity().items() if name not in drawn | stored}
 
     def create(self) -> "DataSpec":
@@ -99,7 +105,7 @@ class DataConfig:
         self._check_counts()
         mixture, simulation = make_mixture(self.families), self._simulation()
         water = self._water(simulation.grid)
-        slowest = mixture.min_velocity if water is None else min(mixture.min_velocity, WATER_VELOCITY)
+        slowest = slowest_velocity(mixture, water)
         if self.density == "gardner":
             light, heavy = np.asarray(gardner(jnp.array([[slowest, mixture.max_velocity]])))[0]
             # The stiffest cell there can be: the heaviest rock among the lightest (see checks.largest_local_velocity).
@@ -185,13 +191,6 @@ class DataConfig:
         return round(rows)
 
 
-@dataclass
-class GenerateConfig:
-    """`python -m data_gen`."""
-
-    data: DataConfig = field(default_factory=DataConfig)
-
-
 class Draw(NamedTuple):
     """What is drawn for one sample, before its simulation: the first entries of its `Sample`."""
 
@@ -222,6 +221,11 @@ class Sample(NamedTuple):
     gathers_scale: Float[Array, "..."] | None = None
 
 
+def slowest_velocity(mixture: Mixture, water_depth: tuple[float, float] | None) -> float:
+    """The smallest velocity that a model can have [m/s], water included."""
+    return mixture.min_velocity if water_depth is None else min(mixture.min_velocity, WATER_VELOCITY)
+
+
 @dataclass(frozen=True)
 class DataSpec:
     """What decides a sample's values: frozen and hashable.
@@ -238,6 +242,11 @@ class DataSpec:
     receiver_row: int
     receiver_every: int
     recording: Recording
+
+    @property
+    def slowest(self) -> float:
+        """The smallest velocity that a model can have [m/s]."""
+        return slowest_velocity(self.mixture, self.water_depth)
 
     @cached_property
     def wavelet(self) -> np.ndarray:
@@ -277,6 +286,7 @@ class DataSpec:
         """The random key of one sample; split: its place in `SPLITS`, or `ONLINE`."""
         return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), split), index)
 
+    @isolated
     def draw(self, key: Key[Array, ""]) -> Draw:
         """Model, shots and wavelet of one sample, without its simulation."""
         model_key, row_key, column_key, water_key, wavelet_key = jax.random.split(key, 5)

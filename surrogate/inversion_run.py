@@ -56,7 +56,7 @@ def _true_model(config: InvertConfig, spec: DataSpec) -> tuple[np.ndarray, str]:
         return velocity, f"{Path(config.real.path).name}: {where}"
     index = config.inversion.index
     drawn = jax.jit(spec.draw)(spec.key(SPLITS.index("test"), index))
-    name = type(spec.mixture.families[int(drawn.family)]).__name__
+    name = spec.mixture.names[int(drawn.family)]
     return np.asarray(drawn.velocity), f"test sample {index} of seed {spec.seed} ({name})"
 
 

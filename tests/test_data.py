@@ -1,11 +1,11 @@
 """Data sets: invariances of the samples, and shards that survive anything."""
 
 import json
-import os
-import signal
+import resource
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +14,13 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+import data_gen.records
 from data_gen import dataset
 from data_gen.dataset import DatasetError
 from data_gen.errors import InputError
-from data_gen.sample import SPLITS
+from data_gen.files import exclusive, read_json, write_json
+from data_gen.records import depends_on_batch, made_with, sample_records
+from data_gen.sample import SPLITS, Sample
 from tests.conftest import tiny_config
 
 ROOT = Path(__file__).parents[1]
@@ -89,25 +92,188 @@ def test_growing_a_split_keeps_the_samples(generated, tmp_path):
     )
 
 
+def generation(path, *overrides) -> subprocess.Popen:
+    """The tiny data set, made by a process of its own."""
+    command = [sys.executable, "-m", "data_gen", "data=tiny", f"data.path={path}", *overrides]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def wait_for(condition) -> None:
+    """Poll for something that is sure to come."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def finished(path) -> int:
+    """Shards that have their receipt."""
+    return len(list(Path(path).glob("receipts/*.json")))
+
+
+def writers(path) -> set[int]:
+    """The processes that hold a shard's lock, or were killed as they did."""
+    return {int((lock.read_text().split() or ["0"])[0]) for lock in Path(path).glob("receipts/*.lock") if lock.exists()}
+
+
+def assert_same_data_set(ours, theirs):
+    """Bitwise the same records, the same checksums, and nothing left behind by whoever was killed."""
+    assert_same_records(records(ours), records(theirs))
+    assert dataset.read_manifest(ours)["shards"] == dataset.read_manifest(theirs)["shards"]
+    names = [{str(file.relative_to(path)) for file in Path(path).rglob("*")} for path in (ours, theirs)]
+    assert names[0] == names[1]
+
+
 def test_killed_generation_continues(generated, tmp_path):
-    """SIGKILL twice in mid-generation, then run again: bitwise the records of an undisturbed run."""
-    config = replace(generated, path=str(tmp_path / "killed"))
-    command = [sys.executable, "-m", "data_gen", "data=tiny", f"data.path={config.path}"]
-    for shards in (1, 3):
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None:
-            if len(list(Path(config.path).glob("*.array_record-*-of-?????"))) >= shards:
-                break
-            time.sleep(0.002)
-        os.kill(process.pid, signal.SIGKILL)
+    """SIGKILL after the first shard, in the middle of one, and after the third; then run again."""
+    path = tmp_path / "killed"
+    moments = (lambda made, making: made >= 1, lambda made, making: making, lambda made, making: made >= 3)
+    for moment in moments:
+        process = generation(path)
+        wait_for(lambda process=process, moment=moment: moment(finished(path), process.pid in writers(path)))
+        process.kill()
         process.wait()
-        manifest = json.loads((Path(config.path) / dataset.MANIFEST).read_text())
-        assert not manifest["complete"]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    assert_same_records(records(generated.path), records(config.path))
-    checksums = [dataset.read_manifest(c.path)["shards"] for c in (generated, config)]
-    assert checksums[0] == checksums[1]
+        assert not json.loads((path / dataset.MANIFEST).read_text())["complete"]
+    assert generation(path).wait() == 0
+    assert_same_data_set(generated.path, path)
+
+
+@pytest.mark.slow
+def test_twenty_kills(generated, tmp_path):
+    """SIGKILL at twenty random times of one generation, some of them before anything is written."""
+    config, random = replace(generated, path=str(tmp_path / "whole"), train=4000), np.random.default_rng(0)
+    dataset.generate(config)
+    path, reached = tmp_path / "killed", 0
+    for kill in range(20):
+        process = generation(path, "data.train=4000")
+        # Every fourth one dies as it starts, every fourth one within its first shard, the others after some.
+        if kill % 4 == 1:
+            wait_for(lambda process=process: process.pid in writers(path))
+        elif kill % 4:
+            wait_for(lambda before=reached: finished(path) > before)
+        time.sleep(random.uniform(0, 0.5))
+        assert process.poll() is None
+        process.kill()
+        process.wait()
+        reached = finished(path)
+    assert 10 <= reached < len(dataset.read_manifest(config.path)["shards"])
+    assert generation(path, "data.train=4000").wait() == 0
+    assert_same_data_set(config.path, path)
+
+
+def test_two_at_once(generated, tmp_path):
+    """Two processes started together on one folder never write one shard both, and the data set is the same."""
+    processes = [generation(tmp_path / "both") for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert_same_data_set(generated.path, tmp_path / "both")
+
+
+def test_lock_is_exclusive(tmp_path):
+    """Eight threads through one lock, whose file is removed and made again each time: never two of them inside."""
+    inside, most = [], []
+
+    def enter(_) -> None:
+        for _ in range(5):
+            with exclusive(tmp_path / "x.lock"):
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.001)
+                inside.pop()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(enter, range(8)))
+    assert len(most) == 40 and max(most) == 1
+    assert not list(tmp_path.iterdir())
+
+
+class Backwards:
+    """An executor that makes the last shard first."""
+
+    def run(self, work, shards):
+        yield from map(work, reversed(shards))
+
+
+def test_records_depend_on_nothing_else(generated, tmp_path):
+    """Bitwise the same for batches of 1, 3 and 16, for other shards, backwards, and continued with other settings."""
+    small = replace(generated, train=7, validation=2, test=2)
+    configs = [
+        replace(small, path=str(tmp_path / f"{batch}-{shard}"), batch_size=batch, shard_size=shard)
+        for batch, shard in ((1, 4), (3, 4), (16, 5), (16, 3))
+    ]
+    for config in configs:
+        dataset.generate(config, Backwards() if config.shard_size == 3 else None)
+    # Interrupted (a shard is gone) and continued with other settings: the folder keeps the layout it was begun with.
+    Path(configs[0].path, "wave_data-train.array_record-00001-of-00002").unlink()
+    dataset.generate(replace(configs[0], batch_size=3, shard_size=3))
+    reference = records(configs[0].path)
+    assert_same_records(
+        reference, {split: rows[: len(reference[split])] for split, rows in records(generated.path).items()}
+    )
+    for config in configs[1:]:
+        assert_same_records(reference, records(config.path))
+    assert len({dataset.fingerprint(config) for config in configs}) == 1
+
+
+def test_xla_has_one_batch_shape(generated, monkeypatch):
+    """Where XLA runs the time loop, sample i is row i mod batch of batch i div batch, whichever shard asks for it."""
+    spec = generated.create()
+    assert not depends_on_batch(spec)  # native: see test_batch_size_changes_no_bit
+    assert depends_on_batch(replace(spec, simulation=replace(spec.simulation, backend="xla")))
+    starts = []
+    shapes = jax.eval_shape(spec.make, spec.key(0, 0))
+    rows: Sample = jax.tree.map(lambda leaf: jnp.zeros((4, *leaf.shape), leaf.dtype), shapes)
+
+    def fake(spec, split, indices):
+        starts.append(int(indices[0]))
+        assert len(indices) == 4
+        return rows._replace(velocity=jnp.asarray(indices, float))
+
+    monkeypatch.setattr(data_gen.records, "depends_on_batch", lambda spec: True)
+    monkeypatch.setattr(data_gen.records, "_make_batch", fake)
+    made = list(sample_records(spec, "train", range(6, 13), 4))
+    assert starts == [4, 8, 12]
+    assert [record["index"] for record in made] == [record["velocity"] for record in made] == list(range(6, 13))
+
+
+class FullDisk:
+    """An executor whose disk takes no file larger than 50 kB after the first shard."""
+
+    def run(self, work, shards):
+        yield work(shards[0])
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+        try:
+            yield work(shards[1])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_full_disk(generated, tmp_path):
+    """One clear paragraph; what was finished stays; with room, a rerun goes on."""
+    config = replace(generated, path=str(tmp_path / "full"))
+    with pytest.raises(DatasetError, match=r"takes no more data.*File too large.*make room"):
+        dataset.generate(config, FullDisk())
+    assert finished(config.path) == 1 and not list(Path(config.path).rglob("*.tmp"))
+    dataset.generate(config)
+    assert_same_data_set(generated.path, config.path)
+
+
+def test_versions_are_not_mixed(generated, tmp_path):
+    """What other software began is not continued; what other software finished is not replaced by other records."""
+    config = replace(generated, path=str(tmp_path / "mixed"), train=5, validation=1, test=1)
+    dataset.generate(config)
+    shard = "wave_data-train.array_record-00001-of-00002"
+    Path(config.path, shard).unlink()
+    receipts = sorted(Path(config.path, "receipts").iterdir())
+    for file in receipts:
+        write_json(file, read_json(file) | {"versions": read_json(file)["versions"] | {"jax": "0.1"}})
+    with pytest.raises(DatasetError, match=r"begun with other software.*jax: 0\.1 -> "):
+        dataset.generate(config)
+    for file in receipts:
+        write_json(file, read_json(file) | {"versions": made_with(config.create(), 2), "sha256": "0"})
+    with pytest.raises(DatasetError, match=f"{shard} was made again, but its records differ"):
+        dataset.generate(config)
+    assert not Path(config.path, shard).exists()
 
 
 @pytest.mark.parametrize("damage", ["truncate", "edit", "delete"])

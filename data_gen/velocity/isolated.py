@@ -19,10 +19,10 @@ Draw = TypeVar("Draw", bound=Callable)
 
 
 def isolated(draw: Draw) -> Draw:
-    """The method `draw(self, key, grid)`, run in a loop of its own."""
+    """The method `draw(self, key, ...)`, run in a loop of its own."""
 
     @wraps(draw)
-    def wrapped(self, key, grid):
+    def wrapped(self, key, *static):
         kind = jax.random.key_impl(key)
 
         @sequential_vmap
@@ -30,7 +30,7 @@ def isolated(draw: Draw) -> Draw:
             def once(state):
                 # The index, zero, ties the draw to the loop: what did not depend on it would be moved out.
                 index, _ = state
-                return index + 1, draw(self, jax.random.wrap_key_data(bits ^ index, impl=kind), grid)
+                return index + 1, draw(self, jax.random.wrap_key_data(bits ^ index, impl=kind), *static)
 
             empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(once, (index, None))[1])
             return jax.lax.while_loop(lambda state: state[0] < rounds, once, (index, empty))[1]

@@ -1,0 +1,127 @@
+"""Generating a data set against the bare solver at the same batch: `python -m benchmarks.generation [--quick]`.
+
+`generated_per_s` counts samples drawn, simulated, encoded, compressed and synced to disk, shard after shard;
+`bare_solver_per_s` those of the compiled solver alone, run again and again on one batch of models already there.
+Both are medians over repeats taken in turn; `efficiency` is their ratio.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from benchmarks.report import machine, slug
+from benchmarks.worker import ROOT
+from data_gen.__main__ import register
+from data_gen.caching import use_compilation_cache
+from data_gen.sample import SPLITS, DataConfig
+from data_gen.shards import make_shard, shard_layout
+from data_gen.solver import simulate
+
+# Name to overrides of the configs of `python -m data_gen`, and the samples of a shard.
+CASES = {
+    "demo": (["data=demo"], 256),
+    "openfwi": (["data=openfwi"], 40),
+    "openfwi, float16": (["data=openfwi", "data.precision=float16"], 40),
+    "openfwi, every other sample": (["data=openfwi", "data.gather_every=2"], 40),
+}
+
+
+def configured(overrides: list[str], folder: Path, samples: int) -> DataConfig:
+    """A data set whose training split is one shard."""
+    config = OmegaConf.to_object(compose("generate", overrides=overrides).data)
+    assert isinstance(config, DataConfig)
+    return replace(config, path=str(folder), train=samples, shard_size=samples)
+
+
+class Generation:
+    """Makes the training shard of a config, each time anew."""
+
+    def __init__(self, config: DataConfig):
+        self.config = config
+        splits = {split: getattr(config, split) for split in SPLITS}
+        self.shard = next(shard for shard in shard_layout(splits, config.shard_size) if shard.split == "train")
+
+    def rate(self) -> float:
+        """Samples a second."""
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            make_shard(replace(self.config, path=folder), self.shard)
+            return self.config.train / (time.perf_counter() - start)
+
+
+class BareSolver:
+    """The solver on one batch of a config's models, nothing drawn and nothing kept."""
+
+    def __init__(self, config: DataConfig):
+        spec = config.create()
+        drawn = [spec.draw(spec.key(0, index)) for index in range(config.batch_size)]
+        self.batches = -(-config.train // config.batch_size)
+        self.models, sources = jnp.stack([d.velocity for d in drawn]), jnp.stack([d.sources for d in drawn])
+        receivers = "gathers" in spec.recording.kinds
+
+        def run(velocity, sources):
+            survey = spec.survey(sources, receivers=receivers)
+            return simulate(velocity, survey, spec.simulation, density=spec.density(velocity))
+
+        self.run = jax.jit(jax.vmap(run))
+        self.sources, self.samples = sources, self.batches * config.batch_size
+
+    def rate(self) -> float:
+        """Samples a second."""
+        start = time.perf_counter()
+        for _ in range(self.batches):
+            jax.block_until_ready(self.run(self.models, self.sources))
+        return self.samples / (time.perf_counter() - start)
+
+
+def measure(config: DataConfig, repeats: int) -> dict[str, Any]:
+    """The two rates and their ratio."""
+    contenders = {"generated_per_s": Generation(config), "bare_solver_per_s": BareSolver(config)}
+    rates = {name: [] for name in contenders}
+    for repeat in range(1 + repeats):
+        for name, contender in contenders.items():
+            rate = contender.rate()
+            if repeat:  # the first compiles
+                rates[name].append(rate)
+    medians = {name: median(values) for name, values in rates.items()}
+    return medians | {"efficiency": medians["generated_per_s"] / medians["bare_solver_per_s"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.generation", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="does the harness work? Its times mean nothing")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results")
+    options = parser.parse_args()
+    use_compilation_cache()
+    register()
+    rows, before, repeats = [], machine(), 1 if options.quick else options.repeats
+    with tempfile.TemporaryDirectory() as folder, initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        for case, (overrides, samples) in CASES.items():
+            config = configured(overrides, Path(folder), samples // 4 if options.quick else samples)
+            row = {"case": case, "batch": config.batch_size, "samples": config.train} | measure(config, repeats)
+            rows.append(row)
+            print("  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
+    device = "cpu" if jax.default_backend() == "cpu" else jax.devices()[0].device_kind
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / f"{'generation-quick' if options.quick else 'generation'}-{slug(device)}.json"
+    header = {"device": device, "date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": before}
+    settings = {"threads": os.cpu_count(), "jax": jax.__version__, "repeats": repeats}
+    path.write_text(json.dumps(header | settings | {"rows": rows}, indent=1) + "\n")
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
