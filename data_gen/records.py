@@ -78,7 +78,7 @@ def made_with(spec: DataSpec, batch_size: int) -> dict[str, str]:
 
 
 @partial(jax.jit, static_argnames="spec")
-def _make_batch(spec: DataSpec, split: jax.typing.ArrayLike, indices: jax.typing.ArrayLike) -> Sample:
+def _make_batch(spec: DataSpec, split: int | jax.Array, indices: jax.typing.ArrayLike) -> Sample:
     return jax.vmap(lambda index: spec.make(spec.key(split, index)))(indices)
 
 
@@ -93,7 +93,7 @@ def sample_records(spec: DataSpec, split: str, indices: range, batch_size: int) 
     starts = list(range(first, indices.stop, batch_size))
 
     def dispatch(start: int) -> Sample:
-        return _make_batch(spec, np.int32(SPLITS.index(split)), np.arange(start, start + batch_size, dtype=np.int32))
+        return _make_batch(spec, SPLITS.index(split), np.arange(start, start + batch_size, dtype=np.int32))
 
     upcoming = dispatch(starts[0])
     for i, start in enumerate(starts):
