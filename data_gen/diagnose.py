@@ -5,9 +5,9 @@
 
 Rules of thumb. Points per wavelength: checks.POINTS_PER_WAVELENGTH, at the frequency where the wavelets' spectrum has
 fallen to 5 % of its peak. Cut wavelets: 1 %, as wavelets.ormsby lets its side lobes be cut. Absorbing layers, measured
-with this CPML in a homogeneous medium: of a point source's field 10 cells reflect 2e-4 where they span 0.024 or more
-of the longest wavelength, 1e-3 where they span 0.006; 5 cells 1e-3 to 0.1, 20 cells 1e-4; of grazing waves 10 cells
-reflect up to 1e-2. So the cells count, hardly the wavelength. Sources near a layer: their own stencil, order / 2
+with this CPML in a homogeneous medium, constant density, orders 2 to 8, layers of 0.03 to 1 of the peak's wavelength:
+of a point source's field 3 cells reflect 1e-2 to 2e-2, 5 cells 5e-4 to 3e-3, 10 cells 3e-5 to 5e-4, 20 cells 5e-6 to
+1e-4; of grazing waves 10 cells up to 1e-2. So the cells count, hardly the wavelength. Sources near a layer: their own stencil, order / 2
 cells, stays out of it; with one in the grid's outermost row the echo at near offset was 1e-3, not 1e-4.
 """
 

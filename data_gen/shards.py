@@ -89,7 +89,9 @@ def read_shard(file: Path, fields: Fields) -> Iterator[dict[str, Any]]:
     reader = ArrayRecordReader(str(file))
     try:
         for raw in reader.read_all():
-            yield cast(dict[str, Any], description.deserialize_example_np(raw))
+            decoded = cast(dict[str, Any], description.deserialize_example_np(raw))
+            # TFDS makes Python's numbers of scalars.
+            yield {name: np.asarray(value, fields[name]["dtype"]) for name, value in decoded.items()}
     finally:
         reader.close()
 

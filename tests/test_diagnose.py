@@ -170,7 +170,7 @@ def test_the_band_is_measured_in_the_wavelets():
 
 def test_layers_of_the_width_it_names_absorb_the_longest_waves():
     """2.5 Hz at 4 km/s in a box of 400 m. The echo is what a grid so large that none returns within the record
-    (2 (20 + 220) cells > 4 km/s 1.2 s) does not have: 1e-3 of the field at most, and 5 cells reflect 1e-2 and more."""
+    (2 (20 + 220) cells > 4 km/s 1.2 s) does not have: 1e-3 of the field at most, and 3 cells reflect 5e-3 and more."""
     grid, time, margin = Grid((40, 40), 10.0), TimeAxis(1200, 1e-3), 220
 
     def field(width, pad=0):
@@ -184,14 +184,14 @@ def test_layers_of_the_width_it_names_absorb_the_longest_waves():
         fields = simulate(model, survey, simulation).snapshots[0, :, inner, inner]
         return fields, diagnose(model, survey, simulation)["absorbing layers"]
 
-    (narrow, finding), (whole, _) = field(5), field(10, margin)
+    (narrow, finding), (whole, _) = field(3), field(10, margin)
     assert finding.severity == "warning"
     match = re.search(r"widths=\((\d+),", finding.remedy)
     assert match
     wide, after = field(int(match[1]))
     assert after.severity == "good"
     echoes = [float(jnp.linalg.norm(x - whole) / jnp.linalg.norm(whole)) for x in (narrow, wide)]
-    assert echoes[0] > 1e-2 and echoes[1] < 1e-3, echoes
+    assert echoes[0] > 5e-3 and echoes[1] < 1e-3, echoes
 
 
 @pytest.mark.parametrize(("peak", "nt"), [(0.02, 300), (0.25, 300), (0.02, 30)])
