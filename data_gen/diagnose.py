@@ -5,10 +5,11 @@
 
 Rules of thumb. Points per wavelength: checks.POINTS_PER_WAVELENGTH, at the frequency where the wavelets' spectrum has
 fallen to 5 % of its peak. Cut wavelets: 1 %, as wavelets.ormsby lets its side lobes be cut. Absorbing layers, measured
-with this CPML in a homogeneous medium, constant density, orders 2 to 8, layers of 0.03 to 1 of the peak's wavelength:
-of a point source's field 3 cells reflect 1e-2 to 2e-2, 5 cells 5e-4 to 3e-3, 10 cells 3e-5 to 5e-4, 20 cells 5e-6 to
-1e-4; of grazing waves 10 cells up to 1e-2. So the cells count, hardly the wavelength. Sources near a layer: their own stencil, order / 2
-cells, stays out of it; with one in the grid's outermost row the echo at near offset was 1e-3, not 1e-4.
+with this CPML in a homogeneous medium, constant density, orders 2 to 8: of a point source's field 3 cells reflect 1e-2
+to 2e-2, 5 cells 5e-4 to 3e-3, 10 cells 3e-5 to 5e-4, 20 cells 5e-6 to 1e-4, whether they span 0.02 or 0.6 of the peak's
+wavelength; of grazing waves 10 cells reflect up to 1e-2. So the cells count, hardly the wavelength. Sources near a
+layer: their own stencil, order / 2 cells, stays out of it; with one in the grid's outermost row the echo at near offset
+was 1e-3, not 1e-4.
 """
 
 import os
