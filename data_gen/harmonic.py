@@ -7,10 +7,11 @@ solution of lap P + (2 pi f / v)^2 P = -W delta.
 
 Only every k-th internal step is summed. By Poisson's formula the sum is P(f) + P(f - 1/T) + P(f + 1/T) + ..., and the
 nearest of what folds back lies 1/T - f from zero. k is the largest with 1/T - f >= 4 peak frequencies, where a Ricker's
-spectrum, x^2 exp(1 - x^2) of its peak at x peak frequencies, is 16 exp(-15) = 5e-6; the steps at which the wavelet and
-the record begin and end, which no sampling resolves, are to be as small. A medium at rest cannot make frequencies that
-the source has not, so this bounds the field: FOLDED_PART of what it has at the peak frequency. k also divides the
-snapshots' steps, so that a segment between two snapshots is whole groups of k steps.
+spectrum, x^2 exp(1 - x^2) of its peak at x peak frequencies, is 16 exp(-15) = 5e-6. A medium makes no frequencies that
+the source has not, so this bounds the field: FOLDED_PART of what it has at the peak frequency, the wavelet's onset
+included. A record that ends while the field moves adds at most T |p(end)|, to the |p(end)| / (2 pi f) of the integral
+that it leaves out. k also divides the snapshots' steps, so that a segment between two snapshots is whole groups of k
+steps; the loops in JAX fill up the last group by steps that nobody sees.
 
 The engines carry the sums as 2 F real fields, behind the snapshots: real parts, then imaginary parts.
 """
@@ -37,10 +38,15 @@ def stride(simulation: Simulation) -> int:
     return next(k for k in range(most, 0, -1) if common % k == 0)
 
 
+def sample_count(simulation: Simulation) -> int:
+    """Samples of the Fourier sums: the first step of each group of `stride` steps, the last of which may be cut."""
+    return -(-simulation.steps // stride(simulation))
+
+
 def weights(simulation: Simulation) -> Float[np.ndarray, "samples n_sums"]:
     """What each sum takes of the field at steps 0, k, 2 k, ... [s]: T cos(2 pi f t), then -T sin(2 pi f t)."""
     sampling = stride(simulation) * simulation.step_length
-    times = np.arange(-(-simulation.steps // stride(simulation))) * sampling
+    times = np.arange(sample_count(simulation)) * sampling
     phases = 2 * np.pi * (times[:, None] * np.array(simulation.frequencies) % 1)
     return sampling * np.concatenate([np.cos(phases), -np.sin(phases)], axis=1)
 

@@ -18,14 +18,20 @@ from data_gen.propagator import Medium, WaveState, initial_state, step
 from data_gen.simulation import Simulation
 
 
+def padded_steps(simulation: Simulation) -> int:
+    """Steps that the loop runs: with time-harmonic fields whole groups of them, the last few for nothing."""
+    return harmonic.sample_count(simulation) * harmonic.stride(simulation)
+
+
 def segments(simulation: Simulation) -> list[tuple[int, int, bool]]:
     """The time axis cut at the snapshots: runs of `(count, steps, snapshot)` of equal segments.
 
-    A snapshot at step n is the field after n steps. Equal neighbours share one compiled loop.
+    A snapshot at step n is the field after n steps. Equal neighbours share one compiled loop. All are whole groups of
+    harmonic.py's steps.
     """
     cuts = [n * simulation.substeps for n in simulation.snapshot_steps]
     lengths = [(b - a, True) for a, b in pairwise([0, *cuts])]
-    lengths.append((simulation.steps - (cuts[-1] if cuts else 0), False))
+    lengths.append((padded_steps(simulation) - (cuts[-1] if cuts else 0), False))
     runs = [(sum(1 for _ in group), *key) for key, group in groupby(lengths)]
     return [(count, size, snapshot) for count, size, snapshot in runs if size or snapshot]
 
@@ -76,6 +82,12 @@ def inner(pressure: jax.Array, simulation: Simulation) -> jax.Array:
     return pressure[top : top + nz, left : left + nx]
 
 
+def padded(inputs: jax.Array, simulation: Simulation) -> jax.Array:
+    """What goes into each step, with zeros for the padded steps."""
+    more = padded_steps(simulation) - len(inputs)
+    return jnp.concatenate([inputs, jnp.zeros((more, *inputs.shape[1:]), inputs.dtype)]) if more else inputs
+
+
 def _summing_scan(scan_groups, advance, carry, inputs, simulation: Simulation):
     """Scan groups of steps, each of which adds the field that it starts from to the sums of harmonic.py.
 
@@ -89,21 +101,17 @@ def _summing_scan(scan_groups, advance, carry, inputs, simulation: Simulation):
         return (state, sums), result
 
     steps, weights = inputs
-    whole, rest = in_groups(steps, harmonic.stride(simulation))
-    carry, results = scan_groups(group, carry, (whole, weights[: len(whole)]))
-    results = flat(results)
-    if len(rest):
-        carry, last = group(carry, (rest, weights[-1]))
-        results = joined(results, last)
-    return carry, results
+    carry, results = scan_groups(group, carry, (in_groups(steps, harmonic.stride(simulation))[0], weights))
+    return carry, flat(results)
 
 
 def run(advance, state: WaveState, inputs: jax.Array, simulation: Simulation, scan=scan):
-    """Scan `advance` over all steps; returns the last state, the results of each step, and the fields.
+    """Scan `advance` over the padded steps; returns the last state, the results of each step, and the fields.
 
     scan: over steps or, with time-harmonic fields, over groups of `harmonic.stride` steps.
     """
     results, snapshots, start, stride = [], [], 0, harmonic.stride(simulation)
+    inputs = padded(inputs, simulation)
     weights = jnp.asarray(harmonic.weights(simulation), state.pressure.dtype)
     sums = jnp.zeros((weights.shape[1], *simulation.grid.shape), weights.dtype)
 
@@ -117,7 +125,7 @@ def run(advance, state: WaveState, inputs: jax.Array, simulation: Simulation, sc
 
     for count, size, snapshot in segments(simulation):
         chunk = inputs[start : start + count * size].reshape(count, size, *inputs.shape[1:])
-        first, groups = start // stride, -(-size // stride)
+        first, groups = start // stride, size // stride
         shares = weights[first : first + count * groups].reshape(count, groups, len(sums))
         start += count * size
         (state, sums), (result, fields) = lax.scan(segment, (state, sums), (chunk, shares))
@@ -159,4 +167,4 @@ def propagate(
     checkpointed = partial(_checkpointed_scan, interval(simulation) // harmonic.stride(simulation))
     chosen = checkpointed if simulation.memory.strategy == "recompute" else scan
     _, gathers, fields = run(advance, state, injections, simulation, chosen)
-    return gathers, fields
+    return gathers[: simulation.steps], fields

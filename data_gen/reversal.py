@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 
 from data_gen import harmonic
-from data_gen.loop import flat, in_groups, joined, record, run, segments
+from data_gen.loop import flat, in_groups, padded, padded_steps, record, run, segments
 from data_gen.propagator import Medium, WaveState, initial_state, laplacian, unstretched
 from data_gen.simulation import Simulation
 
@@ -54,7 +54,7 @@ def _forward(simulation: Simulation, strategy: str, source_cells, receiver_cells
 
     state = initial_state(simulation, m.dtype, staggered=False)
     state, (gathers, accelerations), fields = run(advance, state, q, simulation)
-    return gathers, fields, accelerations, state.pressure, state.previous
+    return gathers[: simulation.steps], fields, accelerations, state.pressure, state.previous
 
 
 def _retreat(simulation: Simulation, source_cells, receiver_cells, weights, m):
@@ -110,12 +110,9 @@ def _segment(retreat, sums, simulation: Simulation):
         carry = receive(carry, residual)
         if not simulation.frequencies:
             return steps_back(carry, steps)
-        whole, odd = in_groups(steps, harmonic.stride(simulation))
-        late = odd[1]
-        if len(late):
-            carry, late = group(carry, (odd, shares[-1]))
-        carry, early = lax.scan(group, carry, (whole, shares[: len(whole[1])]), reverse=True)
-        return carry, joined(flat(early), late)
+        groups, _ = in_groups(steps, harmonic.stride(simulation))
+        carry, by_source = lax.scan(group, carry, (groups, shares), reverse=True)
+        return carry, flat(by_source)
 
     return segment
 
@@ -126,18 +123,19 @@ def _adjoint(simulation: Simulation, source_cells, receiver_cells, weights, m, q
     images, sums = jnp.split(fields, [len(simulation.snapshot_steps)])
     stride, shares = harmonic.stride(simulation), jnp.asarray(harmonic.weights(simulation), m.dtype)
     rest, retreat = _retreat(simulation, source_cells, receiver_cells, weights, m)
-    segment, by_source, stop, taken = _segment(retreat, sums, simulation), [], simulation.steps, len(images)
+    segment, by_source, stop, taken = _segment(retreat, sums, simulation), [], padded_steps(simulation), len(images)
+    inputs = (padded(residual, simulation), padded(q, simulation), accelerations)
     carry = (rest, (before_last, last), jnp.zeros_like(m))
     for count, size, snapshot in reversed(segments(simulation)):
         start = stop - count * size
-        steps = tuple(x[start:stop].reshape(count, size, *x.shape[1:]) for x in (residual, q, accelerations))
-        first, groups = start // stride, -(-size // stride)
+        steps = tuple(x[start:stop].reshape(count, size, *x.shape[1:]) for x in inputs)
+        first, groups = start // stride, size // stride
         share = shares[first : first + count * groups].reshape(count, groups, len(sums))
         shown = images[taken - count : taken] if snapshot else jnp.zeros((count, *images.shape[1:]), m.dtype)
         carry, part = lax.scan(segment, carry, (steps, share, shown), reverse=True)
         by_source.insert(0, part.reshape(count * size, q.shape[1]))
         stop, taken = start, taken - count * snapshot
-    return carry[2], jnp.concatenate(by_source)
+    return carry[2], jnp.concatenate(by_source)[: simulation.steps]
 
 
 def _with_tangent(function, arguments, tangents):
@@ -153,7 +151,7 @@ class ReversalEngine:
 
     def forward(self, simulation: Simulation, strategy: str, geometry, *components) -> list[jax.Array]:
         """Gathers, fields, accelerations and the last two pressures of every component `(m, q)`."""
-        signature = "(k),(r,j),(r,j),(z,x),(t,k)->(t,r),(n,a,b),(t,c),(z,x),(z,x)"
+        signature = "(k),(r,j),(r,j),(z,x),(t,k)->(t,r),(n,a,b),(s,c),(z,x),(z,x)"
         function = jnp.vectorize(partial(_forward, simulation, strategy), signature=signature)
         return _with_tangent(partial(function, *geometry), *components, *[None] * (2 - len(components)))
 
@@ -163,7 +161,7 @@ class ReversalEngine:
         def one(source_cells, receiver_cells, weights, m, q, *records):
             return _adjoint(simulation, source_cells, receiver_cells, weights, m, q, records)
 
-        signature = "(k),(r,j),(r,j),(z,x),(t,k),(t,r),(n,a,b),(t,c),(z,x),(z,x)->(z,x),(t,k)"
+        signature = "(k),(r,j),(r,j),(z,x),(t,k),(t,r),(n,a,b),(s,c),(z,x),(z,x)->(z,x),(t,k)"
         function = partial(jnp.vectorize(one, signature=signature), *geometry)
         components = [(*model, *record) for model, record in zip(models, records, strict=True)]
         return _with_tangent(function, *components, *[None] * (2 - len(components)))

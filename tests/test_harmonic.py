@@ -1,6 +1,7 @@
 """Time-harmonic fields: the Hankel function, the plain Fourier sum of a movie, and derivatives that agree."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -33,9 +34,12 @@ def relative(a, b):
 
 
 def problem(nt=72, frequencies=FREQUENCIES, **options):
-    """A rough model, points between the cells; 72 steps are no multiple of the stride of 5."""
+    """A rough model, points between the cells; 72 steps are no multiple of the stride of 5.
+
+    Low order and two layers only, as most of a test's time is XLA's compiling.
+    """
     grid, time = Grid((24, 28), 10.0), TimeAxis(nt, 1.5e-3)
-    options = {"order": 4, "widths": (8, 8, 5, 0), "half_width": 3, **options}
+    options = {"order": 2, "widths": (8, 0, 5, 0), "half_width": 2, **options}
     simulation = Simulation(grid, time, 3200.0, 20.0, frequencies=frequencies, **options)
     survey = make_survey([[53.3, 83.3], [0.0, 203.3]], surface_line(grid, 21.7, every=3)[1:-1], ricker(time, 20.0))
     velocity = 2400.0 + 600.0 * jax.random.uniform(jax.random.key(0), grid.shape)
@@ -86,12 +90,13 @@ def test_hankel_function(float64):
         exact = -0.25j * wavelet * hankel2(0, k * distance[far])
         error = np.linalg.norm(field[far] - exact) / np.linalg.norm(exact)
         assert error < abs(grid_wavenumber(frequency, velocity, simulation) - k) * distance.max() + 1.2e-3, frequency
-    # What folds back, since not every step is summed: a snapshot at step 1 makes it so.
-    every_step = replace(simulation, snapshot_steps=(1,), substeps=1, time=TimeAxis(3197, 2.5e-4))
+    # What folds back, since not every step is summed (a snapshot at step 1 makes it so), and the last rectangle.
+    every_step = replace(simulation, snapshot_steps=(1, 3196), substeps=1, time=TimeAxis(3197, 2.5e-4))
     fine = survey._replace(wavelets=upsample(survey.wavelets, 4))
     assert harmonic.stride(simulation) == 44 and harmonic.stride(every_step) == 1
-    folded = np.abs(computed - simulate(model, fine, every_step).harmonic[0])
-    assert (folded[:, far] < harmonic.FOLDED_PART * np.abs(computed[1, far])).all()
+    _, snapshots, expected = simulate(model, fine, every_step)
+    bound = harmonic.FOLDED_PART * np.abs(expected[0, 1]) + 44 * every_step.time.dt * np.abs(snapshots[0, 1])
+    assert (np.abs(computed - expected[0]) < bound)[:, far].all()
 
 
 ENGINES = {
@@ -102,11 +107,16 @@ ENGINES = {
 }
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
-    ("options", "stride"),
-    [({}, 5), ({"snapshot_steps": (0, 33)}, 3), ({"snapshot_steps": (35, 40), "substeps": 2}, 10)],
-    ids=["alone", "with snapshots", "substeps"],
+    ("engine", "options", "stride"),
+    [
+        ("scan", {"snapshot_steps": (0, 33)}, 3),
+        ("intervals", {}, 5),
+        ("reversal", {"snapshot_steps": (0, 33)}, 3),
+        ("native", {}, 5),
+        ("native", {"snapshot_steps": (0, 33)}, 3),
+        ("native", {"snapshot_steps": (35, 40), "substeps": 2, "free_surface": True, "widths": (0, 8, 5, 0)}, 10),
+    ],
 )
 def test_sum_of_a_movie(engine, options, stride, float64):
     """The fields are the Fourier sum over each stride-th step of a movie at the internal step; 72 roundings, 1e-12."""
@@ -152,10 +162,9 @@ def loss(velocity, survey, simulation):
     return jnp.sum(gathers**2) + jnp.sum(jnp.sin(snapshots)) + jnp.sum((fields**2).imag + jnp.abs(fields) ** 2)
 
 
-@pytest.mark.parametrize("snapshot_steps", [(), (35,)])
-def test_gradients_agree(snapshot_steps, float64):
+def test_gradients_agree(float64):
     """By model, positions and wavelets, whatever computes it: 72 steps of rounding, 1e-12."""
-    velocity, survey, simulation = problem(snapshot_steps=snapshot_steps)
+    velocity, survey, simulation = problem(snapshot_steps=(35,))
     gradient = jax.grad(loss, (0, 1))
     expected = gradient(velocity, survey, plain(simulation))
     native = (Memory("full"), Memory("recompute"), Memory("recompute", every=7), Memory("boundary"))
@@ -165,16 +174,15 @@ def test_gradients_agree(snapshot_steps, float64):
 
 
 def test_free_surface(float64):
-    """As above, where the first row stays zero and its residual goes nowhere."""
-    velocity, survey, simulation = problem(widths=(0, 8, 5, 8), free_surface=True)
+    """As above with substeps, where the first row stays zero and its residual goes nowhere."""
+    options = {"widths": (0, 8, 5, 0), "free_surface": True, "substeps": 2}
+    velocity, survey, simulation = problem(nt=40, **options)
     survey = survey._replace(sources=survey.sources.at[:, 0].set(45.0))
-    expected = jax.grad(loss)(velocity, survey, plain(simulation))
-    for engine in ("reversal", "native"):
-        computed = jax.grad(loss)(velocity, survey, replace(simulation, **ENGINES[engine]))
-        assert relative(computed, expected) < 1e-12, engine
+    expected, computed = (jax.grad(loss)(velocity, survey, s) for s in (plain(simulation), simulation))
+    assert relative(computed, expected) < 1e-12
 
 
-@pytest.mark.parametrize("engine", ["intervals", "reversal", "native"])
+@pytest.mark.parametrize("engine", ["reversal", "native"])
 def test_dot_product(engine, float64):
     """The fields are linear in the wavelets, so Re(y . A w) = w . A^T y to rounding."""
     velocity, survey, simulation = problem(**ENGINES[engine])
@@ -207,10 +215,9 @@ def test_forward_mode_and_second_derivatives(float64):
     assert relative(curved(simulation), curved(plain(simulation))) < 1e-11
 
 
-@pytest.mark.parametrize("engine", ["intervals", "native"])
-def test_batches(engine, float64):
+def test_batches(float64):
     """Fields and gradients of a batch of models are those of each alone."""
-    velocity, survey, simulation = problem(**ENGINES[engine])
+    velocity, survey, simulation = problem(backend="native")
     models = velocity * jnp.array([0.9, 1.0])[:, None, None]
 
     def both(v):
@@ -226,7 +233,7 @@ def test_batches(engine, float64):
 
 def test_split_over_devices(float64):
     """Slabs of rows have their rows of the fields, and gradients come back through them."""
-    velocity, survey, simulation = problem(nt=48, backend="xla", widths=(8, 8, 8, 8), snapshot_steps=(35,))
+    velocity, survey, simulation = problem(nt=36, backend="xla", widths=(8, 8, 0, 0), snapshot_steps=(30,))
     mesh = slab_mesh(jax.devices()[:3])
 
     def misfit(run, velocity):
@@ -241,7 +248,7 @@ def test_split_over_devices(float64):
     computed = slabs(velocity)
     assert relative(computed, whole(velocity)) < 1e-12
     assert [shard.data.shape for shard in computed.harmonic.addressable_shards] == [(2, 2, 8, 28)] * 3
-    gradients = [jax.grad(lambda v, run=run: misfit(run, v))(velocity) for run in (slabs, whole)]
+    gradients = [jax.jit(jax.grad(partial(misfit, run)))(velocity) for run in (slabs, whole)]
     assert relative(*gradients) < 1e-12
 
 
