@@ -100,7 +100,9 @@ def _locate(
     return jnp.where(here, row * columns + cells % columns, 0), jnp.where(here, weights, 0)
 
 
-def _simulate_slab(velocity, density, survey: Survey, simulation: Simulation, edges: SlabEdges) -> Records:
+def _simulate_slab(
+    velocity, density, survey: Survey, simulation: Simulation, edges: SlabEdges
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Every shot on this device's rows: the whole gathers, and this slab of the fields."""
     slab = _slab(simulation, edges.slabs)
     medium = make_medium(velocity, density, slab, edges)
@@ -114,7 +116,7 @@ def _simulate_slab(velocity, density, survey: Survey, simulation: Simulation, ed
     gathers, fields = shoot(medium, injections, source_cells, *receivers)
     # Each receiver's cells may lie on two slabs: its trace is the sum of what both have.
     gathers = lax.psum(gathers[:, :: simulation.substeps], AXIS)
-    return Records(gathers, *harmonic.split(fields, slab))
+    return gathers, *harmonic.split(fields, slab)
 
 
 @partial(jax.jit, static_argnames=("simulation", "mesh"))
@@ -124,10 +126,10 @@ def _simulate(velocity, density, survey: Survey, simulation: Simulation, mesh: M
         partial(_simulate_slab, simulation=simulation, edges=SlabEdges(mesh.shape[AXIS])),
         mesh=mesh,
         in_specs=(MODEL, MODEL, P()),
-        out_specs=Records(P(), FIELDS, FIELDS),
+        out_specs=(P(), FIELDS, FIELDS),
         check_vma=False,  # the loop's fields start from zeros, which are the same on all devices, and do not stay so
     )
-    return run(velocity, density, survey)
+    return Records(*run(velocity, density, survey))
 
 
 def check_mesh(simulation: Simulation, mesh: Mesh) -> None:

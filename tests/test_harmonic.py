@@ -63,7 +63,9 @@ def grid_wavenumber(frequency, velocity, simulation):
         return sum(2 * c * (1 - np.cos(n * k * spacing)) for n, c in terms) / spacing**2 - wanted
 
     exact = 2 * np.pi * frequency / velocity
-    return brentq(excess, 0.9 * exact, 1.1 * exact)
+    root = brentq(excess, 0.9 * exact, 1.1 * exact)
+    assert isinstance(root, float)
+    return root
 
 
 def test_hankel_function(float64):

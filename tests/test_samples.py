@@ -1,5 +1,7 @@
 """What a sample holds: shots and their wavelets, the model's options, decimation, half precision, and refusals."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -201,7 +203,7 @@ def test_half_precision_on_disk(tmp_path):
 
 def test_decimation_keeps_the_wavelets_band():
     """At 20 Hz the wavelets reach 50 Hz: 1 / (2 n dt) = 50 Hz at n dt = 10 ms is refused, 9 ms is not."""
-    known = {"dt": 1e-3, "peak_frequency": 20.0}
+    known: dict[str, Any] = {"dt": 1e-3, "peak_frequency": 20.0}
     assert make_recording(["gathers"], 9, "float32", **known).gather_every == 9
     with pytest.raises(InputError, match=r"aliased: one in 10 steps .* below 50 Hz, but .* reach 50 Hz.*at most 9\."):
         make_recording(["gathers"], 10, "float32", **known)
