@@ -1,16 +1,17 @@
 """Derivatives of the constant-density time loop for engines that compute forward and adjoint themselves.
 
-    gathers, snapshots = propagate(m, q)              m = v^2 dt^2 on the padded grid, q the sources' injections
-    d(gathers, snapshots) = tangent(m, q) (dm, dq)    Born modelling
-    (dm, dq) = adjoint(m, q) d(gathers, snapshots)    the exact transpose of the tangent
+    gathers, fields = propagate(m, q)              m = v^2 dt^2 on the padded grid, q the sources' injections
+    d(gathers, fields) = tangent(m, q) (dm, dq)    Born modelling
+    (dm, dq) = adjoint(m, q) d(gathers, fields)    the exact transpose of the tangent
 
 An engine does these for the model and, with a second component, for its tangent: so jvp, vjp, Gauss-Newton products
 and Hessian-vector products (forward or reverse over reverse) run on it. What is left (derivatives of a jvp, third
 derivatives) goes through loop.py, which computes the same discrete map.
 
 Arrays of one shot: m `(mz, mx)`; q `(steps, k)`; source cells `(k,)`; receiver cells and weights `(n_receivers, j)`;
-gathers `(steps, n_receivers)`; snapshots `(n_snapshots, nz, nx)`. What the forward pass saves for the adjoint is an
-opaque block of values. Each may have leading batch dimensions of size 1 or the batch's.
+gathers `(steps, n_receivers)`; fields `(n_fields, nz, nx)`, the snapshots and the sums of harmonic.py. What the forward
+pass saves for the adjoint is an opaque block of values. Each may have leading batch dimensions of size 1 or the
+batch's.
 """
 
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int
 
 from data_gen import loop
+from data_gen.harmonic import field_count
 from data_gen.linear_call import linear_call
 from data_gen.propagator import Medium
 from data_gen.simulation import Simulation
@@ -36,17 +38,17 @@ class Engine(Protocol):
     """Hashable. One component is a field; two are a field and its tangent."""
 
     def forward(self, simulation: Simulation, strategy: str, geometry, *components) -> list[jax.Array]:
-        """Gathers, snapshots and saved block of every component `(m, q)`; strategy "none" saves nothing."""
+        """Gathers, fields and saved block of every component `(m, q)`; strategy "none" saves nothing."""
         ...
 
     def adjoint(self, simulation: Simulation, geometry, models, records) -> list[jax.Array]:
-        """Gradients by m and q of every component; models `(m, q)`, records `(gathers, snapshots, saved)`."""
+        """Gradients by m and q of every component; models `(m, q)`, records `(gathers, fields, saved)`."""
         ...
 
 
 @dataclass(frozen=True)
 class Tangent:
-    """(dm, dq) -> d(gathers, snapshots). Residuals: geometry, m, q, saved blocks, whose change follows if `saving`."""
+    """(dm, dq) -> d(gathers, fields). Residuals: geometry, m, q, saved blocks, whose change follows if `saving`."""
 
     engine: Engine
     simulation: Simulation
@@ -60,9 +62,9 @@ class Tangent:
     def shapes(self, residuals, operands):
         dtype, simulation = operands[0].dtype, self.simulation
         gathers = jax.ShapeDtypeStruct((simulation.steps, residuals[1].shape[-2]), dtype)
-        snapshots = jax.ShapeDtypeStruct((len(simulation.snapshot_steps), *simulation.grid.shape), dtype)
+        fields = jax.ShapeDtypeStruct((field_count(simulation), *simulation.grid.shape), dtype)
         batch = _batch((*residuals, *operands))
-        return (*_batched((gathers, snapshots), batch), *(_like(residuals[5:], batch) if self.saving else ()))
+        return (*_batched((gathers, fields), batch), *(_like(residuals[5:], batch) if self.saving else ()))
 
     def transpose(self) -> "Adjoint":
         return Adjoint(self.engine, self.simulation)
@@ -71,16 +73,16 @@ class Tangent:
         geometry, model = residuals[:3], residuals[3:5]
         dweights, *dmodel = tangents[2:5]
         dmodel = _known(dmodel, model)
-        gathers, snapshots = _reference_hessian(self.simulation, geometry, model, dmodel, operands)
+        gathers, fields = _reference_hessian(self.simulation, geometry, model, dmodel, operands)
         if dweights is not None:
             gathers = gathers + linear_call(self, (*geometry[:2], dweights, *residuals[3:]), operands)[0]
         # The saved blocks' second derivative is nobody's: whoever needs one comes by the reference.
-        return gathers, snapshots, *(jnp.zeros_like(x) for x in (residuals[5:] if self.saving else ()))
+        return gathers, fields, *(jnp.zeros_like(x) for x in (residuals[5:] if self.saving else ()))
 
 
 @dataclass(frozen=True)
 class Adjoint:
-    """d(gathers, snapshots) -> (dm, dq): the transpose of `Tangent`, with the same residuals.
+    """d(gathers, fields) -> (dm, dq): the transpose of `Tangent`, with the same residuals.
 
     Cotangents of saved blocks may follow: they belong to residuals and are zero.
     """
@@ -102,9 +104,9 @@ class Adjoint:
         changes = _known(tangents[3:], residuals[3:])
         result = linear_call(Curvature(self.engine, self.simulation), (*residuals, *operands[:2]), changes)
         if (dweights := tangents[2]) is not None:
-            gathers, snapshots = operands[:2]
+            gathers, fields = operands[:2]
             residuals = (*residuals[:2], dweights, *residuals[3:])
-            extra = linear_call(self, residuals, (gathers, jnp.zeros_like(snapshots)))
+            extra = linear_call(self, residuals, (gathers, jnp.zeros_like(fields)))
             result = [a + b for a, b in zip(result, extra, strict=True)]
         return tuple(result)
 
@@ -113,7 +115,7 @@ class Adjoint:
 class Curvature:
     """(dm, dq, d(saved blocks)) -> change of the adjoint's (dm, dq): the second derivative, weighted by data.
 
-    Residuals: those of `Adjoint`, then gathers and snapshots. Symmetric in the model, so its own transpose; that has
+    Residuals: those of `Adjoint`, then gathers and fields. Symmetric in the model, so its own transpose; that has
     to find the change of the saved blocks itself (`tied`) and returns none for them.
     """
 
@@ -122,13 +124,13 @@ class Curvature:
     tied: bool = False
 
     def apply(self, residuals, operands):
-        geometry, model, (*saved, gathers, snapshots) = residuals[:3], residuals[3:5], residuals[5:]
+        geometry, model, (*saved, gathers, fields) = residuals[:3], residuals[3:5], residuals[5:]
         dmodel, dsaved = operands[:2], operands[2:]
         if self.tied:
             both = self.engine.forward(self.simulation, self.simulation.memory.strategy, geometry, model, dmodel)
             dsaved = both[len(both) // 2 + 2 :]
-        nothing = (jnp.zeros_like(gathers), jnp.zeros_like(snapshots))
-        records = [(gathers, snapshots, *saved), (*nothing, *dsaved)]
+        nothing = (jnp.zeros_like(gathers), jnp.zeros_like(fields))
+        records = [(gathers, fields, *saved), (*nothing, *dsaved)]
         result = self.engine.adjoint(self.simulation, geometry, [model, dmodel], records)[2:]
         return *result, *((jnp.zeros_like(x) for x in dsaved) if self.tied else ())
 
@@ -190,7 +192,7 @@ def _reference_adjoint(simulation: Simulation, geometry, model, records):
 
 
 def _linear(engine: Engine, simulation: Simulation, geometry, model, saved, tangents, *, saving: bool):
-    """Changes of gathers, snapshots (and saved blocks) with the weights, m and q; tangents may be symbolic zeros."""
+    """Changes of gathers, fields (and saved blocks) with the weights, m and q; tangents may be symbolic zeros."""
     dweights, *dmodel = tangents
     dmodel = [jnp.zeros_like(x) if isinstance(t, SymbolicZero) else t for t, x in zip(dmodel, model, strict=True)]
     changes = linear_call(Tangent(engine, simulation, saving), (*geometry, *model, *saved), dmodel)
@@ -204,7 +206,7 @@ def _linear(engine: Engine, simulation: Simulation, geometry, model, saved, tang
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _propagate_saving(engine: Engine, simulation: Simulation, source_cells, receiver_cells, weights, m, q):
-    """Gathers, snapshots and the saved blocks of the strategy."""
+    """Gathers, fields and the saved blocks of the strategy."""
     geometry = (source_cells, receiver_cells, weights)
     return tuple(engine.forward(simulation, simulation.memory.strategy, geometry, (m, q)))
 
@@ -223,9 +225,9 @@ def _propagate(engine: Engine, simulation: Simulation, source_cells, receiver_ce
 
 @partial(_propagate.defjvp, symbolic_zeros=True)
 def _propagate_jvp(engine, simulation, primals, tangents):
-    gathers, snapshots, *saved = _propagate_saving(engine, simulation, *primals)
+    gathers, fields, *saved = _propagate_saving(engine, simulation, *primals)
     changes = _linear(engine, simulation, primals[:3], primals[3:], saved, tangents[2:], saving=False)
-    return (gathers, snapshots), tuple(changes)
+    return (gathers, fields), tuple(changes)
 
 
 def propagate(
@@ -236,6 +238,6 @@ def propagate(
     receiver_weights: Float[Array, "n_receivers j"],
     simulation: Simulation,
     engine: Engine,
-) -> tuple[Float[Array, "steps n_receivers"], Float[Array, "n_snapshots nz nx"]]:
+) -> tuple[Float[Array, "steps n_receivers"], Float[Array, "n_fields nz nx"]]:
     """`loop.propagate` for constant density, run by an engine; the medium is its stiffness."""
     return _propagate(engine, simulation, source_cells, receiver_cells, receiver_weights, stiffness, injections)

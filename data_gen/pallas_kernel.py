@@ -311,10 +311,12 @@ def simulate_on_chip(
     Raises `InputError` for bad inputs, for what the kernel lacks, and if a shot does not fit on one multiprocessor.
     """
     check_inputs(velocity, survey, simulation, density)
-    if density is not None or simulation.snapshot_steps or simulation.time_order != 2 or not len(survey.receivers):
+    fields = simulation.snapshot_steps or simulation.frequencies
+    if density is not None or fields or simulation.time_order != 2 or not len(survey.receivers):
         raise InputError(
             "The kernel that keeps the grid on chip knows constant density, second order in time and gathers only: "
-            "give no density, no snapshot_steps, time_order=2 and at least one receiver, or use solver.simulate."
+            "give no density, no snapshot_steps or frequencies, time_order=2 and at least one receiver, or use "
+            "solver.simulate."
         )
     plan = make_plan(simulation, 1 if interpret is True else WARPGROUPS)
     return _simulate(jnp.asarray(velocity), survey, simulation, plan, interpret)

@@ -11,10 +11,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from data_gen import loop
 from data_gen.absorbing import strips
 from data_gen.backend import choose_engine
 from data_gen.errors import InputError
 from data_gen.gradients import Memory
+from data_gen.harmonic import field_count
 from data_gen.native.engine import NativeEngine, saved_values, workspace_bytes
 from data_gen.native.library import threads
 from data_gen.reversal import kept_cells
@@ -42,7 +44,7 @@ def _past_values(simulation: Simulation, *, constant_density: bool) -> int:
         return steps * cells * fields
     if memory.strategy == "boundary":
         return steps * len(kept_cells(simulation, "boundary")) + 2 * cells
-    shape, every = simulation.padded_shape, memory.interval(simulation)
+    shape, every = simulation.padded_shape, loop.interval(simulation)
     state = 2 * cells + sum(2 * strip.width * shape[1 - strip.axis] for strip in strips(simulation.widths))
     return -(-steps // every) * state + every * cells * fields
 
@@ -64,7 +66,9 @@ def peak_bytes(
     if gradient:
         simulation = replace(simulation, memory=replace(simulation.memory, strategy=strategy))
     injections = simulation.steps * max(1, (2 * simulation.half_width) ** 2)
-    records = simulation.steps * n_receivers + len(simulation.snapshot_steps) * int(np.prod(simulation.grid.shape))
+    # Time-harmonic fields are there twice: as sums, and as complex numbers.
+    fields = field_count(simulation) + 2 * len(simulation.frequencies)
+    records = simulation.steps * n_receivers + fields * int(np.prod(simulation.grid.shape))
     engine = choose_engine(simulation, constant_density=constant_density)
     if isinstance(engine, NativeEngine):
         lanes = threads() if n_shots >= threads() else 1

@@ -20,7 +20,7 @@ import numpy as np
 from data_gen.errors import InputError
 from data_gen.simulation import HIGHEST_FREQUENCY
 
-RECORDS = ("snapshots", "gathers")
+RECORDS = ("snapshots", "gathers", "harmonic")
 PRECISIONS = ("float32", "float16")
 LARGEST_EXPONENT = 15  # stored values stay below 2^15
 
@@ -56,11 +56,20 @@ def decode(record: Mapping[str, Any], name: str, shot: int | slice = slice(None)
 
 
 def make_recording(
-    kinds: Sequence[str], gather_every: int, precision: str, *, dt: float, peak_frequency: float
+    kinds: Sequence[str],
+    gather_every: int,
+    precision: str,
+    *,
+    dt: float,
+    peak_frequency: float,
+    frequencies: Sequence[float] = (),
 ) -> Recording:
     """The checked recording of a simulation with steps `dt` [s] and wavelets up to `peak_frequency` [Hz].
 
-    Raises `InputError` for an unknown kind or precision, none at all, or gathers that would be aliased.
+    frequencies: of its time-harmonic fields [Hz].
+
+    Raises `InputError` for an unknown kind or precision, none at all, gathers that would be aliased, or frequencies
+    that are missing or that the wavelets do not reach.
     """
     if not kinds or len(set(kinds)) != len(kinds) or not set(kinds) <= set(RECORDS):
         raise InputError(f"data.records must name one or more of {', '.join(RECORDS)}, each once, but is {kinds}.")
@@ -74,6 +83,12 @@ def make_recording(
             f"Gathers would be aliased: one in {gather_every} steps of {dt:g} s keeps the frequencies below "
             f"{0.5 / (gather_every * dt):g} Hz, but the wavelets reach {highest:g} Hz ({HIGHEST_FREQUENCY:g} times "
             f"their peak frequency). Set data.gather_every to at most {max(1, int(np.ceil(0.5 / (highest * dt))) - 1)}."
+        )
+    if "harmonic" in kinds and not (frequencies and max(frequencies) <= highest):
+        raise InputError(
+            "Time-harmonic fields need frequencies that the wavelets have, but data.frequencies is "
+            f"{list(frequencies)} and the wavelets reach {highest:g} Hz ({HIGHEST_FREQUENCY:g} times their peak "
+            "frequency). Set data.frequencies, or raise data.peak_frequency."
         )
     ordered = tuple(kind for kind in RECORDS if kind in kinds)
     return Recording(ordered, gather_every, precision)

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from data_gen.loop import record, run, segments
+from data_gen import harmonic
+from data_gen.loop import flat, in_groups, padded, padded_steps, record, run, segments
 from data_gen.propagator import Medium, WaveState, initial_state, laplacian, unstretched
 from data_gen.simulation import Simulation
 
@@ -40,7 +41,7 @@ def _pack(acceleration: jax.Array, cells: np.ndarray, simulation: Simulation) ->
 
 
 def _forward(simulation: Simulation, strategy: str, source_cells, receiver_cells, weights, m, q):
-    """Gathers, snapshots, accelerations kept of each step, and the last two fields, of one shot."""
+    """Gathers, fields, accelerations kept of each step, and the last two pressures, of one shot."""
     mx, kept = simulation.padded_shape[1], kept_cells(simulation, strategy)
     cells = (source_cells // mx, source_cells % mx)
 
@@ -52,15 +53,14 @@ def _forward(simulation: Simulation, strategy: str, source_cells, receiver_cells
         return WaveState(following, state.pressure, tuple(memory)), (values, _pack(acceleration, kept, simulation))
 
     state = initial_state(simulation, m.dtype, staggered=False)
-    state, (gathers, accelerations), snapshots = run(advance, state, q, simulation)
-    return gathers, snapshots, accelerations, state.pressure, state.previous
+    state, (gathers, accelerations), fields = run(advance, state, q, simulation)
+    return gathers[: simulation.steps], fields, accelerations, state.pressure, state.previous
 
 
-def _adjoint(simulation: Simulation, source_cells, receiver_cells, weights, m, q, records):
-    """Gradients by m and q of one shot; records: residuals of gathers and snapshots, then what `_forward` saved."""
-    residual, images, accelerations, last, before_last = records
-    (top, _, left, _), (nz, nx), mx = simulation.widths, simulation.grid.shape, simulation.padded_shape[1]
+def _retreat(simulation: Simulation, source_cells, receiver_cells, weights, m):
+    """The step back: from the adjoint field, two pressures and the model's image at n + 1 to those at n."""
     kept, medium = kept_cells(simulation, simulation.memory.strategy), Medium(m, None)
+    mx = simulation.padded_shape[1]
     cells = (source_cells // mx, source_cells % mx)
     everything = simulation.memory.strategy == "full"
     rest = initial_state(simulation, m.dtype, staggered=False)
@@ -85,21 +85,57 @@ def _adjoint(simulation: Simulation, source_cells, receiver_cells, weights, m, q
             now, after = 2 * now - after + (m * acceleration).at[cells].add(injection), now
         return (WaveState(earlier, adjoint.pressure, memory), (now, after), image), by_source
 
-    def segment(carry, inputs):
-        *steps, image = inputs
-        adjoint, *others = carry
-        pressure = adjoint.pressure.at[top : top + nz, left : left + nx].add(image)
-        return lax.scan(retreat, (adjoint._replace(pressure=pressure), *others), tuple(steps), reverse=True, unroll=2)
+    return rest, retreat
 
-    carry, by_source, stop, taken = (rest, (before_last, last), jnp.zeros_like(m)), [], simulation.steps, len(images)
+
+def _segment(retreat, sums, simulation: Simulation):
+    """All steps back between two snapshots, the later one's residual first; sums: residuals of harmonic.py's sums."""
+    (top, _, left, _), (nz, nx) = simulation.widths, simulation.grid.shape
+
+    def receive(carry, residual):
+        adjoint, *others = carry
+        pressure = adjoint.pressure.at[top : top + nz, left : left + nx].add(residual)
+        return adjoint._replace(pressure=pressure), *others
+
+    def steps_back(carry, steps):
+        return lax.scan(retreat, carry, steps, reverse=True, unroll=2)
+
+    def group(carry, inputs):
+        steps, share = inputs
+        carry, by_source = steps_back(carry, steps)
+        return receive(carry, jnp.sum(share[:, None, None] * sums, axis=0)), by_source
+
+    def segment(carry, inputs):
+        steps, shares, residual = inputs
+        carry = receive(carry, residual)
+        if not simulation.frequencies:
+            return steps_back(carry, steps)
+        groups, _ = in_groups(steps, harmonic.stride(simulation))
+        carry, by_source = lax.scan(group, carry, (groups, shares), reverse=True)
+        return carry, flat(by_source)
+
+    return segment
+
+
+def _adjoint(simulation: Simulation, source_cells, receiver_cells, weights, m, q, records):
+    """Gradients by m and q of one shot; records: residuals of gathers and fields, then what `_forward` saved."""
+    residual, fields, accelerations, last, before_last = records
+    images, sums = jnp.split(fields, [len(simulation.snapshot_steps)])
+    stride, shares = harmonic.stride(simulation), jnp.asarray(harmonic.weights(simulation), m.dtype)
+    rest, retreat = _retreat(simulation, source_cells, receiver_cells, weights, m)
+    segment, by_source, stop, taken = _segment(retreat, sums, simulation), [], padded_steps(simulation), len(images)
+    inputs = (padded(residual, simulation), padded(q, simulation), accelerations)
+    carry = (rest, (before_last, last), jnp.zeros_like(m))
     for count, size, snapshot in reversed(segments(simulation)):
         start = stop - count * size
-        steps = [x[start:stop].reshape(count, size, *x.shape[1:]) for x in (residual, q, accelerations)]
-        shown = images[taken - count : taken] if snapshot else jnp.zeros((count, nz, nx), m.dtype)
-        carry, part = lax.scan(segment, carry, (*steps, shown), reverse=True)
+        steps = tuple(x[start:stop].reshape(count, size, *x.shape[1:]) for x in inputs)
+        first, groups = start // stride, size // stride
+        share = shares[first : first + count * groups].reshape(count, groups, len(sums))
+        shown = images[taken - count : taken] if snapshot else jnp.zeros((count, *images.shape[1:]), m.dtype)
+        carry, part = lax.scan(segment, carry, (steps, share, shown), reverse=True)
         by_source.insert(0, part.reshape(count * size, q.shape[1]))
         stop, taken = start, taken - count * snapshot
-    return carry[2], jnp.concatenate(by_source)
+    return carry[2], jnp.concatenate(by_source)[: simulation.steps]
 
 
 def _with_tangent(function, arguments, tangents):
@@ -114,8 +150,8 @@ class ReversalEngine:
     """See `derivatives.Engine`. Everything is JAX, so the second component is a jvp."""
 
     def forward(self, simulation: Simulation, strategy: str, geometry, *components) -> list[jax.Array]:
-        """Gathers, snapshots, accelerations and the last two fields of every component `(m, q)`."""
-        signature = "(k),(r,j),(r,j),(z,x),(t,k)->(t,r),(n,a,b),(t,c),(z,x),(z,x)"
+        """Gathers, fields, accelerations and the last two pressures of every component `(m, q)`."""
+        signature = "(k),(r,j),(r,j),(z,x),(t,k)->(t,r),(n,a,b),(s,c),(z,x),(z,x)"
         function = jnp.vectorize(partial(_forward, simulation, strategy), signature=signature)
         return _with_tangent(partial(function, *geometry), *components, *[None] * (2 - len(components)))
 
@@ -125,7 +161,7 @@ class ReversalEngine:
         def one(source_cells, receiver_cells, weights, m, q, *records):
             return _adjoint(simulation, source_cells, receiver_cells, weights, m, q, records)
 
-        signature = "(k),(r,j),(r,j),(z,x),(t,k),(t,r),(n,a,b),(t,c),(z,x),(z,x)->(z,x),(t,k)"
+        signature = "(k),(r,j),(r,j),(z,x),(t,k),(t,r),(n,a,b),(s,c),(z,x),(z,x)->(z,x),(t,k)"
         function = partial(jnp.vectorize(one, signature=signature), *geometry)
         components = [(*model, *record) for model, record in zip(models, records, strict=True)]
         return _with_tangent(function, *components, *[None] * (2 - len(components)))

@@ -5,7 +5,7 @@ splits are streams of their own, so they are disjoint by construction and growin
 stream, `ONLINE`, has no end and is never written.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -45,7 +45,8 @@ class DataConfig:
     sources: shots of each sample, placed random or in a line, in source_depths: `[shallowest, deepest]` [m].
     peak_frequency: of the Ricker wavelet [Hz], each sample's drawn up to peak_frequency_spread [Hz] from it.
     receiver_depth [m], receiver_every [cells]: the line of receivers.
-    records: of snapshots and gathers. snapshot_times [s]. gather_every: of the time steps, which are stored.
+    records: of snapshots, gathers and harmonic (time-harmonic fields). snapshot_times [s]. gather_every: of the time
+    steps, which are stored. frequencies: of the time-harmonic fields [Hz].
     precision: float32 or float16, of the records. order: of the differences in space. absorbing_width [cells].
     free_surface: on top, in place of the absorbing cells. substeps: of the solver in each step of dt.
     """
@@ -76,6 +77,7 @@ class DataConfig:
     records: list[str] = field(default_factory=lambda: ["snapshots", "gathers"])
     snapshot_times: list[float] = field(default_factory=list)
     gather_every: int = 4
+    frequencies: list[float] = field(default_factory=list)
     precision: str = "float32"
     order: int = 8
     absorbing_width: int = 20
@@ -122,7 +124,12 @@ class DataConfig:
         )
         check_sampling(simulation, slowest)
         recording = make_recording(
-            self.records, self.gather_every, self.precision, dt=self.dt, peak_frequency=simulation.peak_frequency
+            self.records,
+            self.gather_every,
+            self.precision,
+            dt=self.dt,
+            peak_frequency=simulation.peak_frequency,
+            frequencies=self.frequencies,
         )
         return DataSpec(
             seed=self.seed,
@@ -164,6 +171,7 @@ class DataConfig:
             tuple(int(step) for step in np.round(steps)),
             substeps=self.substeps,
             free_surface=self.free_surface,
+            frequencies=tuple(self.frequencies) if "harmonic" in self.records else (),
         )
 
     def _water(self, grid: Grid) -> tuple[float, float] | None:
@@ -205,8 +213,9 @@ class Sample(NamedTuple):
     """One record; None is what the config leaves out.
 
     family: index into the mixture of families. velocity [m/s], density [kg/m^3]. sources, receivers: positions `(z, x)`
-    [m]. wavelet: shared by the shots. snapshots: the pressure at the snapshot times; gathers: at the receivers; each
-    with what its float16 values are to be multiplied with (see recording.py).
+    [m]. wavelet: shared by the shots. snapshots: the pressure at the snapshot times; gathers: at the receivers;
+    harmonic: real and imaginary part of its Fourier transform at the frequencies, the wavelet's included (see
+    harmonic.py); each with what its float16 values are to be multiplied with (see recording.py).
     """
 
     family: Int[Array, "..."]
@@ -219,6 +228,8 @@ class Sample(NamedTuple):
     snapshots_scale: Float[Array, "..."] | None = None
     gathers: Float[Array, "... n_sources nt_stored n_receivers"] | None = None
     gathers_scale: Float[Array, "..."] | None = None
+    harmonic: Float[Array, "... n_sources n_frequencies 2 nz nx"] | None = None
+    harmonic_scale: Float[Array, "..."] | None = None
 
 
 def slowest_velocity(mixture: Mixture, water_depth: tuple[float, float] | None) -> float:
@@ -280,7 +291,8 @@ class DataSpec:
     def fields(self, velocity, sources, wavelet=None) -> Float[Array, "n_sources n_snapshots nz nx"]:
         """The snapshots of shots at `sources` `(n, 2)` [m] in one model `(nz, nx)` [m/s], without gathers."""
         survey = self.survey(sources, wavelet, receivers=False)
-        return simulate(velocity, survey, self.simulation, density=self.density(velocity)).snapshots
+        simulation = replace(self.simulation, frequencies=())
+        return simulate(velocity, survey, simulation, density=self.density(velocity)).snapshots
 
     def key(self, split: int | Integer[Array, ""], index: int | Integer[Array, ""]) -> Key[Array, ""]:
         """The random key of one sample; split: its place in `SPLITS`, or `ONLINE`."""
@@ -303,7 +315,11 @@ class DataSpec:
         drawn, kinds = self.draw(key), self.recording.kinds
         survey = self.survey(drawn.sources, drawn.wavelet, receivers="gathers" in kinds)
         records = simulate(drawn.velocity, survey, self.simulation, density=drawn.density)
-        kept = {"snapshots": records.snapshots, "gathers": records.gathers[:, :: self.recording.gather_every]}
+        kept = {
+            "snapshots": records.snapshots,
+            "gathers": records.gathers[:, :: self.recording.gather_every],
+            "harmonic": jnp.stack([records.harmonic.real, records.harmonic.imag], axis=2),
+        }
         stored = self.recording.encode({kind: kept[kind] for kind in kinds})
         return Sample(**drawn._asdict(), receivers=survey.receivers if "gathers" in kinds else None, **stored)
 

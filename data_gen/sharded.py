@@ -23,7 +23,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int
 
-from data_gen import loop, solver
+from data_gen import harmonic, loop, solver
 from data_gen.absorbing import Profile, Strip
 from data_gen.acquisition import Survey, point_cells
 from data_gen.checks import check_inputs
@@ -34,7 +34,7 @@ from data_gen.simulation import Simulation
 from data_gen.solver import Records
 
 AXIS = "slab"
-MODEL, SNAPSHOTS = P(AXIS, None), P(None, None, AXIS, None)
+MODEL, FIELDS = P(AXIS, None), P(None, None, AXIS, None)
 
 
 def slab_mesh(devices=None) -> Mesh:
@@ -102,8 +102,8 @@ def _locate(
 
 def _simulate_slab(
     velocity, density, survey: Survey, simulation: Simulation, edges: SlabEdges
-) -> tuple[jax.Array, jax.Array]:
-    """Every shot on this device's rows: the whole gathers, and this slab of the snapshots."""
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Every shot on this device's rows: the whole gathers, and this slab of the fields."""
     slab = _slab(simulation, edges.slabs)
     medium = make_medium(velocity, density, slab, edges)
     here = edges.owns(jnp.arange(slab.padded_shape[0])[:, None], slab)
@@ -113,9 +113,10 @@ def _simulate_slab(
     strengths = medium.stiffness.ravel()[source_cells] * source_weights / simulation.grid.spacing**2
     injections = solver.injections_of(survey.wavelets, strengths, simulation)
     shoot = jax.vmap(partial(loop.propagate, simulation=slab), in_axes=(None, 0, 0, None, None))
-    gathers, snapshots = shoot(medium, injections, source_cells, *receivers)
+    gathers, fields = shoot(medium, injections, source_cells, *receivers)
     # Each receiver's cells may lie on two slabs: its trace is the sum of what both have.
-    return lax.psum(gathers[:, :: simulation.substeps], AXIS), snapshots
+    gathers = lax.psum(gathers[:, :: simulation.substeps], AXIS)
+    return gathers, *harmonic.split(fields, slab)
 
 
 @partial(jax.jit, static_argnames=("simulation", "mesh"))
@@ -125,7 +126,7 @@ def _simulate(velocity, density, survey: Survey, simulation: Simulation, mesh: M
         partial(_simulate_slab, simulation=simulation, edges=SlabEdges(mesh.shape[AXIS])),
         mesh=mesh,
         in_specs=(MODEL, MODEL, P()),
-        out_specs=(P(), SNAPSHOTS),
+        out_specs=(P(), FIELDS, FIELDS),
         check_vma=False,  # the loop's fields start from zeros, which are the same on all devices, and do not stay so
     )
     return Records(*run(velocity, density, survey))
@@ -164,7 +165,7 @@ def simulate_sharded(velocity, survey: Survey, simulation: Simulation, mesh: Mes
     """`solver.simulate` with the model split in depth over the devices of `mesh`: the same numbers to rounding.
 
     velocity, density: as in `simulate`; arrays already split by rows over `mesh` stay where they are, all others are
-    sent there slab by slab. Gathers are on every device; snapshots are split by rows, as gradients by split models
+    sent there slab by slab. Gathers are on every device; fields are split by rows, as gradients by split models
     are. Pure: `jit`, `grad`, `jvp` and `vjp` apply, over every array argument, and `vmap` over the survey's. Shots run
     side by side, each with its own state: where memory is short, take one shot at a time and add the gradients.
 

@@ -27,9 +27,11 @@ class Simulation:
     which the whole field is kept. half_width: of the sinc that places points between cells; 0 demands on-grid
     points. time_order: 2, or 4 by the modified equation. substeps: internal steps per sample of `time` (see
     `substeps_for`); wavelets and gathers are resampled. free_surface: p = 0 along the first row (widths[0] = 0).
+    frequencies: of the time-harmonic fields [Hz]; see harmonic.py, which takes the wavelets' band from peak_frequency.
     memory: what the gradient keeps and recomputes. backend: "native" (compiled C++, CPU), "xla", or "auto".
 
-    Raises `InputError` for an unknown order or backend, a time step over the CFL limit or steps outside the axis.
+    Raises `InputError` for an unknown order or backend, a time step over the CFL limit, steps outside the axis or
+    frequencies outside its band.
     """
 
     grid: Grid
@@ -43,6 +45,7 @@ class Simulation:
     time_order: int = 2
     substeps: int = 1
     free_surface: bool = False
+    frequencies: tuple[float, ...] = ()
     memory: Memory = DEFAULT_MEMORY
     backend: str = "auto"
 
@@ -77,6 +80,13 @@ class Simulation:
             raise InputError(
                 f"Snapshot steps must ascend within 0 .. {self.time.nt - 1}, but got {steps}. "
                 "Divide the snapshot times by dt, or lengthen the time axis."
+            )
+        nyquist = 0.5 / self.step_length
+        if not all(0 < frequency < nyquist for frequency in self.frequencies):
+            raise InputError(
+                "The frequencies of time-harmonic fields must lie between zero and the Nyquist frequency of "
+                f"{nyquist:g} Hz (internal time step {self.step_length:g} s), but are {self.frequencies}. Give them in "
+                "Hz, or take more substeps."
             )
         check_cfl(self, self.max_velocity)
 

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
-from data_gen import derivatives, loop
+from data_gen import derivatives, harmonic, loop
 from data_gen.acquisition import Survey, point_cells
 from data_gen.backend import choose_engine
 from data_gen.checks import check_inputs
@@ -27,10 +27,14 @@ from data_gen.simulation import Simulation
 
 
 class Records(NamedTuple):
-    """gathers: pressure at the receivers. snapshots: pressure on the grid at the snapshot steps."""
+    """gathers: pressure at the receivers. snapshots: pressure on the grid at the snapshot steps.
+
+    harmonic: `int p(t) exp(-i omega t) dt` on the grid at the simulation's frequencies, times seconds.
+    """
 
     gathers: Float[Array, "n_sources nt n_receivers"]
     snapshots: Float[Array, "n_sources n_snapshots nz nx"]
+    harmonic: Complex[Array, "n_sources n_frequencies nz nx"]
 
 
 def injections_of(wavelets: jax.Array, strengths: jax.Array, simulation: Simulation) -> jax.Array:
@@ -60,9 +64,9 @@ def _simulate(velocity, survey: Survey, simulation: Simulation, density) -> Reco
         # A copy of the model for each shot: its gradient is then summed over shots once, after the time loop.
         medium = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(injections), *leaf.shape)), medium)
         shoot = partial(jax.vmap(partial(loop.propagate, simulation=simulation), in_axes=(0, 0, 0, None, None)), medium)
-    gathers, snapshots = shoot(injections, source_cells, receiver_cells, receiver_weights)
+    gathers, fields = shoot(injections, source_cells, receiver_cells, receiver_weights)
     # The field of a band-limited wavelet is band-limited: taking every n-th sample folds nothing back.
-    return Records(gathers[:, :: simulation.substeps], snapshots)
+    return Records(gathers[:, :: simulation.substeps], *harmonic.split(fields, simulation))
 
 
 def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None) -> Records:
@@ -70,8 +74,9 @@ def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None) 
 
     velocity: `(nz, nx)` [m/s]. density: `(nz, nx)` [kg/m^3], or None for the faster constant-density path.
     Returns gathers `(n_sources, nt, n_receivers)` and snapshots `(n_sources, n_snapshots, nz, nx)` in the dtype
-    of `velocity`. Pure: `jit`, `vmap`, `grad`, `jvp` and `vjp` apply, over every array argument. Batches of
-    models: `jax.vmap(lambda v: simulate(v, survey, simulation))(velocities)`.
+    of `velocity`, and harmonic fields `(n_sources, n_frequencies, nz, nx)` in its complex one. Pure: `jit`, `vmap`,
+    `grad`, `jvp` and `vjp` apply, over every array argument. Batches of models:
+    `jax.vmap(lambda v: simulate(v, survey, simulation))(velocities)`.
 
     Raises `InputError` for bad inputs (see `check_inputs`); traced inputs are trusted.
     """

@@ -49,7 +49,8 @@ class PhysicsForward:
     @property
     def simulation(self) -> Simulation:
         """The simulation, with snapshots where they are the data."""
-        return replace(self.spec.simulation, snapshot_steps=() if self.kind == "gather" else self.steps)
+        steps = () if self.kind == "gather" else self.steps
+        return replace(self.spec.simulation, snapshot_steps=steps, frequencies=())
 
     def within(self, budget: float) -> tuple["PhysicsForward", Plan]:
         """The same forward model with the fastest gradient that fits into `budget` [bytes], and its plan."""

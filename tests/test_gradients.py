@@ -38,7 +38,7 @@ def problem(order=4, nt=70, **options):
 
 def loss(velocity, survey, simulation):
     """A misfit with a residual everywhere: at the receivers, on the whole grid, in the layers' reach."""
-    gathers, snapshots = simulate(velocity, survey, simulation)
+    gathers, snapshots, _ = simulate(velocity, survey, simulation)
     return jnp.sum(gathers**2) + jnp.sum(jnp.sin(snapshots))
 
 
@@ -58,9 +58,9 @@ def plain(simulation):
 
 
 def relative(a, b):
-    """Largest relative difference of two trees' leaves."""
+    """Largest relative difference of two trees' leaves, of those that have values."""
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return max(float(jnp.linalg.norm(x - y) / jnp.linalg.norm(y)) for x, y in pairs)
+    return max(float(jnp.linalg.norm(x - y) / jnp.linalg.norm(y)) for x, y in pairs if y.size)
 
 
 @pytest.mark.parametrize(("sides", "order"), [*((sides, 4) for sides in SIDES), ("layers", 2), ("mixed", 8)])

@@ -1,5 +1,7 @@
 """What a sample holds: shots and their wavelets, the model's options, decimation, half precision, and refusals."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -201,7 +203,7 @@ def test_half_precision_on_disk(tmp_path):
 
 def test_decimation_keeps_the_wavelets_band():
     """At 20 Hz the wavelets reach 50 Hz: 1 / (2 n dt) = 50 Hz at n dt = 10 ms is refused, 9 ms is not."""
-    known = {"dt": 1e-3, "peak_frequency": 20.0}
+    known: dict[str, Any] = {"dt": 1e-3, "peak_frequency": 20.0}
     assert make_recording(["gathers"], 9, "float32", **known).gather_every == 9
     with pytest.raises(InputError, match=r"aliased: one in 10 steps .* below 50 Hz, but .* reach 50 Hz.*at most 9\."):
         make_recording(["gathers"], 10, "float32", **known)
@@ -215,16 +217,47 @@ def test_streams_are_disjoint():
     assert len({np.asarray(draw(split)).tobytes() for split in (*range(len(SPLITS)), ONLINE)}) == 4
 
 
+def preset(name):
+    """`configs/data/<name>.yaml`."""
+    loaded = OmegaConf.load(ROOT / f"configs/data/{name}.yaml")
+    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DataConfig), loaded))
+    assert isinstance(config, DataConfig)
+    return config
+
+
 def test_openfwi_preset():
     """Its records have the shapes of OpenFWI's: 5 shots, 1000 steps, 70 receivers."""
-    preset = OmegaConf.load(ROOT / "configs/data/openfwi.yaml")
-    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DataConfig), preset))
-    assert isinstance(config, DataConfig)
-    spec = config.create()
+    spec = preset("openfwi").create()
     shapes = jax.eval_shape(spec.make, spec.key(0, 0))
     assert shapes.velocity.shape == (70, 70) and shapes.snapshots is None
     assert shapes.gathers is not None and shapes.gathers.shape == (5, 1000, 70)
     np.testing.assert_allclose(drawn(spec, 1, "sources")[0, :, 1], np.linspace(0, 690, 5), atol=5.0)
+
+
+def test_helmholtz_preset():
+    """128 x 128 cells, four frequencies in the wavelet's band, real and imaginary parts."""
+    config = preset("wavebench_helmholtz")
+    spec = config.create()
+    shapes = jax.eval_shape(spec.make, spec.key(0, 0))
+    assert shapes.snapshots is None and shapes.gathers is None and shapes.receivers is None
+    assert shapes.harmonic is not None and shapes.harmonic.shape == (1, 4, 2, 128, 128)
+    spectrum = np.abs(np.exp(-2j * np.pi * np.outer(config.frequencies, spec.simulation.time.times)) @ spec.wavelet)
+    assert spectrum.min() > 0.35 * spectrum.max()
+
+
+def test_harmonic_records(tmp_path):
+    """From disk in float16: the solver's fields rounded once, and a second program's rounding (1e-6 of the largest)."""
+    sizes = {"train": 1, "validation": 1, "test": 1, "sources": 2, "precision": "float16"}
+    chosen = {"records": ["harmonic"], "frequencies": [8.0, 20.0]}
+    config = tiny_config(tmp_path / "harmonic", **ONE_FAMILY | sizes | chosen)
+    dataset.generate(config)
+    dataset.verify(config.path)
+    record, spec = dataset.data_source(config.path, "train")[0], config.create()
+    survey = spec.survey(record["sources"], record["wavelet"], receivers=False)
+    fields = simulate(record["velocity"], survey, spec.simulation).harmonic
+    parts, stored = np.stack([fields.real, fields.imag], axis=2), decode(record, "harmonic")
+    assert stored.shape == (2, 2, 2, 24, 20)
+    assert (np.abs(stored - parts) <= 2.0**-11 * np.abs(parts) + 1e-6 * np.abs(parts).max()).all()
 
 
 @pytest.mark.parametrize(
@@ -238,6 +271,9 @@ def test_openfwi_preset():
         ({"records": []}, "data.records must name one or more"),
         ({"records": ["gathers", "gathers"]}, "each once"),
         ({"records": ["gathers", "spectra"]}, "data.records must name one or more of snapshots, gathers"),
+        ({"records": ["harmonic"]}, "need frequencies that the wavelets have"),
+        ({"records": ["harmonic"], "frequencies": [10.0, 40.0]}, r"\[10.0, 40.0\] and the wavelets reach 37.5 Hz"),
+        ({"records": ["harmonic"], "frequencies": [-1.0]}, "between zero and the Nyquist frequency"),
         ({"snapshot_times": []}, r"data.records=\[gathers\]"),
         ({"precision": "bfloat16"}, "data.precision must be one of float32, float16"),
         ({"gather_every": 0}, "data.gather_every must be at least 1"),

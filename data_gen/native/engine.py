@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
+from data_gen import harmonic
 from data_gen.absorbing import Strip
 from data_gen.native.library import load, target_name, threads
 from data_gen.propagator import factor_placement, strip_profile
@@ -40,6 +41,8 @@ def _attributes(simulation: Simulation, strategy: str) -> dict[str, np.ndarray]:
         "layout": layout(simulation),
         "inner": np.array([top, left, *simulation.grid.shape], np.int64),
         "snapshots": np.array(simulation.snapshot_steps, np.int64) * simulation.substeps,
+        "stride": np.array([harmonic.stride(simulation)], np.int64),
+        "shares": harmonic.weights(simulation).ravel(),
         "plan": plan(simulation, strategy),
         "second": np.concatenate([[-2 * second.sum()], second]),
         "factor": factor_weights(simulation.order) / spacing,
@@ -61,7 +64,7 @@ def _call(direction: str, components: int, simulation: Simulation, strategy: str
 def _record_shapes(simulation: Simulation, receiver_cells) -> list[tuple[int, ...]]:
     return [
         (simulation.steps, receiver_cells.shape[-2]),
-        (len(simulation.snapshot_steps), *simulation.grid.shape),
+        (harmonic.field_count(simulation), *simulation.grid.shape),
     ]
 
 
@@ -82,7 +85,7 @@ class NativeEngine:
     """See `derivatives.Engine`. Several components are numbers x_0 + x_1 eps: the second is the first's tangent."""
 
     def forward(self, simulation: Simulation, strategy: str, geometry, *components) -> list[jax.Array]:
-        """Gathers, snapshots and saved block of every component `(m, q)`."""
+        """Gathers, fields and saved block of every component `(m, q)`."""
         _, receiver_cells, weights = geometry
         saved = (saved_values(simulation, weights.dtype, strategy),)
         shapes = [*_record_shapes(simulation, receiver_cells), saved] * len(components)
@@ -90,7 +93,7 @@ class NativeEngine:
         return _call("forward", len(components), simulation, strategy, operands, shapes)
 
     def adjoint(self, simulation: Simulation, geometry, models, records) -> list[jax.Array]:
-        """Gradients by m and q of every component; models `(m, q)`, records `(gathers, snapshots, saved)`."""
+        """Gradients by m and q of every component; models `(m, q)`, records `(gathers, fields, saved)`."""
         shapes = [simulation.padded_shape, (simulation.steps, geometry[0].shape[-1])] * len(models)
         operands = [*geometry, *(x for model in models for x in model), *(x for record in records for x in record)]
         return _call("adjoint", len(models), simulation, simulation.memory.strategy, operands, shapes)

@@ -38,7 +38,14 @@ struct Plan {
   Precision precision;
   int64_t nt, every;
   std::vector<int64_t> snapshots;  // ascending steps
+  int64_t stride;                  // the field of each so many steps is a part of the sums behind the snapshots
+  std::vector<Real> shares;        // [sample][sum]: how much; none where there are no sums
 
+  int64_t sums() const { return int64_t(shares.size()) / ((nt + stride - 1) / stride); }
+  // The shares of step n, if it is a sample.
+  const Real* shares_of(int64_t n) const {
+    return shares.empty() || n % stride ? nullptr : shares.data() + n / stride * sums();
+  }
   int64_t intervals() const { return (nt + every - 1) / every; }
   // Bytes that the forward pass saves for one component.
   int64_t saved_bytes(const Grid& g) const {
@@ -63,7 +70,7 @@ struct Shot {
   const int32_t *source, *receiver;  // cells r * mx + j
   const Real* weight;                // [receivers][receiver_cells]
   int64_t source_cells, receivers, receiver_cells;
-  Real *gathers[K], *fields[K];      // [nt][receivers], [snapshots][nz][nx]: results, or the adjoint's input
+  Real *gathers[K], *fields[K];      // [nt][receivers], [snapshots and sums][nz][nx]: results, or the adjoint's input
   char* saved[K];
 };
 
@@ -135,10 +142,11 @@ class Propagator {
     finish();
   }
 
-  // From mu_{n+1}, mu_{n+2} to mu_n, given the residuals of step n and of its snapshot, if it has one. `seen(r)`
-  // before mu_{n+2} is overwritten in row r.
+  // From mu_{n+1}, mu_{n+2} to mu_n, given the residuals of step n, of its snapshot, if it has one, and of the sums, if
+  // it is a sample of theirs. `seen(r)` before mu_{n+2} is overwritten in row r.
   template <class Seen>
-  void adjoint(int64_t n, int snapshot, const int* inner, Seen seen) {
+  void adjoint(int64_t n, int snapshot, const Plan& plan, const int* inner, Seen seen) {
+    const Real* shares = plan.shares_of(n);
     for (int c = 0; c < K; ++c) transposed_remember_z(g, s[c], passes[c], share);
     for (int r = share.begin; r < share.end; ++r) {
       seen(r);
@@ -146,7 +154,8 @@ class Propagator {
         acceleration[c] = row(c);
         update(r, c, K > 1, [&](auto emit) { transposed_row(g, s[c], passes[c], r, scratch.get(), emit); });
       }
-      if (snapshot >= 0) add_snapshot(snapshot, r, inner);
+      if (snapshot >= 0) add_field(snapshot, Real(1), r, inner);
+      for (int64_t i = 0; shares && i < plan.sums(); ++i) add_field(plan.snapshots.size() + i, shares[i], r, inner);
     }
     for (int64_t k = 0, i = n * shot.receivers; i < (n + 1) * shot.receivers; ++i)
       for (const int64_t end = k + shot.receiver_cells; k < end; ++k) {
@@ -176,6 +185,19 @@ class Propagator {
       for (int r = std::max(share.begin, inner[0]); r < std::min(share.end, inner[0] + inner[2]); ++r)
         std::copy_n(s[c].row(s[c].now, r) + inner[1], inner[3],
                     shot.fields[c] + (int64_t(which) * inner[2] + r - inner[0]) * inner[3]);
+  }
+
+  // Start the sums, and add what step n has a share in.
+  void clear_sums(const Plan& plan, const int* inner) const {
+    each_sum(plan, inner, [&](int, int64_t, int, Real* sum) { std::fill_n(sum, inner[3], Real(0)); });
+  }
+  void add_to_sums(int64_t n, const Plan& plan, const int* inner) const {
+    const Real* shares = plan.shares_of(n);
+    if (!shares) return;
+    each_sum(plan, inner, [&](int c, int64_t i, int r, Real* __restrict sum) {
+      const Real *__restrict field = s[c].row(s[c].now, r) + inner[1], share = shares[i];
+      for (int j = 0; j < inner[3]; ++j) sum[j] += share * field[j];
+    });
   }
 
   Real* row(int c) const { return rows.get() + c * g.columns; }
@@ -235,16 +257,25 @@ class Propagator {
     share.sync();
   }
 
-  void add_snapshot(int which, int r, const int* inner) const {
+  // work(c, i, r, row) on this thread's rows of the sums
+  template <class Work>
+  void each_sum(const Plan& plan, const int* inner, Work work) const {
+    for (int c = 0; c < K; ++c)
+      for (int r = std::max(share.begin, inner[0]); r < std::min(share.end, inner[0] + inner[2]); ++r)
+        for (int64_t i = 0; i < plan.sums(); ++i)
+          work(c, i, r, shot.fields[c] + ((int64_t(plan.snapshots.size()) + i) * inner[2] + r - inner[0]) * inner[3]);
+  }
+
+  void add_field(int64_t which, Real scale, int r, const int* inner) const {
     const int i = r - inner[0];
     // On a free surface the field is zero whatever happens: nothing flows back from there.
     if (i < 0 || i >= inner[2] || (g.free_surface && r == 0)) return;
     for (int a = 0; a < K; ++a)
       for (int b = 0; a + b < K; ++b) {
-        const Real* __restrict residual = shot.fields[b] + (int64_t(which) * inner[2] + i) * inner[3];
+        const Real* __restrict residual = shot.fields[b] + (which * inner[2] + i) * inner[3];
         const Real* __restrict m = model(a, r) + inner[1];
         Real* __restrict sum = newest(a + b, r) + inner[1];
-        for (int j = 0; j < inner[3]; ++j) sum[j] += m[j] * residual[j];
+        for (int j = 0; j < inner[3]; ++j) sum[j] += m[j] * scale * residual[j];
       }
     for (int c = 0; c < K; ++c) mirror_x(g, newest(c, r));
   }
@@ -278,6 +309,7 @@ void run_forward(const Grid& g, const Plan& plan, const int* inner, const Shot<K
   const bool saves = plan.strategy == Strategy::FULL || plan.strategy == Strategy::BOUNDARY;
   if (share.leads())
     for (int c = 0; c < K; ++c) prefer_large_pages(shot.saved[c], plan.saved_bytes(g));
+  p.clear_sums(plan, inner);
   size_t next = 0;
   for (int64_t n = 0; n < plan.nt; ++n) {
     if (plan.strategy == Strategy::RECOMPUTE && n % plan.every == 0) {
@@ -287,6 +319,7 @@ void run_forward(const Grid& g, const Plan& plan, const int* inner, const Shot<K
     }
     p.record(n);
     if (next < plan.snapshots.size() && plan.snapshots[next] == n) p.snapshot(next++, inner);
+    p.add_to_sums(n, plan, inner);
     p.forward(n, saves ? &store : nullptr, [&](int c) { return shot.saved[c] + n * store.bytes(); });
   }
   if (plan.strategy == Strategy::BOUNDARY)
@@ -373,7 +406,7 @@ void run_adjoint(const Grid& g, const Plan& plan, const int* inner, const Shot<K
         for (int c = 0; c < K; ++c) source_gradient[c][n * shot.source_cells + i] = value[c];
       }
     const bool seen = next >= 0 && plan.snapshots[next] == n;
-    mu.adjoint(n, seen ? next : -1, inner, [&](int r) {
+    mu.adjoint(n, seen ? next : -1, plan, inner, [&](int r) {
       if (!boundary) correlate_stored(n, r);
     });
     if (seen) --next;
@@ -423,11 +456,12 @@ class Batch {
 };
 
 struct Attributes {
-  ffi::Span<const int64_t> layout, inner, snapshots, plan;
-  ffi::Span<const double> second, factor, profiles;
+  ffi::Span<const int64_t> layout, inner, snapshots, stride, plan;
+  ffi::Span<const double> shares, second, factor, profiles;
   Grid grid() const { return Grid(layout, second, factor, profiles); }
   Plan make_plan() const {
-    return {Strategy(plan[0]), Precision(plan[1]), plan[2], plan[3], {snapshots.begin(), snapshots.end()}};
+    return {Strategy(plan[0]), Precision(plan[1]), plan[2], plan[3], {snapshots.begin(), snapshots.end()},
+            stride[0], {shares.begin(), shares.end()}};
   }
   int threads() const { return int(plan[4]); }
 };
@@ -512,9 +546,10 @@ ffi::Error adjoint(const Attributes& attributes, ffi::RemainingArgs args, ffi::R
 
 template <auto Function>
 ffi::Error bound(ffi::Span<const int64_t> layout, ffi::Span<const int64_t> inner, ffi::Span<const int64_t> snapshots,
-                 ffi::Span<const int64_t> plan, ffi::Span<const double> second, ffi::Span<const double> factor,
-                 ffi::Span<const double> profiles, ffi::RemainingArgs args, ffi::RemainingRets rets) {
-  return Function(Attributes{layout, inner, snapshots, plan, second, factor, profiles}, args, rets);
+                 ffi::Span<const int64_t> stride, ffi::Span<const int64_t> plan, ffi::Span<const double> shares,
+                 ffi::Span<const double> second, ffi::Span<const double> factor, ffi::Span<const double> profiles,
+                 ffi::RemainingArgs args, ffi::RemainingRets rets) {
+  return Function(Attributes{layout, inner, snapshots, stride, plan, shares, second, factor, profiles}, args, rets);
 }
 
 }  // namespace
@@ -524,7 +559,9 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(handler, bound<DIRECTION<COMPONENTS>>,
                                   .Attr<ffi::Span<const int64_t>>("layout")
                                   .Attr<ffi::Span<const int64_t>>("inner")
                                   .Attr<ffi::Span<const int64_t>>("snapshots")
+                                  .Attr<ffi::Span<const int64_t>>("stride")
                                   .Attr<ffi::Span<const int64_t>>("plan")
+                                  .Attr<ffi::Span<const double>>("shares")
                                   .Attr<ffi::Span<const double>>("second")
                                   .Attr<ffi::Span<const double>>("factor")
                                   .Attr<ffi::Span<const double>>("profiles")
@@ -538,7 +575,7 @@ Grid plain_grid(const int64_t* layout) {
   const size_t widths = sizes[2] + sizes[3] + sizes[4] + sizes[5];
   return Grid(sizes, std::vector<Real>(H + 1), std::vector<Real>(H + 1), std::vector<Real>(4 * widths + 4));
 }
-Plan plain_plan(const int64_t* plan) { return {Strategy(plan[0]), Precision(plan[1]), plan[2], plan[3], {}}; }
+Plan plain_plan(const int64_t* plan) { return {Strategy(plan[0]), Precision(plan[1]), plan[2], plan[3], {}, 1, {}}; }
 
 }  // namespace
 
