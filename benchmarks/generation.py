@@ -1,6 +1,6 @@
 """Generating a data set against the bare solver at the same batch: `python -m benchmarks.generation [--quick]`.
 
-`generated_per_s` counts samples drawn, simulated, encoded, compressed and synced to disk, shard after shard;
+`generated_per_s` counts samples drawn, simulated, encoded, checksummed and synced to disk, shard after shard;
 `bare_solver_per_s` those of the compiled solver alone, run again and again on one batch of models already there.
 Both are medians over repeats taken in turn; `efficiency` is their ratio.
 """
