@@ -27,8 +27,8 @@ def check_modes(config: OperatorConfig, spec: DataSpec) -> None:
     if reach[0] < needed[0] or reach[1] < needed[1]:
         warnings.warn(
             f"The waves reach {needed[0]:.1f} x {needed[1]:.1f} cycles per domain ({frequency:g} Hz at "
-            f"{spec.slowest:g} m/s), but the modes kept only {reach[0]:.1f} x {reach[1]:.1f}, padding counted. Expect the "
-            "shortest waves to be learnt worst: keep more modes, or lower the frequency.",
+            f"{spec.slowest:g} m/s), but the modes kept only {reach[0]:.1f} x {reach[1]:.1f}, padding counted. Expect "
+            "the shortest waves to be learnt worst: keep more modes, or lower the frequency.",
             ModesWarning,
             stacklevel=3,
         )

@@ -6,7 +6,7 @@ Source: M. A. Rahman et al., "U-NO: U-shaped neural operators", TMLR 2023. Here 
 change of domain is a layer of its own (u_shape.py), without parameters in space: fields keep their wavenumbers.
 
 Parameters: the frame's (grid_operator.py) and the U's with Fourier resampling (u_shape.py); a stage is `depth` blocks
-of fno.py of width w_l and modes max(1, modes // 2^l).
+of fno.py of width w_l and modes modes // 2^l.
 """
 
 from dataclasses import dataclass, replace
@@ -48,7 +48,7 @@ class UNO(GridOperator):
 
         def stage(level: int, rngs: nnx.Rngs) -> nnx.Module:
             factor = 2**level
-            modes = [max(1, m // factor) for m in config.modes]
+            modes = [m // factor for m in config.modes]
             here = replace(config, width=factor * config.width, modes=modes)
             return nnx.Sequential(*here.blocks(config.depth, rngs))
 

@@ -36,6 +36,8 @@ from surrogate.trainer import fit, load_surrogate, predict
 from tests.conftest import ROOT, tiny_config
 
 configs.register()
+# Operators too small for their waves: quick is what counts here.
+pytestmark = pytest.mark.filterwarnings("ignore::surrogate.modes_check.ModesWarning")
 
 
 def train_config(data: DataConfig, run: Path, **training) -> TrainConfig:
