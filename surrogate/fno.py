@@ -66,7 +66,7 @@ class FourierConfig(GridOperatorConfig):
         """What stands beside the spectral layer of block `index`, if anything."""
         return conv3x3(self.width, self.width, periodic=self.periodic, rngs=rngs) if self.local else None
 
-    def blocks(self, depth: int, rngs: nnx.Rngs) -> list[nnx.Module]:
+    def blocks(self, depth: int, rngs: nnx.Rngs) -> list["Block"]:
         """As many blocks, the last dropped with the probability `drop_path`, earlier ones proportionally less."""
         return [BLOCKS[self.block](self, index, depth, rngs=rngs) for index in range(depth)]
 
@@ -83,7 +83,7 @@ class FNOConfig(FourierConfig):
         return FNO(in_channels, out_channels, self, rngs=rngs)
 
 
-class _Mixing(nnx.Module):
+class Block(nnx.Module):
     """The spectral and the local path, which every block has."""
 
     def __init__(self, config: FourierConfig, index: int, *, rngs: nnx.Rngs):
@@ -96,8 +96,12 @@ class _Mixing(nnx.Module):
         mixed = self.spectral(normed)
         return mixed if self.local is None else mixed + self.local(normed)
 
+    def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
+        """See the module's equations."""
+        raise NotImplementedError
 
-class ResidualBlock(_Mixing):
+
+class ResidualBlock(Block):
     """Two residual branches; see the module's equations."""
 
     def __init__(self, config: FourierConfig, index: int, depth: int, *, rngs: nnx.Rngs):
@@ -113,7 +117,7 @@ class ResidualBlock(_Mixing):
         return x + self.drop(self.contract(jax.nn.gelu(self.expand(self.mlp_norm(x)))))
 
 
-class FeedForwardBlock(_Mixing):
+class FeedForwardBlock(Block):
     """One residual branch, the MLP behind the spectral layer; see the module's equations."""
 
     def __init__(self, config: FourierConfig, index: int, depth: int, *, rngs: nnx.Rngs):
@@ -128,7 +132,7 @@ class FeedForwardBlock(_Mixing):
         return x + self.drop(self.contract(jax.nn.gelu(self.expand(mixed))))
 
 
-class ClassicBlock(_Mixing):
+class ClassicBlock(Block):
     """No residual branch, hence nothing to drop; see the module's equations."""
 
     def __init__(self, config: FourierConfig, index: int, depth: int, *, rngs: nnx.Rngs):

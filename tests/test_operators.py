@@ -77,7 +77,7 @@ def abstract(config: OperatorConfig) -> tuple[nnx.GraphDef, nnx.State]:
 
 def size(config: OperatorConfig) -> int:
     """The number of parameters."""
-    return sum(prod(leaf.shape) for leaf in jax.tree.leaves(abstract(config)[1].filter(nnx.Param)))
+    return sum(prod(leaf.shape) for leaf in jax.tree.leaves(nnx.filter_state(abstract(config)[1], nnx.Param)))
 
 
 def split(config: OperatorConfig, dtype: Any = np.float64) -> tuple[Apply, nnx.State]:
@@ -391,7 +391,7 @@ def test_drop_path_in_training_only(tmp_path):
         losses.append(run)
     assert losses[0] == losses[1] and len(set(losses[0])) > 2
     assert len(jax.tree.leaves(nnx.state(operator, DropState))) == config.depth
-    assert not jax.tree.leaves(abstract(SMALL["fno"])[1].filter(DropState))
+    assert not jax.tree.leaves(nnx.filter_state(abstract(SMALL["fno"])[1], DropState))
 
 
 def test_drop_path_keeps_the_mean():
