@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import jax.numpy as jnp
 from flax import nnx
 from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from data_gen.dataset import differences, holds_files, read_json, write_json
@@ -21,8 +21,11 @@ from data_gen.errors import InputError
 from data_gen.sample import DataConfig
 from surrogate.encoding import EncodingConfig
 from surrogate.fno import FNOConfig
+from surrogate.grid_operator import OperatorConfig
 from surrogate.inversion import InversionConfig
 from surrogate.model import Surrogate
+from surrogate.modes_check import check_modes
+from surrogate.operators import operator_schema, register_operators
 from surrogate.tracking import TrackingConfig
 
 CONFIG = "config.json"
@@ -67,19 +70,24 @@ class TrainingConfig:
 
 @dataclass
 class TrainConfig:
-    """`train.py`: run is the folder the run is kept in."""
+    """`train.py`: run is the folder the run is kept in; model the settings of any operator in the registry."""
 
     run: str = "runs/default"
     data: DataConfig = field(default_factory=DataConfig)
-    model: FNOConfig = field(default_factory=FNOConfig)
+    model: OperatorConfig = field(default_factory=FNOConfig)
     encoding: EncodingConfig = field(default_factory=EncodingConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def create(self) -> Surrogate:
-        """The untrained surrogate. Raises `InputError` for anything it could not be made of."""
+        """The untrained surrogate. Raises `InputError` for anything it could not be made of.
+
+        Warns with `ModesWarning` if the operator keeps fewer modes than the waves have.
+        """
         self.training.check()
-        encoding = self.encoding.create(self.data.create())
+        spec = self.data.create()
+        encoding = self.encoding.create(spec)
+        check_modes(self.model, spec)
         n_snapshots = len(self.data.snapshot_times)
         operator = self.model.create(1 + encoding.channels, n_snapshots, rngs=nnx.Rngs(self.training.seed))
         model = Surrogate(encoding, operator, n_snapshots)
@@ -127,8 +135,11 @@ class InvertConfig:
 def register() -> None:
     """Make the schemas known to Hydra; each root YAML lists its own first."""
     store = ConfigStore.instance()
+    register_operators()
+    train = OmegaConf.structured(TrainConfig)
+    train.model = MISSING  # the group `model` says which operator's schema stands there
     for name, schema in (
-        ("train_schema", TrainConfig),
+        ("train_schema", train),
         ("evaluate_schema", EvaluateConfig),
         ("invert_schema", InvertConfig),
     ):
@@ -147,7 +158,12 @@ def from_plain(values: dict[str, Any], schema: type[Schema], where: str) -> Sche
     if "${" in json.dumps(values):
         raise InputError(f"{where} holds an interpolation; a resolved config has plain values only. Restore the file.")
     try:
-        return typed(OmegaConf.merge(OmegaConf.structured(schema), values), schema)  # pyright: ignore[reportArgumentType]
+        start = OmegaConf.structured(schema)
+        if schema is TrainConfig:
+            # Runs from before there was a choice of operators have no name in them: they are FNOs.
+            model = values.get("model")
+            start.model = operator_schema(model.get("name", FNOConfig.name) if isinstance(model, dict) else "fno")
+        return typed(OmegaConf.merge(start, values), schema)  # pyright: ignore[reportArgumentType]
     except OmegaConfBaseException as error:
         raise InputError(f"{where} does not fit this version's schema: {error}. Restore it, or run anew.") from error
 
@@ -166,7 +182,8 @@ def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
     ours = json.loads(json.dumps(asdict(config)))
     file = folder / CONFIG
     if file.exists():
-        theirs = read_json(file)
+        # Through the schema: a key that is newer than the folder has its default there.
+        theirs = json.loads(json.dumps(asdict(from_plain(read_json(file), type(config), str(file)))))
         if identity(theirs) == identity(ours):
             return True
         raise InputError(

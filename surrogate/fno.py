@@ -1,114 +1,167 @@
-"""Fourier neural operator with pre-norm residual blocks.
+"""Fourier neural operator, with classic or with pre-norm residual blocks.
 
-    x <- x + Spectral(norm(x)) + Conv3x3(norm(x)),    x <- x + MLP(norm(x))
+    residual      x <- x + Spectral(norm(x)) + Local(norm(x)),    x <- x + MLP(norm(x))
+    feedforward   x <- x + MLP(Spectral(norm(x)) + Local(norm(x)))
+    classic       x <- gelu(Spectral(norm(x)) + Linear(norm(x)) + Local(norm(x))), and a pointwise MLP before projection
 
-Sources: Z. Li et al., ICLR 2021 (the operator); J. A. Lara Benitez et al., "Out-of-distributional risk bounds for
-neural operators with applications to the Helmholtz equation", J. Comput. Phys. 2024 (the residual block).
+Sources: Z. Li et al., ICLR 2021 (the operator, classic with `norm=none local=false`); J. A. Lara Benitez et al.,
+"Out-of-distributional risk bounds for neural operators with applications to the Helmholtz equation", J. Comput. Phys.
+2024 (the residual block); A. Tran et al., ICLR 2023 (the feed-forward block, see separable_conv.py).
 
-The norm is one number per sample, over all cells and channels: a norm per cell would blow up the silence ahead of a
-wave front to the strength of the wave. The domain is padded by a fraction on both sides, since the Fourier basis is
-periodic and the wave's window is not.
+Local is a 3x3 convolution: it sees cells, not metres, so an operator with one does not transfer to a finer grid.
+
+Parameters, with w = width, r = mlp_ratio, S = those of a spectral layer, L = 9 w^2 + w (or 0), n = 2 w per norm, and
+F = those of the frame (see grid_operator.py): F + depth (S + L + B), where B is 2 n + M (residual), n + M
+(feedforward) or n + w^2 + w (classic, which adds M once), with M = 2 r w^2 + (r + 1) w.
 """
 
 from dataclasses import dataclass, field
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
 from data_gen.errors import InputError
+from surrogate.drop_path import Identity, make_drop_path
+from surrogate.grid_operator import GridOperator, GridOperatorConfig, conv3x3, make_norm
 from surrogate.spectral_conv import SpectralConv
 
 
 @dataclass
-class FNOConfig:
-    """width: channels. depth: blocks. modes: kept along z and x. mlp_ratio: hidden channels of the MLP over width.
+class FourierConfig(GridOperatorConfig):
+    """What all operators made of Fourier blocks have.
 
-    padding: added on each side, as a fraction of the domain. local: a 3x3 convolution beside the spectral path.
+    depth: blocks. modes: kept along z and x. mlp_ratio: hidden channels of the MLP over width.
+    local: a 3x3 convolution beside the spectral path. block: residual, feedforward or classic.
     """
 
-    width: int = 32
     depth: int = 4
     modes: list[int] = field(default_factory=lambda: [16, 16])
     mlp_ratio: int = 4
-    padding: float = 0.0625
     local: bool = True
+    block: str = "residual"
+
+    def check(self) -> None:
+        """Raise `InputError` for values no operator could be made of."""
+        super().check()
+        if len(self.modes) != 2 or min(self.depth, self.mlp_ratio, *self.modes) < 1:
+            raise InputError(
+                f"A Fourier operator needs positive depth and mlp_ratio and two positive modes: got {self}."
+            )
+        if self.block not in BLOCKS:
+            raise InputError(f"model.block must be one of {', '.join(BLOCKS)}, but is {self.block!r}.")
+        if self.block == "classic" and self.drop_path:
+            raise InputError("A classic block has no residual branch to drop: set model.drop_path=0.")
+
+    def reach(self) -> tuple[float, float]:
+        """See `OperatorConfig`."""
+        padded = 1 + 2 * self.padding
+        return self.modes[0] / padded, self.modes[1] / padded
+
+    def spectral_layer(self, rngs: nnx.Rngs) -> nnx.Module:
+        """The spectral layer of a block; here S = 2 (2 modes[0] + 1) (modes[1] + 1) w^2."""
+        return SpectralConv(self.width, self.width, (self.modes[0], self.modes[1]), rngs=rngs)
+
+    def local_layer(self, index: int, rngs: nnx.Rngs) -> nnx.Module | None:
+        """What stands beside the spectral layer of block `index`, if anything."""
+        return conv3x3(self.width, self.width, periodic=self.periodic, rngs=rngs) if self.local else None
+
+    def blocks(self, depth: int, rngs: nnx.Rngs) -> list["Block"]:
+        """As many blocks, the last dropped with the probability `drop_path`, earlier ones proportionally less."""
+        return [BLOCKS[self.block](self, index, depth, rngs=rngs) for index in range(depth)]
+
+
+@dataclass
+class FNOConfig(FourierConfig):
+    """See `FourierConfig`."""
+
+    name: str = "fno"
 
     def create(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs) -> "FNO":
-        """Raises `InputError` unless all sizes are positive and the padding lies in [0, 1]."""
-        modes = self.modes
-        if min(self.width, self.depth, self.mlp_ratio, *modes) < 1 or len(modes) != 2 or not 0 <= self.padding <= 1:
-            raise InputError(
-                f"An FNO needs positive width, depth, mlp_ratio, two positive modes and 0 <= padding <= 1: got {self}."
-            )
-        return FNO(
-            in_channels,
-            out_channels,
-            width=self.width,
-            depth=self.depth,
-            modes=(modes[0], modes[1]),
-            mlp_ratio=self.mlp_ratio,
-            padding=self.padding,
-            local=self.local,
-            rngs=rngs,
-        )
-
-
-def _norm(width: int, rngs: nnx.Rngs) -> nnx.GroupNorm:
-    return nnx.GroupNorm(width, num_groups=1, rngs=rngs)
+        """See `OperatorConfig`."""
+        self.check()
+        return FNO(in_channels, out_channels, self, rngs=rngs)
 
 
 class Block(nnx.Module):
-    """One residual block; see the module's equation."""
+    """The spectral and the local path, which every block has."""
 
-    def __init__(self, width: int, modes: tuple[int, int], mlp_ratio: int, local: bool, *, rngs: nnx.Rngs):
-        self.spectral_norm = _norm(width, rngs)
-        self.spectral = SpectralConv(width, width, modes, rngs=rngs)
-        self.local = nnx.Conv(width, width, (3, 3), rngs=rngs) if local else None
-        self.mlp_norm = _norm(width, rngs)
-        self.expand = nnx.Linear(width, mlp_ratio * width, rngs=rngs)
-        self.contract = nnx.Linear(mlp_ratio * width, width, rngs=rngs)
+    def __init__(self, config: FourierConfig, index: int, *, rngs: nnx.Rngs):
+        self.spectral_norm = make_norm(config.norm, config.width, rngs=rngs)
+        self.spectral = config.spectral_layer(rngs)
+        self.local = config.local_layer(index, rngs)
+
+    def mix(self, normed: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
+        """The sum of both paths."""
+        mixed = self.spectral(normed)
+        return mixed if self.local is None else mixed + self.local(normed)
+
+    def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
+        """See the module's equations."""
+        raise NotImplementedError
+
+
+class ResidualBlock(Block):
+    """Two residual branches; see the module's equations."""
+
+    def __init__(self, config: FourierConfig, index: int, depth: int, *, rngs: nnx.Rngs):
+        super().__init__(config, index, rngs=rngs)
+        width, hidden = config.width, config.mlp_ratio * config.width
+        self.mlp_norm = make_norm(config.norm, width, rngs=rngs)
+        self.expand = nnx.Linear(width, hidden, rngs=rngs)
+        self.contract = nnx.Linear(hidden, width, rngs=rngs)
+        self.drop = make_drop_path(config.drop_path * (index + 1) / depth, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
+        x = x + self.drop(self.mix(self.spectral_norm(x)))
+        return x + self.drop(self.contract(jax.nn.gelu(self.expand(self.mlp_norm(x)))))
+
+
+class FeedForwardBlock(Block):
+    """One residual branch, the MLP behind the spectral layer; see the module's equations."""
+
+    def __init__(self, config: FourierConfig, index: int, depth: int, *, rngs: nnx.Rngs):
+        super().__init__(config, index, rngs=rngs)
+        width, hidden = config.width, config.mlp_ratio * config.width
+        self.expand = nnx.Linear(width, hidden, rngs=rngs)
+        self.contract = nnx.Linear(hidden, width, rngs=rngs)
+        self.drop = make_drop_path(config.drop_path * (index + 1) / depth, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
+        mixed = self.mix(self.spectral_norm(x))
+        return x + self.drop(self.contract(jax.nn.gelu(self.expand(mixed))))
+
+
+class ClassicBlock(Block):
+    """No residual branch, hence nothing to drop; see the module's equations."""
+
+    def __init__(self, config: FourierConfig, index: int, depth: int, *, rngs: nnx.Rngs):
+        super().__init__(config, index, rngs=rngs)
+        self.linear = nnx.Linear(config.width, config.width, rngs=rngs)
 
     def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
         normed = self.spectral_norm(x)
-        mixed = self.spectral(normed)
-        if self.local is not None:
-            mixed += self.local(normed)
-        x = x + mixed
-        return x + self.contract(jax.nn.gelu(self.expand(self.mlp_norm(x))))
+        return jax.nn.gelu(self.mix(normed) + self.linear(normed))
 
 
-class FNO(nnx.Module):
+BLOCKS = {"residual": ResidualBlock, "feedforward": FeedForwardBlock, "classic": ClassicBlock}
+
+
+def _pointwise_mlp(config: FourierConfig, rngs: nnx.Rngs) -> nnx.Sequential:
+    width, hidden = config.width, config.mlp_ratio * config.width
+    return nnx.Sequential(nnx.Linear(width, hidden, rngs=rngs), jax.nn.gelu, nnx.Linear(hidden, width, rngs=rngs))
+
+
+class FNO(GridOperator):
     """Maps `(batch, nz, nx, in_channels)` to `(batch, nz, nx, out_channels)`, on any grid that carries its modes."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        width: int,
-        depth: int,
-        modes: tuple[int, int],
-        mlp_ratio: int,
-        padding: float,
-        local: bool,
-        rngs: nnx.Rngs,
-    ):
-        self.padding = padding
-        self.lift = nnx.Linear(in_channels + 2, width, rngs=rngs)
-        self.blocks = nnx.List([Block(width, modes, mlp_ratio, local, rngs=rngs) for _ in range(depth)])
-        self.norm = _norm(width, rngs)
-        # Zero at the start: the first prediction is the baseline that the encoding supplies.
-        self.project = nnx.Linear(width, out_channels, kernel_init=nnx.initializers.zeros, rngs=rngs)
+    def assemble(self, config: FNOConfig, rngs: nnx.Rngs) -> None:
+        """See `GridOperator`."""
+        self.blocks = nnx.List(config.blocks(config.depth, rngs))
+        self.mlp = _pointwise_mlp(config, rngs) if config.block == "classic" else Identity()
 
-    def __call__(self, x: Float[Array, "batch nz nx channels"]) -> Float[Array, "batch nz nx outputs"]:
-        batch, nz, nx, _ = x.shape
-        position = jnp.meshgrid(jnp.linspace(-1, 1, nz), jnp.linspace(-1, 1, nx), indexing="ij")
-        place = jnp.broadcast_to(jnp.stack(position, axis=-1).astype(x.dtype), (batch, nz, nx, 2))
-        x = self.lift(jnp.concatenate([x, place], axis=-1))
-        pad_z, pad_x = round(self.padding * nz), round(self.padding * nx)
-        x = jnp.pad(x, ((0, 0), (pad_z, pad_z), (pad_x, pad_x), (0, 0)))
+    def body(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
+        """See `GridOperator`."""
         for block in self.blocks:
             x = block(x)
-        return self.project(self.norm(x[:, pad_z : pad_z + nz, pad_x : pad_x + nx]))
+        return self.mlp(x)

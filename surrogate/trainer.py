@@ -56,6 +56,7 @@ def make_train_step(graphdef: nnx.GraphDef) -> Callable[[nnx.State, Batch], tupl
 
     def step(state: nnx.State, batch: Batch):
         model, optimizer = nnx.merge(graphdef, state)
+        model.train()  # within this trace only: everywhere else a model is in evaluation
 
         def loss_of(model: Surrogate):
             return mean_relative_l2(model(batch["velocity"], batch["source"]), batch["snapshots"])
@@ -177,6 +178,7 @@ def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints):
     checkpoints.discard_best_after(checkpoints.last_step or 0)
     batches = training_batches(config.data, training.batch_size, training.seed, workers=training.workers)
     if checkpoints.last_step is None:
+        config.model.warm_start(model.operator, lambda run: load_surrogate(run).operator)
         once = statistics_batches(config.data, training.batch_size)
         model.set_statistics(training_statistics(model.encoding, once))
         return nnx.state((model, make_optimizer(model, training))), batches, 0, float("inf")

@@ -21,6 +21,9 @@ from surrogate.pipeline import Batches, check_dataset, ordered_batches, training
 from surrogate.trainer import fit, load_surrogate
 from tests.conftest import tiny_config
 
+# Operators too small for their waves: quick is what counts here.
+pytestmark = pytest.mark.filterwarnings("ignore::surrogate.modes_check.ModesWarning")
+
 ONE_FAMILY = {"families": {"gaussian_random_field": {"weight": 0}, "faulted_layers": {"weight": 0}}}
 SHOTS = {"sources": 3, "records": ["snapshots"], "precision": "float16", "train": 5, "validation": 2, "test": 1}
 

@@ -36,6 +36,8 @@ from surrogate.trainer import fit, load_surrogate, predict
 from tests.conftest import ROOT, tiny_config
 
 configs.register()
+# Operators too small for their waves: quick is what counts here.
+pytestmark = pytest.mark.filterwarnings("ignore::surrogate.modes_check.ModesWarning")
 
 
 def train_config(data: DataConfig, run: Path, **training) -> TrainConfig:
@@ -231,8 +233,7 @@ def test_bad_training(data, tmp_path, training, message):
 
 
 def test_too_many_modes_leave_no_folder(data, tmp_path):
-    config = train_config(data, tmp_path / "bad")
-    config.model.modes = [16, 16]
+    config = replace(train_config(data, tmp_path / "bad"), model=FNOConfig(modes=[16, 16]))
     with pytest.raises(InputError, match="cannot carry 16 x 16 modes"):
         fit(config)
     assert not (tmp_path / "bad").exists()
@@ -304,11 +305,9 @@ def test_data_configs_build(data):
 
 
 @pytest.mark.parametrize("encoding", [file.stem for file in (ROOT / "configs/encoding").glob("*.yaml")])
-@pytest.mark.parametrize("model", [file.stem for file in (ROOT / "configs/model").glob("*.yaml")])
-def test_surrogates_build(encoding, model):
+def test_surrogates_build(encoding):
     config = configs.typed(
-        composed("train", f"encoding={encoding}", f"model={model}", "model.width=4", "data=tiny", "model.modes=[4,4]"),
-        TrainConfig,
+        composed("train", f"encoding={encoding}", "model.width=4", "data=tiny", "model.modes=[4,4]"), TrainConfig
     )
     assert config.encoding == EncodingConfig(**(asdict(EncodingConfig()) | {"name": encoding}))
     velocity, source = jnp.full((2, 24, 20), 2000.0), jnp.full((2, 2), 100.0)

@@ -1,0 +1,79 @@
+"""Factorised Fourier neural operator: one-dimensional transforms, one per axis, in place of the two-dimensional one.
+
+    Separable(x) = sum over axes a of F_a^-1 ( R_a,k F_a(x)_k ),    0 <= k <= modes_a
+
+Source: A. Tran et al., "Factorized Fourier neural operators", ICLR 2023. Its block puts the MLP behind the spectral
+layer (`block=feedforward`); `shared` uses one set of spectral weights in all blocks, as the paper's smaller models do.
+
+Parameters: those of fno.py with S = 2 w^2 (modes_z + 1 + modes_x + 1), counted once in all where shared.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from surrogate.fno import FNO, FNOConfig
+from surrogate.spectral_conv import check_carries, fourier_matrices
+
+
+@dataclass
+class FFNOConfig(FNOConfig):
+    """shared: all blocks have the same spectral weights. The rest as for the FNO."""
+
+    name: str = "ffno"
+    local: bool = False
+    block: str = "feedforward"
+    shared: bool = False
+
+    def create(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs) -> FNO:
+        """See `OperatorConfig`."""
+        operator = super().create(in_channels, out_channels, rngs=rngs)
+        if self.shared:
+            for block in operator.blocks:
+                block.spectral = operator.blocks[0].spectral
+        return operator
+
+    def spectral_layer(self, rngs: nnx.Rngs) -> nnx.Module:
+        """See `FNOConfig`."""
+        return SeparableConv(self.width, (self.modes[0], self.modes[1]), rngs=rngs)
+
+
+class AxisConv(nnx.Module):
+    """A linear map per mode `0..modes` along one axis (1: z, 2: x): 2 (modes + 1) width^2 parameters."""
+
+    def __init__(self, width: int, modes: int, axis: int, *, rngs: nnx.Rngs):
+        self.modes = modes
+        self.axis = axis
+        shape, scale = (modes + 1, width, width), 1 / np.sqrt(2 * width)
+        self.real = nnx.Param(scale * jax.random.normal(rngs.params(), shape))
+        self.imaginary = nnx.Param(scale * jax.random.normal(rngs.params(), shape))
+
+    def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
+        size = x.shape[self.axis]
+        cos, sin = (jnp.asarray(m, x.dtype) for m in fourier_matrices(size, np.arange(self.modes + 1)))
+        forward, inverse = {1: ("kz,bzxc->kbxc", "kz,kbxc->bzxc"), 2: ("kx,bzxc->kbzc", "kx,kbzc->bzxc")}[self.axis]
+        real, imaginary = jnp.einsum(forward, cos / size, x), -jnp.einsum(forward, sin / size, x)
+        weight_re, weight_im = self.real[...], self.imaginary[...]
+        real, imaginary = (
+            jnp.einsum("knmc,kcd->knmd", real, weight_re) - jnp.einsum("knmc,kcd->knmd", imaginary, weight_im),
+            jnp.einsum("knmc,kcd->knmd", real, weight_im) + jnp.einsum("knmc,kcd->knmd", imaginary, weight_re),
+        )
+        twice = jnp.asarray(np.where(np.arange(self.modes + 1) == 0, 1.0, 2.0)[:, None], x.dtype)
+        return jnp.einsum(inverse, twice * cos, real) - jnp.einsum(inverse, twice * sin, imaginary)
+
+
+class SeparableConv(nnx.Module):
+    """The sum of one `AxisConv` along each axis."""
+
+    def __init__(self, width: int, modes: tuple[int, int], *, rngs: nnx.Rngs):
+        self.modes = modes
+        self.along_z = AxisConv(width, modes[0], 1, rngs=rngs)
+        self.along_x = AxisConv(width, modes[1], 2, rngs=rngs)
+
+    def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
+        check_carries((x.shape[1], x.shape[2]), self.modes)
+        return self.along_z(x) + self.along_x(x)

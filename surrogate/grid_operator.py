@@ -1,0 +1,132 @@
+"""What all operators on a grid share: lifting, positions, padding, normalisation and projection.
+
+    x -> lift(x, position) -> pad -> body -> crop -> norm -> project
+
+The norm by default is one number per sample, over all cells and channels: a norm per cell would blow up the silence
+ahead of a wave front to the strength of the wave. The domain is padded by a fraction on both sides, since a Fourier
+basis is periodic and the wave's window is not. Fractions, not cells: an operator trained on one grid runs on another.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from data_gen.errors import InputError
+from surrogate.drop_path import Identity
+
+NORMS = ("sample", "group", "instance", "none")
+
+
+@dataclass
+class OperatorConfig:
+    """What every operator's config is: a name that says which schema it has, and a way to create the operator.
+
+    name: the operator's in the registry; chosen with `model=NAME`, never set by itself.
+    """
+
+    name: str = ""
+
+    def create(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs) -> nnx.Module:
+        """The operator `(batch, nz, nx, in_channels) -> (batch, nz, nx, out_channels)`; raises `InputError`."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Raise `InputError` for values no operator could be made of."""
+        if self.name != type(self).name:
+            raise InputError(
+                f"model.name = {self.name!r} stands in the settings of {type(self).name!r}. It only records which "
+                f"operator they are of; choose another with model={self.name}."
+            )
+
+    def reach(self) -> tuple[float, float] | None:
+        """The largest wavenumbers of the spectral path along z and x, in cycles per domain; None without one."""
+        return None
+
+    def warm_start(self, operator: nnx.Module, load: Callable[[str], nnx.Module]) -> None:
+        """Put weights that another run has trained into a fresh operator; `load` gives a run's operator."""
+
+
+@dataclass
+class GridOperatorConfig(OperatorConfig):
+    """width: channels. padding: added on each side, as a fraction of the domain.
+
+    norm: sample (over all cells and channels), group (eight groups of channels), instance (each channel) or none.
+    drop_path: the probability of leaving out the last residual branch; earlier ones proportionally less.
+    periodic: the domain is a periodic box: no positions, no padding, convolutions that wrap around.
+    """
+
+    width: int = 32
+    padding: float = 0.0625
+    norm: str = "sample"
+    drop_path: float = 0.0
+    periodic: bool = False
+
+    def check(self) -> None:
+        """Raise `InputError` for values no operator could be made of."""
+        super().check()
+        if self.width < 1 or not 0 <= self.padding <= 1 or not 0 <= self.drop_path < 1:
+            raise InputError(
+                f"An operator needs a positive width, 0 <= padding <= 1 and 0 <= drop_path < 1: got {self}."
+            )
+        if self.norm not in NORMS:
+            raise InputError(f"model.norm must be one of {', '.join(NORMS)}, but is {self.norm!r}.")
+        if self.periodic and self.padding:
+            raise InputError(f"A periodic box has no sides to pad: set model.padding=0 (it is {self.padding}).")
+
+
+def make_norm(kind: str, width: int, *, rngs: nnx.Rngs) -> nnx.GroupNorm | Identity:
+    """One of `NORMS` over `width` channels: 2 width parameters, or none."""
+    if kind == "none":
+        return Identity()
+    groups = {"sample": 1, "group": math.gcd(8, width), "instance": width}[kind]
+    return nnx.GroupNorm(width, num_groups=groups, rngs=rngs)
+
+
+def conv3x3(width: int, features: int, *, periodic: bool, strides: int = 1, rngs: nnx.Rngs) -> nnx.Conv:
+    """9 width features + features parameters."""
+    padding = "CIRCULAR" if periodic else "SAME"
+    return nnx.Conv(width, features, (3, 3), strides=strides, padding=padding, rngs=rngs)
+
+
+def positions(x: Float[Array, "batch nz nx channels"]) -> Float[Array, "batch nz nx 2"]:
+    """Depth and lateral position of each cell, from -1 to 1."""
+    batch, nz, nx, _ = x.shape
+    position = jnp.meshgrid(jnp.linspace(-1, 1, nz), jnp.linspace(-1, 1, nx), indexing="ij")
+    return jnp.broadcast_to(jnp.stack(position, axis=-1).astype(x.dtype), (batch, nz, nx, 2))
+
+
+class GridOperator(nnx.Module):
+    """The module's frame; subclasses `assemble` a body that maps `width` channels to `width` channels.
+
+    Parameters: (in_channels + 2 + 1) width for lifting, 2 width for the norm, (width + 1) out_channels to project;
+    2 less width where periodic, and no norm where that is `none`.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, config: GridOperatorConfig, *, rngs: nnx.Rngs):
+        self.padding = config.padding
+        self.periodic = config.periodic
+        self.lift = nnx.Linear(in_channels + (0 if config.periodic else 2), config.width, rngs=rngs)
+        self.assemble(config, rngs)
+        self.norm = make_norm(config.norm, config.width, rngs=rngs)
+        # Zero at the start: the first prediction is the baseline that the encoding supplies.
+        self.project = nnx.Linear(config.width, out_channels, kernel_init=nnx.initializers.zeros, rngs=rngs)
+
+    def assemble(self, config, rngs: nnx.Rngs) -> None:
+        """Make the body's layers."""
+        raise NotImplementedError
+
+    def body(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "many nz nx width"]:
+        """What happens on the padded domain."""
+        raise NotImplementedError
+
+    def __call__(self, x: Float[Array, "batch nz nx channels"]) -> Float[Array, "many nz nx outputs"]:
+        nz, nx = x.shape[1:3]
+        x = self.lift(x if self.periodic else jnp.concatenate([x, positions(x)], axis=-1))
+        pad_z, pad_x = round(self.padding * nz), round(self.padding * nx)
+        x = jnp.pad(x, ((0, 0), (pad_z, pad_z), (pad_x, pad_x), (0, 0)))
+        x = self.body(x)[:, pad_z : pad_z + nz, pad_x : pad_x + nx]
+        return self.project(self.norm(x))
