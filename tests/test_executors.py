@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from omegaconf import OmegaConf
 from data_gen import cli, dataset
 from data_gen.__main__ import register
 from data_gen.errors import InputError
-from data_gen.executors import Executor, LocalConfig, RayConfig, SlurmConfig
+from data_gen.executors import Executor, Local, LocalConfig, RayConfig, SlurmConfig
 from tests.conftest import ROOT, tiny_config
 from tests.test_data import assert_same_data_set, finished, generation, wait_for, writers
 
@@ -48,6 +49,25 @@ def check_work(executor: Executor, folder: Path) -> None:
     assert (folder / "died").exists()
     with pytest.raises(InputError, match=r"^no shard 1$"):
         list(executor.run(refuse, [1]))
+
+
+def test_local_work_ends_with_the_first_failure():
+    """Each shard once, the first alone; after a failure none is begun that was not under way."""
+    done = []
+
+    def work(shard):
+        done.append(shard)
+        if shard == 1:
+            raise InputError("no more")
+        time.sleep(0.01)
+        return shard
+
+    assert list(Local().run(work, [])) == [] and sorted(Local().run(work, range(2, 40))) == list(range(2, 40))
+    assert done[0] == 2 and sorted(done) == list(range(2, 40))
+    done.clear()
+    with pytest.raises(InputError, match="no more"):
+        list(Local().run(work, range(400)))
+    assert done[:2] == [0, 1] and len(done) < 100
 
 
 @pytest.fixture
@@ -105,6 +125,7 @@ def test_absent_libraries(monkeypatch):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
+        (LocalConfig(at_once=0), "at_once must be at least 1"),
         (RayConfig(workers=0), "workers must be at least 1"),
         (RayConfig(address="auto", workers=2), "of a cluster of one's own"),
         (RayConfig(max_retries=-1), "max_retries >= 0"),
