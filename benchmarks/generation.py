@@ -6,12 +6,10 @@ Both are medians over repeats taken in turn; `efficiency` is their ratio.
 """
 
 import argparse
-import json
 import os
 import tempfile
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -22,7 +20,7 @@ import jax.numpy as jnp
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from benchmarks.report import machine, slug
+from benchmarks.report import machine, write_rows
 from benchmarks.worker import ROOT
 from data_gen.__main__ import register
 from data_gen.caching import use_compilation_cache
@@ -117,13 +115,8 @@ def main() -> None:
             row = {"case": case, "batch": config.batch_size, "samples": config.train} | measure(config, repeats)
             rows.append(row)
             print("  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
-    device = "cpu" if jax.default_backend() == "cpu" else jax.devices()[0].device_kind
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"{'generation-quick' if options.quick else 'generation'}-{slug(device)}.json"
-    header = {"device": device, "date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": before}
-    settings = {"threads": os.cpu_count(), "jax": jax.__version__, "repeats": repeats}
-    path.write_text(json.dumps(header | settings | {"rows": rows}, indent=1) + "\n")
-    print(path)
+    settings = {"machine": before, "threads": os.cpu_count(), "repeats": repeats}
+    print(write_rows(options.out, "generation-quick" if options.quick else "generation", settings, rows))
 
 
 if __name__ == "__main__":

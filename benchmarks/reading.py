@@ -9,12 +9,10 @@ the last of them, which sees no simulated field, being the fastest to train. `on
 
 import argparse
 import contextlib
-import json
 import os
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,7 +21,7 @@ import jax
 from flax import nnx
 from hydra import compose, initialize_config_dir
 
-from benchmarks.report import machine, slug
+from benchmarks.report import machine, slug, write_rows
 from benchmarks.worker import ROOT
 from data_gen import dataset
 from surrogate.config import TrainConfig, register, typed
@@ -116,13 +114,8 @@ def main() -> None:
                     row = measure(case, config, source, workers, options.repeats, options.steps)
                     rows.append(row)
                     print("  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
-    device = "cpu" if jax.default_backend() == "cpu" else jax.devices()[0].device_kind
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"{'reading-quick' if options.quick else 'reading'}-{slug(device)}.json"
-    header = {"device": device, "date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": before}
-    settings = {"threads": os.cpu_count(), "repeats": options.repeats, "steps": options.steps}
-    path.write_text(json.dumps(header | settings | {"rows": rows}, indent=1) + "\n")
-    print(path)
+    settings = {"machine": before, "threads": os.cpu_count(), "repeats": options.repeats, "steps": options.steps}
+    print(write_rows(options.out, "reading-quick" if options.quick else "reading", settings, rows))
 
 
 if __name__ == "__main__":

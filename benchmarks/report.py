@@ -8,6 +8,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+import jax
+
 from benchmarks.measure import Findings
 from benchmarks.peers import PEERS
 
@@ -26,6 +28,16 @@ def machine() -> dict:
         "cores": os.cpu_count(),
         "load_average": os.getloadavg()[0],
     }
+
+
+def write_rows(folder: Path, name: str, settings: dict, rows: list[dict]) -> Path:
+    """Write `<name>-<device>.json` of the project's own measurements, without peers, and return its path."""
+    device = "cpu" if jax.default_backend() == "cpu" else jax.devices()[0].device_kind
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{slug(device)}.json"
+    header = {"device": device, "date": datetime.now(UTC).isoformat(timespec="seconds"), "jax": jax.__version__}
+    path.write_text(json.dumps(header | settings | {"rows": rows}, indent=1) + "\n")
+    return path
 
 
 def write(folder: Path, name: str, device: str, header: dict, findings: Findings) -> Path:
