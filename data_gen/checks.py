@@ -10,7 +10,7 @@ from data_gen.errors import InputError
 from data_gen.simulation import HIGHEST_FREQUENCY, Simulation, check_cfl
 
 # Points per wavelength at the highest frequency that keep the phase error near 1 % over some ten wavelengths.
-POINTS_PER_WAVELENGTH = {2: 10.0, 4: 5.0, 6: 4.0, 8: 3.5}
+POINTS_PER_WAVELENGTH = {2: 10.0, 4: 5.0, 6: 4.0, 8: 3.5, 10: 3.2, 12: 3.0}
 
 
 class DispersionWarning(UserWarning):

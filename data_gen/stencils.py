@@ -26,7 +26,7 @@ import jax
 import numpy as np
 from jax import lax
 
-ORDERS = (2, 4, 6, 8)
+ORDERS = (2, 4, 6, 8, 10, 12)
 
 
 def second_derivative_weights(order: int) -> list[float]:

@@ -17,11 +17,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from data_gen.acquisition import Survey
-from data_gen.errors import InputError
-from data_gen.grid import Grid, TimeAxis
+from data_gen.grid import Grid
 from data_gen.sample import DataSpec
-from data_gen.simulation import Simulation
 from data_gen.solver import simulate
+from surrogate.coarse_grid import coarse_simulation, coarsen, onto_coarse, refine
 from surrogate.task import Encoded, Encoding, Task
 
 
@@ -80,45 +79,6 @@ class Background:
         return Encoded(velocity[None], field.astype(velocity.dtype), jnp.zeros_like(field, velocity.dtype))
 
 
-def coarse_simulation(simulation: Simulation) -> Simulation:
-    """The same solver on cells and time steps twice as large, over the same area, time and absorbing length.
-
-    Raises `InputError` if the grid's sides or the snapshot steps are odd, or the steps fewer than four apart; and for a
-    free surface, which would be half a fine cell deeper: enough to make the field four times worse (measured).
-    """
-    if simulation.free_surface:
-        raise InputError(
-            "The coarse solver, which stands beside every surrogate, would have its free surface half a cell deeper. "
-            "Train on data without: data.free_surface=false."
-        )
-    steps = simulation.snapshot_steps
-    if any(step % 2 for step in steps) or (np.diff((0, *steps)) < 4).any():
-        raise InputError(
-            "The coarse encoding steps in 2 dt and looks half-way between snapshots: the snapshot steps must be even "
-            f"and at least 4 apart, but are {steps}."
-        )
-    return replace(
-        simulation,
-        grid=simulation.grid.coarsened(),
-        time=TimeAxis((simulation.time.nt + 1) // 2, 2 * simulation.time.dt),
-        widths=tuple(-(-width // 2) for width in simulation.widths),
-        snapshot_steps=tuple(step // 2 for step in simulation.snapshot_steps),
-        half_width=4,
-    )
-
-
-def coarsen(velocity: Float[Array, "nz nx"]) -> Float[Array, "mz mx"]:
-    """Compressibility 1 / v^2, low-passed and taken at every second cell: at constant density the equivalent medium.
-
-    A Lanczos filter keeps the structure that the coarse grid can carry, which an average over 2 x 2 cells dims: the
-    coarse field of rough media errs by a tenth to a fifth less (measured). It is kept within the model's own range.
-    """
-    compressibility = velocity**-2
-    nz, nx = velocity.shape
-    filtered = jax.image.resize(compressibility, (nz // 2, nx // 2), method="lanczos5")
-    return jnp.clip(filtered, jnp.min(compressibility), jnp.max(compressibility)) ** -0.5
-
-
 def _with_halfway(steps: tuple[int, ...]) -> tuple[int, ...]:
     """Each step preceded by the one half-way from its predecessor (for the first: as far before it as the second's)."""
     gaps = np.diff((0, *steps))
@@ -149,13 +109,12 @@ class Coarse:
         """See `Encoding`; source [m]."""
         simulation = coarse_simulation(self.spec.simulation)
         simulation = replace(simulation, snapshot_steps=_with_halfway(simulation.snapshot_steps))
-        # The first coarse centre lies half a fine cell inside the first fine one.
-        source = source - self.spec.simulation.grid.spacing / 2
         wavelet = jnp.asarray(self.spec.wavelet[::2], velocity.dtype)[None]
-        survey = Survey(source[None], jnp.zeros((0, 2), velocity.dtype), wavelet)
+        spacing = self.spec.simulation.grid.spacing
+        survey = Survey(onto_coarse(source, spacing)[None], jnp.zeros((0, 2), velocity.dtype), wavelet)
         model = coarsen(velocity)
         snapshots = simulate(model, survey, simulation, density=self.spec.density(model)).snapshots[0]
-        fields = jax.image.resize(snapshots, (len(snapshots), *self.spec.simulation.grid.shape), method="lanczos5")
+        fields = refine(snapshots)
         return Encoded(velocity[None], fields, fields[1::2])
 
 

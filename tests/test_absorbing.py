@@ -92,7 +92,8 @@ def test_one_sided_difference_factors_the_second(order):
 
 
 @pytest.mark.parametrize(
-    ("order", "staggered", "bound"), [(2, False, -75), (4, False, -65), (8, False, -70), (4, True, -70)]
+    ("order", "staggered", "bound"),
+    [(2, False, -75), (4, False, -65), (8, False, -70), (12, False, -70), (4, True, -70)],
 )
 @pytest.mark.parametrize(("ppw", "velocity", "nt"), [(6.0, VELOCITY, 300), (12.0, VELOCITY / 2, 650)])
 def test_normal_incidence(order, staggered, bound, ppw, velocity, nt):

@@ -10,8 +10,9 @@ from flax import nnx
 from data_gen.errors import InputError
 from data_gen.solver import simulate
 from surrogate import metrics
+from surrogate.coarse_grid import coarse_simulation
 from surrogate.config import TrainConfig
-from surrogate.encoding import EncodingConfig, coarse_simulation
+from surrogate.encoding import EncodingConfig
 from surrogate.fno import FNO, FNOConfig
 from surrogate.model import Surrogate, training_statistics
 from surrogate.spectral_conv import SpectralConv

@@ -16,7 +16,8 @@ from data_gen.recording import decode
 from data_gen.sample import DataSpec
 from data_gen.simulation import HIGHEST_FREQUENCY
 from surrogate import metrics, plots
-from surrogate.encoding import Background, Coarse, SourceMap, coarse_simulation
+from surrogate.coarse_grid import coarse_simulation
+from surrogate.encoding import Background, Coarse, SourceMap
 from surrogate.task import Batch, Encoding, Method
 
 
