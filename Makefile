@@ -45,12 +45,12 @@ slow: .venv/installed
 # Peers need an environment of their own; its numbers are only good on an idle machine. About half an hour.
 .venv-bench/installed: benchmarks/requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --quiet -r benchmarks/requirements.txt
-	.venv-bench/bin/python -m pip install --quiet --no-deps -e .
+	.venv-bench/bin/python -m pip install --quiet -r benchmarks/requirements.txt -e .
 	@touch $@
 
 bench: .venv-bench/installed
 	.venv-bench/bin/python -m benchmarks.solver
+	.venv-bench/bin/python -m benchmarks.training
 
 # Where a step's time goes.
 profile: .venv/installed

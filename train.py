@@ -7,6 +7,7 @@ from data_gen.caching import use_compilation_cache
 from data_gen.console import progress_bar
 from data_gen.errors import one_paragraph
 from surrogate.config import TrainConfig, register, typed
+from surrogate.host_memory import keep_freed_memory
 from surrogate.trainer import fit
 
 register()
@@ -17,6 +18,7 @@ register()
 def main(composed: DictConfig) -> None:
     """Turn the config into a `TrainConfig` and fit it, with a progress bar."""
     use_compilation_cache()
+    keep_freed_memory()
     config = typed(composed, TrainConfig)
     with progress_bar(f"train {config.run}", config.training.steps) as update:
 

@@ -41,6 +41,10 @@ class Case:
         """The lecture's physics on the same problem: order 2, rigid walls; its density is 1 everywhere."""
         return replace(self, order=2, width=0)
 
+    def warm_up(self) -> Self:
+        """A short run that starts libraries and threads."""
+        return replace(self, steps=16)
+
     @property
     def gathers(self) -> int:
         """Gathers in all: one a shot and model."""

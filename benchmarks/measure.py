@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.agreement import judge_gathers, judge_gradient
 from benchmarks.cases import Case
 from benchmarks.peers import FORWARD, GRADIENT, PEERS
+from benchmarks.worker import Case as AnyCase
 from benchmarks.worker import Worker, WorkerError
 
 # Long enough for the threads of the worker that ran last to fall asleep [s].
@@ -87,11 +88,11 @@ def compare(
 
 
 def paired_times(
-    quantity: str, workers: dict[str, Worker], problems: dict[str, Case], repeats: int
+    quantity: str, workers: dict[str, Worker], problems: Mapping[str, AnyCase], repeats: int
 ) -> dict[str, list[tuple[float, float]]]:
     """For each peer `repeats` pairs of neighbouring times (ours, peer's) [s]: ours, A, ours, B, ..., ours, A, ..."""
 
-    def seconds(name: str, case: Case) -> float:
+    def seconds(name: str, case: AnyCase) -> float:
         time.sleep(SETTLE)
         return workers[name].ask("time", case=asdict(case), quantity=quantity)["seconds"]
 
@@ -103,7 +104,7 @@ def paired_times(
     return times
 
 
-def peak_bytes(name: str, case: Case, quantity: str, configuration: str) -> int | None:
+def peak_bytes(name: str, case: AnyCase, quantity: str, configuration: str) -> int | None:
     """Peak memory that a first run adds to a fresh process; None if it fails."""
     with Worker(name) as worker:
         try:

@@ -13,16 +13,17 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from benchmarks.cases import Case
+from benchmarks.cases import Case as SolverCase
+from benchmarks.training_cases import Case as TrainingCase
 
+Case = SolverCase | TrainingCase
 ROOT = Path(__file__).parent.parent
-WARM_UP_STEPS = 16
 # The longest that runs are repeated for, to choose between a peer's configurations [s].
 PATIENCE = 10.0
 
@@ -99,6 +100,10 @@ class Session:
         self._peer: Any = importlib.import_module(f"benchmarks.peers.{peer}")
         self._runs: dict[tuple[Case, str], Callable] = {}
 
+    def case(self, fields: dict) -> Case:
+        """A case of the kind that the peer takes, from what JSON carried."""
+        return self._peer.Case(**fields)
+
     def about(self) -> dict:
         return {"versions": self._peer.versions(), "device": self._peer.device()}
 
@@ -133,11 +138,15 @@ class Session:
 
     def memory(self, case: Case, quantity: str, configuration: str) -> dict:
         """Bytes that the first run adds at its peak; after a short one, that libraries and threads are there."""
-        self._peer.prepare(replace(case, steps=WARM_UP_STEPS), quantity, configuration)()
+        self._peer.prepare(case.warm_up(), quantity, configuration)()
         run = self._peer.prepare(case, quantity, configuration)
         with self._peer.meter() as meter:
             run()
         return {"bytes": meter.peak()}
+
+    def parameters(self, case: Case) -> dict:
+        """Real numbers that are trained; of operators only."""
+        return {"count": self._peer.parameters(case)}
 
     def compile(self, case: Case, quantity: str, cache: str) -> dict:
         """Seconds to compile; of ours only."""
@@ -161,10 +170,10 @@ def main(peer: str) -> None:
     session = None
     for line in sys.stdin:
         request = json.loads(line)
-        if "case" in request:
-            request["case"] = Case(**request["case"])
         try:
             session = session or Session(peer)
+            if "case" in request:
+                request["case"] = session.case(request["case"])
             reply = getattr(session, request.pop("do"))(**request)
         except Exception:
             reply = {"error": traceback.format_exc()}
