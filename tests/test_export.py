@@ -21,6 +21,7 @@ from surrogate.config import TrainConfig, TrainingConfig, claim_folder
 from surrogate.deeponet import DeepONetConfig
 from surrogate.encoding import EncodingConfig
 from surrogate.fno import FNOConfig
+from surrogate.grid_operator import GridOperator
 from surrogate.model import Statistics
 from surrogate.trainer import load_surrogate
 from surrogate.unet import UNetConfig
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::surrogate.modes_check.ModesWarn
 
 # Quick to compile: evenly spaced snapshots are one loop of the coarse solver, and rigid walls need no layers.
 TIMES = [0.06, 0.12]
-QUICK = {"snapshot_times": TIMES, "absorbing_width": 0, "order": 2, "peak_frequency": 7}
+QUICK = {"snapshot_times": TIMES, "absorbing_width": 0}
 SPECTRAL = {"width": 8, "depth": 1, "modes": [4, 4]}
 MODELS = {
     "coarse": FNOConfig(**SPECTRAL),
@@ -63,9 +64,11 @@ print(json.dumps([module for module in sys.modules if module.split(".")[0] in ("
 
 
 def config_of(encoding: str, run: Path) -> TrainConfig:
+    data = tiny_config("unused", **QUICK)
+    data.families = {"inclusions": data.families["inclusions"]}
     return TrainConfig(
         run=str(run),
-        data=tiny_config("unused", **QUICK),
+        data=data,
         model=MODELS[encoding],
         encoding=EncodingConfig(encoding),
         training=TrainingConfig(steps=1, warmup_steps=0),
@@ -82,6 +85,7 @@ def runs(tmp_path_factory) -> dict[str, Path]:
         media, channels, outputs = model.encoding.media, model.encoding.channels, model.task.outputs
         scales = (jnp.full(media, 2500.0), jnp.full(media, 500.0), jnp.full(channels, 1e-3), jnp.full(outputs, 1e-4))
         model.set_statistics(Statistics(*scales))
+        assert isinstance(model.operator, GridOperator)
         kernel = model.operator.project.kernel
         kernel[...] = jax.random.normal(jax.random.key(1), kernel[...].shape)
         claim_folder(Path(config.run), config)
@@ -116,9 +120,9 @@ def test_the_file_is_the_model(runs, exported):
     keys = jax.random.split(jax.random.key(0), 3)
     velocity = jax.random.uniform(keys[0], (3, 24, 20), minval=2000.0, maxval=4000.0)
     source = 10.0 * jax.random.randint(keys[1], (3, 2), 2, 18).astype(jnp.float32)
-    inputs = {"velocity": velocity, "source": source, "cotangent": jax.random.normal(keys[2], (3, 2, 24, 20))}
+    cotangent = jax.random.normal(keys[2], (3, 2, 24, 20))
     folder = exported["coarse"].parent
-    np.savez(folder / "inputs.npz", **{name: np.asarray(values) for name, values in inputs.items()})
+    np.savez(folder / "inputs.npz", velocity=velocity, source=source, cotangent=cotangent)
     # Compiled quickly, not well: other code for the same program.
     environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
     command = [sys.executable, "-c", USER, *exported]
@@ -126,7 +130,7 @@ def test_the_file_is_the_model(runs, exported):
     assert json.loads(result.stdout) == []
     for encoding, run in runs.items():
         one, *three = np.load(folder / f"{encoding}.npz").values()
-        expected = values_and_gradients(load_surrogate(run), *inputs.values())
+        expected = values_and_gradients(load_surrogate(run), velocity, source, cotangent)
         assert relative(one, expected[0][:1]) < 1e-5, encoding
         for name, found, wanted in zip(("prediction", "velocity", "source"), three, expected, strict=True):
             assert relative(found, np.asarray(wanted)) < 1e-5, (encoding, name)
