@@ -35,7 +35,7 @@ QUICK = {"snapshot_times": TIMES, "absorbing_width": 0}
 SPECTRAL = {"width": 8, "depth": 1, "modes": [4, 4]}
 MODELS = {
     "coarse": FNOConfig(**SPECTRAL),
-    "background": UNetConfig(width=4, levels=2, depth=1),
+    "background": UNetConfig(width=4, levels=1, depth=1),
     "source_map": DeepONetConfig(**SPECTRAL),
 }
 
@@ -99,7 +99,7 @@ def runs(tmp_path_factory) -> dict[str, Path]:
 def exported(runs, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("exported")
     for encoding, run in runs.items():
-        export.write_export(export.ExportConfig(str(run), str(folder / encoding), check=encoding == "background"))
+        export.write_export(export.ExportConfig(str(run), str(folder / encoding), check=encoding == "source_map"))
     return {encoding: folder / encoding for encoding in runs}
 
 
@@ -149,7 +149,7 @@ def test_the_file_is_portable(exported):
 
 def test_the_description(runs, exported):
     """Checksum, shapes as the file's own, ranges, and a config that makes the run's model again."""
-    file = exported["background"]
+    file = exported["source_map"]
     content = json.loads(Path(f"{file}.json").read_text())
     function = jax.export.deserialize(bytearray(file.read_bytes()))
     assert content["artifact"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
@@ -159,7 +159,7 @@ def test_the_description(runs, exported):
     assert (velocity["name"], velocity["unit"], velocity["range"][0]) == ("velocity", "m/s", 2000)
     assert source["range"] == [[20.0, 0.0], [200.0, 190.0]]
     np.testing.assert_allclose(content["outputs"][0]["times"], TIMES)
-    assert content["config"] == json.loads((runs["background"] / "config.json").read_text())
+    assert content["config"] == json.loads((runs["source_map"] / "config.json").read_text())
     assert max(content["difference"].values()) < 1e-5
 
 
