@@ -77,4 +77,4 @@ class FourierDeepONet(GridOperator):
 
     def __call__(self, x: Float[Array, "batch nz nx channels"]) -> Float[Array, "batch nz nx outputs"]:
         fields = super().__call__(x)
-        return jnp.moveaxis(fields.reshape(len(x), self.outputs, *x.shape[1:3]), 1, -1)
+        return jnp.moveaxis(fields.reshape(x.shape[0], self.outputs, *x.shape[1:3]), 1, -1)
