@@ -1,7 +1,8 @@
 """What training reads: batches of (model, shot) pairs, from disk or straight from the solver.
 
 A batch holds velocity `(b, nz, nx)` [m/s], source `(b, 2)` [m] and snapshots `(b, n_snapshots, nz, nx)`, whatever a
-record holds: with n shots a record, pair i is shot `i % n` of record `i // n`.
+record holds: with n shots a record, pair i is shot `i % n` of record `i // n`. Where tangents are recorded there are
+also direction `(b, n_directions, nz, nx)` [m/s] and tangents `(b, n_directions, n_snapshots, nz, nx)`.
 
 Both sources are endless, deterministic, and resume from `get_state()` with the very next batch. From disk Grain
 shuffles all pairs anew each epoch, threads or processes read ahead, and each of several training processes takes every
@@ -89,11 +90,14 @@ class Pairs:
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         record, shot = self.records[index // self.shots], index % self.shots
-        return {
+        pair = {
             "velocity": record["velocity"],
             "source": record["sources"][shot],
             "snapshots": decode(record, "snapshots", shot),
         }
+        if "tangents" in record:
+            pair |= {"direction": record["direction"], "tangents": decode(record, "tangents", shot)}
+        return pair
 
 
 class DiskBatches:
