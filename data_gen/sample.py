@@ -349,18 +349,20 @@ class DataSpec:
             "gathers": records.gathers[:, :: self.recording.gather_every],
             "harmonic": jnp.stack([records.harmonic.real, records.harmonic.imag], axis=2),
         }
-        direction = self._recorded_directions(key, drawn)
+        direction = self.recorded_directions(key, drawn.velocity)
         if direction is not None:
             kept["tangents"] = self.tangents(drawn.velocity, drawn.sources, direction, drawn.wavelet)
         stored = self.recording.encode({kind: kept[kind] for kind in kinds})
         receivers = survey.receivers if "gathers" in kinds else None
         return Sample(**drawn._asdict(), receivers=receivers, direction=direction, **stored)
 
-    def _recorded_directions(self, key: Key[Array, ""], drawn: Draw) -> Float[Array, "n_directions nz nx"] | None:
-        """The directions of the sample of `key`; None where no tangents are recorded."""
+    def recorded_directions(
+        self, key: Key[Array, ""], velocity: Float[Array, "nz nx"]
+    ) -> Float[Array, "n_directions nz nx"] | None:
+        """The directions [m/s] of the sample of `key`, of this model; None where no tangents are recorded."""
         if "tangents" not in self.recording.kinds:
             return None
-        return self.directions(jax.random.fold_in(key, DIRECTIONS), drawn.velocity, self.recording.directions)
+        return self.directions(jax.random.fold_in(key, DIRECTIONS), velocity, self.recording.directions)
 
     def make_shot(self, key: Key[Array, ""], shot: Int[Array, ""]) -> dict[str, jax.Array]:
         """One shot of the sample of `key`, as training reads it: velocity, source `(2,)` and its snapshots.
@@ -374,7 +376,7 @@ class DataSpec:
             "source": source,
             "snapshots": self.fields(drawn.velocity, source[None], drawn.wavelet)[0],
         }
-        direction = self._recorded_directions(key, drawn)
+        direction = self.recorded_directions(key, drawn.velocity)
         if direction is not None:
             tangents = self.tangents(drawn.velocity, source[None], direction, drawn.wavelet)[0]
             made |= {"direction": direction, "tangents": tangents}

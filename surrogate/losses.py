@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
-from typing import NamedTuple
 
 import jax.numpy as jnp
 from flax import nnx
@@ -24,13 +23,6 @@ from surrogate.metrics import BANDS
 from surrogate.pde_residual import residual
 
 
-class LossParts(NamedTuple):
-    """means: of each term over the batch, unweighted, for the log. per_sample: the loss of each sample."""
-
-    means: dict[str, Float[Array, ""]]
-    per_sample: Float[Array, " batch"]
-
-
 @dataclass(frozen=True)
 class Loss:
     """The loss of a task; `terms` are (name, weight, term)."""
@@ -38,20 +30,28 @@ class Loss:
     task: Task
     terms: tuple[tuple[str, float, Term], ...]
 
-    def __call__(self, model: nnx.Module, batch: Batch, key: Key[Array, ""]) -> tuple[Float[Array, ""], LossParts]:
-        """The scalar to minimise, and what it is made of. key: of this step, for what a term draws at random."""
+    def __call__(
+        self, model: nnx.Module, batch: Batch, key: Key[Array, ""]
+    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        """The scalar to minimise, and the mean of each term, unweighted. key: of this step, for what is drawn."""
+        per_sample, errors = self.per_sample(model, batch, key)
+        return jnp.mean(per_sample), {name: jnp.mean(error) for name, error in errors.items()}
+
+    def per_sample(
+        self, model: nnx.Module, batch: Batch, key: Key[Array, ""]
+    ) -> tuple[Float[Array, " batch"], dict[str, Float[Array, " batch"]]]:
+        """The same of each sample: says which of them is to blame."""
         # Split off before: what is dropped at random in the prediction is dropped in its derivatives.
         graphdef, state = nnx.split(model)
         inputs = (batch[name] for name in self.task.inputs)
         prediction = model(*inputs)  # pyright: ignore[reportCallIssue]
 
         def predict(*inputs):
-            return nnx.merge(graphdef, state)(*inputs)
+            return nnx.merge(graphdef, state, copy=True)(*inputs)
 
         judged = Judged(predict, prediction, batch[self.task.target], batch, key)
         errors = {name: term(judged) for name, _, term in self.terms}
-        per_sample = reduce(add, (weight * errors[name] for name, weight, _ in self.terms))
-        return jnp.mean(per_sample), LossParts({name: jnp.mean(e) for name, e in errors.items()}, per_sample)
+        return reduce(add, (weight * errors[name] for name, weight, _ in self.terms)), errors
 
 
 @dataclass

@@ -21,7 +21,7 @@ from data_gen import stencils
 from data_gen.errors import InputError
 from data_gen.sample import DataSpec
 from data_gen.simulation import HIGHEST_FREQUENCY
-from surrogate.loss_terms import Judged, Task, Term, relative, squares
+from surrogate.loss_terms import Batch, Judged, Task, Term, relative, squares
 
 Inner = Float[Array, "*rest mz mx"]  # without order / 2 cells on each side
 
@@ -95,29 +95,39 @@ def residual(task: Task) -> Term:
 
     Raises `InputError` for tasks or data whose residual this is not.
     """
-    spec = task.spec
+    spec, simulation = task.spec, task.spec.simulation
     if spec.gardner:
         raise InputError(
             "The loss `residual` is that of the wave equation at constant density, but data.density=gardner. Set "
             "training.loss.residual=0, or data.density=none."
         )
-    if task.target != "snapshots":
-        raise InputError(
-            f"The loss `residual` is that of snapshots, but this task predicts {task.target}. Set "
-            "training.loss.residual=0."
-        )
-    simulation, interval = spec.simulation, check_snapshots(spec)
     cells = {"spacing": simulation.grid.spacing, "order": simulation.order}
+    if task.target == "snapshots":
+        interval = check_snapshots(spec)
 
-    def sample(prediction: jax.Array, truth: jax.Array, velocity: jax.Array, source: jax.Array):
-        mask = away_from(source, simulation.grid.shape, **cells)
-        inertia, curvature = wave_terms(prediction, velocity, interval=interval, **cells)
-        scale, _ = wave_terms(truth, velocity, interval=interval, **cells)
+        def terms(field: jax.Array, example: Batch) -> tuple[Inner, Inner]:
+            return wave_terms(field, example["velocity"], interval=interval, **cells)
+
+    elif task.target == "harmonic":
+
+        def terms(field: jax.Array, example: Batch) -> tuple[Inner, Inner]:
+            return helmholtz_terms(field, example["velocity"], example["frequency"], **cells)
+
+    else:
+        raise InputError(
+            f"The loss `residual` is that of snapshots or time-harmonic fields, but this task predicts {task.target}. "
+            "Set training.loss.residual=0."
+        )
+
+    def sample(prediction: jax.Array, truth: jax.Array, example: Batch) -> tuple[Inner, Inner]:
+        mask = away_from(example["source"], simulation.grid.shape, **cells)
+        inertia, curvature = terms(prediction, example)
+        scale, _ = terms(truth, example)
         return mask * (inertia - curvature), mask * scale
 
     def term(judged: Judged) -> Float[Array, " batch"]:
-        batch = judged.batch
-        left, scale = jax.vmap(sample)(judged.prediction, judged.truth, batch["velocity"], batch["source"])
+        examples = {name: judged.batch[name] for name in task.inputs}
+        left, scale = jax.vmap(sample)(judged.prediction, judged.truth, examples)
         return relative(squares(left), squares(scale))
 
     return term
