@@ -363,21 +363,3 @@ class DataSpec:
         if "tangents" not in self.recording.kinds:
             return None
         return self.directions(jax.random.fold_in(key, DIRECTIONS), velocity, self.recording.directions)
-
-    def make_shot(self, key: Key[Array, ""], shot: Int[Array, ""]) -> dict[str, jax.Array]:
-        """One shot of the sample of `key`, as training reads it: velocity, source `(2,)` and its snapshots.
-
-        Where tangents are recorded, they and the directions `(n_directions, nz, nx)` too.
-        """
-        drawn = self.draw(key)
-        source = drawn.sources[shot]
-        made = {
-            "velocity": drawn.velocity,
-            "source": source,
-            "snapshots": self.fields(drawn.velocity, source[None], drawn.wavelet)[0],
-        }
-        direction = self.recorded_directions(key, drawn.velocity)
-        if direction is not None:
-            tangents = self.tangents(drawn.velocity, source[None], direction, drawn.wavelet)[0]
-            made |= {"direction": direction, "tangents": tangents}
-        return made

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from hydra.core.config_store import ConfigStore
@@ -23,9 +24,11 @@ from surrogate.encoding import EncodingConfig
 from surrogate.fno import FNOConfig
 from surrogate.grid_operator import OperatorConfig
 from surrogate.inversion import InversionConfig
+from surrogate.losses import LossConfig
 from surrogate.model import Surrogate
 from surrogate.modes_check import check_modes
 from surrogate.operators import operator_schema, register_operators
+from surrogate.tasks import TaskConfig
 from surrogate.tracking import TrackingConfig
 
 CONFIG = "config.json"
@@ -38,6 +41,7 @@ class TrainingConfig:
 
     log_every, validate_every, checkpoint_every: in steps. seed: of the weights and the shuffling. verify: check every
     shard's checksum before training. workers: processes that read the data set, 0 for threads of this one.
+    loss: what is minimised; see losses.py.
     """
 
     steps: int = 1000
@@ -52,6 +56,7 @@ class TrainingConfig:
     seed: int = 0
     verify: bool = True
     workers: int = 0
+    loss: LossConfig = field(default_factory=LossConfig)
 
     def check(self) -> None:
         """Raise `InputError` for values no training could use."""
@@ -74,6 +79,7 @@ class TrainConfig:
 
     run: str = "runs/default"
     data: DataConfig = field(default_factory=DataConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
     model: OperatorConfig = field(default_factory=FNOConfig)
     encoding: EncodingConfig = field(default_factory=EncodingConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -85,14 +91,17 @@ class TrainConfig:
         Warns with `ModesWarning` if the operator keeps fewer modes than the waves have.
         """
         self.training.check()
-        spec = self.data.create()
-        encoding = self.encoding.create(spec)
-        check_modes(self.model, spec)
-        n_snapshots = len(self.data.snapshot_times)
-        operator = self.model.create(1 + encoding.channels, n_snapshots, rngs=nnx.Rngs(self.training.seed))
-        model = Surrogate(encoding, operator, n_snapshots)
+        task = self.task.create(self.data.create())
+        encoding = self.encoding.create(task)
+        check_modes(self.model, task)
+        operator = self.model.create(
+            encoding.media + encoding.channels, task.outputs, rngs=nnx.Rngs(self.training.seed)
+        )
+        model = Surrogate(task, encoding, operator)
+        self.training.loss.create(task)  # refused here, or not at all
         # Shapes only: a grid that cannot carry the modes is refused here, before a run's folder exists.
-        nnx.eval_shape(model, jnp.ones((1, self.data.nz, self.data.nx)), jnp.ones((1, 2)))
+        example = jax.eval_shape(lambda key: task.make(key, jnp.zeros((), int)), jax.random.key(0))
+        nnx.eval_shape(model, *(jax.ShapeDtypeStruct((1, *example[n].shape), example[n].dtype) for n in task.inputs))
         return model
 
 

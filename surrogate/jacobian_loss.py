@@ -17,26 +17,33 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from data_gen.errors import InputError
-from surrogate.loss_terms import Judged, Task, Term, relative, squares
+from surrogate.loss_terms import Judged, Term, relative, squares
+from surrogate.task import Batch, Method, Task
 
 Directions = Float[Array, "batch n_directions nz nx"]
+Tangents = Float[Array, "batch n_directions *target"]
 
 
 def jacobian(task: Task, count: int) -> Term:
     """Relative L2 error of the tangents of each sample, averaged over its directions.
 
-    count: directions that are drawn where the batch brings none. Raises `InputError` for a task whose Jacobian is not
-    that of snapshots by the velocity.
+    count: directions that are drawn where the batch brings none. Raises `InputError` for a task that reads no velocity.
     """
-    if task.target != "snapshots" or not {"velocity", "source"} <= set(task.inputs):
+    if "velocity" not in task.inputs:
         raise InputError(
-            "The loss `jacobian` compares derivatives of snapshots by the velocity, but this task predicts "
-            f"{task.target} from {', '.join(task.inputs)}. Set training.loss.jacobian=0."
+            f"The loss `jacobian` compares derivatives by the velocity, but this task predicts {task.target} from "
+            f"{', '.join(task.inputs)}. Set training.loss.jacobian=0."
         )
+    solver = task.methods()["solver"]
 
     def term(judged: Judged) -> Float[Array, " batch"]:
-        direction, truth = _solver_tangents(judged, task, count)
-        predicted = _model_tangents(judged, task, direction)
+        batch = judged.batch
+        if task.target == "snapshots" and "tangents" in batch:
+            direction, truth = batch["direction"], batch["tangents"]
+        else:
+            direction = _draw(task, judged, count)
+            truth = _tangents(solver, batch, direction)
+        predicted = _tangents(lambda batch: judged.predict(*(batch[name] for name in task.inputs)), batch, direction)
         many = truth.shape[:2]
         predicted, truth = (t.reshape(-1, *t.shape[2:]) for t in (predicted, truth))
         return jnp.mean(relative(squares(predicted - truth), squares(truth)).reshape(many), axis=1)
@@ -44,26 +51,17 @@ def jacobian(task: Task, count: int) -> Term:
     return term
 
 
-def _solver_tangents(judged: Judged, task: Task, count: int) -> tuple[Directions, jax.Array]:
-    """Directions [m/s] and the solver's tangents `(batch, n_directions, n_snapshots, nz, nx)`: stored, or made now."""
-    batch, spec = judged.batch, task.spec
-    if "tangents" in batch:
-        return batch["direction"], batch["tangents"]
-    velocity = batch["velocity"]
+def _draw(task: Task, judged: Judged, count: int) -> Directions:
+    """Directions [m/s] of each sample, by the key of the step."""
+    velocity = judged.batch["velocity"]
     keys = jax.random.split(judged.key, len(velocity))
-    direction = jax.vmap(lambda key, velocity: spec.directions(key, velocity, count))(keys, velocity)
-    tangents = jax.vmap(lambda v, source, d: spec.tangents(v, source[None], d)[0])(velocity, batch["source"], direction)
-    return direction, tangents
+    return jax.vmap(lambda key, velocity: task.spec.directions(key, velocity, count))(keys, velocity)
 
 
-def _model_tangents(judged: Judged, task: Task, direction: Directions) -> jax.Array:
-    """The operator's tangents along the same directions."""
-    batch = judged.batch
-
-    def predict(velocity: jax.Array) -> jax.Array:
-        return judged.predict(*(velocity if name == "velocity" else batch[name] for name in task.inputs))
+def _tangents(method: Method, batch: Batch, direction: Directions) -> Tangents:
+    """The derivatives of a method's predictions by the velocity, along each direction."""
 
     def along(direction: jax.Array) -> jax.Array:
-        return jax.jvp(predict, (batch["velocity"],), (direction,))[1]
+        return jax.jvp(lambda velocity: method({**batch, "velocity": velocity}), (batch["velocity"],), (direction,))[1]
 
     return jax.vmap(along, in_axes=1, out_axes=1)(direction)

@@ -13,34 +13,18 @@ error once multiplied with the wavenumber.
 from collections.abc import Callable, Mapping
 from functools import reduce
 from operator import add
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from data_gen.errors import InputError
-from data_gen.sample import DataSpec
 from surrogate.metrics import band_masks
+from surrogate.task import Batch, Task
 
 # A sample whose truth is (almost) silent has no scale of its own: none counts as less than this of the batch's.
 FLOOR = 1e-3
-
-Batch = Mapping[str, Any]
-
-
-@runtime_checkable
-class Task(Protocol):
-    """What a model reads and predicts: names of a batch's entries, of a data set described by `spec`."""
-
-    @property
-    def inputs(self) -> tuple[str, ...]: ...
-
-    @property
-    def target(self) -> str: ...
-
-    @property
-    def spec(self) -> DataSpec: ...
 
 
 class Judged(NamedTuple):
@@ -93,7 +77,8 @@ def bands(weights: Mapping[str, float]) -> Term:
     """Relative error with weights on the squares of each band of wavenumbers, those of the last two axes."""
 
     def norm(field: jax.Array) -> Float[Array, " batch"]:
-        masks = band_masks(field.shape[-2:])
+        *_, nz, nx = field.shape
+        masks = band_masks((nz, nx))
         weight = reduce(add, (weights[name] * mask for name, mask in masks.items()))
         modes = jnp.fft.fft2(field)
         axes = tuple(range(1, field.ndim))

@@ -18,9 +18,10 @@ from jaxtyping import Array, Float, Key
 
 from data_gen.errors import InputError
 from surrogate.jacobian_loss import jacobian
-from surrogate.loss_terms import Batch, Judged, Task, Term, bands, relative_l2, sobolev, traces
+from surrogate.loss_terms import Judged, Term, bands, relative_l2, sobolev, traces
 from surrogate.metrics import BANDS
 from surrogate.pde_residual import residual
+from surrogate.task import Batch, Task
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from data_gen import stencils
 from data_gen.errors import InputError
 from data_gen.sample import DataSpec
 from data_gen.simulation import HIGHEST_FREQUENCY
-from surrogate.loss_terms import Batch, Judged, Task, Term, relative, squares
+from surrogate.loss_terms import Judged, Term, relative, squares
+from surrogate.task import Batch, Task
 
 Inner = Float[Array, "*rest mz mx"]  # without order / 2 cells on each side
 

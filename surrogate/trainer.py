@@ -6,10 +6,9 @@ that was killed ends with the same weights, bit for bit, as one that was not.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,18 +19,15 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.typing import ArrayLike
 
-from data_gen.checks import check_points, check_velocity
 from data_gen.errors import InputError, NumericalError
-from surrogate import plots
 from surrogate.checkpoint import CheckpointError, Checkpoints
 from surrogate.config import TrainConfig, TrainingConfig, claim_folder, read_run
-from surrogate.losses import mean_relative_l2
 from surrogate.metrics import relative_l2
 from surrogate.model import Surrogate, training_statistics
 from surrogate.pipeline import check_dataset, ordered_batches, statistics_batches, training_batches
+from surrogate.task import Batch
 from surrogate.tracking import Tracker
 
-Batch = dict[str, Any]
 OnProgress = Callable[[int, dict[str, float]], None]
 
 
@@ -51,42 +47,56 @@ def make_optimizer(model: Surrogate, config: TrainingConfig) -> nnx.Optimizer:
     return nnx.Optimizer(model, transform, wrt=nnx.Param)
 
 
-def make_train_step(graphdef: nnx.GraphDef) -> Callable[[nnx.State, Batch], tuple[nnx.State, dict[str, jax.Array]]]:
-    """The compiled step `(state, batch) -> (state, {loss, grad_norm})`; the old state's buffers are given back."""
+def make_train_step(
+    graphdef: nnx.GraphDef, config: TrainingConfig | None = None
+) -> Callable[[nnx.State, Batch], tuple[nnx.State, dict[str, jax.Array]]]:
+    """The compiled step `(state, batch) -> (state, metrics)`; the old state's buffers are given back.
+
+    Metrics: loss, grad_norm, and each term of the loss.
+    """
+    training = config or TrainingConfig()
 
     def step(state: nnx.State, batch: Batch):
         model, optimizer = nnx.merge(graphdef, state)
         model.train()  # within this trace only: everywhere else a model is in evaluation
 
-        def loss_of(model: Surrogate):
-            return mean_relative_l2(model(batch["velocity"], batch["source"]), batch["snapshots"])
-
-        loss, gradients = nnx.value_and_grad(loss_of)(model)
+        loss, key = training.loss.create(model.task), jax.random.key(training.seed)
+        # The count of steps is part of the state: a resumed run draws what it would have drawn.
+        key = jax.random.fold_in(key, optimizer.step[...])
+        (value, parts), gradients = nnx.value_and_grad(lambda model: loss(model, batch, key), has_aux=True)(model)
         optimizer.update(model, gradients)
-        return nnx.state((model, optimizer)), {"loss": loss, "grad_norm": optax.global_norm(gradients)}
+        metrics = {"loss": value, "grad_norm": optax.global_norm(gradients), **parts}
+        return nnx.state((model, optimizer)), metrics
 
     return jax.jit(step, donate_argnums=0)
 
 
 @nnx.jit
-def _predict(model: Surrogate, velocity: jax.Array, source: jax.Array) -> jax.Array:
-    return model(velocity, source)
+def _predict(model: Surrogate, inputs: tuple[jax.Array, ...]) -> jax.Array:
+    return model(*inputs)
 
 
-def predict(model: Surrogate, velocity: ArrayLike, source: ArrayLike) -> jax.Array:
-    """Snapshots `(batch, n_snapshots, nz, nx)` of velocities `(batch, nz, nx)` [m/s] and sources `(batch, 2)` [m].
+def predict(model: Surrogate, *inputs: ArrayLike) -> jax.Array:
+    """Predictions `(batch, outputs, *shape)` of what the model's task reads.
 
-    Raises `InputError` for velocities or sources that the solver would refuse.
+    For wavefields: snapshots `(batch, n_snapshots, nz, nx)` of velocities `(batch, nz, nx)` [m/s] and sources
+    `(batch, 2)` [m]. Raises `InputError` for inputs that the solver would refuse.
     """
-    simulation = model.encoding.spec.simulation
-    check_velocity(np.asarray(velocity), "The batch of velocity models")
-    check_points(np.asarray(source), "source", simulation)
-    return _predict(model, jnp.asarray(velocity), jnp.asarray(source))
+    names = model.task.inputs
+    if len(inputs) != len(names):
+        raise InputError(f"A {model.task.name} surrogate reads {', '.join(names)}, but got {len(inputs)} arrays.")
+    return predict_batch(model, dict(zip(names, inputs, strict=True)))
 
 
-def validate(model: Surrogate, batches: Iterator[Batch]) -> float:
+def predict_batch(model: Surrogate, batch: Batch) -> jax.Array:
+    """The same of a batch of examples."""
+    model.task.check(batch)
+    return _predict(model, tuple(jnp.asarray(batch[name]) for name in model.task.inputs))
+
+
+def validate(model: Surrogate, batches: Iterable[Batch]) -> float:
     """Mean relative L2 over a split."""
-    errors = [relative_l2(predict(model, b["velocity"], b["source"]), jnp.asarray(b["snapshots"])) for b in batches]
+    errors = [relative_l2(predict_batch(model, b), jnp.asarray(b[model.task.target])) for b in batches]
     return float(np.mean(np.concatenate(errors)))
 
 
@@ -104,11 +114,10 @@ def _device_put(config: TrainingConfig) -> tuple[Callable[[Batch], Batch], Named
 
 
 def _picture(model: Surrogate, config: TrainConfig):
-    batch = next(ordered_batches(config.data.path, "validation", 1))
-    prediction = np.asarray(predict(model, batch["velocity"], batch["source"]))[0]
-    return plots.snapshots(
-        batch["snapshots"][0], {"surrogate": prediction}, config.data.snapshot_times, config.data.spacing
-    )
+    batch = next(ordered_batches(config.data.path, "validation", 1, model.task))
+    example = {name: np.asarray(values)[0] for name, values in batch.items()}
+    figures = model.task.figures(example, {"surrogate": np.asarray(predict_batch(model, batch))[0]})
+    return figures["fields"]
 
 
 def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: None) -> None:
@@ -131,7 +140,7 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
         optimizer_and_model = nnx.split((model, make_optimizer(model, training)))
         graphdef = optimizer_and_model[0]
         state = jax.device_put(state, replicated)
-        train_step, schedule = make_train_step(graphdef), learning_rate(training)
+        train_step, schedule = make_train_step(graphdef, training), learning_rate(training)
         tracker = Tracker(run, config.tracking, asdict(config), step)
         with contextlib.closing(batches), contextlib.closing(tracker):
             clock, counted = time.perf_counter(), step
@@ -160,7 +169,8 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
                     on_progress(step, values)
                 if check:
                     model = nnx.merge(graphdef, state)[0]
-                    error = validate(model, ordered_batches(config.data.path, "validation", training.batch_size))
+                    once = ordered_batches(config.data.path, "validation", training.batch_size, model.task)
+                    error = validate(model, once)
                     tracker.log(step, {"validation": error})
                     tracker.figure(step, "fields", _picture(model, config))
                     if error < best:
@@ -176,11 +186,12 @@ def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints):
     """State, data iterator, step and best validation to go on from: the last checkpoint's, or fresh ones."""
     training = config.training
     checkpoints.discard_best_after(checkpoints.last_step or 0)
-    batches = training_batches(config.data, training.batch_size, training.seed, workers=training.workers)
+    batches = training_batches(config.data, training.batch_size, training.seed, model.task, workers=training.workers)
     if checkpoints.last_step is None:
         config.model.warm_start(model.operator, lambda run: load_surrogate(run).operator)
-        once = statistics_batches(config.data, training.batch_size)
-        model.set_statistics(training_statistics(model.encoding, once))
+        model.set_statistics(
+            training_statistics(model, statistics_batches(config.data, training.batch_size, model.task))
+        )
         return nnx.state((model, make_optimizer(model, training))), batches, 0, float("inf")
     state = nnx.state((model, make_optimizer(model, training)))
     state, progress = checkpoints.restore_last(state)
