@@ -39,11 +39,11 @@ def band_errors(
     prediction: Float[Array, "batch n_snapshots nz nx"], truth: Float[Array, "batch n_snapshots nz nx"]
 ) -> dict[str, Float[Array, " batch"]]:
     """Relative L2 error of each sample within each band of wavenumbers (see `BANDS`)."""
+    *_, nz, nx = truth.shape
     error, reference = (jnp.abs(jnp.fft.fft2(field)) for field in (prediction - truth, truth))
     axes = (1, 2, 3)
     return {
-        name: _norm(error * mask, axes) / _norm(reference * mask, axes)
-        for name, mask in band_masks(truth.shape[-2:]).items()
+        name: _norm(error * mask, axes) / _norm(reference * mask, axes) for name, mask in band_masks((nz, nx)).items()
     }
 
 
