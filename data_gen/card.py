@@ -16,6 +16,7 @@ from data_gen.sample import SPLITS
 UNITS = {
     "velocity": "m/s",
     "density": "kg/m^3",
+    "direction": "m/s",
     "sources": "(z, x) m",
     "receivers": "(z, x) m",
     "spacing": "m",

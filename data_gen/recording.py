@@ -20,18 +20,22 @@ import numpy as np
 from data_gen.errors import InputError
 from data_gen.simulation import HIGHEST_FREQUENCY
 
-RECORDS = ("snapshots", "gathers", "harmonic")
+RECORDS = ("snapshots", "gathers", "harmonic", "tangents")
 PRECISIONS = ("float32", "float16")
 LARGEST_EXPONENT = 15  # stored values stay below 2^15
 
 
 @dataclass(frozen=True)
 class Recording:
-    """kinds: of `RECORDS`. gather_every: of the time steps, which a gather keeps. precision: of the stored records."""
+    """kinds: of `RECORDS`. gather_every: of the time steps, which a gather keeps. precision: of the stored records.
+
+    directions: of a sample's tangents.
+    """
 
     kinds: tuple[str, ...]
     gather_every: int = 1
     precision: str = "float32"
+    directions: int = 1
 
     def encode(self, records: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         """Records of one sample as they are stored: in half precision each with its `_scale`."""
@@ -63,13 +67,14 @@ def make_recording(
     dt: float,
     peak_frequency: float,
     frequencies: Sequence[float] = (),
+    directions: int = 1,
 ) -> Recording:
     """The checked recording of a simulation with steps `dt` [s] and wavelets up to `peak_frequency` [Hz].
 
     frequencies: of its time-harmonic fields [Hz].
 
-    Raises `InputError` for an unknown kind or precision, none at all, gathers that would be aliased, or frequencies
-    that are missing or that the wavelets do not reach.
+    Raises `InputError` for an unknown kind or precision, none at all, gathers that would be aliased, frequencies that
+    are missing or that the wavelets do not reach, or tangents of no snapshots or along no direction.
     """
     if not kinds or len(set(kinds)) != len(kinds) or not set(kinds) <= set(RECORDS):
         raise InputError(f"data.records must name one or more of {', '.join(RECORDS)}, each once, but is {kinds}.")
@@ -90,5 +95,10 @@ def make_recording(
             f"{list(frequencies)} and the wavelets reach {highest:g} Hz ({HIGHEST_FREQUENCY:g} times their peak "
             "frequency). Set data.frequencies, or raise data.peak_frequency."
         )
+    if "tangents" in kinds and not (directions >= 1 and "snapshots" in kinds):
+        raise InputError(
+            "Tangents are derivatives of the snapshots along one or more directions: data.records must hold snapshots "
+            f"too and data.directions be at least 1, but they are {list(kinds)} and {directions}."
+        )
     ordered = tuple(kind for kind in RECORDS if kind in kinds)
-    return Recording(ordered, gather_every, precision)
+    return Recording(ordered, gather_every, precision, directions)

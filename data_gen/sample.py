@@ -22,6 +22,7 @@ from data_gen.recording import Recording, make_recording
 from data_gen.shots import Shots, make_shots
 from data_gen.simulation import Simulation, check_cfl
 from data_gen.solver import simulate
+from data_gen.tangents import Directions
 from data_gen.velocity import Mixture, make_mixture, pin_files
 from data_gen.velocity.gardner import gardner
 from data_gen.velocity.isolated import isolated
@@ -31,6 +32,7 @@ SPLITS = ("train", "validation", "test")
 ONLINE = len(SPLITS)
 DENSITIES = ("none", "gardner")
 READ_FROM = ("disk", "online")
+DIRECTIONS = 2**16  # folded into a sample's key: far from what its draw splits off
 
 
 @dataclass
@@ -45,8 +47,9 @@ class DataConfig:
     sources: shots of each sample, placed random or in a line, in source_depths: `[shallowest, deepest]` [m].
     peak_frequency: of the Ricker wavelet [Hz], each sample's drawn up to peak_frequency_spread [Hz] from it.
     receiver_depth [m], receiver_every [cells]: the line of receivers.
-    records: of snapshots, gathers and harmonic (time-harmonic fields). snapshot_times [s]. gather_every: of the time
-    steps, which are stored. frequencies: of the time-harmonic fields [Hz].
+    records: of snapshots, gathers, harmonic (time-harmonic fields) and tangents (of the snapshots, see tangents.py).
+    snapshot_times [s]. gather_every: of the time steps, which are stored. frequencies: of the time-harmonic fields
+    [Hz]. directions: of each sample, along which tangents are taken.
     precision: float32 or float16, of the records. order: of the differences in space. absorbing_width [cells].
     free_surface: on top, in place of the absorbing cells. substeps: of the solver in each step of dt.
     """
@@ -78,6 +81,7 @@ class DataConfig:
     snapshot_times: list[float] = field(default_factory=list)
     gather_every: int = 4
     frequencies: list[float] = field(default_factory=list)
+    directions: int = 1
     precision: str = "float32"
     order: int = 8
     absorbing_width: int = 20
@@ -87,16 +91,19 @@ class DataConfig:
     def identity(self) -> dict[str, Any]:
         """What decides the records: everything but where and in which pieces they are kept, and how they are read.
 
-        Files of velocity models are told by their contents.
+        Files of velocity models are told by their contents. What only tangents need is left out where there are none:
+        data sets from before there were any are still themselves.
         """
         elsewhere = ("path", "source", "shard_size", "batch_size")
+        if "tangents" not in self.records:
+            elsewhere += ("directions",)
         plain = {name: value for name, value in asdict(self).items() if name not in elsewhere}
         return plain | {"families": pin_files(self.families)}
 
     def physics(self) -> dict[str, Any]:
         """The settings that decide what a given model and source record: those of the simulation."""
         drawn = {"seed", *SPLITS, "water_depth", "sources", "placement", "source_depths", "peak_frequency_spread"}
-        stored = {"records", "gather_every", "precision"}
+        stored = {"records", "gather_every", "precision", "directions"}
         return {name: value for name, value in self.identity().items() if name not in drawn | stored}
 
     def create(self) -> "DataSpec":
@@ -130,6 +137,7 @@ class DataConfig:
             dt=self.dt,
             peak_frequency=simulation.peak_frequency,
             frequencies=self.frequencies,
+            directions=self.directions,
         )
         return DataSpec(
             seed=self.seed,
@@ -215,7 +223,8 @@ class Sample(NamedTuple):
     family: index into the mixture of families. velocity [m/s], density [kg/m^3]. sources, receivers: positions `(z, x)`
     [m]. wavelet: shared by the shots. snapshots: the pressure at the snapshot times; gathers: at the receivers;
     harmonic: real and imaginary part of its Fourier transform at the frequencies, the wavelet's included (see
-    harmonic.py); each with what its float16 values are to be multiplied with (see recording.py).
+    harmonic.py); tangents: the snapshots' derivatives along each direction [m/s]; each with what its float16 values are
+    to be multiplied with (see recording.py).
     """
 
     family: Int[Array, "..."]
@@ -230,6 +239,9 @@ class Sample(NamedTuple):
     gathers_scale: Float[Array, "..."] | None = None
     harmonic: Float[Array, "... n_sources n_frequencies 2 nz nx"] | None = None
     harmonic_scale: Float[Array, "..."] | None = None
+    direction: Float[Array, "... n_directions nz nx"] | None = None
+    tangents: Float[Array, "... n_sources n_directions n_snapshots nz nx"] | None = None
+    tangents_scale: Float[Array, "..."] | None = None
 
 
 def slowest_velocity(mixture: Mixture, water_depth: tuple[float, float] | None) -> float:
@@ -294,6 +306,23 @@ class DataSpec:
         simulation = replace(self.simulation, frequencies=())
         return simulate(velocity, survey, simulation, density=self.density(velocity)).snapshots
 
+    def directions(
+        self, key: Key[Array, ""], velocity: Float[Array, "nz nx"], count: int
+    ) -> Float[Array, "n_directions nz nx"]:
+        """Smooth random directions of change [m/s] about a model `(nz, nx)` [m/s]; see tangents.py."""
+        length = self.slowest / (4 * self.simulation.peak_frequency)
+        return Directions(length).draw(key, velocity, count, self.simulation.grid)
+
+    def tangents(
+        self, velocity, sources, direction: Float[Array, "n_directions nz nx"], wavelet=None
+    ) -> Float[Array, "n_sources n_directions n_snapshots nz nx"]:
+        """Derivatives of `fields` with respect to the model, density included, along each direction [m/s]."""
+
+        def along(direction):
+            return jax.jvp(lambda model: self.fields(model, sources, wavelet), (velocity,), (direction,))[1]
+
+        return jax.vmap(along, out_axes=1)(direction)
+
     def key(self, split: int | Integer[Array, ""], index: int | Integer[Array, ""]) -> Key[Array, ""]:
         """The random key of one sample; split: its place in `SPLITS`, or `ONLINE`."""
         return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), split), index)
@@ -320,5 +349,17 @@ class DataSpec:
             "gathers": records.gathers[:, :: self.recording.gather_every],
             "harmonic": jnp.stack([records.harmonic.real, records.harmonic.imag], axis=2),
         }
+        direction = self.recorded_directions(key, drawn.velocity)
+        if direction is not None:
+            kept["tangents"] = self.tangents(drawn.velocity, drawn.sources, direction, drawn.wavelet)
         stored = self.recording.encode({kind: kept[kind] for kind in kinds})
-        return Sample(**drawn._asdict(), receivers=survey.receivers if "gathers" in kinds else None, **stored)
+        receivers = survey.receivers if "gathers" in kinds else None
+        return Sample(**drawn._asdict(), receivers=receivers, direction=direction, **stored)
+
+    def recorded_directions(
+        self, key: Key[Array, ""], velocity: Float[Array, "nz nx"]
+    ) -> Float[Array, "n_directions nz nx"] | None:
+        """The directions [m/s] of the sample of `key`, of this model; None where no tangents are recorded."""
+        if "tangents" not in self.recording.kinds:
+            return None
+        return self.directions(jax.random.fold_in(key, DIRECTIONS), velocity, self.recording.directions)

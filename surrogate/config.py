@@ -24,6 +24,7 @@ from surrogate.encoding import EncodingConfig
 from surrogate.fno import FNOConfig
 from surrogate.grid_operator import OperatorConfig
 from surrogate.inversion import InversionConfig
+from surrogate.losses import LossConfig
 from surrogate.model import Surrogate
 from surrogate.modes_check import check_modes
 from surrogate.operators import operator_schema, register_operators
@@ -40,6 +41,7 @@ class TrainingConfig:
 
     log_every, validate_every, checkpoint_every: in steps. seed: of the weights and the shuffling. verify: check every
     shard's checksum before training. workers: processes that read the data set, 0 for threads of this one.
+    loss: what is minimised; see losses.py.
     """
 
     steps: int = 1000
@@ -54,6 +56,7 @@ class TrainingConfig:
     seed: int = 0
     verify: bool = True
     workers: int = 0
+    loss: LossConfig = field(default_factory=LossConfig)
 
     def check(self) -> None:
         """Raise `InputError` for values no training could use."""
@@ -95,6 +98,7 @@ class TrainConfig:
             encoding.media + encoding.channels, task.outputs, rngs=nnx.Rngs(self.training.seed)
         )
         model = Surrogate(task, encoding, operator)
+        self.training.loss.create(task)  # refused here, or not at all
         # Shapes only: a grid that cannot carry the modes is refused here, before a run's folder exists.
         example = jax.eval_shape(lambda key: task.make(key, jnp.zeros((), int)), jax.random.key(0))
         nnx.eval_shape(model, *(jax.ShapeDtypeStruct((1, *example[n].shape), example[n].dtype) for n in task.inputs))

@@ -5,7 +5,7 @@ relative L2 = ||prediction - truth|| / ||truth||, the norm over everything but t
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 # Cycles per domain: low 0-4, middle 5-12, high 13 and more, as in PDEBench (Takamoto et al., NeurIPS 2022).
 BANDS = {"low": (0.0, 4.5), "middle": (4.5, 12.5), "high": (12.5, np.inf)}
@@ -28,18 +28,22 @@ def relative_l2_per_snapshot(
     return _norm(prediction - truth, (2, 3)) / _norm(truth, (2, 3))
 
 
+def band_masks(shape: tuple[int, int]) -> dict[str, Bool[Array, "nz nx"]]:
+    """Which modes of a two-dimensional Fourier transform belong to each band (see `BANDS`)."""
+    nz, nx = shape
+    cycles = jnp.hypot(jnp.fft.fftfreq(nz, 1 / nz)[:, None], jnp.fft.fftfreq(nx, 1 / nx)[None, :])
+    return {name: (cycles >= low) & (cycles < high) for name, (low, high) in BANDS.items()}
+
+
 def band_errors(
     prediction: Float[Array, "batch n_snapshots nz nx"], truth: Float[Array, "batch n_snapshots nz nx"]
 ) -> dict[str, Float[Array, " batch"]]:
     """Relative L2 error of each sample within each band of wavenumbers (see `BANDS`)."""
-    nz, nx = truth.shape[-2:]
-    cycles = jnp.hypot(jnp.fft.fftfreq(nz, 1 / nz)[:, None], jnp.fft.fftfreq(nx, 1 / nx)[None, :])
+    *_, nz, nx = truth.shape
     error, reference = (jnp.abs(jnp.fft.fft2(field)) for field in (prediction - truth, truth))
     axes = (1, 2, 3)
     return {
-        name: _norm(error * mask, axes) / _norm(reference * mask, axes)
-        for name, (low, high) in BANDS.items()
-        for mask in [(cycles >= low) & (cycles < high)]
+        name: _norm(error * mask, axes) / _norm(reference * mask, axes) for name, mask in band_masks((nz, nx)).items()
     }
 
 

@@ -22,7 +22,6 @@ from jax.typing import ArrayLike
 from data_gen.errors import InputError, NumericalError
 from surrogate.checkpoint import CheckpointError, Checkpoints
 from surrogate.config import TrainConfig, TrainingConfig, claim_folder, read_run
-from surrogate.losses import mean_relative_l2
 from surrogate.metrics import relative_l2
 from surrogate.model import Surrogate, training_statistics
 from surrogate.pipeline import check_dataset, ordered_batches, statistics_batches, training_batches
@@ -48,19 +47,26 @@ def make_optimizer(model: Surrogate, config: TrainingConfig) -> nnx.Optimizer:
     return nnx.Optimizer(model, transform, wrt=nnx.Param)
 
 
-def make_train_step(graphdef: nnx.GraphDef) -> Callable[[nnx.State, Batch], tuple[nnx.State, dict[str, jax.Array]]]:
-    """The compiled step `(state, batch) -> (state, {loss, grad_norm})`; the old state's buffers are given back."""
+def make_train_step(
+    graphdef: nnx.GraphDef, config: TrainingConfig | None = None
+) -> Callable[[nnx.State, Batch], tuple[nnx.State, dict[str, jax.Array]]]:
+    """The compiled step `(state, batch) -> (state, metrics)`; the old state's buffers are given back.
+
+    Metrics: loss, grad_norm, and each term of the loss.
+    """
+    training = config or TrainingConfig()
 
     def step(state: nnx.State, batch: Batch):
         model, optimizer = nnx.merge(graphdef, state)
         model.train()  # within this trace only: everywhere else a model is in evaluation
 
-        def loss_of(model: Surrogate):
-            return mean_relative_l2(model.predict_batch(batch), batch[model.task.target])
-
-        loss, gradients = nnx.value_and_grad(loss_of)(model)
+        loss, key = training.loss.create(model.task), jax.random.key(training.seed)
+        # The count of steps is part of the state: a resumed run draws what it would have drawn.
+        key = jax.random.fold_in(key, optimizer.step[...])
+        (value, parts), gradients = nnx.value_and_grad(lambda model: loss(model, batch, key), has_aux=True)(model)
         optimizer.update(model, gradients)
-        return nnx.state((model, optimizer)), {"loss": loss, "grad_norm": optax.global_norm(gradients)}
+        metrics = {"loss": value, "grad_norm": optax.global_norm(gradients), **parts}
+        return nnx.state((model, optimizer)), metrics
 
     return jax.jit(step, donate_argnums=0)
 
@@ -134,7 +140,7 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
         optimizer_and_model = nnx.split((model, make_optimizer(model, training)))
         graphdef = optimizer_and_model[0]
         state = jax.device_put(state, replicated)
-        train_step, schedule = make_train_step(graphdef), learning_rate(training)
+        train_step, schedule = make_train_step(graphdef, training), learning_rate(training)
         tracker = Tracker(run, config.tracking, asdict(config), step)
         with contextlib.closing(batches), contextlib.closing(tracker):
             clock, counted = time.perf_counter(), step

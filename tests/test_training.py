@@ -58,7 +58,8 @@ def overrides(config: TrainConfig) -> list[str]:
     """The command line that says `config`."""
     lines = [f"run={config.run}", "data=tiny", f"data.path={config.data.path}", "encoding=coarse"]
     lines += [f"model.{k}={str(v).replace(' ', '')}" for k, v in vars(config.model).items()]
-    lines += [f"training.{k}={v}" for k, v in vars(config.training).items()]
+    lines += [f"training.{k}={v}" for k, v in vars(config.training).items() if k != "loss"]
+    lines += [f"training.loss.{k}={v}".replace("'", "").replace(" ", "") for k, v in vars(config.training.loss).items()]
     return [*lines, f"tracking.mode={config.tracking.mode}"]
 
 

@@ -62,19 +62,30 @@ class Wavefield:
         return self.spec.shots.count
 
     def read(self, record: Mapping[str, Any], index: int) -> dict[str, np.ndarray]:
-        """See `Task`: velocity `(nz, nx)` [m/s], source `(2,)` [m], snapshots `(n_snapshots, nz, nx)`."""
-        return {
+        """See `Task`: velocity `(nz, nx)` [m/s], source `(2,)` [m], snapshots `(n_snapshots, nz, nx)`.
+
+        Where tangents are recorded also direction `(n_directions, nz, nx)` [m/s] and, along each, tangents.
+        """
+        example = {
             "velocity": record["velocity"],
             "source": record["sources"][index],
             "snapshots": decode(record, "snapshots", index),
         }
+        if "tangents" in record:
+            example |= {"direction": record["direction"], "tangents": decode(record, "tangents", index)}
+        return example
 
     def make(self, key: Key[Array, ""], index: Int[Array, ""]) -> dict[str, jax.Array]:
         """See `Task` and `read`."""
-        drawn = self.spec.draw(key)
+        spec, drawn = self.spec, self.spec.draw(key)
         source = drawn.sources[index]
-        snapshots = self.spec.fields(drawn.velocity, source[None], drawn.wavelet)[0]
-        return {"velocity": drawn.velocity, "source": source, "snapshots": snapshots}
+        snapshots = spec.fields(drawn.velocity, source[None], drawn.wavelet)[0]
+        example = {"velocity": drawn.velocity, "source": source, "snapshots": snapshots}
+        direction = spec.recorded_directions(key, drawn.velocity)
+        if direction is not None:
+            tangents = spec.tangents(drawn.velocity, source[None], direction, drawn.wavelet)[0]
+            example |= {"direction": direction, "tangents": tangents}
+        return example
 
     def check(self, batch: Batch) -> None:
         """Raise `InputError` for velocities or sources that the solver would refuse."""
