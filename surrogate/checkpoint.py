@@ -1,8 +1,11 @@
 """Checkpoints: the last state, to resume from to the bit, and the best weights, chosen on validation.
 
     RUN/config.json             the resolved config, plain values only
+    RUN/provenance.json         data set and software, see provenance.py
     RUN/checkpoints/last/N      model, optimizer, step, iterator, best so far
-    RUN/checkpoints/best/N      the model alone: weights and normalisation
+    RUN/checkpoints/best/N      the model alone: weights (averaged, if averages are taken) and normalisation
+
+Of the best, two are kept as well: the newest, and the one that is best again if the run goes on from the last state.
 
 The only importer of Orbax. Nothing read from a run's folder is executed: arrays and JSON.
 """
@@ -21,9 +24,13 @@ class CheckpointError(InputError):
     """A checkpoint that does not exist or does not fit the model."""
 
 
-def _manager(folder: Path) -> ocp.CheckpointManager:
-    # Two are kept: the newer one may be the one a kill interrupts.
-    options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
+def _manager(folder: Path, keep: int | None, read_only: bool) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=None if read_only else keep,
+        enable_async_checkpointing=False,
+        create=not read_only,
+        read_only=read_only,
+    )
     handlers = {"state": ocp.StandardCheckpointHandler(), "progress": ocp.JsonCheckpointHandler()}
     return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
 
@@ -46,20 +53,31 @@ def _check_fit(manager: ocp.CheckpointManager, step: int, pure: Any, where: Path
 
 
 class Checkpoints:
-    """The two series of checkpoints of one run."""
+    """The two series of checkpoints of one run. read_only: nothing below the folder is ever touched."""
 
-    def __init__(self, run: str | Path):
+    def __init__(self, run: str | Path, *, read_only: bool = False):
         folder = Path(run) / "checkpoints"
         self.folder = folder
-        self._last, self._best = _manager(folder / "last"), _manager(folder / "best")
+        # Two of the last are kept: the newer one may be the one a kill interrupts.
+        self._last, self._best = _manager(folder / "last", 2, read_only), _manager(folder / "best", None, read_only)
 
     def save_last(self, step: int, state: nnx.State, progress: dict[str, Any]) -> None:
         """Save everything needed to go on from `step`; progress: JSON values (iterator state, best so far)."""
         self._save(self._last, step, state, progress)
+        self._prune_best()
 
     def save_best(self, step: int, state: nnx.State, progress: dict[str, Any]) -> None:
         """Save the model of the best validation so far."""
         self._save(self._best, step, state, progress)
+        self._prune_best()
+
+    def _prune_best(self) -> None:
+        """A run that goes on from its last state forgets what came after, so it needs the best up to there."""
+        steps = sorted(self._best.all_steps())
+        before = [step for step in steps if step <= (self.last_step or 0)]
+        for step in steps[:-1]:
+            if step not in before[-1:]:
+                self._best.delete(step)
 
     def discard_best_after(self, step: int) -> None:
         """Forget best models that a killed run saved after the step it resumes from: it will come to them again."""
