@@ -5,7 +5,9 @@
     RUN/checkpoints/last/N      model, optimizer, step, iterator, best so far
     RUN/checkpoints/best/N      the model alone: weights (averaged, if averages are taken) and normalisation
 
-Of the best, two are kept as well: the newest, and the one that is best again if the run goes on from the last state.
+Two of the last are kept, since a kill may interrupt the newer one, and the newest that was due: a preempted run saves
+between those, but a rollback goes to the same checkpoint whether there was a preemption or not. Of the best, the newest
+is kept, and what was the best at each of those.
 
 The only importer of Orbax. Nothing read from a run's folder is executed: arrays and JSON.
 """
@@ -24,13 +26,8 @@ class CheckpointError(InputError):
     """A checkpoint that does not exist or does not fit the model."""
 
 
-def _manager(folder: Path, keep: int | None, read_only: bool) -> ocp.CheckpointManager:
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=None if read_only else keep,
-        enable_async_checkpointing=False,
-        create=not read_only,
-        read_only=read_only,
-    )
+def _manager(folder: Path, read_only: bool) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, create=not read_only, read_only=read_only)
     handlers = {"state": ocp.StandardCheckpointHandler(), "progress": ocp.JsonCheckpointHandler()}
     return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
 
@@ -52,37 +49,41 @@ def _check_fit(manager: ocp.CheckpointManager, step: int, pure: Any, where: Path
             )
 
 
-class Checkpoints:
-    """The two series of checkpoints of one run. read_only: nothing below the folder is ever touched."""
+def _delete(manager: ocp.CheckpointManager, steps: set[int]) -> None:
+    for step in steps:
+        manager.delete(step)
 
-    def __init__(self, run: str | Path, *, read_only: bool = False):
+
+class Checkpoints:
+    """The two series of checkpoints of one run.
+
+    every: steps between two checkpoints that are due. read_only: nothing below the folder is ever touched.
+    """
+
+    def __init__(self, run: str | Path, *, every: int = 1, read_only: bool = False):
         folder = Path(run) / "checkpoints"
-        self.folder = folder
-        # Two of the last are kept: the newer one may be the one a kill interrupts.
-        self._last, self._best = _manager(folder / "last", 2, read_only), _manager(folder / "best", None, read_only)
+        self.folder, self._every = folder, every
+        self._last, self._best = _manager(folder / "last", read_only), _manager(folder / "best", read_only)
 
     def save_last(self, step: int, state: nnx.State, progress: dict[str, Any]) -> None:
         """Save everything needed to go on from `step`; progress: JSON values (iterator state, best so far)."""
         self._save(self._last, step, state, progress)
-        self._prune_best()
 
     def save_best(self, step: int, state: nnx.State, progress: dict[str, Any]) -> None:
         """Save the model of the best validation so far."""
         self._save(self._best, step, state, progress)
-        self._prune_best()
 
-    def _prune_best(self) -> None:
-        """A run that goes on from its last state forgets what came after, so it needs the best up to there."""
-        steps = sorted(self._best.all_steps())
-        before = [step for step in steps if step <= (self.last_step or 0)]
-        for step in steps[:-1]:
-            if step not in before[-1:]:
-                self._best.delete(step)
+    def _prune(self) -> None:
+        last, best = sorted(self._last.all_steps()), sorted(self._best.all_steps())
+        kept = {*last[-2:], self.due_step}
+        _delete(self._last, set(last) - kept)
+        wanted = [[b for b in best if b <= step][-1:] for step in kept if step is not None]
+        _delete(self._best, set(best[:-1]) - {b for found in wanted for b in found})
 
-    def discard_best_after(self, step: int) -> None:
-        """Forget best models that a killed run saved after the step it resumes from: it will come to them again."""
-        for later in [s for s in self._best.all_steps() if s > step]:
-            self._best.delete(later)
+    def forget_after(self, step: int) -> None:
+        """Forget what was saved after the step that a run goes on from: it will come to it again."""
+        for manager in (self._best, self._last):
+            _delete(manager, {later for later in manager.all_steps() if later > step})
 
     def _save(self, manager: ocp.CheckpointManager, step: int, state: nnx.State, progress: dict[str, Any]) -> None:
         items = ocp.args.Composite(
@@ -90,11 +91,17 @@ class Checkpoints:
         )
         manager.save(step, args=items, force=True)
         manager.wait_until_finished()
+        self._prune()
 
     @property
     def last_step(self) -> int | None:
         """The step of the newest complete checkpoint, or None."""
         return self._last.latest_step()
+
+    @property
+    def due_step(self) -> int | None:
+        """The step of the newest complete checkpoint that was due, where a rollback goes to, or None."""
+        return max((step for step in self._last.all_steps() if step % self._every == 0), default=None)
 
     @property
     def best_step(self) -> int | None:

@@ -68,11 +68,12 @@ def validate(model: Surrogate, batches: Iterator[Batch]) -> float:
 
 def _device_put(config: TrainingConfig) -> tuple[Callable[[Batch], Batch], NamedSharding]:
     """How a batch is split over the local devices, and how the state is copied to all of them."""
-    devices = jax.local_device_count()
-    if config.batch_size % devices:
+    devices, parts = jax.local_device_count(), config.accumulate
+    if config.batch_size % (devices * parts):
+        in_parts = f" in {parts} parts" if parts > 1 else ""
         raise InputError(
-            f"training.batch_size = {config.batch_size} cannot be split over {devices} devices. "
-            f"Make it a multiple of {devices}."
+            f"training.batch_size = {config.batch_size} cannot be split over {devices} devices{in_parts}. "
+            f"Make it a multiple of {devices * parts}."
         )
     mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
     split = NamedSharding(mesh, P("data"))
@@ -177,6 +178,7 @@ class _Run:
             )
         behind, rollbacks = self.batches.get_state(), self.rollbacks + 1
         self.batches.close()
+        self.checkpoints.forget_after(self.checkpoints.due_step or 0)
         self._begin()
         self.batches.set_state(behind)
         self.origin = self.step, behind
@@ -237,7 +239,10 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
     _device_put(training)
     check_dataset(config.data, verify=training.verify)
     claim_folder(folder, config)
-    with Interruption() as interruption, contextlib.closing(Checkpoints(folder)) as checkpoints:
+    with (
+        Interruption() as interruption,
+        contextlib.closing(Checkpoints(folder, every=training.checkpoint_every)) as checkpoints,
+    ):
         if checkpoints.last_step == training.steps:
             on_progress(training.steps, {})
             return training.steps
@@ -254,7 +259,7 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
 def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints):
     """State, data iterator and progress to go on from: the last checkpoint's, or fresh ones."""
     training = config.training
-    checkpoints.discard_best_after(checkpoints.last_step or 0)
+    checkpoints.forget_after(checkpoints.last_step or 0)
     batches = training_batches(config.data, training.batch_size, training.seed, workers=training.workers)
     if checkpoints.last_step is None:
         config.model.warm_start(model.operator, lambda run: load_surrogate(run).operator)
