@@ -7,10 +7,9 @@ that was killed ends with the same weights, bit for bit, as one that was not.
 import contextlib
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,52 +17,30 @@ import numpy as np
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jax.typing import ArrayLike
 
-from data_gen.checks import check_points, check_velocity
 from data_gen.dataset import MANIFEST
 from data_gen.errors import InputError, NumericalError
-from surrogate import plots, provenance
-from surrogate.checkpoint import CheckpointError, Checkpoints
-from surrogate.config import CONFIG, TrainConfig, claim_folder, read_run
+from surrogate import provenance
+from surrogate.checkpoint import Checkpoints
+from surrogate.config import CONFIG, TrainConfig, claim_folder
 from surrogate.guard import Trouble, name_samples, read_trouble
-from surrogate.metrics import relative_l2
 from surrogate.model import Surrogate, training_statistics
 from surrogate.optimiser import evaluated, learning_rate, make_optimizer
 from surrogate.pipeline import check_dataset, ordered_batches, statistics_batches, training_batches
 from surrogate.preemption import Interruption
+from surrogate.task import Batch
 from surrogate.tracking import Tracker
 from surrogate.train_step import make_train_step
+from surrogate.trained import best_step, load_surrogate, predict, predict_batch, sample_errors, validate
 from surrogate.training_config import TrainingConfig
 
-Batch = dict[str, Any]
+__all__ = ["best_step", "fit", "load_surrogate", "make_optimizer", "make_train_step", "predict", "predict_batch"]
+
 OnProgress = Callable[[int, dict[str, float]], None]
 
 
 class RollbackWarning(UserWarning):
     """Training diverged, and goes on from its last checkpoint."""
-
-
-@nnx.jit
-def _predict(model: Surrogate, velocity: jax.Array, source: jax.Array) -> jax.Array:
-    return model(velocity, source)
-
-
-def predict(model: Surrogate, velocity: ArrayLike, source: ArrayLike) -> jax.Array:
-    """Snapshots `(batch, n_snapshots, nz, nx)` of velocities `(batch, nz, nx)` [m/s] and sources `(batch, 2)` [m].
-
-    Raises `InputError` for velocities or sources that the solver would refuse.
-    """
-    simulation = model.encoding.spec.simulation
-    check_velocity(np.asarray(velocity), "The batch of velocity models")
-    check_points(np.asarray(source), "source", simulation)
-    return _predict(model, jnp.asarray(velocity), jnp.asarray(source))
-
-
-def validate(model: Surrogate, batches: Iterator[Batch]) -> float:
-    """Mean relative L2 over a split."""
-    errors = [relative_l2(predict(model, b["velocity"], b["source"]), jnp.asarray(b["snapshots"])) for b in batches]
-    return float(np.mean(np.concatenate(errors)))
 
 
 def _device_put(config: TrainingConfig) -> tuple[Callable[[Batch], Batch], NamedSharding]:
@@ -81,11 +58,10 @@ def _device_put(config: TrainingConfig) -> tuple[Callable[[Batch], Batch], Named
 
 
 def _picture(model: Surrogate, config: TrainConfig):
-    batch = next(ordered_batches(config.data.path, "validation", 1))
-    prediction = np.asarray(predict(model, batch["velocity"], batch["source"]))[0]
-    return plots.snapshots(
-        batch["snapshots"][0], {"surrogate": prediction}, config.data.snapshot_times, config.data.spacing
-    )
+    batch = next(ordered_batches(config.data.path, "validation", 1, model.task))
+    example = {name: np.asarray(values)[0] for name, values in batch.items()}
+    figures = model.task.figures(example, {"surrogate": np.asarray(predict_batch(model, batch))[0]})
+    return figures["fields"]
 
 
 class _Run:
@@ -146,7 +122,8 @@ class _Run:
 
     def _validate(self) -> None:
         model = evaluated(self.graphdef, self.state, self.training.mode_schedule)
-        error = validate(model, ordered_batches(self.config.data.path, "validation", self.training.batch_size))
+        once = ordered_batches(self.config.data.path, "validation", self.training.batch_size, model.task)
+        error = validate(model, once)
         self.tracker.log(self.step, {"validation": error})
         self.tracker.figure(self.step, "fields", lambda: _picture(model, self.config))
         if error < self.best:
@@ -200,11 +177,9 @@ class _Run:
         for _ in range(trouble.step - start - 1):
             next(self.batches)
         batch = next(self.batches)
-        prediction = _predict(model, jnp.asarray(batch["velocity"]), jnp.asarray(batch["source"]))
-        errors = np.asarray(relative_l2(prediction, jnp.asarray(batch["snapshots"])))
-        shots = self.config.data.create().shots.count
+        errors = sample_errors(model, batch)
         source = "online stream" if self.config.data.source == "online" else "training split"
-        sample = name_samples(errors, np.asarray(batch["index"]), shots, source)
+        sample = name_samples(errors, np.asarray(batch["index"]), model.task.examples, source)
         kept = self.checkpoints.last_step
         kept = (
             "No checkpoint was saved before" if kept is None else f"The last good checkpoint, of step {kept}, is kept"
@@ -260,37 +235,14 @@ def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints):
     """State, data iterator and progress to go on from: the last checkpoint's, or fresh ones."""
     training = config.training
     checkpoints.forget_after(checkpoints.last_step or 0)
-    batches = training_batches(config.data, training.batch_size, training.seed, workers=training.workers)
+    batches = training_batches(config.data, training.batch_size, training.seed, model.task, workers=training.workers)
     if checkpoints.last_step is None:
         config.model.warm_start(model.operator, lambda run: load_surrogate(run).operator)
-        once = statistics_batches(config.data, training.batch_size)
-        model.set_statistics(training_statistics(model.encoding, once))
+        once = statistics_batches(config.data, training.batch_size, model.task)
+        model.set_statistics(training_statistics(model, once))
         fresh = {"step": 0, "best": float("inf"), "rollbacks": 0}
         return nnx.state((model, make_optimizer(model, training))), batches, fresh
     state = nnx.state((model, make_optimizer(model, training)))
     state, progress = checkpoints.restore_last(state)
     batches.set_state(progress["data"])
     return state, batches, {"rollbacks": 0} | progress
-
-
-def best_step(run: str | Path) -> int | None:
-    """The step of a run's best weights, or None."""
-    if not (Path(run) / "checkpoints").is_dir():
-        return None
-    with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
-        return checkpoints.best_step
-
-
-def load_surrogate(run: str | Path) -> Surrogate:
-    """The trained surrogate of a run: its config, its best weights and its normalisation, in one call.
-
-    Raises `InputError` if `run` is not a run, has no checkpoint or one of another model.
-    """
-    config = read_run(run)
-    model = config.create()
-    if not (Path(run) / "checkpoints").is_dir():
-        raise CheckpointError(f"There is no checkpoint in {run}. Train first: `python train.py run={run}`.")
-    with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
-        state, _ = checkpoints.restore_best(nnx.state(model))
-    nnx.update(model, state)
-    return model
