@@ -13,6 +13,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -38,6 +39,11 @@ def recompute_blocks(operator: nnx.Module) -> None:
     for _, module in list(nnx.iter_modules(operator)):
         if hasattr(type(module).__call__, "recomputable"):
             module.remat = True  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def compiler_options(remat: bool) -> dict[str, str]:
+    """For XLA's CPU compiler, which in JAX before 0.12 would see through the recomputation and merge it away again."""
+    return {"xla_disable_hlo_passes": "cse_barrier_expander"} if remat and jax.default_backend() == "cpu" else {}
 
 
 def set_precision(operator: nnx.Module, precision: str) -> None:

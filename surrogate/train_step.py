@@ -14,7 +14,7 @@ import optax
 from flax import nnx
 
 from data_gen.errors import InputError
-from surrogate.execution import recompute_blocks, set_precision
+from surrogate.execution import compiler_options, recompute_blocks, set_precision
 from surrogate.losses import mean_relative_l2
 from surrogate.model import Surrogate
 from surrogate.task import Batch
@@ -96,4 +96,4 @@ def make_train_step(graphdef: nnx.GraphDef, config: TrainingConfig | None = None
         metrics = {"loss": optimizer.guard.mean_loss(), "grad_norm": grad_norm, **parts}
         return nnx.state((model, optimizer)), metrics
 
-    return jax.jit(step, donate_argnums=0)
+    return jax.jit(step, donate_argnums=0, compiler_options=compiler_options(training.remat))

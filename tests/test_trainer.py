@@ -22,7 +22,7 @@ from surrogate.checkpoint import Checkpoints
 from surrogate.config import TrainConfig
 from surrogate.drop_path import DropState
 from surrogate.encoding import EncodingConfig
-from surrogate.execution import set_precision
+from surrogate.execution import compiler_options, set_precision
 from surrogate.ffno import FFNOConfig
 from surrogate.fno import FNOConfig
 from surrogate.guard import name_samples, read_trouble
@@ -66,7 +66,7 @@ def noise(samples: int = 8) -> dict[str, Any]:
     }
 
 
-def gradients_of(model: Surrogate, compiler_options=QUICK, **training):
+def gradients_of(model: Surrogate, **training):
     """A compiled `(weights' state) -> (loss, gradients, other state)` of one batch of noise, and its argument."""
     config, (graphdef, state) = TrainingConfig(**training), nnx.split(model)
 
@@ -76,7 +76,7 @@ def gradients_of(model: Surrogate, compiler_options=QUICK, **training):
         value, _, gradients, others = mean_gradients(merged, noise(), key, step, plain_loss, config)
         return value, gradients, others
 
-    return jax.jit(evaluate).lower(state).compile(compiler_options), state
+    return jax.jit(evaluate).lower(state).compile(QUICK | compiler_options(config.remat)), state
 
 
 def distance(a: Any, b: Any) -> float:
