@@ -12,6 +12,7 @@ is kept, and what was the best at each of those.
 The only importer of Orbax. Nothing read from a run's folder is executed: arrays and JSON.
 """
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ class CheckpointError(InputError):
     """A checkpoint that does not exist or does not fit the model."""
 
 
-def _manager(folder: Path, read_only: bool) -> ocp.CheckpointManager:
-    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, create=not read_only, read_only=read_only)
+def _manager(folder: Path, create: bool) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, create=create)
     handlers = {"state": ocp.StandardCheckpointHandler(), "progress": ocp.JsonCheckpointHandler()}
     return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
 
@@ -61,9 +62,15 @@ class Checkpoints:
     """
 
     def __init__(self, run: str | Path, *, every: int = 1, read_only: bool = False):
-        folder = Path(run) / "checkpoints"
-        self.folder, self._every = folder, every
-        self._last, self._best = _manager(folder / "last", read_only), _manager(folder / "best", read_only)
+        self.folder, self._every, self._create = Path(run) / "checkpoints", every, not read_only
+
+    @cached_property
+    def _last(self) -> ocp.CheckpointManager:
+        return _manager(self.folder / "last", self._create)
+
+    @cached_property
+    def _best(self) -> ocp.CheckpointManager:
+        return _manager(self.folder / "best", self._create)
 
     def save_last(self, step: int, state: nnx.State, progress: dict[str, Any]) -> None:
         """Save everything needed to go on from `step`; progress: JSON values (iterator state, best so far)."""
@@ -135,5 +142,6 @@ class Checkpoints:
 
     def close(self) -> None:
         """Release Orbax's threads."""
-        self._last.close()
-        self._best.close()
+        for name in ("_last", "_best"):
+            if name in vars(self):
+                getattr(self, name).close()

@@ -4,7 +4,7 @@ Neither changes what the weights mean or how they are saved: both are set on the
 traced with, and a trained operator is always the plain one in float32.
 
 bfloat16 has float32's range and eight significant bits. The layers inside an operator's body compute in it, beside a
-residual stream that stays float32, as do: the lifting and the projection, through which come inputs and outputs; the
+residual stream that stays float32, as do: the operator's frame, through which come inputs and outputs; the
 Fourier transforms and the products with spectral weights (spectral_conv.py); the weights themselves, the loss and the
 optimizer. It pays on matrix units; most CPUs emulate it, and are slower.
 """
@@ -49,8 +49,10 @@ def compiler_options(remat: bool) -> dict[str, str]:
 def set_precision(operator: nnx.Module, precision: str) -> None:
     """Let the pointwise layers of all bodies compute in one of `PRECISIONS`."""
     modules = [module for _, module in nnx.iter_modules(operator)]
-    outside = [(m.lift, m.norm, m.project) for m in modules if isinstance(m, GridOperator)]
-    kept = {id(layer) for layers in outside for layer in layers}
+    frames = [module for module in modules if isinstance(module, GridOperator)]
+    outside = [layer for f in frames for layer in (f.lift, f.norm, f.project)]
+    outside += [layer for f in frames if f.products for layer in (f.products.gate, f.products.local)]
+    kept = {id(layer) for layer in outside}
     for module in modules:
         if isinstance(module, POINTWISE) and id(module) not in kept:
             module.dtype = PRECISIONS[precision]

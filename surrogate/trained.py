@@ -54,7 +54,7 @@ def validate(model: Surrogate, batches: Iterable[Batch]) -> float:
 
 def best_step(run: str | Path) -> int | None:
     """The step of a run's best weights, or None."""
-    if not (Path(run) / "checkpoints").is_dir():
+    if not (Path(run) / "checkpoints" / "best").is_dir():
         return None
     with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
         return checkpoints.best_step
@@ -67,7 +67,7 @@ def load_surrogate(run: str | Path) -> Surrogate:
     """
     config = read_run(run)
     model = config.create()
-    if not (Path(run) / "checkpoints").is_dir():
+    if not (Path(run) / "checkpoints" / "best").is_dir():
         raise CheckpointError(f"There is no checkpoint in {run}. Train first: `python train.py run={run}`.")
     with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
         state, _ = checkpoints.restore_best(nnx.state(model))

@@ -67,7 +67,8 @@ def make(folder: Path) -> None:
         dataset.generate(config.data)
         fit(config)
         best = Path("checkpoints/best", str(best_step(config.run)))
-        shutil.copytree(config.run / best, folder / best)
+        # Where it was made is nobody's business, and not needed.
+        shutil.copytree(config.run / best, folder / best, ignore=shutil.ignore_patterns("commit_success.txt"))
         for name in (CONFIG, PROVENANCE):
             shutil.copy(Path(config.run, name), folder)
         np.savez_compressed(folder / "expected.npz", prediction=predict(load_surrogate(folder), *examples()))
