@@ -42,13 +42,15 @@ class Curves:
     def __init__(self, file: Path):
         self._file, self._end, self._warned = file, file.stat().st_size if file.exists() else 0, False
 
-    def rewind(self, step: int) -> None:
-        """Drop what was written after the checkpoint of `step`: it will be written again."""
+    def rewind(self, step: int, *, resumed: bool) -> None:
+        """Drop what was written after the checkpoint of `step`: it will be written again.
+
+        Rollbacks to that checkpoint are noted at its step, but happened after it: a run resumed there meets them again.
+        """
         if not self._file.exists():
             return
         rows = [row for row in self._file.read_text().splitlines() if row.endswith("}")]
-        # A rollback to this checkpoint is noted at its step, but happened after it.
-        kept = [row for row in rows for at in [json.loads(row)] if (at["step"], "rollback" in at) <= (step, False)]
+        kept = [row for row in rows for r in [json.loads(row)] if (r["step"], "rollback" in r) <= (step, not resumed)]
         try:
             temporary = self._file.with_suffix(".tmp")
             temporary.write_text("".join(f"{row}\n" for row in kept))
@@ -81,7 +83,7 @@ class Tracker:
     def __init__(self, run: Path, settings: TrackingConfig, config: dict[str, Any], step: int):
         self._curves = Curves(run / "metrics.jsonl")
         self._wandb: Any = None
-        self._curves.rewind(step)
+        self._curves.rewind(step, resumed=True)
         self._folder, self._online = run, settings.mode == "online"
         if settings.mode != "disabled":
             self._attempt(lambda: self._open(settings, config))
@@ -126,7 +128,7 @@ class Tracker:
 
     def rewind(self, step: int) -> None:
         """Go back to the checkpoint of a step; W&B, which cannot, ignores steps that it has seen."""
-        self._curves.rewind(step)
+        self._curves.rewind(step, resumed=False)
 
     def figure(self, step: int, name: str, figure: Callable[[], Figure]) -> None:
         """Record a picture at a step (W&B only, so drawn only for it)."""

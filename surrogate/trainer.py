@@ -67,32 +67,28 @@ def _picture(model: Surrogate, config: TrainConfig):
 class _Run:
     """A run under way: its state on the device, and where it stands."""
 
-    def __init__(self, config: TrainConfig, checkpoints: Checkpoints, on_progress: OnProgress):
+    def __init__(self, config: TrainConfig, model: Surrogate, checkpoints: Checkpoints, on_progress: OnProgress):
         self.config, self.training, self.folder = config, config.training, Path(config.run)
         self.checkpoints, self.on_progress = checkpoints, on_progress
         self.put, self.replicated = _device_put(config.training)
         self.made_of = provenance.record(self.folder, config.data.path)
-        self._begin()
+        self._begin(model)
         self.tracker = Tracker(self.folder, config.tracking, asdict(config), self.step)
         self.tracker.dataset(self.made_of["dataset"], Path(config.data.path) / MANIFEST)
         on_progress(self.step, {})
 
-    def _begin(self) -> None:
-        """Stand at the last checkpoint, or at the start."""
-        model = self.config.create()
+    def _begin(self, model: Surrogate, rollbacks: int | None = None) -> None:
+        """Stand at the last checkpoint, or at the start. rollbacks: so far, if they are not those of the checkpoint."""
         state, self.batches, progress = _start(self.config, model, self.checkpoints)
         self.state = jax.device_put(state, self.replicated)
-        self.step, self.best, rollbacks = int(progress["step"]), float(progress["best"]), int(progress["rollbacks"])
+        self.step, self.best = int(progress["step"]), float(progress["best"])
+        self.rollbacks = int(progress["rollbacks"]) if rollbacks is None else rollbacks
         self.origin = self.step, self.batches.get_state()
-        self._compile(model, rollbacks)
-        self._restart_clock()
-
-    def _compile(self, model: Surrogate, rollbacks: int) -> None:
-        self.rollbacks = rollbacks
-        scale = self.training.rollback_factor**rollbacks
+        scale = self.training.rollback_factor**self.rollbacks
         self.graphdef = nnx.graphdef((model, make_optimizer(model, self.training, scale)))
         self.train_step = make_train_step(self.graphdef, self.training)
         self.schedule = learning_rate(self.training, scale)
+        self._restart_clock()
 
     def _restart_clock(self) -> None:
         self.clock, self.counted = time.perf_counter(), self.step
@@ -156,10 +152,9 @@ class _Run:
         behind, rollbacks = self.batches.get_state(), self.rollbacks + 1
         self.batches.close()
         self.checkpoints.forget_after(self.checkpoints.due_step or 0)
-        self._begin()
+        self._begin(self.config.create(), rollbacks)
         self.batches.set_state(behind)
         self.origin = self.step, behind
-        self._compile(self.config.create(), rollbacks)
         self.tracker.rewind(self.step)
         self.tracker.log(self.step, {"rollback": rollbacks, "diverged_at": trouble.step})
         going_on = f"Going on from step {self.step} behind that batch, with a peak learning rate"
@@ -210,7 +205,7 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
     or the folder do not fit; `NumericalError` if training diverges for good, the last good checkpoint being kept.
     """
     training, folder = config.training, Path(config.run)
-    config.create()
+    model = config.create()
     _device_put(training)
     check_dataset(config.data, verify=training.verify)
     claim_folder(folder, config)
@@ -221,7 +216,7 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
         if checkpoints.last_step == training.steps:
             on_progress(training.steps, {})
             return training.steps
-        with contextlib.closing(_Run(config, checkpoints, on_progress)) as run:
+        with contextlib.closing(_Run(config, model, checkpoints, on_progress)) as run:
             while run.step < training.steps and interruption.caught is None:
                 run.advance()
             if run.step == training.steps:

@@ -306,19 +306,21 @@ def spoilt(monkeypatch):
 
 
 def test_rollback_names_the_sample_and_resumes_bitwise(data, tmp_path, spoilt):
-    """Sample 5 comes once in each epoch of four batches: two rollbacks in eight steps.
+    """Sample 5 comes once in each epoch of four batches: at least two rollbacks in eight steps.
 
     Ended by SIGTERM at each log and run again, the same run ends with the same weights and curves, bit for bit.
     """
-    config = run_config(data, tmp_path / "whole")
+    config = run_config(data, tmp_path / "whole", max_rollbacks=9)
     with pytest.warns(
         RollbackWarning, match="1 of 4 samples are not finite, the first of them record 5, example 0"
     ) as told:
         assert fit(config) == 8
-    assert len(told.list) >= 2 and "with a peak learning rate of 0.001" in str(told[0].message)
+    stories = [str(warning.message) for warning in told.list if warning.category is RollbackWarning]
+    assert len(stories) >= 2 and "with a peak learning rate of 0.001" in stories[0]
     curves = (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(row) for row in curves]
-    assert [row["rollback"] for row in rows if "rollback" in row] == [1, 2]
+    rollbacks = [row["rollback"] for row in rows if "rollback" in row]
+    assert rollbacks == list(range(1, len(rollbacks) + 1)) and len(rollbacks) >= 2
     assert all(np.isfinite(list(row.values())).all() for row in rows)
 
     pieces, steps = replace(config, run=str(tmp_path / "pieces")), []
@@ -416,7 +418,10 @@ def test_a_full_disk_costs_rows_not_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "open", opened)
     curves.append({"step": 4})
     assert [json.loads(row)["step"] for row in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [1, 4]
-    curves.rewind(1)
+    curves.append({"step": 1, "rollback": 1})
+    curves.rewind(1, resumed=False)
+    assert (tmp_path / "metrics.jsonl").read_text().endswith('"rollback": 1}\n')
+    curves.rewind(1, resumed=True)
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1}\n'
 
 
