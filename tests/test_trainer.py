@@ -41,7 +41,7 @@ from tests.conftest import tiny_config
 pytestmark = pytest.mark.filterwarnings("ignore::surrogate.modes_check.ModesWarning")
 
 TINY = FNOConfig(width=4, depth=2, modes=[2, 2], mlp_ratio=2, drop_path=0.3)
-QUICK = {"xla_backend_optimization_level": 0}  # what runs once had better compile fast
+QUICK: dict[str, Any] = {"xla_backend_optimization_level": 0}  # what runs once had better compile fast
 
 
 # --- the step, on noise -----------------------------------------------------------------------------------------
