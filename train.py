@@ -20,13 +20,16 @@ def main(composed: DictConfig) -> None:
     use_compilation_cache()
     keep_freed_memory()
     config = typed(composed, TrainConfig)
-    with progress_bar(f"train {config.run}", config.training.steps) as update:
+    steps = config.training.steps
+    with progress_bar(f"train {config.run}", steps) as update:
 
         def show(step: int, values: dict[str, float]) -> None:
-            status = f"loss {values['loss']:.4f}, {values['samples_per_s']:.1f} samples/s" if values else "done before"
+            status = f"loss {values['loss']:.4f}, {values['samples_per_s']:.1f} samples/s" if values else ""
             update(step, status)
 
-        fit(config, show)
+        reached = fit(config, show)
+    if reached < steps:
+        print(f"Interrupted at step {reached} of {steps}, which is saved. The same command goes on from there.")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What training reads: batches of a task's examples, from disk or straight from the solver.
 
-With n examples a record (for wavefields one for each shot), example i is the `i % n`-th of record `i // n`.
+With n examples a record (for wavefields one for each shot), example i is the `i % n`-th of record `i // n`. A batch
+says which examples it holds: `index` `(b,)`, beside the arrays of the task.
 
 Both sources are endless, deterministic, and resume from `get_state()` with the very next batch. From disk Grain
 shuffles all examples anew each epoch, threads or processes read ahead, and each of several training processes takes
@@ -87,7 +88,8 @@ class Examples:
         return len(self.records) * self.task.examples
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        return self.task.read(self.records[index // self.task.examples], index % self.task.examples)
+        example = self.task.read(self.records[index // self.task.examples], index % self.task.examples)
+        return {"index": np.asarray(index, np.uint32), **example}
 
 
 class DiskBatches:
@@ -136,7 +138,8 @@ class DiskBatches:
 @partial(jax.jit, static_argnames="task")
 def _make_examples(task: Task, items: jax.Array) -> Batch:
     indices = (items % task.examples).astype(jnp.int32)
-    return jax.vmap(lambda item, index: task.make(task.spec.key(ONLINE, item), index))(items, indices)
+    examples = jax.vmap(lambda item, index: task.make(task.spec.key(ONLINE, item), index))(items, indices)
+    return {"index": items, **examples}
 
 
 class OnlineBatches:

@@ -1,4 +1,4 @@
-"""Training: one pure step, and the loop that feeds, logs, validates and saves.
+"""Training: the loop that feeds, logs, validates and saves; and what comes of it.
 
 The state is (model, optimizer); with the data iterator's state and the step it is all a resumed run needs, so a run
 that was killed ends with the same weights, bit for bit, as one that was not.
@@ -6,107 +6,51 @@ that was killed ends with the same weights, bit for bit, as one that was not.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
-from jax.typing import ArrayLike
 
+from data_gen.dataset import MANIFEST
 from data_gen.errors import InputError, NumericalError
-from surrogate.checkpoint import CheckpointError, Checkpoints
-from surrogate.config import TrainConfig, TrainingConfig, claim_folder, read_run
-from surrogate.metrics import relative_l2
+from surrogate import provenance
+from surrogate.checkpoint import Checkpoints
+from surrogate.config import CONFIG, TrainConfig, claim_folder
+from surrogate.guard import Trouble, name_samples, read_trouble
 from surrogate.model import Surrogate, training_statistics
+from surrogate.optimiser import evaluated, learning_rate, make_optimizer
 from surrogate.pipeline import check_dataset, ordered_batches, statistics_batches, training_batches
+from surrogate.preemption import Interruption
 from surrogate.task import Batch
 from surrogate.tracking import Tracker
+from surrogate.train_step import make_train_step
+from surrogate.trained import best_step, load_surrogate, predict, predict_batch, sample_errors, validate
+from surrogate.training_config import TrainingConfig
+
+__all__ = ["best_step", "fit", "load_surrogate", "make_optimizer", "make_train_step", "predict", "predict_batch"]
 
 OnProgress = Callable[[int, dict[str, float]], None]
 
 
-def learning_rate(config: TrainingConfig) -> optax.Schedule:
-    """Linear warm-up to the peak, then a cosine down to 1 % of it."""
-    return optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, config.warmup_steps, config.steps, end_value=0.01 * config.learning_rate
-    )
-
-
-def make_optimizer(model: Surrogate, config: TrainingConfig) -> nnx.Optimizer:
-    """AdamW behind a clip of the global gradient norm."""
-    transform = optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
-        optax.adamw(learning_rate(config), weight_decay=config.weight_decay),
-    )
-    return nnx.Optimizer(model, transform, wrt=nnx.Param)
-
-
-def make_train_step(
-    graphdef: nnx.GraphDef, config: TrainingConfig | None = None
-) -> Callable[[nnx.State, Batch], tuple[nnx.State, dict[str, jax.Array]]]:
-    """The compiled step `(state, batch) -> (state, metrics)`; the old state's buffers are given back.
-
-    Metrics: loss, grad_norm, and each term of the loss.
-    """
-    training = config or TrainingConfig()
-
-    def step(state: nnx.State, batch: Batch):
-        model, optimizer = nnx.merge(graphdef, state)
-        model.train()  # within this trace only: everywhere else a model is in evaluation
-
-        loss, key = training.loss.create(model.task), jax.random.key(training.seed)
-        # The count of steps is part of the state: a resumed run draws what it would have drawn.
-        key = jax.random.fold_in(key, optimizer.step[...])
-        (value, parts), gradients = nnx.value_and_grad(lambda model: loss(model, batch, key), has_aux=True)(model)
-        optimizer.update(model, gradients)
-        metrics = {"loss": value, "grad_norm": optax.global_norm(gradients), **parts}
-        return nnx.state((model, optimizer)), metrics
-
-    return jax.jit(step, donate_argnums=0)
-
-
-@nnx.jit
-def _predict(model: Surrogate, inputs: tuple[jax.Array, ...]) -> jax.Array:
-    return model(*inputs)
-
-
-def predict(model: Surrogate, *inputs: ArrayLike) -> jax.Array:
-    """Predictions `(batch, outputs, *shape)` of what the model's task reads.
-
-    For wavefields: snapshots `(batch, n_snapshots, nz, nx)` of velocities `(batch, nz, nx)` [m/s] and sources
-    `(batch, 2)` [m]. Raises `InputError` for inputs that the solver would refuse.
-    """
-    names = model.task.inputs
-    if len(inputs) != len(names):
-        raise InputError(f"A {model.task.name} surrogate reads {', '.join(names)}, but got {len(inputs)} arrays.")
-    return predict_batch(model, dict(zip(names, inputs, strict=True)))
-
-
-def predict_batch(model: Surrogate, batch: Batch) -> jax.Array:
-    """The same of a batch of examples."""
-    model.task.check(batch)
-    return _predict(model, tuple(jnp.asarray(batch[name]) for name in model.task.inputs))
-
-
-def validate(model: Surrogate, batches: Iterable[Batch]) -> float:
-    """Mean relative L2 over a split."""
-    errors = [relative_l2(predict_batch(model, b), jnp.asarray(b[model.task.target])) for b in batches]
-    return float(np.mean(np.concatenate(errors)))
+class RollbackWarning(UserWarning):
+    """Training diverged, and goes on from its last checkpoint."""
 
 
 def _device_put(config: TrainingConfig) -> tuple[Callable[[Batch], Batch], NamedSharding]:
     """How a batch is split over the local devices, and how the state is copied to all of them."""
-    devices = jax.local_device_count()
-    if config.batch_size % devices:
+    devices, parts = jax.local_device_count(), config.accumulate
+    if config.batch_size % (devices * parts):
+        in_parts = f" in {parts} parts" if parts > 1 else ""
         raise InputError(
-            f"training.batch_size = {config.batch_size} cannot be split over {devices} devices. "
-            f"Make it a multiple of {devices}."
+            f"training.batch_size = {config.batch_size} cannot be split over {devices} devices{in_parts}. "
+            f"Make it a multiple of {devices * parts}."
         )
     mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
     split = NamedSharding(mesh, P("data"))
@@ -120,103 +64,180 @@ def _picture(model: Surrogate, config: TrainConfig):
     return figures["fields"]
 
 
-def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: None) -> None:
-    """Train, or go on training, the run in `config.run`; a finished run is left as it is.
+class _Run:
+    """A run under way: its state on the device, and where it stands."""
 
-    on_progress: called with the step and the latest metrics. Raises `InputError` (of which `DatasetError` and
-    `CheckpointError` are kinds) before anything is compiled or written if the config, the data set or the folder do
-    not fit; `NumericalError` if the loss is no longer finite, the last good checkpoint being kept.
+    def __init__(self, config: TrainConfig, model: Surrogate, checkpoints: Checkpoints, on_progress: OnProgress):
+        self.config, self.training, self.folder = config, config.training, Path(config.run)
+        self.checkpoints, self.on_progress = checkpoints, on_progress
+        self.put, self.replicated = _device_put(config.training)
+        self.made_of = provenance.record(self.folder, config.data.path)
+        self._begin(model)
+        self.tracker = Tracker(self.folder, config.tracking, asdict(config), self.step)
+        self.tracker.dataset(self.made_of["dataset"], Path(config.data.path) / MANIFEST)
+        on_progress(self.step, {})
+
+    def _begin(self, model: Surrogate, rollbacks: int | None = None) -> None:
+        """Stand at the last checkpoint, or at the start. rollbacks: so far, if they are not those of the checkpoint."""
+        state, self.batches, progress = _start(self.config, model, self.checkpoints)
+        self.state = jax.device_put(state, self.replicated)
+        self.step, self.best = int(progress["step"]), float(progress["best"])
+        self.rollbacks = int(progress["rollbacks"]) if rollbacks is None else rollbacks
+        self.origin = self.step, self.batches.get_state()
+        scale = self.training.rollback_factor**self.rollbacks
+        self.graphdef = nnx.graphdef((model, make_optimizer(model, self.training, scale)))
+        self.train_step = make_train_step(self.graphdef, self.training)
+        self.schedule = learning_rate(self.training, scale)
+        self._restart_clock()
+
+    def _restart_clock(self) -> None:
+        self.clock, self.counted = time.perf_counter(), self.step
+
+    def advance(self) -> None:
+        """One step, and what is due after it."""
+        self.state, metrics = self.train_step(self.state, self.put(next(self.batches)))
+        self.step += 1
+        last, training = self.step == self.training.steps, self.training
+        intervals = (training.log_every, training.validate_every, training.checkpoint_every)
+        log, check, save = (last or self.step % interval == 0 for interval in intervals)
+        if not (log or check or save) or self.met_trouble():
+            return  # the metrics stay on the device
+        if log:
+            self._log({name: float(value) for name, value in jax.device_get(metrics).items()})
+        if check:
+            self._validate()
+        if save:
+            self.save()
+
+    def _log(self, values: dict[str, float]) -> None:
+        rate = (self.step - self.counted) * self.training.batch_size / (time.perf_counter() - self.clock)
+        self._restart_clock()
+        values |= {"learning_rate": float(jnp.asarray(self.schedule(self.step - 1))), "samples_per_s": rate}
+        self.tracker.log(self.step, values)
+        self.on_progress(self.step, values)
+
+    def _validate(self) -> None:
+        model = evaluated(self.graphdef, self.state, self.training.mode_schedule)
+        once = ordered_batches(self.config.data.path, "validation", self.training.batch_size, model.task)
+        error = validate(model, once)
+        self.tracker.log(self.step, {"validation": error})
+        self.tracker.figure(self.step, "fields", lambda: _picture(model, self.config))
+        if error < self.best:
+            self.best = error
+            self.checkpoints.save_best(self.step, nnx.state(model), {"validation": error})
+        self._restart_clock()
+
+    def save(self) -> None:
+        """Save all that is needed to go on, unless it is saved already."""
+        if self.checkpoints.last_step == self.step or not self.step:
+            return
+        progress = {"step": self.step, "best": self.best, "rollbacks": self.rollbacks, "data": self.batches.get_state()}
+        self.checkpoints.save_last(self.step, self.state, progress)
+        self.origin = self.step, progress["data"]
+        self._restart_clock()
+
+    def met_trouble(self) -> bool:
+        """Whether training diverged since this was last asked, and was rolled back. Raises `NumericalError` if not."""
+        model, optimizer = nnx.merge(self.graphdef, self.state, copy=True)
+        trouble = read_trouble(optimizer.guard)
+        if trouble is None:
+            return False
+        self.training.mode_schedule.apply(model.operator, optimizer.guard.step[...])
+        story = self._tell(trouble, model)
+        if self.training.on_divergence == "stop" or self.rollbacks == self.training.max_rollbacks:
+            again = f" It was the last of {self.rollbacks} rollbacks." if self.rollbacks else ""
+            raise NumericalError(
+                f"{story}{again} Lower training.learning_rate, or look at that sample, and start another run."
+            )
+        behind, rollbacks = self.batches.get_state(), self.rollbacks + 1
+        self.batches.close()
+        self.checkpoints.forget_after(self.checkpoints.due_step or 0)
+        self._begin(self.config.create(), rollbacks)
+        self.batches.set_state(behind)
+        self.origin = self.step, behind
+        self.tracker.rewind(self.step)
+        self.tracker.log(self.step, {"rollback": rollbacks, "diverged_at": trouble.step})
+        going_on = f"Going on from step {self.step} behind that batch, with a peak learning rate"
+        peak = self.training.learning_rate * self.training.rollback_factor**rollbacks
+        warnings.warn(f"{story} {going_on} of {peak:g}.", RollbackWarning, stacklevel=2)
+        return True
+
+    def _tell(self, trouble: Trouble, model: Surrogate) -> str:
+        """What happened, and to which sample; leaves the data just behind the bad batch.
+
+        `model` has the weights that met it: none was changed since.
+        """
+        start, data = self.origin
+        self.batches.set_state(data)
+        for _ in range(trouble.step - start - 1):
+            next(self.batches)
+        batch = next(self.batches)
+        errors = sample_errors(model, batch)
+        source = "online stream" if self.config.data.source == "online" else "training split"
+        sample = name_samples(errors, np.asarray(batch["index"]), model.task.examples, source)
+        kept = self.checkpoints.last_step
+        kept = (
+            "No checkpoint was saved before" if kept is None else f"The last good checkpoint, of step {kept}, is kept"
+        )
+        numbers = f"The loss is {trouble.loss:g} and the gradient norm {trouble.grad_norm:g} at step {trouble.step}."
+        return f"{numbers} {kept}. Of the batch, {sample}."
+
+    def finish(self) -> None:
+        """Record what came of it."""
+        if (best := self.checkpoints.best_step) is not None:
+            files = [self.checkpoints.folder / "best" / str(best)]
+            files += [self.folder / name for name in (CONFIG, provenance.PROVENANCE)]
+            self.tracker.model(files, {"step": best, "validation": self.best} | self.made_of)
+
+    def close(self) -> None:
+        """End reading and recording."""
+        self.batches.close()
+        self.tracker.close()
+
+
+def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: None) -> int:
+    """Train, or go on training, the run in `config.run`; returns the step reached. A finished run is left as it is.
+
+    On SIGTERM or SIGUSR1 the step under way is finished and saved: the step returned then is not the last one.
+
+    on_progress: called with the step and the latest metrics; none, for where it begins. Raises `InputError` (of which
+    `DatasetError` and `CheckpointError` are kinds) before anything is compiled or written if the config, the data set
+    or the folder do not fit; `NumericalError` if training diverges for good, the last good checkpoint being kept.
     """
-    training, run = config.training, Path(config.run)
+    training, folder = config.training, Path(config.run)
     model = config.create()
-    put, replicated = _device_put(training)
+    _device_put(training)
     check_dataset(config.data, verify=training.verify)
-    claim_folder(run, config)
-    with contextlib.closing(Checkpoints(run)) as checkpoints:
+    claim_folder(folder, config)
+    with (
+        Interruption() as interruption,
+        contextlib.closing(Checkpoints(folder, every=training.checkpoint_every)) as checkpoints,
+    ):
         if checkpoints.last_step == training.steps:
             on_progress(training.steps, {})
-            return
-        state, batches, step, best = _start(config, model, checkpoints)
-        optimizer_and_model = nnx.split((model, make_optimizer(model, training)))
-        graphdef = optimizer_and_model[0]
-        state = jax.device_put(state, replicated)
-        train_step, schedule = make_train_step(graphdef, training), learning_rate(training)
-        tracker = Tracker(run, config.tracking, asdict(config), step)
-        with contextlib.closing(batches), contextlib.closing(tracker):
-            clock, counted = time.perf_counter(), step
-            while step < training.steps:
-                state, metrics = train_step(state, put(next(batches)))
-                step += 1
-                last = step == training.steps
-                intervals = (training.log_every, training.validate_every, training.checkpoint_every)
-                log, check, save = (last or step % interval == 0 for interval in intervals)
-                if not (log or check or save):
-                    continue  # the metrics stay on the device
-                values = {name: float(value) for name, value in metrics.items()}
-                # A gradient that is not finite has spoilt the weights already, whatever the loss was.
-                if not np.isfinite([*values.values()]).all():
-                    raise NumericalError(
-                        f"The loss is {values['loss']:g} and the gradient norm {values['grad_norm']:g} at step {step}. "
-                        f"The last good checkpoint, of step {checkpoints.last_step}, is kept. Lower "
-                        "training.learning_rate and start another run."
-                    )
-                if log:
-                    now = time.perf_counter()
-                    rate = (step - counted) * training.batch_size / (now - clock)
-                    clock, counted = now, step
-                    values |= {"learning_rate": float(jnp.asarray(schedule(step - 1))), "samples_per_s": rate}
-                    tracker.log(step, values)
-                    on_progress(step, values)
-                if check:
-                    model = nnx.merge(graphdef, state)[0]
-                    once = ordered_batches(config.data.path, "validation", training.batch_size, model.task)
-                    error = validate(model, once)
-                    tracker.log(step, {"validation": error})
-                    tracker.figure(step, "fields", _picture(model, config))
-                    if error < best:
-                        best = error
-                        checkpoints.save_best(step, nnx.state(model), {"validation": error})
-                    clock, counted = time.perf_counter(), step
-                if save:
-                    checkpoints.save_last(step, state, {"step": step, "best": best, "data": batches.get_state()})
-                    clock, counted = time.perf_counter(), step
+            return training.steps
+        with contextlib.closing(_Run(config, model, checkpoints, on_progress)) as run:
+            while run.step < training.steps and interruption.caught is None:
+                run.advance()
+            if run.step == training.steps:
+                run.finish()
+            elif not run.met_trouble():
+                run.save()
+            return run.step
 
 
 def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints):
-    """State, data iterator, step and best validation to go on from: the last checkpoint's, or fresh ones."""
+    """State, data iterator and progress to go on from: the last checkpoint's, or fresh ones."""
     training = config.training
-    checkpoints.discard_best_after(checkpoints.last_step or 0)
+    checkpoints.forget_after(checkpoints.last_step or 0)
     batches = training_batches(config.data, training.batch_size, training.seed, model.task, workers=training.workers)
     if checkpoints.last_step is None:
         config.model.warm_start(model.operator, lambda run: load_surrogate(run).operator)
-        model.set_statistics(
-            training_statistics(model, statistics_batches(config.data, training.batch_size, model.task))
-        )
-        return nnx.state((model, make_optimizer(model, training))), batches, 0, float("inf")
+        once = statistics_batches(config.data, training.batch_size, model.task)
+        model.set_statistics(training_statistics(model, once))
+        fresh = {"step": 0, "best": float("inf"), "rollbacks": 0}
+        return nnx.state((model, make_optimizer(model, training))), batches, fresh
     state = nnx.state((model, make_optimizer(model, training)))
     state, progress = checkpoints.restore_last(state)
     batches.set_state(progress["data"])
-    return state, batches, int(progress["step"]), float(progress["best"])
-
-
-def best_step(run: str | Path) -> int | None:
-    """The step of a run's best weights, or None."""
-    if not (Path(run) / "checkpoints").is_dir():
-        return None
-    with contextlib.closing(Checkpoints(run)) as checkpoints:
-        return checkpoints.best_step
-
-
-def load_surrogate(run: str | Path) -> Surrogate:
-    """The trained surrogate of a run: its config, its best weights and its normalisation, in one call.
-
-    Raises `InputError` if `run` is not a run, has no checkpoint or one of another model.
-    """
-    config = read_run(run)
-    model = config.create()
-    if not (Path(run) / "checkpoints").is_dir():
-        raise CheckpointError(f"There is no checkpoint in {run}. Train first: `python train.py run={run}`.")
-    with contextlib.closing(Checkpoints(run)) as checkpoints:
-        state, _ = checkpoints.restore_best(nnx.state(model))
-    nnx.update(model, state)
-    return model
+    return state, batches, {"rollbacks": 0} | progress

@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import warnings
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -30,9 +33,11 @@ from surrogate.fno import FNOConfig
 from surrogate.inversion import InversionConfig
 from surrogate.inversion_run import run_inversion
 from surrogate.metrics import relative_l2
+from surrogate.mode_schedule import ModeSchedule
 from surrogate.model import training_statistics
 from surrogate.pipeline import ordered_batches, training_batches
 from surrogate.tasks import TaskConfig
+from surrogate.tracking import TrackingWarning
 from surrogate.trainer import fit, load_surrogate, predict
 from tests.conftest import ROOT, tiny_config
 
@@ -56,11 +61,15 @@ def train_config(data: DataConfig, run: Path, **training) -> TrainConfig:
 
 def overrides(config: TrainConfig) -> list[str]:
     """The command line that says `config`."""
-    lines = [f"run={config.run}", "data=tiny", f"data.path={config.data.path}", "encoding=coarse"]
-    lines += [f"model.{k}={str(v).replace(' ', '')}" for k, v in vars(config.model).items()]
-    lines += [f"training.{k}={v}" for k, v in vars(config.training).items() if k != "loss"]
-    lines += [f"training.loss.{k}={v}".replace("'", "").replace(" ", "") for k, v in vars(config.training.loss).items()]
-    return [*lines, f"tracking.mode={config.tracking.mode}"]
+
+    def lines(prefix: str, values: dict[str, Any]) -> list[str]:
+        nested = [lines(f"{prefix}.{k}", v) for k, v in values.items() if isinstance(v, dict)]
+        flat = [f"{prefix}.{k}={v}".replace(" ", "") for k, v in values.items() if not isinstance(v, dict)]
+        return sum(nested, flat)
+
+    start = [f"run={config.run}", "data=tiny", f"data.path={config.data.path}", "encoding=coarse"]
+    start += [f"tracking.mode={config.tracking.mode}"]
+    return start + lines("model", asdict(config.model)) + lines("training", asdict(config.training))
 
 
 def weights(run) -> list[np.ndarray]:
@@ -74,11 +83,21 @@ def data(tmp_path_factory) -> DataConfig:
     return config
 
 
+def eventful(data: DataConfig, run: Path) -> TrainConfig:
+    """All that a resumed run must carry on: averages, parts of a batch, modes still off, random drops."""
+    schedule = ModeSchedule(start=0.5, steps=10)
+    config = train_config(data, run, batch_size=8, ema=0.5, accumulate=2, mode_schedule=schedule, checkpoint_every=5)
+    config.model = FNOConfig(width=8, depth=2, modes=[4, 4], drop_path=0.2)
+    return config
+
+
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory) -> TrainConfig:
-    config = train_config(data, tmp_path_factory.mktemp("runs") / "whole")
+    config = eventful(data, tmp_path_factory.mktemp("runs") / "whole")
     config.tracking.mode = "offline"
-    fit(config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TrackingWarning)
+        fit(config)
     return config
 
 
@@ -95,7 +114,11 @@ def test_training_learns_and_logs(trained, data):
         relative_l2(predict(model, batch["velocity"], batch["source"]), jnp.asarray(batch["snapshots"])).mean()
     )
     np.testing.assert_allclose(error, min(validation), rtol=1e-5)
-    assert list((Path(trained.run) / "wandb").glob("offline-run-*"))
+    (offline,) = (Path(trained.run) / "wandb").glob("offline-run-*/*.wandb")
+    recorded = offline.read_bytes()
+    digest = json.loads((Path(trained.run) / "provenance.json").read_text())["dataset"]["digest"]
+    assert f"dataset-{digest}".encode() in recorded and b"media/images/fields" in recorded
+    assert b"model-" in recorded and b"checkpoints/best/" in recorded
 
 
 def test_statistics_are_of_the_training_split_alone(trained, data):
@@ -108,25 +131,43 @@ def test_statistics_are_of_the_training_split_alone(trained, data):
     np.testing.assert_allclose(model.residual_rms[...], once.residual_rms, rtol=1e-5)
 
 
-def test_resumed_after_sigkill_bitwise(trained, data, tmp_path):
-    """Killed twice in mid-training, run again by the command: the same final weights, bit for bit."""
-    config = train_config(data, tmp_path / "killed")
+def test_resumed_bitwise_after_sigkill_and_sigterm(trained, data, tmp_path):
+    """Killed, then preempted in mid-training, run again by the command: the same final weights, bit for bit.
+
+    SIGTERM comes between two checkpoints: the step under way is finished and saved, the exit is 0.
+    """
+    config = eventful(data, tmp_path / "killed")
     command = [sys.executable, "train.py", *overrides(config)]
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
-    last = Path(config.run) / "checkpoints" / "last"
-    for step in (4, 8):
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    last, curves = Path(config.run) / "checkpoints" / "last", Path(config.run) / "metrics.jsonl"
+
+    def interrupt(reached: Callable[[], bool], number: signal.Signals) -> tuple[int, str]:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 240
-        while time.monotonic() < deadline and process.poll() is None and not (last / str(step)).exists():
+        while time.monotonic() < deadline and process.poll() is None and not reached():
             time.sleep(0.005)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        assert not (last / "12").exists()
+        os.kill(process.pid, number)
+        output, _ = process.communicate()
+        return process.returncode, output
+
+    def logged(step: int) -> bool:
+        rows = curves.read_text().splitlines() if curves.exists() else []
+        return any(f'"step": {step},' in row and '"loss"' in row for row in rows)
+
+    assert interrupt((last / "5").exists, signal.SIGKILL)[0] == -signal.SIGKILL
+    assert not logged(8)
+    status, output = interrupt(lambda: logged(6), signal.SIGTERM)
+    assert status == 0 and re.search(r"Interrupted at step [6-9] of 12, which is saved", output)
     subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
     for ours, theirs in zip(weights(config.run), weights(trained.run), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    steps = [json.loads(row)["step"] for row in (Path(config.run) / "metrics.jsonl").read_text().splitlines()]
-    assert steps == sorted(steps) and steps.count(8) == 2  # one row of the loss, one of validation
+    rows, whole = (
+        [json.loads(row) for row in (Path(run) / "metrics.jsonl").read_text().splitlines()]
+        for run in (config.run, trained.run)
+    )
+    for row in rows + whole:
+        row.pop("samples_per_s", None)
+    assert rows == whole
 
 
 def test_a_finished_run_is_left_alone(trained):
