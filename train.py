@@ -1,30 +1,42 @@
 """Train a surrogate: `python train.py encoding=coarse run=runs/mine training.steps=2000`."""
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from data_gen.caching import use_compilation_cache
 from data_gen.console import progress_bar
-from data_gen.errors import one_paragraph
+from data_gen.errors import NumericalError, one_paragraph
 from surrogate.config import TrainConfig, register, typed
-from surrogate.trainer import fit
+from surrogate.parallel import is_first
+from surrogate.trainer import best_validation, fit
 
 register()
 
 
 @hydra.main(version_base="1.3", config_path="configs", config_name="train")
 @one_paragraph
-def main(composed: DictConfig) -> None:
-    """Turn the config into a `TrainConfig` and fit it, with a progress bar."""
+def main(composed: DictConfig) -> float:
+    """Turn the config into a `TrainConfig` and fit it, with a progress bar; the best validation, for sweeps."""
     use_compilation_cache()
     config = typed(composed, TrainConfig)
-    with progress_bar(f"train {config.run}", config.training.steps) as update:
+    config.parallel.initialise()
+    with progress_bar(f"train {config.run}", config.training.steps, shown=is_first()) as update:
 
         def show(step: int, values: dict[str, float]) -> None:
             status = f"loss {values['loss']:.4f}, {values['samples_per_s']:.1f} samples/s" if values else "done before"
             update(step, status)
 
-        fit(config, show)
+        try:
+            fit(config, show)
+        except NumericalError as error:
+            if HydraConfig.get().mode != RunMode.MULTIRUN:
+                raise
+            # One bad guess of a sweep: the worst there is, and the others go on.
+            print(f"{config.run}: {error}")
+            return float("inf")
+    return best_validation(config.run)
 
 
 if __name__ == "__main__":

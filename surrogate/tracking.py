@@ -70,3 +70,16 @@ class Tracker:
     def close(self) -> None:
         """Flush and end the run."""
         self._run.finish()
+
+
+class Silent:
+    """Records nothing: what the processes beside the first have for a `Tracker`."""
+
+    def log(self, step: int, metrics: dict[str, float]) -> None:
+        """See `Tracker`."""
+
+    def figure(self, step: int, name: str, figure: Figure) -> None:
+        """See `Tracker`."""
+
+    def close(self) -> None:
+        """See `Tracker`."""

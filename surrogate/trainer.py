@@ -5,6 +5,7 @@ that was killed ends with the same weights, bit for bit, as one that was not.
 """
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -16,8 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
 from jax.typing import ArrayLike
 
 from data_gen.checks import check_points, check_velocity
@@ -28,8 +27,9 @@ from surrogate.config import TrainConfig, TrainingConfig, claim_folder, read_run
 from surrogate.losses import mean_relative_l2
 from surrogate.metrics import relative_l2
 from surrogate.model import Surrogate, training_statistics
+from surrogate.parallel import Devices, gather, is_first, own, together
 from surrogate.pipeline import check_dataset, ordered_batches, statistics_batches, training_batches
-from surrogate.tracking import Tracker
+from surrogate.tracking import Silent, Tracker
 
 Batch = dict[str, Any]
 OnProgress = Callable[[int, dict[str, float]], None]
@@ -51,8 +51,13 @@ def make_optimizer(model: Surrogate, config: TrainingConfig) -> nnx.Optimizer:
     return nnx.Optimizer(model, transform, wrt=nnx.Param)
 
 
-def make_train_step(graphdef: nnx.GraphDef) -> Callable[[nnx.State, Batch], tuple[nnx.State, dict[str, jax.Array]]]:
-    """The compiled step `(state, batch) -> (state, {loss, grad_norm})`; the old state's buffers are given back."""
+def make_train_step(
+    graphdef: nnx.GraphDef, shardings: nnx.State | None = None
+) -> Callable[[nnx.State, Batch], tuple[nnx.State, dict[str, jax.Array]]]:
+    """The compiled step `(state, batch) -> (state, {loss, grad_norm})`; the old state's buffers are given back.
+
+    shardings: where the new state stays (see `Devices.shardings`); none: where the compiler likes.
+    """
 
     def step(state: nnx.State, batch: Batch):
         model, optimizer = nnx.merge(graphdef, state)
@@ -65,7 +70,7 @@ def make_train_step(graphdef: nnx.GraphDef) -> Callable[[nnx.State, Batch], tupl
         optimizer.update(model, gradients)
         return nnx.state((model, optimizer)), {"loss": loss, "grad_norm": optax.global_norm(gradients)}
 
-    return jax.jit(step, donate_argnums=0)
+    return jax.jit(step, donate_argnums=0, out_shardings=None if shardings is None else (shardings, None))
 
 
 @nnx.jit
@@ -84,28 +89,21 @@ def predict(model: Surrogate, velocity: ArrayLike, source: ArrayLike) -> jax.Arr
     return _predict(model, jnp.asarray(velocity), jnp.asarray(source))
 
 
-def validate(model: Surrogate, batches: Iterator[Batch]) -> float:
-    """Mean relative L2 over a split."""
-    errors = [relative_l2(predict(model, b["velocity"], b["source"]), jnp.asarray(b["snapshots"])) for b in batches]
+@nnx.jit
+def _sample_errors(model: Surrogate, batch: Batch) -> jax.Array:
+    return relative_l2(model(batch["velocity"], batch["source"]), batch["snapshots"])
+
+
+def validate(model: Surrogate, batches: Iterator[Batch], devices: Devices) -> float:
+    """Mean relative L2 over a split, of which every process reads all and every device computes its part."""
+    errors = [devices.fetch(_sample_errors(model, devices.spread(b)))[: len(b["velocity"])] for b in batches]
     return float(np.mean(np.concatenate(errors)))
 
 
-def _device_put(config: TrainingConfig) -> tuple[Callable[[Batch], Batch], NamedSharding]:
-    """How a batch is split over the local devices, and how the state is copied to all of them."""
-    devices = jax.local_device_count()
-    if config.batch_size % devices:
-        raise InputError(
-            f"training.batch_size = {config.batch_size} cannot be split over {devices} devices. "
-            f"Make it a multiple of {devices}."
-        )
-    mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
-    split = NamedSharding(mesh, P("data"))
-    return (lambda batch: jax.device_put(batch, split)), NamedSharding(mesh, P())
-
-
-def _picture(model: Surrogate, config: TrainConfig):
+def _picture(model: Surrogate, config: TrainConfig, devices: Devices):
     batch = next(ordered_batches(config.data.path, "validation", 1))
-    prediction = np.asarray(predict(model, batch["velocity"], batch["source"]))[0]
+    on_devices = devices.spread(batch)
+    prediction = devices.fetch(_predict(model, on_devices["velocity"], on_devices["source"]))[0]
     return plots.snapshots(
         batch["snapshots"][0], {"surrogate": prediction}, config.data.snapshot_times, config.data.spacing
     )
@@ -120,23 +118,24 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
     """
     training, run = config.training, Path(config.run)
     model = config.create()
-    put, replicated = _device_put(training)
-    check_dataset(config.data, verify=training.verify)
-    claim_folder(run, config)
+    devices = config.parallel.create(training.batch_size)
+    with together():
+        check_dataset(config.data, verify=training.verify and is_first())
+        if is_first():
+            claim_folder(run, config)
     with contextlib.closing(Checkpoints(run)) as checkpoints:
         if checkpoints.last_step == training.steps:
             on_progress(training.steps, {})
             return
-        state, batches, step, best = _start(config, model, checkpoints)
+        state, batches, step, best = _start(config, model, checkpoints, devices)
         optimizer_and_model = nnx.split((model, make_optimizer(model, training)))
         graphdef = optimizer_and_model[0]
-        state = jax.device_put(state, replicated)
-        train_step, schedule = make_train_step(graphdef), learning_rate(training)
-        tracker = Tracker(run, config.tracking, asdict(config), step)
+        train_step, schedule = make_train_step(graphdef, devices.shardings(state)), learning_rate(training)
+        tracker = Tracker(run, config.tracking, asdict(config), step) if is_first() else Silent()
         with contextlib.closing(batches), contextlib.closing(tracker):
             clock, counted = time.perf_counter(), step
             while step < training.steps:
-                state, metrics = train_step(state, put(next(batches)))
+                state, metrics = train_step(state, devices.put(next(batches)))
                 step += 1
                 last = step == training.steps
                 intervals = (training.log_every, training.validate_every, training.checkpoint_every)
@@ -160,31 +159,34 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
                     on_progress(step, values)
                 if check:
                     model = nnx.merge(graphdef, state)[0]
-                    error = validate(model, ordered_batches(config.data.path, "validation", training.batch_size))
+                    error = validate(
+                        model, ordered_batches(config.data.path, "validation", training.batch_size), devices
+                    )
                     tracker.log(step, {"validation": error})
-                    tracker.figure(step, "fields", _picture(model, config))
+                    tracker.figure(step, "fields", _picture(model, config, devices))
                     if error < best:
                         best = error
                         checkpoints.save_best(step, nnx.state(model), {"validation": error})
                     clock, counted = time.perf_counter(), step
                 if save:
-                    checkpoints.save_last(step, state, {"step": step, "best": best, "data": batches.get_state()})
+                    progress = {"step": step, "best": best, "data": gather(batches.get_state())}
+                    checkpoints.save_last(step, state, progress)
                     clock, counted = time.perf_counter(), step
 
 
-def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints):
+def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints, devices: Devices):
     """State, data iterator, step and best validation to go on from: the last checkpoint's, or fresh ones."""
     training = config.training
     checkpoints.discard_best_after(checkpoints.last_step or 0)
-    batches = training_batches(config.data, training.batch_size, training.seed, workers=training.workers)
+    batches = training_batches(config.data, devices.share, training.seed, workers=training.workers)
     if checkpoints.last_step is None:
         config.model.warm_start(model.operator, lambda run: load_surrogate(run).operator)
         once = statistics_batches(config.data, training.batch_size)
         model.set_statistics(training_statistics(model.encoding, once))
-        return nnx.state((model, make_optimizer(model, training))), batches, 0, float("inf")
-    state = nnx.state((model, make_optimizer(model, training)))
+        return devices.place(nnx.state((model, make_optimizer(model, training)))), batches, 0, float("inf")
+    state = devices.place(nnx.state((model, make_optimizer(model, training))))
     state, progress = checkpoints.restore_last(state)
-    batches.set_state(progress["data"])
+    batches.set_state(own(progress["data"]))
     return state, batches, int(progress["step"]), float(progress["best"])
 
 
@@ -194,6 +196,12 @@ def best_step(run: str | Path) -> int | None:
         return None
     with contextlib.closing(Checkpoints(run)) as checkpoints:
         return checkpoints.best_step
+
+
+def best_validation(run: str | Path) -> float:
+    """The best validation error that a run has logged."""
+    rows = [json.loads(row) for row in (Path(run) / "metrics.jsonl").read_text().splitlines()]
+    return min(row["validation"] for row in rows if "validation" in row)
 
 
 def load_surrogate(run: str | Path) -> Surrogate:

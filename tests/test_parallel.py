@@ -1,0 +1,210 @@
+"""Many devices and processes: the same losses as one, weights that are really split, resume to the bit."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from data_gen import dataset
+from data_gen.errors import InputError
+from data_gen.sample import DataConfig
+from surrogate import parallel
+from surrogate.config import TrainConfig, TrainingConfig
+from surrogate.encoding import EncodingConfig
+from surrogate.fno import FNOConfig
+from surrogate.parallel import ParallelConfig
+from surrogate.pipeline import training_batches
+from surrogate.spectral_conv import SpectralConv
+from surrogate.tfno import TuckerConv
+from surrogate.trainer import fit, load_surrogate, make_optimizer, make_train_step
+from tests.conftest import ROOT, tiny_config
+
+# Operators too small for their waves: quick is what counts here.
+pytestmark = pytest.mark.filterwarnings("ignore::surrogate.modes_check.ModesWarning")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> DataConfig:
+    config = tiny_config(tmp_path_factory.mktemp("data") / "set")
+    dataset.generate(config)
+    return config
+
+
+def train_config(data: DataConfig, run: str, **parallel: Any) -> TrainConfig:
+    training = TrainingConfig(
+        steps=6, batch_size=4, warmup_steps=1, log_every=1, validate_every=3, checkpoint_every=3, verify=False
+    )
+    config = TrainConfig(
+        run=run,
+        data=data,
+        model=FNOConfig(width=8, depth=1, modes=[4, 4]),
+        encoding=EncodingConfig(name="source_map"),
+        training=training,
+        parallel=ParallelConfig(**parallel),
+    )
+    config.tracking.mode = "disabled"
+    return config
+
+
+def logged(run: Path | str, name: str) -> list[float]:
+    rows = [json.loads(row) for row in (Path(run) / "metrics.jsonl").read_text().splitlines()]
+    return [row[name] for row in rows if name in row]
+
+
+def weights(run: Path | str) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(load_surrogate(run)))]
+
+
+def test_split_weights_train_as_whole_ones(data):
+    """Two devices to a model, two models: the weights and both moments are halved, the losses the same sums.
+
+    Float32 sums in another order differ by some 1e-7; 1e-5 leaves room for four steps of Adam to amplify that.
+    """
+    losses, kept = [], []
+    for model_axis in (1, 2):
+        config = train_config(data, "", model_axis=model_axis)
+        model, devices = config.create(), config.parallel.create(4)
+        graphdef, state = nnx.split((model, make_optimizer(model, config.training)))
+        state = devices.place(state)
+        step = make_train_step(graphdef, devices.shardings(state))
+        batches = training_batches(data, devices.share, seed=0)
+        rows = []
+        for _ in range(4):
+            state, metrics = step(state, devices.put(next(batches)))
+            rows.append(float(metrics["loss"]))
+        batches.close()
+        losses.append(rows)
+        named = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+        spectral = [leaf for name, leaf in named.items() if "real" in name or "imaginary" in name]
+        assert len(spectral) == 6  # two parts, each with two moments
+        for leaf in spectral:
+            assert leaf.shape == (9, 5, 8, 8)
+            assert {s.data.shape for s in leaf.addressable_shards} == {(9, 5, 8, 8 // model_axis)}
+        kept.append(sum(leaf.addressable_shards[0].data.nbytes for leaf in named.values()))
+        assert all(leaf.is_fully_replicated for leaf in named.values() if leaf.ndim < 4 or leaf.shape[-2:] != (8, 8))
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    # Half of 6 x 9 x 5 x 8 x 8 numbers of four bytes is gone from each device.
+    assert kept[0] - kept[1] == 6 * 9 * 5 * 8 * 8 * 4 // 2
+
+
+def test_two_processes(data, tmp_path):
+    """Two processes with two devices each: the losses of one process to 1e-5; broken off and resumed, to the bit."""
+    config = train_config(data, "", model_axis=2)
+    (tmp_path / "config.json").write_text(json.dumps(asdict(config)))
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = str(probe.getsockname()[1])
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+    # The second and the third run compile nothing anew.
+    environment |= {"JAX_COMPILATION_CACHE_DIR": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    command = [sys.executable, "-m", "tests.two_processes", port]
+    pair = [
+        subprocess.Popen([*command, index, str(tmp_path)], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+        for index in "01"
+    ]
+    try:
+        for process in pair:
+            _, errors = process.communicate(timeout=400)
+            assert process.returncode == 0, errors
+    finally:
+        for process in pair:
+            process.kill()
+
+    alone = train_config(data, str(tmp_path / "alone"))
+    fit(alone)
+    for name in ("loss", "validation"):
+        np.testing.assert_allclose(logged(tmp_path / "whole", name), logged(alone.run, name), rtol=1e-5)
+        assert logged(tmp_path / "broken", name) == logged(tmp_path / "whole", name)
+    for ours, theirs in zip(weights(tmp_path / "broken"), weights(tmp_path / "whole"), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    shutil.rmtree(tmp_path / "broken" / "checkpoints" / "last" / "6")
+    with pytest.raises(InputError, match="saved by 2 processes"):
+        fit(train_config(data, str(tmp_path / "broken")))
+
+
+def test_whole_batches_spread_evenly():
+    """What every process holds is split over the devices, a remainder padded, and comes back as it was."""
+    devices = ParallelConfig(model_axis=2).create(4)
+    batch = {"velocity": np.arange(15, dtype=np.float32).reshape(5, 3)}
+    spread = devices.spread(batch)["velocity"]
+    assert spread.shape == (6, 3) and {s.data.shape for s in spread.addressable_shards} == {(3, 3)}
+    np.testing.assert_array_equal(devices.fetch(spread)[:5], batch["velocity"])
+
+
+# --- joining ---------------------------------------------------------------------------------------------------
+
+ALONE: dict[str, str] = {}
+SLURM = dict(zip(parallel.SLURM, ("7", "n[1-2]", "2", "1", "0"), strict=True))
+OPEN_MPI = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"}
+KUBERNETES = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "0"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "config", "expected"),
+    [
+        (ALONE, {}, None),
+        (SLURM | {"SLURM_NTASKS": "1"}, {}, None),  # an interactive job, or one of submitit's
+        ({name: SLURM[name] for name in parallel.SLURM[:3]}, {}, None),  # a shell that is no step of the job
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, {}, None),  # a pod that is no indexed job's
+        (SLURM, {"distributed": "off"}, None),
+        (SLURM, {}, (None, None, None, None)),
+        (OPEN_MPI | {"OMPI_MCA_orte_hnp_uri": "1.0;tcp://10.0.0.1:1"}, {}, (None, None, None, None)),
+        (OPEN_MPI, {}, (None, None, None, "mpi4py")),  # Open MPI 5
+        (KUBERNETES, {}, (None, None, None, None)),
+        (SLURM, {"coordinator": "a:1"}, ("a:1", None, None, None)),
+        (ALONE, {"coordinator": "a:1", "processes": 3, "process": 0}, ("a:1", 3, 0, "deactivate")),
+        (ALONE, {"distributed": "on"}, (None, None, None, None)),
+    ],
+)
+def test_when_processes_join(monkeypatch, environment, config, expected):
+    """By the launcher's environment, the config or both; one process alone asks nobody."""
+    for name in (*parallel.SLURM, *OPEN_MPI, *KUBERNETES, "OMPI_MCA_orte_hnp_uri"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    calls = []
+
+    def initialize(*arguments, cluster_detection_method, initialization_timeout):
+        calls.append((*arguments, cluster_detection_method))
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    ParallelConfig(**config).initialise()
+    assert calls == ([] if expected is None else [expected])
+
+
+def test_processes_that_cannot_be_found():
+    with pytest.raises(InputError, match=r"could not join the others.*parallel.coordinator=HOST:PORT"):
+        ParallelConfig(distributed="on").initialise()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"distributed": "maybe"}, "must be auto, on or off"),
+        ({"model_axis": 0}, "must be at least 1"),
+        ({"model_axis": 3}, "does not divide the 4 devices"),
+        ({"processes": 2, "process": 0}, "go together"),
+        ({"coordinator": "a:1", "process": 0}, "go together"),
+    ],
+)
+def test_bad_configs(config, message):
+    with pytest.raises(InputError, match=message):
+        ParallelConfig(**config).create(8)
+
+
+def test_models_that_cannot_be_split():
+    devices, rngs = ParallelConfig(model_axis=2).create(8), nnx.Rngs(0)
+    with pytest.raises(InputError, match=r"\[7\] channels"):
+        devices.shardings(nnx.state(SpectralConv(7, 7, (1, 1), rngs=rngs)))
+    with pytest.raises(InputError, match="no such weights"):
+        devices.shardings(nnx.state(TuckerConv(8, (1, 1), 0.1, rngs=rngs)))
