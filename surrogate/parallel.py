@@ -138,8 +138,8 @@ def own(values: list[Any] | dict[str, Any]) -> Any:
     values = [values] if isinstance(values, dict) else values  # as one process alone wrote it before there were others
     if len(values) != jax.process_count():
         raise InputError(
-            f"This run's last checkpoint was saved by {len(values)} processes, which each had read a share of the data, "
-            f"but here are {jax.process_count()}. Go on with as many, or start another run."
+            f"This run's last checkpoint was saved by {len(values)} processes, each of which had read a share of the "
+            f"data, but here are {jax.process_count()}. Go on with as many, or start another run."
         )
     return values[jax.process_index()]
 
@@ -174,7 +174,7 @@ class Devices:
             return jax.device_put(batch, split)
         return jax.make_array_from_process_local_data(split, jax.tree.map(np.asarray, batch))
 
-    def spread(self, batch: Tree) -> Tree:
+    def spread(self, batch: dict[str, Any]) -> dict[str, Any]:
         """A batch that all processes hold whole, its rows over `data`; the last one repeated to divide evenly."""
         split, rows = NamedSharding(self.mesh, P(DATA)), self.mesh.shape[DATA]
 

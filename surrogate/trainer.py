@@ -20,7 +20,7 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from data_gen.checks import check_points, check_velocity
-from data_gen.errors import InputError, NumericalError
+from data_gen.errors import NumericalError
 from surrogate import plots
 from surrogate.checkpoint import CheckpointError, Checkpoints
 from surrogate.config import TrainConfig, TrainingConfig, claim_folder, read_run

@@ -1,7 +1,7 @@
-"""One of two processes that train together, for test_parallel.py: `python two_processes.py PORT INDEX FOLDER`.
+"""One of two processes that train together, for test_parallel.py: `python -m tests.two_processes PORT INDEX FOLDER`.
 
-Trains the run FOLDER/whole; and the run FOLDER/broken, which an exception ends after its checkpoint at step 3, once more
-until its end.
+Trains the run FOLDER/whole; and the run FOLDER/broken, which an exception ends after its checkpoint at step 3, and
+which is then resumed.
 """
 
 import json
