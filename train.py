@@ -1,5 +1,7 @@
 """Train a surrogate: `python train.py encoding=coarse run=runs/mine training.steps=2000`."""
 
+import sys
+
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -22,21 +24,30 @@ def main(composed: DictConfig) -> float:
     use_compilation_cache()
     config = typed(composed, TrainConfig)
     config.parallel.initialise()
+    try:
+        reached = _fit(config)
+    except NumericalError as error:
+        if HydraConfig.get().mode != RunMode.MULTIRUN:
+            raise
+        # One bad guess of a sweep: the worst there is, and the others go on.
+        print(f"{config.run}: {error}")
+        return float("inf")
+    if reached < (steps := config.training.steps):
+        # Of a sweep, too: whoever asked for the end of this process meant all of it.
+        message = f"Interrupted at step {reached} of {steps}, which is saved. The same command goes on from there."
+        print(message if is_first() else "")
+        sys.exit(0)
+    return best_validation(config.run)
+
+
+def _fit(config: TrainConfig) -> int:
     with progress_bar(f"train {config.run}", config.training.steps, shown=is_first()) as update:
 
         def show(step: int, values: dict[str, float]) -> None:
-            status = f"loss {values['loss']:.4f}, {values['samples_per_s']:.1f} samples/s" if values else "done before"
+            status = f"loss {values['loss']:.4f}, {values['samples_per_s']:.1f} samples/s" if values else ""
             update(step, status)
 
-        try:
-            fit(config, show)
-        except NumericalError as error:
-            if HydraConfig.get().mode != RunMode.MULTIRUN:
-                raise
-            # One bad guess of a sweep: the worst there is, and the others go on.
-            print(f"{config.run}: {error}")
-            return float("inf")
-    return best_validation(config.run)
+        return fit(config, show)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ def progress_bar(description: str, total: int, *, shown: bool = True) -> Iterato
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, disable=not shown) as progress:
+    # The rate is that of the last ten minutes: a step may take long, and the status come seldom.
+    with Progress(*columns, speed_estimate_period=600, disable=not shown) as progress:
         task = progress.add_task(description, total=total, status="")
         yield lambda completed, status: progress.update(task, completed=completed, status=status)
 

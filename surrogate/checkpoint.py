@@ -1,8 +1,13 @@
 """Checkpoints: the last state, to resume from to the bit, and the best weights, chosen on validation.
 
     RUN/config.json             the resolved config, plain values only
+    RUN/provenance.json         data set and software, see provenance.py
     RUN/checkpoints/last/N      model, optimizer, step, iterator, best so far
-    RUN/checkpoints/best/N      the model alone: weights and normalisation
+    RUN/checkpoints/best/N      the model alone: weights (averaged, if averages are taken) and normalisation
+
+Two of the last are kept, since a kill may interrupt the newer one, and the newest that was due: a preempted run saves
+between those, but a rollback goes to the same checkpoint whether there was a preemption or not. Of the best, the newest
+is kept, and what was the best at each of those.
 
 The only importer of Orbax. Nothing read from a run's folder is executed: arrays and JSON.
 """
@@ -21,9 +26,8 @@ class CheckpointError(InputError):
     """A checkpoint that does not exist or does not fit the model."""
 
 
-def _manager(folder: Path) -> ocp.CheckpointManager:
-    # Two are kept: the newer one may be the one a kill interrupts.
-    options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
+def _manager(folder: Path, read_only: bool) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, create=not read_only, read_only=read_only)
     handlers = {"state": ocp.StandardCheckpointHandler(), "progress": ocp.JsonCheckpointHandler()}
     return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
 
@@ -45,13 +49,21 @@ def _check_fit(manager: ocp.CheckpointManager, step: int, pure: Any, where: Path
             )
 
 
-class Checkpoints:
-    """The two series of checkpoints of one run."""
+def _delete(manager: ocp.CheckpointManager, steps: set[int]) -> None:
+    for step in steps:
+        manager.delete(step)
 
-    def __init__(self, run: str | Path):
+
+class Checkpoints:
+    """The two series of checkpoints of one run.
+
+    every: steps between two checkpoints that are due. read_only: nothing below the folder is ever touched.
+    """
+
+    def __init__(self, run: str | Path, *, every: int = 1, read_only: bool = False):
         folder = Path(run) / "checkpoints"
-        self.folder = folder
-        self._last, self._best = _manager(folder / "last"), _manager(folder / "best")
+        self.folder, self._every = folder, every
+        self._last, self._best = _manager(folder / "last", read_only), _manager(folder / "best", read_only)
 
     def save_last(self, step: int, state: nnx.State, progress: dict[str, Any]) -> None:
         """Save everything needed to go on from `step`; progress: JSON values (iterator state, best so far)."""
@@ -61,10 +73,17 @@ class Checkpoints:
         """Save the model of the best validation so far."""
         self._save(self._best, step, state, progress)
 
-    def discard_best_after(self, step: int) -> None:
-        """Forget best models that a killed run saved after the step it resumes from: it will come to them again."""
-        for later in [s for s in self._best.all_steps() if s > step]:
-            self._best.delete(later)
+    def _prune(self) -> None:
+        last, best = sorted(self._last.all_steps()), sorted(self._best.all_steps())
+        kept = {*last[-2:], self.due_step}
+        _delete(self._last, set(last) - kept)
+        wanted = [[b for b in best if b <= step][-1:] for step in kept if step is not None]
+        _delete(self._best, set(best[:-1]) - {b for found in wanted for b in found})
+
+    def forget_after(self, step: int) -> None:
+        """Forget what was saved after the step that a run goes on from: it will come to it again."""
+        for manager in (self._best, self._last):
+            _delete(manager, {later for later in manager.all_steps() if later > step})
 
     def _save(self, manager: ocp.CheckpointManager, step: int, state: nnx.State, progress: dict[str, Any]) -> None:
         items = ocp.args.Composite(
@@ -72,11 +91,17 @@ class Checkpoints:
         )
         manager.save(step, args=items, force=True)
         manager.wait_until_finished()
+        self._prune()
 
     @property
     def last_step(self) -> int | None:
         """The step of the newest complete checkpoint, or None."""
         return self._last.latest_step()
+
+    @property
+    def due_step(self) -> int | None:
+        """The step of the newest complete checkpoint that was due, where a rollback goes to, or None."""
+        return max((step for step in self._last.all_steps() if step % self._every == 0), default=None)
 
     @property
     def best_step(self) -> int | None:

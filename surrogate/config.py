@@ -28,45 +28,10 @@ from surrogate.modes_check import check_modes
 from surrogate.operators import operator_schema, register_operators
 from surrogate.parallel import ParallelConfig
 from surrogate.tracking import TrackingConfig
+from surrogate.training_config import TrainingConfig
 
 CONFIG = "config.json"
 Schema = TypeVar("Schema")
-
-
-@dataclass
-class TrainingConfig:
-    """steps, batch_size, learning_rate (peak), warmup_steps, weight_decay, clip_norm: the optimisation.
-
-    log_every, validate_every, checkpoint_every: in steps. seed: of the weights and the shuffling. verify: check every
-    shard's checksum before training. workers: processes that read the data set, 0 for threads of this one.
-    """
-
-    steps: int = 1000
-    batch_size: int = 8
-    learning_rate: float = 2e-3
-    warmup_steps: int = 50
-    weight_decay: float = 1e-4
-    clip_norm: float = 1.0
-    log_every: int = 10
-    validate_every: int = 100
-    checkpoint_every: int = 100
-    seed: int = 0
-    verify: bool = True
-    workers: int = 0
-
-    def check(self) -> None:
-        """Raise `InputError` for values no training could use."""
-        counts = ("steps", "batch_size", "log_every", "validate_every", "checkpoint_every")
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise InputError(f"training.{name} must be at least 1, but is {getattr(self, name)}.")
-        if self.workers < 0:
-            raise InputError(f"training.workers must be 0 (threads) or more processes, but is {self.workers}.")
-        if not (self.learning_rate > 0 and self.clip_norm > 0 and 0 <= self.warmup_steps < self.steps):
-            raise InputError(
-                "Training needs learning_rate > 0, clip_norm > 0 and 0 <= warmup_steps < steps, but got "
-                f"{self.learning_rate}, {self.clip_norm}, {self.warmup_steps} and {self.steps}."
-            )
 
 
 @dataclass

@@ -17,7 +17,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from surrogate.fno import FNO, FNOConfig
-from surrogate.spectral_conv import check_carries, fourier_matrices
+from surrogate.spectral_conv import SpectralLayer, at_least_float32, check_carries, fourier_matrices
 
 
 @dataclass
@@ -42,7 +42,7 @@ class FFNOConfig(FNOConfig):
         return SeparableConv(self.width, (self.modes[0], self.modes[1]), rngs=rngs)
 
 
-class AxisConv(nnx.Module):
+class AxisConv(SpectralLayer):
     """A linear map per mode `0..modes` along one axis (1: z, 2: x): 2 (modes + 1) width^2 parameters."""
 
     def __init__(self, width: int, modes: int, axis: int, *, rngs: nnx.Rngs):
@@ -53,7 +53,8 @@ class AxisConv(nnx.Module):
         self.imaginary = nnx.Param(scale * jax.random.normal(rngs.params(), shape))
 
     def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
-        size = x.shape[self.axis]
+        size, dtype = x.shape[self.axis], x.dtype
+        x = at_least_float32(x)
         cos, sin = (jnp.asarray(m, x.dtype) for m in fourier_matrices(size, np.arange(self.modes + 1)))
         forward, inverse = {1: ("kz,bzxc->kbxc", "kz,kbxc->bzxc"), 2: ("kx,bzxc->kbzc", "kx,kbzc->bzxc")}[self.axis]
         real, imaginary = jnp.einsum(forward, cos / size, x), -jnp.einsum(forward, sin / size, x)
@@ -63,7 +64,12 @@ class AxisConv(nnx.Module):
             jnp.einsum("knmc,kcd->knmd", real, weight_im) + jnp.einsum("knmc,kcd->knmd", imaginary, weight_re),
         )
         twice = jnp.asarray(np.where(np.arange(self.modes + 1) == 0, 1.0, 2.0)[:, None], x.dtype)
-        return jnp.einsum(inverse, twice * cos, real) - jnp.einsum(inverse, twice * sin, imaginary)
+        y = jnp.einsum(inverse, twice * cos, real) - jnp.einsum(inverse, twice * sin, imaginary)
+        return y.astype(dtype)
+
+    def wavenumbers(self) -> dict[str, tuple[np.ndarray, ...]]:
+        """See `SpectralLayer`."""
+        return {"real": (np.arange(self.modes + 1),), "imaginary": (np.arange(self.modes + 1),)}
 
 
 class SeparableConv(nnx.Module):

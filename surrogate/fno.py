@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 
 from data_gen.errors import InputError
 from surrogate.drop_path import Identity, make_drop_path
+from surrogate.execution import recomputable
 from surrogate.grid_operator import GridOperator, GridOperatorConfig, conv3x3, make_norm
 from surrogate.spectral_conv import SpectralConv
 
@@ -112,6 +113,7 @@ class ResidualBlock(Block):
         self.contract = nnx.Linear(hidden, width, rngs=rngs)
         self.drop = make_drop_path(config.drop_path * (index + 1) / depth, rngs=rngs)
 
+    @recomputable
     def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
         x = x + self.drop(self.mix(self.spectral_norm(x)))
         return x + self.drop(self.contract(jax.nn.gelu(self.expand(self.mlp_norm(x)))))
@@ -127,6 +129,7 @@ class FeedForwardBlock(Block):
         self.contract = nnx.Linear(hidden, width, rngs=rngs)
         self.drop = make_drop_path(config.drop_path * (index + 1) / depth, rngs=rngs)
 
+    @recomputable
     def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
         mixed = self.mix(self.spectral_norm(x))
         return x + self.drop(self.contract(jax.nn.gelu(self.expand(mixed))))
@@ -139,6 +142,7 @@ class ClassicBlock(Block):
         super().__init__(config, index, rngs=rngs)
         self.linear = nnx.Linear(config.width, config.width, rngs=rngs)
 
+    @recomputable
     def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
         normed = self.spectral_norm(x)
         return jax.nn.gelu(self.mix(normed) + self.linear(normed))

@@ -84,8 +84,8 @@ class ParallelConfig:
                 "parallel.distributed=off if each process is a run of its own."
             ) from error
 
-    def create(self, batch_size: int) -> "Devices":
-        """The mesh. Raises `InputError` unless a batch and this process's devices divide evenly."""
+    def create(self, batch_size: int, parts: int = 1) -> "Devices":
+        """The mesh. Raises `InputError` unless a batch in `parts` and this process's devices divide evenly."""
         self.check()
         devices, here = jax.device_count(), jax.local_device_count()
         if here % self.model_axis:
@@ -94,10 +94,11 @@ class ParallelConfig:
                 "Each process must hold whole models: choose a divisor."
             )
         rows = devices // self.model_axis
-        if batch_size % rows:
+        if batch_size % (rows * parts):
+            split = f"over {devices} devices" + (f", {self.model_axis} to a model" if self.model_axis > 1 else "")
+            split += f" in {parts} parts" if parts > 1 else ""
             raise InputError(
-                f"training.batch_size = {batch_size} cannot be split over {devices} devices"
-                f"{f', {self.model_axis} to a model' if self.model_axis > 1 else ''}. Make it a multiple of {rows}."
+                f"training.batch_size = {batch_size} cannot be split {split}. Make it a multiple of {rows * parts}."
             )
         mesh = jax.make_mesh((rows, self.model_axis), (DATA, MODEL), axis_types=(AxisType.Auto,) * 2)
         return Devices(mesh, batch_size // jax.process_count())

@@ -1,7 +1,7 @@
 """What training reads: batches of (model, shot) pairs, from disk or straight from the solver.
 
-A batch holds velocity `(b, nz, nx)` [m/s], source `(b, 2)` [m] and snapshots `(b, n_snapshots, nz, nx)`, whatever a
-record holds: with n shots a record, pair i is shot `i % n` of record `i // n`.
+A batch holds velocity `(b, nz, nx)` [m/s], source `(b, 2)` [m], snapshots `(b, n_snapshots, nz, nx)` and the pairs'
+index `(b,)`, whatever a record holds: with n shots a record, pair i is shot `i % n` of record `i // n`.
 
 Both sources are endless, deterministic, and resume from `get_state()` with the very next batch. From disk Grain
 shuffles all pairs anew each epoch, threads or processes read ahead, and each of several training processes takes every
@@ -90,6 +90,7 @@ class Pairs:
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         record, shot = self.records[index // self.shots], index % self.shots
         return {
+            "index": np.asarray(index, np.uint32),
             "velocity": record["velocity"],
             "source": record["sources"][shot],
             "snapshots": decode(record, "snapshots", shot),
@@ -138,7 +139,7 @@ class DiskBatches:
 @partial(jax.jit, static_argnames="spec")
 def _make_shots(spec: DataSpec, items: jax.Array) -> Batch:
     shots = (items % spec.shots.count).astype(jnp.int32)
-    return jax.vmap(lambda item, shot: spec.make_shot(spec.key(ONLINE, item), shot))(items, shots)
+    return {"index": items} | jax.vmap(lambda item, shot: spec.make_shot(spec.key(ONLINE, item), shot))(items, shots)
 
 
 class OnlineBatches:

@@ -5,7 +5,8 @@
 Source: Z. Li et al., "Fourier neural operator for parametric partial differential equations", ICLR 2021.
 
 Only few modes are kept, so the transforms are small dense matrices: real products that run faster than an FFT of the
-whole field, on matrix units too. Weights are pairs of real parameters: `jax.grad` of a complex leaf is conjugated.
+whole field, on matrix units too. They are made in float32 at least, whatever the field comes in. Weights are pairs of
+real parameters: `jax.grad` of a complex leaf is conjugated.
 """
 
 import jax
@@ -49,6 +50,7 @@ def restrict(x: Float[Array, "batch nz nx channels"], modes: tuple[int, int]) ->
     """
     nz, nx = x.shape[1:3]
     check_carries((nz, nx), modes)
+    x = at_least_float32(x)
     (cos_z, sin_z), (cos_x, sin_x) = _matrices((nz, nx), modes, x.dtype)
     # F = (cos_z - i sin_z) x (cos_x - i sin_x), scaled by 1 / (nz nx).
     real = jnp.einsum("kx,bzxc->bzkc", cos_x / (nx * nz), x)
@@ -76,10 +78,23 @@ def extend(real: Array, imaginary: Array, shape: tuple[int, int]) -> Float[Array
 def resample(x: Float[Array, "batch nz nx channels"], shape: tuple[int, int]) -> Float[Array, "batch mz mx channels"]:
     """The trigonometric interpolant of a field on another grid, without what the coarser of both cannot carry."""
     modes_z, modes_x = ((min(old, new) - 1) // 2 for old, new in zip(x.shape[1:3], shape, strict=True))
-    return extend(*restrict(x, (modes_z, modes_x)), shape)
+    return extend(*restrict(x, (modes_z, modes_x)), shape).astype(x.dtype)
 
 
-class SpectralMap(nnx.Module):
+def at_least_float32(x: Array) -> Array:
+    """bfloat16 raised to float32: a sum over all cells needs the digits. Float32 and float64 as they are."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+class SpectralLayer(nnx.Module):
+    """What has weights that belong to Fourier modes."""
+
+    def wavenumbers(self) -> dict[str, tuple[np.ndarray, ...]]:
+        """For each weight by name: |k| of the modes along its leading axes."""
+        raise NotImplementedError
+
+
+class SpectralMap(SpectralLayer):
     """A linear map of channels per mode on `-modes[0]..modes[0]` by `0..modes[1]`; subclasses hold its weights.
 
     Works on any grid of at least `2 modes + 1` cells a side: the weights belong to wavenumbers, not to cells.
@@ -98,7 +113,11 @@ class SpectralMap(nnx.Module):
             real @ weight_re - imaginary @ weight_im,
             real @ weight_im + imaginary @ weight_re,
         )
-        return extend(real, imaginary, (x.shape[1], x.shape[2]))
+        return extend(real, imaginary, (x.shape[1], x.shape[2])).astype(x.dtype)
+
+    def mode_axes(self) -> tuple[np.ndarray, np.ndarray]:
+        """|k| along z and along x."""
+        return np.abs(np.arange(-self.modes[0], self.modes[0] + 1)), np.arange(self.modes[1] + 1)
 
 
 class SpectralConv(SpectralMap):
@@ -115,3 +134,7 @@ class SpectralConv(SpectralMap):
     def weights(self) -> Pair:
         """See `SpectralMap`."""
         return self.real[...], self.imaginary[...]
+
+    def wavenumbers(self) -> dict[str, tuple[np.ndarray, ...]]:
+        """See `SpectralLayer`."""
+        return {"real": self.mode_axes(), "imaginary": self.mode_axes()}

@@ -53,7 +53,16 @@ def _sizes(width: int, modes: tuple[int, int]) -> tuple[int, int, int, int]:
     return 2 * modes[0] + 1, modes[1] + 1, width, width
 
 
-class TuckerConv(SpectralMap):
+class FactorisedMap(SpectralMap):
+    """A map whose weights have a factor for each axis of modes."""
+
+    def wavenumbers(self) -> dict[str, tuple[np.ndarray, ...]]:
+        """See `SpectralLayer`: a mode is off when its row of a factor is zero."""
+        z, x = self.mode_axes()
+        return {"modes_z": (z,), "modes_x": (x,)}
+
+
+class TuckerConv(FactorisedMap):
     """Weights in Tucker's form."""
 
     def __init__(self, width: int, modes: tuple[int, int], rank: float, *, rngs: nnx.Rngs):
@@ -75,7 +84,7 @@ class TuckerConv(SpectralMap):
         return real, imaginary
 
 
-class CPConv(SpectralMap):
+class CPConv(FactorisedMap):
     """Weights as a sum of products of vectors."""
 
     def __init__(self, width: int, modes: tuple[int, int], rank: float, *, rngs: nnx.Rngs):

@@ -1,4 +1,4 @@
-"""Training: one pure step, and the loop that feeds, logs, validates and saves.
+"""Training: the loop that feeds, logs, validates and saves; and what comes of it.
 
 The state is (model, optimizer); with the data iterator's state and the step it is all a resumed run needs, so a run
 that was killed ends with the same weights, bit for bit, as one that was not.
@@ -7,6 +7,7 @@ that was killed ends with the same weights, bit for bit, as one that was not.
 import contextlib
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -15,62 +16,32 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 from jax.typing import ArrayLike
+from matplotlib.figure import Figure
 
 from data_gen.checks import check_points, check_velocity
+from data_gen.dataset import MANIFEST
 from data_gen.errors import NumericalError
-from surrogate import plots
+from surrogate import plots, provenance
 from surrogate.checkpoint import CheckpointError, Checkpoints
-from surrogate.config import TrainConfig, TrainingConfig, claim_folder, read_run
-from surrogate.losses import mean_relative_l2
+from surrogate.config import CONFIG, TrainConfig, claim_folder, read_run
+from surrogate.guard import Trouble, name_samples, read_trouble
 from surrogate.metrics import relative_l2
 from surrogate.model import Surrogate, training_statistics
+from surrogate.optimiser import evaluated, learning_rate, make_optimizer
 from surrogate.parallel import Devices, gather, is_first, own, together
 from surrogate.pipeline import check_dataset, ordered_batches, statistics_batches, training_batches
+from surrogate.preemption import Interruption
 from surrogate.tracking import Silent, Tracker
+from surrogate.train_step import make_train_step
 
 Batch = dict[str, Any]
 OnProgress = Callable[[int, dict[str, float]], None]
 
 
-def learning_rate(config: TrainingConfig) -> optax.Schedule:
-    """Linear warm-up to the peak, then a cosine down to 1 % of it."""
-    return optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, config.warmup_steps, config.steps, end_value=0.01 * config.learning_rate
-    )
-
-
-def make_optimizer(model: Surrogate, config: TrainingConfig) -> nnx.Optimizer:
-    """AdamW behind a clip of the global gradient norm."""
-    transform = optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
-        optax.adamw(learning_rate(config), weight_decay=config.weight_decay),
-    )
-    return nnx.Optimizer(model, transform, wrt=nnx.Param)
-
-
-def make_train_step(
-    graphdef: nnx.GraphDef, shardings: nnx.State | None = None
-) -> Callable[[nnx.State, Batch], tuple[nnx.State, dict[str, jax.Array]]]:
-    """The compiled step `(state, batch) -> (state, {loss, grad_norm})`; the old state's buffers are given back.
-
-    shardings: where the new state stays (see `Devices.shardings`); none: where the compiler likes.
-    """
-
-    def step(state: nnx.State, batch: Batch):
-        model, optimizer = nnx.merge(graphdef, state)
-        model.train()  # within this trace only: everywhere else a model is in evaluation
-
-        def loss_of(model: Surrogate):
-            return mean_relative_l2(model(batch["velocity"], batch["source"]), batch["snapshots"])
-
-        loss, gradients = nnx.value_and_grad(loss_of)(model)
-        optimizer.update(model, gradients)
-        return nnx.state((model, optimizer)), {"loss": loss, "grad_norm": optax.global_norm(gradients)}
-
-    return jax.jit(step, donate_argnums=0, out_shardings=None if shardings is None else (shardings, None))
+class RollbackWarning(UserWarning):
+    """Training diverged, and goes on from its last checkpoint."""
 
 
 @nnx.jit
@@ -100,108 +71,224 @@ def validate(model: Surrogate, batches: Iterator[Batch], devices: Devices) -> fl
     return float(np.mean(np.concatenate(errors)))
 
 
-def _picture(model: Surrogate, config: TrainConfig, devices: Devices):
+def _picture(model: Surrogate, config: TrainConfig, devices: Devices) -> Callable[[], Figure]:
+    """How to draw a sample. All processes predict it, whichever then draws."""
     batch = next(ordered_batches(config.data.path, "validation", 1))
     on_devices = devices.spread(batch)
     prediction = devices.fetch(_predict(model, on_devices["velocity"], on_devices["source"]))[0]
-    return plots.snapshots(
+    return lambda: plots.snapshots(
         batch["snapshots"][0], {"surrogate": prediction}, config.data.snapshot_times, config.data.spacing
     )
 
 
-def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: None) -> None:
-    """Train, or go on training, the run in `config.run`; a finished run is left as it is.
+class _Run:
+    """A run under way: its state on the device, and where it stands."""
 
-    on_progress: called with the step and the latest metrics. Raises `InputError` (of which `DatasetError` and
-    `CheckpointError` are kinds) before anything is compiled or written if the config, the data set or the folder do
-    not fit; `NumericalError` if the loss is no longer finite, the last good checkpoint being kept.
+    def __init__(self, config: TrainConfig, devices: Devices, checkpoints: Checkpoints, on_progress: OnProgress):
+        self.config, self.training, self.folder = config, config.training, Path(config.run)
+        self.checkpoints, self.on_progress = checkpoints, on_progress
+        self.devices = devices
+        with together():
+            if is_first():
+                provenance.record(self.folder, config.data.path)
+            self.made_of = provenance.describe(config.data.path)
+        self._begin()
+        self.tracker = Tracker(self.folder, config.tracking, asdict(config), self.step) if is_first() else Silent()
+        self.tracker.dataset(self.made_of["dataset"], Path(config.data.path) / MANIFEST)
+        on_progress(self.step, {})
+
+    def _begin(self) -> None:
+        """Stand at the last checkpoint, or at the start."""
+        model = self.config.create()
+        self.state, self.batches, progress = _start(self.config, model, self.checkpoints, self.devices)
+        self.step, self.best, rollbacks = int(progress["step"]), float(progress["best"]), int(progress["rollbacks"])
+        self.origin = self.step, self.batches.get_state()
+        self._compile(model, rollbacks)
+        self._restart_clock()
+
+    def _compile(self, model: Surrogate, rollbacks: int) -> None:
+        self.rollbacks = rollbacks
+        scale = self.training.rollback_factor**rollbacks
+        self.graphdef = nnx.graphdef((model, make_optimizer(model, self.training, scale)))
+        self.train_step = make_train_step(self.graphdef, self.training, shardings=self.devices.shardings(self.state))
+        self.schedule = learning_rate(self.training, scale)
+
+    def _restart_clock(self) -> None:
+        self.clock, self.counted = time.perf_counter(), self.step
+
+    def advance(self) -> None:
+        """One step, and what is due after it."""
+        self.state, metrics = self.train_step(self.state, self.devices.put(next(self.batches)))
+        self.step += 1
+        last, training = self.step == self.training.steps, self.training
+        intervals = (training.log_every, training.validate_every, training.checkpoint_every)
+        log, check, save = (last or self.step % interval == 0 for interval in intervals)
+        if not (log or check or save) or self.met_trouble():
+            return  # the metrics stay on the device
+        if log:
+            self._log({name: float(value) for name, value in jax.device_get(metrics).items()})
+        if check:
+            self._validate()
+        if save:
+            self.save()
+
+    def _log(self, values: dict[str, float]) -> None:
+        rate = (self.step - self.counted) * self.training.batch_size / (time.perf_counter() - self.clock)
+        self._restart_clock()
+        values |= {"learning_rate": float(jnp.asarray(self.schedule(self.step - 1))), "samples_per_s": rate}
+        self.tracker.log(self.step, values)
+        self.on_progress(self.step, values)
+
+    def _validate(self) -> None:
+        model = evaluated(self.graphdef, self.state, self.training.mode_schedule)
+        batches = ordered_batches(self.config.data.path, "validation", self.training.batch_size)
+        error = validate(model, batches, self.devices)
+        self.tracker.log(self.step, {"validation": error})
+        if self.config.tracking.mode != "disabled":
+            self.tracker.figure(self.step, "fields", _picture(model, self.config, self.devices))
+        if error < self.best:
+            self.best = error
+            self.checkpoints.save_best(self.step, nnx.state(model), {"validation": error})
+        self._restart_clock()
+
+    def save(self) -> None:
+        """Save all that is needed to go on, unless it is saved already."""
+        if self.checkpoints.last_step == self.step or not self.step:
+            return
+        self.origin = self.step, self.batches.get_state()
+        progress = {"step": self.step, "best": self.best, "rollbacks": self.rollbacks, "data": gather(self.origin[1])}
+        self.checkpoints.save_last(self.step, self.state, progress)
+        self._restart_clock()
+
+    def met_trouble(self) -> bool:
+        """Whether training diverged since this was last asked, and was rolled back. Raises `NumericalError` if not."""
+        model, optimizer = nnx.merge(self.graphdef, self.state, copy=True)
+        trouble = read_trouble(optimizer.guard)
+        if trouble is None:
+            return False
+        self.training.mode_schedule.apply(model.operator, optimizer.guard.step[...])
+        story = self._tell(trouble, model)
+        if self.training.on_divergence == "stop" or self.rollbacks == self.training.max_rollbacks:
+            again = f" It was the last of {self.rollbacks} rollbacks." if self.rollbacks else ""
+            raise NumericalError(
+                f"{story}{again} Lower training.learning_rate, or look at that sample, and start another run."
+            )
+        behind, rollbacks = self.batches.get_state(), self.rollbacks + 1
+        self.batches.close()
+        self.checkpoints.forget_after(self.checkpoints.due_step or 0)
+        self._begin()
+        self.batches.set_state(behind)
+        self.origin = self.step, behind
+        self._compile(self.config.create(), rollbacks)
+        self.tracker.rewind(self.step)
+        self.tracker.log(self.step, {"rollback": rollbacks, "diverged_at": trouble.step})
+        going_on = f"Going on from step {self.step} behind that batch, with a peak learning rate"
+        peak = self.training.learning_rate * self.training.rollback_factor**rollbacks
+        warnings.warn(f"{story} {going_on} of {peak:g}.", RollbackWarning, stacklevel=2)
+        return True
+
+    def _tell(self, trouble: Trouble, model: Surrogate) -> str:
+        """What happened, and to which sample; leaves the data just behind the bad batch.
+
+        `model` has the weights that met it: none was changed since.
+        """
+        start, data = self.origin
+        self.batches.set_state(data)
+        for _ in range(trouble.step - start - 1):
+            next(self.batches)
+        batch = self.devices.put(next(self.batches))
+        errors, indices = (self.devices.fetch(x) for x in (_sample_errors(model, batch), batch["index"]))
+        shots = self.config.data.create().shots.count
+        source = "online stream" if self.config.data.source == "online" else "training split"
+        sample = name_samples(errors, indices, shots, source)
+        kept = self.checkpoints.last_step
+        kept = (
+            "No checkpoint was saved before" if kept is None else f"The last good checkpoint, of step {kept}, is kept"
+        )
+        numbers = f"The loss is {trouble.loss:g} and the gradient norm {trouble.grad_norm:g} at step {trouble.step}."
+        return f"{numbers} {kept}. Of the batch, {sample}."
+
+    def interrupted(self, interruption: Interruption) -> bool:
+        """Whether to end here. Processes, of which each is told for itself, ask one another where they log."""
+        if jax.process_count() > 1 and self.step % self.training.log_every:
+            return False
+        return any(gather(interruption.caught is not None))
+
+    def finish(self) -> None:
+        """Record what came of it."""
+        if (best := self.checkpoints.best_step) is not None:
+            files = [self.checkpoints.folder / "best" / str(best)]
+            files += [self.folder / name for name in (CONFIG, provenance.PROVENANCE)]
+            self.tracker.model(files, {"step": best, "validation": self.best} | self.made_of)
+
+    def close(self) -> None:
+        """End reading and recording."""
+        self.batches.close()
+        self.tracker.close()
+
+
+def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: None) -> int:
+    """Train, or go on training, the run in `config.run`; returns the step reached. A finished run is left as it is.
+
+    On SIGTERM or SIGUSR1 the step under way is finished and saved: the step returned then is not the last one.
+
+    on_progress: called with the step and the latest metrics; none, for where it begins. Raises `InputError` (of which
+    `DatasetError` and `CheckpointError` are kinds) before anything is compiled or written if the config, the data set
+    or the folder do not fit; `NumericalError` if training diverges for good, the last good checkpoint being kept.
     """
-    training, run = config.training, Path(config.run)
-    model = config.create()
-    devices = config.parallel.create(training.batch_size)
+    training, folder = config.training, Path(config.run)
+    config.create()
+    devices = config.parallel.create(training.batch_size, training.accumulate)
     with together():
         check_dataset(config.data, verify=training.verify and is_first())
         if is_first():
-            claim_folder(run, config)
-    with contextlib.closing(Checkpoints(run)) as checkpoints:
+            claim_folder(folder, config)
+    with (
+        Interruption() as interruption,
+        contextlib.closing(Checkpoints(folder, every=training.checkpoint_every)) as checkpoints,
+    ):
         if checkpoints.last_step == training.steps:
             on_progress(training.steps, {})
-            return
-        state, batches, step, best = _start(config, model, checkpoints, devices)
-        optimizer_and_model = nnx.split((model, make_optimizer(model, training)))
-        graphdef = optimizer_and_model[0]
-        train_step, schedule = make_train_step(graphdef, devices.shardings(state)), learning_rate(training)
-        tracker = Tracker(run, config.tracking, asdict(config), step) if is_first() else Silent()
-        with contextlib.closing(batches), contextlib.closing(tracker):
-            clock, counted = time.perf_counter(), step
-            while step < training.steps:
-                state, metrics = train_step(state, devices.put(next(batches)))
-                step += 1
-                last = step == training.steps
-                intervals = (training.log_every, training.validate_every, training.checkpoint_every)
-                log, check, save = (last or step % interval == 0 for interval in intervals)
-                if not (log or check or save):
-                    continue  # the metrics stay on the device
-                values = {name: float(value) for name, value in metrics.items()}
-                # A gradient that is not finite has spoilt the weights already, whatever the loss was.
-                if not np.isfinite([*values.values()]).all():
-                    raise NumericalError(
-                        f"The loss is {values['loss']:g} and the gradient norm {values['grad_norm']:g} at step {step}. "
-                        f"The last good checkpoint, of step {checkpoints.last_step}, is kept. Lower "
-                        "training.learning_rate and start another run."
-                    )
-                if log:
-                    now = time.perf_counter()
-                    rate = (step - counted) * training.batch_size / (now - clock)
-                    clock, counted = now, step
-                    values |= {"learning_rate": float(jnp.asarray(schedule(step - 1))), "samples_per_s": rate}
-                    tracker.log(step, values)
-                    on_progress(step, values)
-                if check:
-                    model = nnx.merge(graphdef, state)[0]
-                    error = validate(
-                        model, ordered_batches(config.data.path, "validation", training.batch_size), devices
-                    )
-                    tracker.log(step, {"validation": error})
-                    tracker.figure(step, "fields", _picture(model, config, devices))
-                    if error < best:
-                        best = error
-                        checkpoints.save_best(step, nnx.state(model), {"validation": error})
-                    clock, counted = time.perf_counter(), step
-                if save:
-                    progress = {"step": step, "best": best, "data": gather(batches.get_state())}
-                    checkpoints.save_last(step, state, progress)
-                    clock, counted = time.perf_counter(), step
+            return training.steps
+        with contextlib.closing(_Run(config, devices, checkpoints, on_progress)) as run:
+            while run.step < training.steps and not run.interrupted(interruption):
+                run.advance()
+            if run.step == training.steps:
+                run.finish()
+            elif not run.met_trouble():
+                run.save()
+            return run.step
 
 
 def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints, devices: Devices):
-    """State, data iterator, step and best validation to go on from: the last checkpoint's, or fresh ones."""
+    """State, data iterator and progress to go on from: the last checkpoint's, or fresh ones."""
     training = config.training
-    checkpoints.discard_best_after(checkpoints.last_step or 0)
+    checkpoints.forget_after(checkpoints.last_step or 0)
     batches = training_batches(config.data, devices.share, training.seed, workers=training.workers)
     if checkpoints.last_step is None:
         config.model.warm_start(model.operator, lambda run: load_surrogate(run).operator)
         once = statistics_batches(config.data, training.batch_size)
         model.set_statistics(training_statistics(model.encoding, once))
-        return devices.place(nnx.state((model, make_optimizer(model, training)))), batches, 0, float("inf")
+        fresh = {"step": 0, "best": float("inf"), "rollbacks": 0}
+        return devices.place(nnx.state((model, make_optimizer(model, training)))), batches, fresh
     state = devices.place(nnx.state((model, make_optimizer(model, training))))
     state, progress = checkpoints.restore_last(state)
     batches.set_state(own(progress["data"]))
-    return state, batches, int(progress["step"]), float(progress["best"])
+    return state, batches, {"rollbacks": 0} | progress
 
 
 def best_step(run: str | Path) -> int | None:
     """The step of a run's best weights, or None."""
     if not (Path(run) / "checkpoints").is_dir():
         return None
-    with contextlib.closing(Checkpoints(run)) as checkpoints:
+    with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
         return checkpoints.best_step
 
 
 def best_validation(run: str | Path) -> float:
-    """The best validation error that a run has logged."""
-    rows = [json.loads(row) for row in (Path(run) / "metrics.jsonl").read_text().splitlines()]
-    return min(row["validation"] for row in rows if "validation" in row)
+    """The best validation error that a run has logged; not a number if none. What process 0 reads, others are told."""
+    rows = [json.loads(row) for row in (Path(run) / "metrics.jsonl").read_text().splitlines()] if is_first() else []
+    return gather(min((row["validation"] for row in rows if "validation" in row), default=float("nan")))[0]
 
 
 def load_surrogate(run: str | Path) -> Surrogate:
@@ -213,7 +300,7 @@ def load_surrogate(run: str | Path) -> Surrogate:
     model = config.create()
     if not (Path(run) / "checkpoints").is_dir():
         raise CheckpointError(f"There is no checkpoint in {run}. Train first: `python train.py run={run}`.")
-    with contextlib.closing(Checkpoints(run)) as checkpoints:
+    with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
         state, _ = checkpoints.restore_best(nnx.state(model))
     nnx.update(model, state)
     return model

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from data_gen.errors import InputError
 from surrogate.drop_path import make_drop_path
+from surrogate.execution import recomputable
 from surrogate.grid_operator import GridOperator, GridOperatorConfig, conv3x3, make_norm
 from surrogate.u_shape import ConvResampling, UShape
 
@@ -53,6 +54,7 @@ class ResidualConv(nnx.Module):
         self.second = conv3x3(width, width, periodic=periodic, rngs=rngs)
         self.drop = make_drop_path(drop_path, rngs=rngs)
 
+    @recomputable
     def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
         y = self.first(jax.nn.silu(self.first_norm(x)))
         return x + self.drop(self.second(jax.nn.silu(self.second_norm(y))))

@@ -28,7 +28,8 @@ from surrogate.parallel import ParallelConfig
 from surrogate.pipeline import ordered_batches, statistics_batches, training_batches
 from surrogate.spectral_conv import SpectralConv
 from surrogate.tfno import TuckerConv
-from surrogate.trainer import fit, load_surrogate, make_optimizer, make_train_step, validate
+from surrogate.train_step import make_train_step
+from surrogate.trainer import fit, load_surrogate, make_optimizer, validate
 from tests.conftest import ROOT, tiny_config
 
 # Operators too small for their waves: quick is what counts here.
@@ -44,7 +45,7 @@ def data(tmp_path_factory) -> DataConfig:
 
 def train_config(data: DataConfig, run: str, **parallel: Any) -> TrainConfig:
     training = TrainingConfig(
-        steps=6, batch_size=4, warmup_steps=1, log_every=1, validate_every=3, checkpoint_every=3, verify=False
+        steps=6, batch_size=4, warmup_steps=1, log_every=1, validate_every=3, checkpoint_every=3, verify=False, ema=0.9
     )
     config = TrainConfig(
         run=run,
@@ -73,7 +74,7 @@ def steps_by_hand(config: TrainConfig, batch_size: int) -> tuple[nnx.State, list
     model.set_statistics(training_statistics(model.encoding, statistics_batches(config.data, batch_size)))
     graphdef, state = nnx.split((model, make_optimizer(model, config.training)))
     state, losses = devices.place(state), []
-    step = make_train_step(graphdef, devices.shardings(state))
+    step = make_train_step(graphdef, config.training, shardings=devices.shardings(state))
     with contextlib.closing(training_batches(config.data, devices.share, config.training.seed)) as batches:
         for _ in range(config.training.steps):
             state, metrics = step(state, devices.put(next(batches)))
@@ -98,13 +99,13 @@ def test_split_weights_train_as_whole_ones(data, alone):
     for parts, state in ((1, alone[0]), (2, split[0])):
         named = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
         spectral = [name for name in named if "real" in name or "imaginary" in name]
-        assert len(spectral) == 6  # two parts, each with two moments
+        assert len(spectral) == 8  # two parts, each with its average and two moments
         for name, leaf in named.items():
             shape = (9, 5, 8, 8 // parts) if name in spectral else leaf.shape
             assert {shard.data.shape for shard in leaf.addressable_shards} == {shape}
         on_one_device.append(sum(leaf.addressable_shards[0].data.nbytes for leaf in named.values()))
-    # Half of 6 x 9 x 5 x 8 x 8 numbers of four bytes is gone from each device.
-    assert on_one_device[0] - on_one_device[1] == 6 * 9 * 5 * 8 * 8 * 4 // 2
+    # Half of 8 x 9 x 5 x 8 x 8 numbers of four bytes is gone from each device.
+    assert on_one_device[0] - on_one_device[1] == 8 * 9 * 5 * 8 * 8 * 4 // 2
 
 
 def test_two_processes(data, alone, tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 from data_gen.errors import InputError
 from surrogate.config import TrainConfig, from_plain
 from surrogate.parallel import gather, together
-from surrogate.trainer import fit
+from surrogate.trainer import fit, load_surrogate
 
 
 class Killed(Exception):
@@ -48,6 +48,7 @@ def main(port: str, index: str, folder: str) -> None:
     except Killed:
         pass
     fit(broken)
+    load_surrogate(broken.run)  # where a run starts from another's weights
 
 
 if __name__ == "__main__":

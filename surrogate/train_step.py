@@ -1,0 +1,104 @@
+"""The training step: one compiled function from a state and a batch to the next state and the metrics.
+
+    gradient = mean over the parts of a batch of d loss / d weights;    weights <- weights + AdamW(clip(gradient))
+
+The state is that of (model, optimizer), and its buffers are reused; the metrics stay on the device until they are read.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from data_gen.errors import InputError
+from surrogate.execution import recompute_blocks, set_precision
+from surrogate.losses import mean_relative_l2
+from surrogate.model import Surrogate
+from surrogate.training_config import TrainingConfig
+
+Batch = dict[str, Any]
+Metrics = dict[str, jax.Array]
+Loss = Callable[[Surrogate, Batch, jax.Array], tuple[jax.Array, Metrics]]
+Step = Callable[[nnx.State, Batch], tuple[nnx.State, Metrics]]
+
+
+def wavefield_loss(model: Surrogate, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+    """Mean relative L2 of the snapshots; no parts. key: of the step, for losses that draw."""
+    return mean_relative_l2(model(batch["velocity"], batch["source"]), batch["snapshots"]), {}
+
+
+def in_parts(batch: Batch, parts: int) -> Batch:
+    """Each array `(b, ...)` as `(parts, b / parts, ...)`: part p holds every parts-th sample from p on.
+
+    Strided, since a batch is split over devices in runs of samples: so each device has its share of every part.
+    """
+    size = len(next(iter(batch.values())))
+    if size % parts:
+        raise InputError(f"A batch of {size} samples cannot be taken in {parts} parts (training.accumulate).")
+    return {k: jnp.swapaxes(jnp.reshape(x, (size // parts, parts, *x.shape[1:])), 0, 1) for k, x in batch.items()}
+
+
+def mean_gradients(model: Surrogate, batch: Batch, key: jax.Array, step: jax.Array, loss: Loss, config: TrainingConfig):
+    """Loss, its parts, the gradients of the weights and the model's other state afterwards."""
+    definition, weights, others = nnx.split(model, nnx.Param, ...)
+
+    def scalar(weights: nnx.State, others: nnx.State, batch: Batch, key: jax.Array):
+        copy = nnx.merge(definition, weights, others, copy=True)
+        copy.train()  # within this trace only, as all that follows: everywhere else a model is in evaluation
+        config.mode_schedule.apply(copy.operator, step)
+        set_precision(copy.operator, config.precision)
+        if config.remat:
+            recompute_blocks(copy.operator)
+        value, parts = loss(copy, batch, key)
+        return value, (parts, nnx.state(copy, nnx.Not(nnx.Param)))
+
+    differentiated = jax.value_and_grad(scalar, has_aux=True)
+    if config.accumulate == 1:
+        (value, (parts, others)), gradients = differentiated(weights, others, batch, key)
+        return value, parts, gradients, others
+
+    def add(carry, part):
+        others, total = carry
+        (value, (parts, others)), gradients = differentiated(weights, others, *part)
+        return (others, jax.tree.map(jnp.add, total, gradients)), (value, parts)
+
+    start = others, jax.tree.map(jnp.zeros_like, weights)
+    xs = in_parts(batch, config.accumulate), jax.random.split(key, config.accumulate)
+    (others, total), means = jax.lax.scan(add, start, xs)
+    value, parts = jax.tree.map(jnp.mean, means)
+    return value, parts, jax.tree.map(lambda x: x / config.accumulate, total), others
+
+
+def make_train_step(
+    graphdef: nnx.GraphDef,
+    config: TrainingConfig | None = None,
+    loss: Loss = wavefield_loss,
+    shardings: nnx.State | None = None,
+) -> Step:
+    """The compiled step `(state, batch) -> (state, metrics)`; the old state's buffers are given back.
+
+    shardings: where the new state stays (see `Devices.shardings`); none: where the compiler likes.
+
+    Metrics: loss (the mean since the last log), grad_norm and the loss's parts (of this step).
+    """
+    training = config or TrainingConfig()
+
+    def step(state: nnx.State, batch: Batch):
+        model, optimizer = nnx.merge(graphdef, state, copy=True)  # or the old state would change with the model
+        guard = optimizer.guard
+        key = jax.random.fold_in(jax.random.key(training.seed), guard.step[...])
+        value, parts, gradients, others = mean_gradients(model, batch, key, guard.step[...], loss, training)
+        nnx.update(model, others)
+        updates = optimizer.update(model, gradients)
+        grad_norm, largest = optax.tree.norm(gradients), optax.tree.norm(updates, ord=jnp.inf)
+        good = guard.accepts(value, grad_norm, largest, training.divergence_factor)
+        kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), nnx.state((model, optimizer)), state)
+        model, optimizer = nnx.merge(graphdef, kept)
+        optimizer.guard.record(good, value, grad_norm, training.log_every)
+        metrics = {"loss": optimizer.guard.mean_loss(), "grad_norm": grad_norm, **parts}
+        return nnx.state((model, optimizer)), metrics
+
+    return jax.jit(step, donate_argnums=0, out_shardings=None if shardings is None else (shardings, None))
