@@ -4,14 +4,17 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -20,16 +23,17 @@ from data_gen import dataset
 from data_gen.errors import InputError
 from data_gen.sample import DataConfig
 from surrogate import parallel
-from surrogate.config import TrainConfig, TrainingConfig
+from surrogate.config import TrainConfig, TrainingConfig, read_run
 from surrogate.encoding import EncodingConfig
 from surrogate.fno import FNOConfig
+from surrogate.metrics import relative_l2
 from surrogate.model import training_statistics
 from surrogate.parallel import ParallelConfig
 from surrogate.pipeline import ordered_batches, statistics_batches, training_batches
 from surrogate.spectral_conv import SpectralConv
 from surrogate.tfno import TuckerConv
 from surrogate.train_step import make_train_step
-from surrogate.trainer import fit, load_surrogate, make_optimizer, validate
+from surrogate.trainer import best_validation, fit, load_surrogate, make_optimizer, predict
 from tests.conftest import ROOT, tiny_config
 
 # Operators too small for their waves: quick is what counts here.
@@ -57,6 +61,12 @@ def train_config(data: DataConfig, run: str, **parallel: Any) -> TrainConfig:
     )
     config.tracking.mode = "disabled"
     return config
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
 
 
 def logged(run: Path | str, name: str) -> list[float]:
@@ -112,13 +122,10 @@ def test_two_processes(data, alone, tmp_path):
     """Two processes with two devices each: the losses of one process to 1e-5; broken off and resumed, to the bit."""
     config = train_config(data, "", model_axis=2)
     (tmp_path / "config.json").write_text(json.dumps(asdict(config)))
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = str(probe.getsockname()[1])
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
     # The second and the third run compile nothing anew.
     environment |= {"JAX_COMPILATION_CACHE_DIR": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    command = [sys.executable, "-m", "tests.two_processes", port]
+    command = [sys.executable, "-m", "tests.two_processes", str(free_port())]
     pair = [
         subprocess.Popen([*command, index, str(tmp_path)], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
         for index in "01"
@@ -132,9 +139,9 @@ def test_two_processes(data, alone, tmp_path):
             process.kill()
 
     np.testing.assert_allclose(logged(tmp_path / "whole", "loss"), alone[1], rtol=1e-5)
-    error = validate(
-        load_surrogate(tmp_path / "whole"), ordered_batches(data.path, "validation", 4), ParallelConfig().create(4)
-    )
+    whole = next(ordered_batches(data.path, "validation", 4))
+    prediction = predict(load_surrogate(tmp_path / "whole"), whole["velocity"], whole["source"])
+    error = float(relative_l2(prediction, jnp.asarray(whole["snapshots"])).mean())
     np.testing.assert_allclose(min(logged(tmp_path / "whole", "validation")), error, rtol=1e-5)
     for name in ("loss", "validation"):
         assert logged(tmp_path / "broken", name) == logged(tmp_path / "whole", name)
@@ -145,6 +152,35 @@ def test_two_processes(data, alone, tmp_path):
         fit(train_config(data, str(tmp_path / "broken")))
 
 
+@pytest.mark.slow
+def test_two_processes_killed(data, tmp_path):
+    """Both killed by SIGKILL, by the command line, between two checkpoints; again: the weights of a run left alone."""
+    lines = ["data=tiny", f"data.path={data.path}", "encoding=source_map", "model.width=8", "model.depth=1"]
+    lines += ["model.modes=[4,4]", "training.steps=60", "training.warmup_steps=1", "training.batch_size=4"]
+    lines += ["training.checkpoint_every=5", "tracking.mode=disabled", "parallel.processes=2"]
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
+
+    def start(run: Path) -> list[subprocess.Popen]:
+        address = f"parallel.coordinator=localhost:{free_port()}"
+        command = [sys.executable, "train.py", *lines, f"run={run}", address]
+        return [
+            subprocess.Popen([*command, f"parallel.process={index}"], cwd=ROOT, env=environment) for index in range(2)
+        ]
+
+    for run in (tmp_path / "whole", tmp_path / "killed"):
+        pair = start(run)
+        if run.name == "killed":
+            while all(process.poll() is None for process in pair) and not (run / "checkpoints/last/20").exists():
+                time.sleep(0.01)
+            for process in pair:
+                process.kill()
+            assert [process.wait() for process in pair] == [-signal.SIGKILL] * 2
+            pair = start(run)
+        assert [process.wait() for process in pair] == [0, 0]
+    for ours, theirs in zip(weights(tmp_path / "killed"), weights(tmp_path / "whole"), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_whole_batches_spread_evenly():
     """What every process holds is split over the devices, a remainder padded, and comes back as it was."""
     devices = ParallelConfig(model_axis=2).create(4)
@@ -152,6 +188,22 @@ def test_whole_batches_spread_evenly():
     spread = devices.spread(batch)["velocity"]
     assert spread.shape == (6, 3) and {s.data.shape for s in spread.addressable_shards} == {(3, 3)}
     np.testing.assert_array_equal(devices.fetch(spread)[:5], batch["velocity"])
+
+
+def test_sweep(data, tmp_path):
+    """Two values make two runs, each with its own config, and nothing lies about elsewhere."""
+    (tmp_path / "here").mkdir()
+    command = [sys.executable, str(ROOT / "train.py"), "-m", "training.learning_rate=1e-3,2e-3"]
+    command += ["run=${hydra:sweep.dir}/${hydra:job.num}", "data=tiny", f"data.path={data.path}"]
+    command += ["encoding=source_map", "model.width=4", "model.depth=1", "model.modes=[2,2]"]
+    command += ["training.steps=2", "training.warmup_steps=1", "training.batch_size=4", "tracking.mode=disabled"]
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+    subprocess.run(command, cwd=tmp_path / "here", env=environment, check=True, stdout=subprocess.DEVNULL)
+    assert [file.name for file in (tmp_path / "here").iterdir()] == ["runs"]
+    sweep = tmp_path / "here" / "runs" / "sweep"
+    assert sorted(file.name for file in sweep.iterdir()) == ["0", "1", "multirun.yaml"]
+    assert [read_run(sweep / job).training.learning_rate for job in "01"] == [1e-3, 2e-3]
+    assert best_validation(sweep / "0") == min(logged(sweep / "0", "validation"))
 
 
 # --- joining ---------------------------------------------------------------------------------------------------
