@@ -12,7 +12,8 @@ from data_gen.console import progress_bar
 from data_gen.errors import NumericalError, one_paragraph
 from surrogate.config import TrainConfig, register, typed
 from surrogate.parallel import is_first
-from surrogate.trainer import best_validation, fit
+from surrogate.trained import best_validation
+from surrogate.trainer import fit
 
 register()
 

@@ -50,8 +50,9 @@ class Training:
 
     def __init__(self, config: TrainConfig):
         model, self.batch_size = config.create(), config.training.batch_size
-        once = ordered_batches(config.data.path, "validation", 1)
-        model.set_statistics(training_statistics(model.encoding, once))
+        self.task = model.task
+        once = ordered_batches(config.data.path, "validation", 1, model.task)
+        model.set_statistics(training_statistics(model, once))
         graphdef, self.state = nnx.split((model, make_optimizer(model, config.training)))
         self.step = make_train_step(graphdef)
 
@@ -78,7 +79,7 @@ def measure(case: str, config: TrainConfig, source: str, workers: int, repeats: 
     """One row: the three rates and their ratios."""
     config.data.source = source
     size, training = config.training.batch_size, Training(config)
-    with contextlib.closing(training_batches(config.data, size, 0, workers=workers)) as batches:
+    with contextlib.closing(training_batches(config.data, size, 0, training.task, workers=workers)) as batches:
         held = jax.device_put(next(batches))
         for warm in (lambda: held, lambda: next(batches)):
             training.rate(warm, 2)

@@ -322,13 +322,3 @@ class DataSpec:
         }
         stored = self.recording.encode({kind: kept[kind] for kind in kinds})
         return Sample(**drawn._asdict(), receivers=survey.receivers if "gathers" in kinds else None, **stored)
-
-    def make_shot(self, key: Key[Array, ""], shot: Int[Array, ""]) -> dict[str, jax.Array]:
-        """One shot of the sample of `key`, as training reads it: velocity, source `(2,)` and its snapshots."""
-        drawn = self.draw(key)
-        source = drawn.sources[shot]
-        return {
-            "velocity": drawn.velocity,
-            "source": source,
-            "snapshots": self.fields(drawn.velocity, source[None], drawn.wavelet)[0],
-        }

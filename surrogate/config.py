@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from hydra.core.config_store import ConfigStore
@@ -27,6 +28,7 @@ from surrogate.model import Surrogate
 from surrogate.modes_check import check_modes
 from surrogate.operators import operator_schema, register_operators
 from surrogate.parallel import ParallelConfig
+from surrogate.tasks import TaskConfig
 from surrogate.tracking import TrackingConfig
 from surrogate.training_config import TrainingConfig
 
@@ -40,6 +42,7 @@ class TrainConfig:
 
     run: str = "runs/default"
     data: DataConfig = field(default_factory=DataConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
     model: OperatorConfig = field(default_factory=FNOConfig)
     encoding: EncodingConfig = field(default_factory=EncodingConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -52,14 +55,16 @@ class TrainConfig:
         Warns with `ModesWarning` if the operator keeps fewer modes than the waves have.
         """
         self.training.check()
-        spec = self.data.create()
-        encoding = self.encoding.create(spec)
-        check_modes(self.model, spec)
-        n_snapshots = len(self.data.snapshot_times)
-        operator = self.model.create(1 + encoding.channels, n_snapshots, rngs=nnx.Rngs(self.training.seed))
-        model = Surrogate(encoding, operator, n_snapshots)
+        task = self.task.create(self.data.create())
+        encoding = self.encoding.create(task)
+        check_modes(self.model, task)
+        operator = self.model.create(
+            encoding.media + encoding.channels, task.outputs, rngs=nnx.Rngs(self.training.seed)
+        )
+        model = Surrogate(task, encoding, operator)
         # Shapes only: a grid that cannot carry the modes is refused here, before a run's folder exists.
-        nnx.eval_shape(model, jnp.ones((1, self.data.nz, self.data.nx)), jnp.ones((1, 2)))
+        example = jax.eval_shape(lambda key: task.make(key, jnp.zeros((), int)), jax.random.key(0))
+        nnx.eval_shape(model, *(jax.ShapeDtypeStruct((1, *example[n].shape), example[n].dtype) for n in task.inputs))
         return model
 
 

@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.typing import ArrayLike
 
 from data_gen.checks import check_inputs
 from data_gen.dataset import read_json, write_json
@@ -27,46 +26,30 @@ from data_gen.model_io import read_velocity, to_grid
 from data_gen.sample import DataSpec
 from surrogate import metrics, plots
 from surrogate.config import EvaluateConfig, RealModelConfig, TrainConfig, read_run
-from surrogate.encoding import Coarse
 from surrogate.forward import spread_sources
 from surrogate.model import Surrogate
 from surrogate.pipeline import check_dataset, ordered_batches
 from surrogate.report import write_report
-from surrogate.trainer import best_step, load_surrogate, predict
-
-Fields = Callable[[ArrayLike, ArrayLike], jax.Array]
-
-
-def solver_fields(spec: DataSpec) -> Fields:
-    """The solver as `(velocities, sources) -> snapshots`, compiled, without gathers."""
-    return jax.jit(jax.vmap(lambda velocity, source: spec.fields(velocity, source[None])[0]))
+from surrogate.task import Batch, Method, Task
+from surrogate.trainer import best_step, load_surrogate, predict_batch
 
 
-def coarse_fields(spec: DataSpec) -> Fields:
-    """The coarse solver, interpolated to the grid, as `(velocities, sources) -> snapshots`, compiled."""
-    return jax.jit(jax.vmap(lambda velocity, source: Coarse(spec)(velocity, source)[1]))
+@partial(jax.jit, static_argnames="task")
+def _compiled_errors(task: Task, prediction: jax.Array, batch: Batch) -> dict[str, Any]:
+    return task.errors(prediction, batch)
 
 
-@partial(jax.jit, static_argnames="spec")
-def _errors(prediction: jax.Array, truth: jax.Array, spec: DataSpec) -> dict[str, Any]:
-    rows, columns = spec.receiver_cells
-    return {
-        "relative_l2": metrics.relative_l2(prediction, truth),
-        "per_snapshot": metrics.relative_l2_per_snapshot(prediction, truth),
-        "bands": metrics.band_errors(prediction, truth),
-        "gather_misfit": metrics.relative_l2(prediction[:, :, rows, columns], truth[:, :, rows, columns]),
-    }
+def _errors(task: Task, prediction: jax.Array, batch: Batch) -> dict[str, Any]:
+    return jax.tree.map(np.asarray, _compiled_errors(task, prediction, dict(batch)))
 
 
 def _table(errors: list[dict[str, Any]]) -> dict[str, Any]:
-    """Errors of all batches as the plain values of `metrics.json`."""
+    """Errors of all batches as the plain values of `metrics.json`: summaries, and lists for what is listed."""
     joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *errors)
-    return {
-        "relative_l2": metrics.summary(joined["relative_l2"])
-        | {"per_snapshot": [float(value) for value in joined["per_snapshot"].mean(axis=0)]},
-        "bands": {name: metrics.summary(values) for name, values in joined["bands"].items()},
-        "gather_misfit": metrics.summary(joined["gather_misfit"]),
-    }
+    listed = {name: values for name, values in joined.items() if isinstance(values, np.ndarray) and values.ndim == 2}
+    table = jax.tree.map(metrics.summary, {name: values for name, values in joined.items() if name not in listed})
+    table["relative_l2"] |= {name: [float(v) for v in values.mean(axis=0)] for name, values in listed.items()}
+    return table
 
 
 def time_per_sample(methods: dict[str, Callable[[], jax.Array]], batch_size: int, repeats: int) -> dict[str, Any]:
@@ -103,43 +86,40 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
     }
     if _made_before(done, config, evaluated):
         return done
-    model, coarse = load_surrogate(config.run), coarse_fields(spec)
-    methods: dict[str, Fields] = {"surrogate": partial(predict, model), "coarse_solver": coarse}
+    model = load_surrogate(config.run)
+    task = model.task
+    methods: dict[str, Method] = {"surrogate": lambda batch: predict_batch(model, batch), **task.methods()}
 
     on_progress("errors on the test split")
-    errors: dict[str, list[dict[str, Any]]] = {name: [] for name in methods}
-    for batch in ordered_batches(run.data.path, "test", config.batch_size):
-        truth = jnp.asarray(batch["snapshots"])
-        for name, method in methods.items():
-            error = _errors(method(batch["velocity"], batch["source"]), truth, spec)
-            errors[name].append(jax.tree.map(np.asarray, error))
+    errors: dict[str, list[dict[str, Any]]] = {name: [] for name in methods if name != "solver"}
+    for batch in ordered_batches(run.data.path, "test", config.batch_size, task):
+        for name, rows in errors.items():
+            rows.append(_errors(task, methods[name](batch), batch))
     tables = {name: _table(rows) for name, rows in errors.items()}
 
     on_progress("time per sample")
-    batch = next(ordered_batches(run.data.path, "test", config.batch_size))
-    velocity, source = jnp.asarray(batch["velocity"]), jnp.asarray(batch["source"])
-    solver = solver_fields(spec)
-    timed = {name: partial(method, velocity, source) for name, method in (methods | {"solver": solver}).items()}
-    seconds = time_per_sample(timed, len(velocity), config.repeats)
+    batch = jax.tree.map(jnp.asarray, next(ordered_batches(run.data.path, "test", config.batch_size, task)))
+    timed = {name: partial(method, batch) for name, method in methods.items()}
+    seconds = time_per_sample(timed, len(batch[task.target]), config.repeats)
 
-    _figures(out, run, model, coarse, tables)
+    _figures(out, run, task, methods, tables)
     result: dict[str, Any] = {
         "config": asdict(config),
         "evaluated": evaluated,
+        "task": task.name,
+        "operator": run.model.name,
         "encoding": run.encoding.name,
-        "test_samples": run.data.test * run.data.sources,
+        "test_samples": run.data.test * task.examples,
         "parameters": count_parameters(model),
-        "relative_l2": tables["surrogate"]["relative_l2"],
-        "bands": tables["surrogate"]["bands"],
-        "gather_misfit": tables["surrogate"]["gather_misfit"],
-        "coarse_solver": tables["coarse_solver"],
-        "seconds_per_sample": seconds | {"batch_size": len(velocity)},
+        **tables.pop("surrogate"),
+        **tables,
+        "seconds_per_sample": seconds | {"batch_size": len(batch[task.target])},
         "training": {"steps": run.training.steps, "batch_size": run.training.batch_size, "seed": run.training.seed},
         "environment": environment(),
     }
     if real is not None:
         on_progress(f"errors on {config.real.path}")
-        result["real_model"] = _evaluate_real(real, config.real, spec, methods | {"solver": solver}, out)
+        result["real_model"] = _evaluate_real(real, config.real, task, methods, out)
     write_json(out / "metrics.json", result)
     write_report(out)
     return result
@@ -169,23 +149,17 @@ def environment() -> dict[str, str]:
     } | packages
 
 
-def _figures(out: Path, run: TrainConfig, model: Surrogate, coarse: Fields, tables: dict[str, Any]) -> None:
-    batch = next(ordered_batches(run.data.path, "test", 1))
-    fields = {
-        "surrogate": np.asarray(predict(model, batch["velocity"], batch["source"]))[0],
-        "coarse solver": np.asarray(coarse(batch["velocity"], batch["source"]))[0],
+def _figures(out: Path, run: TrainConfig, task: Task, methods: dict[str, Method], tables: dict[str, Any]) -> None:
+    batch = next(ordered_batches(run.data.path, "test", 1, task))
+    example = {name: np.asarray(values)[0] for name, values in batch.items()}
+    predictions = {
+        name.replace("_", " "): np.asarray(method(batch))[0] for name, method in methods.items() if name != "solver"
     }
-    times, middle = run.data.snapshot_times, len(run.data.snapshot_times) // 2
-    shown = {name: field[middle] for name, field in fields.items()}
-    figure = plots.overview(batch["velocity"][0], batch["snapshots"][0][middle], shown, run.data.spacing)
-    plots.save(figure, out / "figures" / "a_overview.png")
-    figure = plots.snapshots(batch["snapshots"][0], fields, times, run.data.spacing)
-    plots.save(figure, out / "figures" / "fields.png")
-    lines = {
-        "surrogate": tables["surrogate"]["relative_l2"]["per_snapshot"],
-        "coarse solver": tables["coarse_solver"]["relative_l2"]["per_snapshot"],
-    }
-    plots.save(plots.per_snapshot(lines, times), out / "figures" / "per_snapshot.png")
+    for name, figure in task.figures(example, predictions).items():
+        plots.save(figure, out / "figures" / f"{name}.png")
+    if "per_snapshot" in tables["surrogate"]["relative_l2"]:
+        lines = {name.replace("_", " "): table["relative_l2"]["per_snapshot"] for name, table in tables.items()}
+        plots.save(plots.per_snapshot(lines, run.data.snapshot_times), out / "figures" / "per_snapshot.png")
 
 
 def read_real(config: RealModelConfig, spec: DataSpec) -> tuple[np.ndarray, str]:
@@ -205,25 +179,24 @@ def read_real(config: RealModelConfig, spec: DataSpec) -> tuple[np.ndarray, str]
 
 
 def _evaluate_real(
-    real: tuple[np.ndarray, str], config: RealModelConfig, spec: DataSpec, methods: dict[str, Fields], out: Path
+    real: tuple[np.ndarray, str], config: RealModelConfig, task: Task, methods: dict[str, Method], out: Path
 ) -> dict[str, Any]:
     """Errors on eight shots at the shallowest, and eight at the deepest, source depth of the data set."""
-    velocity, where = real
+    (velocity, where), spec = real, task.spec
     spacing = spec.simulation.grid.spacing
     sources = np.concatenate([spread_sources(spec, 8, row * spacing) for row in spec.shots.rows]).astype(np.float32)
-    velocities = np.broadcast_to(velocity, (len(sources), *velocity.shape))
-    truth = methods["solver"](velocities, sources)
-    fields = {name: method(velocities, sources) for name, method in methods.items() if name != "solver"}
-    tables = {name: _table([jax.tree.map(np.asarray, _errors(f, truth, spec))]) for name, f in fields.items()}
+    batch: dict[str, Any] = {
+        "velocity": np.broadcast_to(velocity, (len(sources), *velocity.shape)),
+        "source": sources,
+    }
+    batch[task.target] = methods["solver"](batch)
+    predictions = {name: method(batch) for name, method in methods.items() if name != "solver"}
+    tables = {name: _table([_errors(task, prediction, batch)]) for name, prediction in predictions.items()}
     shown = len(sources) // 4
     plots.save(plots.models({Path(str(config.path)).stem: velocity}, spacing), out / "figures" / "real_model.png")
-    figure = plots.snapshots(
-        np.asarray(truth[shown]),
-        {name.replace("_", " "): np.asarray(f[shown]) for name, f in fields.items()},
-        list(spec.simulation.snapshot_times),
-        spacing,
-    )
-    plots.save(figure, out / "figures" / "real_fields.png")
+    example = {name: np.asarray(values)[shown] for name, values in batch.items()}
+    shown_fields = {name.replace("_", " "): np.asarray(field[shown]) for name, field in predictions.items()}
+    plots.save(task.figures(example, shown_fields)["fields"], out / "figures" / "real_fields.png")
     low, high = spec.mixture.min_velocity, spec.mixture.max_velocity
     return {
         "path": Path(str(config.path)).name,

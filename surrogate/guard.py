@@ -78,12 +78,15 @@ def read_trouble(guard: Guard) -> Trouble | None:
     return Trouble(int(step), float(loss), float(grad_norm)) if step else None
 
 
-def name_samples(errors: np.ndarray, indices: np.ndarray, shots: int, source: str) -> str:
-    """Which of a bad batch's samples is to blame, by its error `(batch,)` and its index in the data `(batch,)`."""
+def name_samples(errors: np.ndarray, indices: np.ndarray, examples: int, source: str) -> str:
+    """Which of a bad batch's samples is to blame, by their errors and their indices in the data, both `(batch,)`.
+
+    examples: that one record gives (for wavefields, its shots).
+    """
     bad = ~np.isfinite(errors)
     worst = int(np.argmax(bad if bad.any() else errors))
-    record, shot = divmod(int(indices[worst]), shots)
-    where = f"record {record}, shot {shot} of the {source}"
+    record, example = divmod(int(indices[worst]), examples)
+    where = f"record {record}, example {example} of the {source}"
     if bad.all():
         return f"no sample's error is finite (the first is {where}), so the weights or the learning rate are to blame"
     if bad.any():

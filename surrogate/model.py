@@ -1,8 +1,9 @@
 """The surrogate: an encoding, an operator and the normalisation that both were trained with, in physical units.
 
-p(v, x_s) = baseline + scale * operator((v - mean) / std, features / feature_scale)
+prediction = baseline + residual_rms * operator((medium - mean) / std, fields / field_rms)
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from surrogate.encoding import Encoding
+from surrogate.task import Batch, Encoding, Task
 
 
 class Normaliser(nnx.Variable):
@@ -19,61 +20,64 @@ class Normaliser(nnx.Variable):
 
 
 class Statistics(NamedTuple):
-    """Velocity mean and deviation [m/s]; root mean square of each feature, and of truth - baseline per snapshot."""
+    """Mean and deviation of each medium; root mean square of each field, and of truth - baseline for each output."""
 
-    velocity_mean: Float[Array, ""]
-    velocity_std: Float[Array, ""]
-    feature_rms: Float[Array, " channels"]
-    residual_rms: Float[Array, " n_snapshots"]
+    medium_mean: Float[Array, " media"]
+    medium_std: Float[Array, " media"]
+    field_rms: Float[Array, " channels"]
+    residual_rms: Float[Array, " outputs"]
 
 
 class Surrogate(nnx.Module):
-    """Predicts snapshots `(batch, n_snapshots, nz, nx)` from velocities [m/s] and source positions `(z, x)` [m]."""
+    """Predicts `(batch, outputs, *shape)` from what the task reads, in its order and units."""
 
-    def __init__(self, encoding: Encoding, operator: nnx.Module, n_snapshots: int):
+    def __init__(self, task: Task, encoding: Encoding, operator: nnx.Module):
+        self.task = task
         self.encoding = encoding
         self.operator = operator
-        blank = Statistics(jnp.zeros(()), jnp.ones(()), jnp.ones(encoding.channels), jnp.ones(n_snapshots))
-        self.velocity_mean, self.velocity_std, self.feature_rms, self.residual_rms = map(Normaliser, blank)
+        media, fields, outputs = encoding.media, encoding.channels, task.outputs
+        blank = Statistics(jnp.zeros(media), jnp.ones(media), jnp.ones(fields), jnp.ones(outputs))
+        self.medium_mean, self.medium_std, self.field_rms, self.residual_rms = map(Normaliser, blank)
 
     def set_statistics(self, statistics: Statistics) -> None:
         """Fix the normalisation."""
         for name, value in statistics._asdict().items():
             getattr(self, name)[...] = jnp.asarray(value, jnp.float32)
 
-    def __call__(
-        self, velocity: Float[Array, "batch nz nx"], source: Float[Array, "batch 2"]
-    ) -> Float[Array, "batch n_snapshots nz nx"]:
-        features, baseline = jax.vmap(self.encoding)(velocity, source)
-        inputs = jnp.concatenate(
-            [
-                ((velocity - self.velocity_mean[...]) / self.velocity_std[...])[:, None],
-                features / self.feature_rms[:, None, None],
-            ],
-            axis=1,
+    def __call__(self, *inputs: Float[Array, "batch ..."]) -> Float[Array, "batch outputs h w"]:
+        medium, fields, baseline = jax.vmap(self.encoding)(*inputs)
+        mean, std, field_rms, residual_rms = (
+            scale[...][:, None, None]
+            for scale in (self.medium_mean, self.medium_std, self.field_rms, self.residual_rms)
         )
-        outputs = self.operator(jnp.moveaxis(inputs, 1, -1))
-        return baseline + self.residual_rms[:, None, None] * jnp.moveaxis(outputs, -1, 1)
+        channels = jnp.concatenate([(medium - mean) / std, fields / field_rms], axis=1)
+        outputs = self.operator(jnp.moveaxis(channels, 1, -1))
+        return baseline + residual_rms * jnp.moveaxis(outputs, -1, 1)
+
+    def predict_batch(self, batch: Batch) -> Float[Array, "batch outputs h w"]:
+        """The prediction of a batch of examples."""
+        return self(*(jnp.asarray(batch[name]) for name in self.task.inputs))
 
 
-def training_statistics(encoding: Encoding, batches) -> Statistics:
-    """Statistics over an iterable of batches with keys velocity, source and snapshots: the training split's only."""
+def training_statistics(model: Surrogate, batches: Iterable[Batch]) -> Statistics:
+    """Statistics over an iterable of batches: the training split's only."""
+    encoding, task = model.encoding, model.task
 
     @jax.jit
     def moments(batch):
-        features, baseline = jax.vmap(encoding)(batch["velocity"], batch["source"])
-        residual = batch["snapshots"] - baseline
-        return (
-            jnp.mean(batch["velocity"]),
-            jnp.mean(batch["velocity"] ** 2),
-            jnp.mean(features**2, axis=(0, 2, 3)),
-            jnp.mean(residual**2, axis=(0, 2, 3)),
+        medium, fields, baseline = jax.vmap(encoding)(*(batch[name] for name in task.inputs))
+        return tuple(
+            jnp.mean(values, axis=(0, 2, 3))
+            for values in (medium, medium**2, fields**2, (batch[task.target] - baseline) ** 2)
         )
 
+    def needed(batch: Batch) -> dict:
+        return {name: batch[name] for name in (*task.inputs, task.target)}
+
     # Summed in double precision on the host: the squares of 1,000 samples of velocities exhaust float32.
-    rows = [([np.asarray(m, np.float64) for m in moments(batch)], len(batch["velocity"])) for batch in batches]
+    rows = [([np.asarray(m, np.float64) for m in moments(needed(batch))], len(batch[task.target])) for batch in batches]
     total = sum(count for _, count in rows)
-    mean, square, feature, residual = (sum(row[i] * count for row, count in rows) / total for i in range(4))
-    scales = (np.sqrt(square - mean**2), np.sqrt(feature), np.sqrt(residual))
+    mean, square, field, residual = (sum(row[i] * count for row, count in rows) / total for i in range(4))
+    scales = (np.sqrt(square - mean**2), np.sqrt(field), np.sqrt(residual))
     # A scale of zero belongs to a channel that is silent throughout: it is left as it is.
     return Statistics(*(jnp.asarray(x, jnp.float32) for x in (mean, *(np.where(s > 0, s, 1.0) for s in scales))))

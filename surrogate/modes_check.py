@@ -8,27 +8,26 @@ grows four- to sevenfold from 10 to 40 Hz at fixed modes.
 
 import warnings
 
-from data_gen.sample import DataSpec
 from data_gen.simulation import HIGHEST_FREQUENCY
 from surrogate.grid_operator import OperatorConfig
+from surrogate.task import Task
 
 
 class ModesWarning(UserWarning):
     """The spectral path is too short for the shortest wavelength."""
 
 
-def check_modes(config: OperatorConfig, spec: DataSpec) -> None:
-    """Warn with `ModesWarning` if the waves of a data set have wavenumbers that an operator does not keep."""
-    reach, simulation = config.reach(), spec.simulation
+def check_modes(config: OperatorConfig, task: Task) -> None:
+    """Warn with `ModesWarning` if a task's predictions have wavenumbers that an operator does not keep."""
+    reach, needed, simulation = config.reach(), task.cycles, task.spec.simulation
     if reach is None:
         return
-    frequency = HIGHEST_FREQUENCY * simulation.peak_frequency
-    needed = tuple(frequency * n * simulation.grid.spacing / spec.slowest for n in simulation.grid.shape)
     if reach[0] < needed[0] or reach[1] < needed[1]:
         warnings.warn(
-            f"The waves reach {needed[0]:.1f} x {needed[1]:.1f} cycles per domain ({frequency:g} Hz at "
-            f"{spec.slowest:g} m/s), but the modes kept only {reach[0]:.1f} x {reach[1]:.1f}, padding counted. Expect "
-            "the shortest waves to be learnt worst: keep more modes, or lower the frequency.",
+            f"The waves reach {needed[0]:.1f} x {needed[1]:.1f} cycles per domain "
+            f"({HIGHEST_FREQUENCY * simulation.peak_frequency:g} Hz at {task.spec.slowest:g} m/s), but the modes kept "
+            f"only {reach[0]:.1f} x {reach[1]:.1f}, padding counted. Expect the shortest waves to be learnt worst: "
+            "keep more modes, or lower the frequency.",
             ModesWarning,
             stacklevel=3,
         )

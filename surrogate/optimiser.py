@@ -13,7 +13,6 @@ from flax import nnx
 
 from surrogate.guard import Guard
 from surrogate.mode_schedule import ModeSchedule
-from surrogate.model import Surrogate
 from surrogate.training_config import TrainingConfig
 
 
@@ -30,7 +29,7 @@ def learning_rate(config: TrainingConfig, scale: float = 1.0) -> optax.Schedule:
 class Optimizer(nnx.Optimizer):
     """All that training keeps beside the model: AdamW's state, the average (if `decay` is not 0), the guard's."""
 
-    def __init__(self, model: Surrogate, transform: optax.GradientTransformation, decay: float):
+    def __init__(self, model: nnx.Module, transform: optax.GradientTransformation, decay: float):
         super().__init__(model, transform, wrt=nnx.Param)
         self.decay = decay
         self.guard = Guard()
@@ -49,7 +48,7 @@ class Optimizer(nnx.Optimizer):
         return updates
 
 
-def make_optimizer(model: Surrogate, config: TrainingConfig, scale: float = 1.0) -> Optimizer:
+def make_optimizer(model: nnx.Module, config: TrainingConfig, scale: float = 1.0) -> Optimizer:
     """A fresh optimizer of a model. scale: of the learning rate."""
     transform = optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
@@ -58,7 +57,7 @@ def make_optimizer(model: Surrogate, config: TrainingConfig, scale: float = 1.0)
     return Optimizer(model, transform, config.ema)
 
 
-def evaluated(graphdef: nnx.GraphDef, state: nnx.State, schedule: ModeSchedule) -> Surrogate:
+def evaluated(graphdef: nnx.GraphDef, state: nnx.State, schedule: ModeSchedule):
     """What is validated and kept of a training state: the averaged weights, if there are, of the modes that are on."""
     model, optimizer = nnx.merge(graphdef, state, copy=True)
     if optimizer.decay:

@@ -1,13 +1,13 @@
-"""What training reads: batches of (model, shot) pairs, from disk or straight from the solver.
+"""What training reads: batches of a task's examples, from disk or straight from the solver.
 
-A batch holds velocity `(b, nz, nx)` [m/s], source `(b, 2)` [m], snapshots `(b, n_snapshots, nz, nx)` and the pairs'
-index `(b,)`, whatever a record holds: with n shots a record, pair i is shot `i % n` of record `i // n`.
+With n examples a record (for wavefields one for each shot), example i is the `i % n`-th of record `i // n`. A batch
+says which examples it holds: `index` `(b,)`, beside the arrays of the task.
 
 Both sources are endless, deterministic, and resume from `get_state()` with the very next batch. From disk Grain
-shuffles all pairs anew each epoch, threads or processes read ahead, and each of several training processes takes every
-n-th pair of the shuffled epoch, so that together they see each once. Online, item k of the stream is a new model drawn
-from (data.seed, k), in a random stream of its own, and shot `k % n` of it: no model ever comes twice, and none is one
-of the data set's.
+shuffles all examples anew each epoch, threads or processes read ahead, and each of several training processes takes
+every n-th one of the shuffled epoch, so that together they see each once. Online, item k of the stream is a new model
+drawn from (data.seed, k), in a random stream of its own, and example `k % n` of it: no model ever comes twice, and none
+is one of the data set's.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,8 +24,8 @@ from absl import flags
 
 from data_gen import dataset
 from data_gen.errors import InputError
-from data_gen.recording import decode
-from data_gen.sample import ONLINE, DataConfig, DataSpec
+from data_gen.sample import ONLINE, DataConfig
+from surrogate.task import Task
 
 # Batches read ahead, and the threads that read them, in each reading process.
 READ_AHEAD = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
@@ -77,24 +77,19 @@ def check_dataset(config: DataConfig, *, verify: bool = True) -> None:
     dataset.verify(config.path, checksums=verify)
 
 
-class Pairs:
-    """Random access to the (model, shot) pairs of one split."""
+class Examples:
+    """Random access to a task's examples of one split."""
 
-    def __init__(self, path: str | Path, split: str):
+    def __init__(self, path: str | Path, split: str, task: Task):
         self.records = dataset.data_source(path, split)
-        self.shots = self.records.dataset_info.features["sources"].shape[0]
+        self.task = task
 
     def __len__(self) -> int:
-        return len(self.records) * self.shots
+        return len(self.records) * self.task.examples
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        record, shot = self.records[index // self.shots], index % self.shots
-        return {
-            "index": np.asarray(index, np.uint32),
-            "velocity": record["velocity"],
-            "source": record["sources"][shot],
-            "snapshots": decode(record, "snapshots", shot),
-        }
+        example = self.task.read(self.records[index // self.task.examples], index % self.task.examples)
+        return {"index": np.asarray(index, np.uint32), **example}
 
 
 class DiskBatches:
@@ -103,12 +98,16 @@ class DiskBatches:
     workers: reading processes, 0 for threads of this one. process: index and number of the training processes.
     """
 
-    def __init__(self, path: str | Path, batch_size: int, seed: int, *, workers: int, process: tuple[int, int]):
+    def __init__(
+        self, path: str | Path, batch_size: int, seed: int, task: Task, *, workers: int, process: tuple[int, int]
+    ):
         index, count = process
-        pairs = grain.MapDataset.source(Pairs(path, "train")).seed(seed).shuffle()
-        if len(pairs) < count:
-            raise InputError(f"{count} processes cannot share {len(pairs)} training pairs. Generate more of them.")
-        endless = pairs[index::count].repeat().batch(batch_size, drop_remainder=True)
+        examples = grain.MapDataset.source(Examples(path, "train", task)).seed(seed).shuffle()
+        if len(examples) < count:
+            raise InputError(
+                f"{count} processes cannot share {len(examples)} training examples. Generate more of them."
+            )
+        endless = examples[index::count].repeat().batch(batch_size, drop_remainder=True)
         batches = endless.to_iter_dataset(READ_AHEAD)
         if workers:
             # Grain's processes parse absl's flags, which Hydra's command line is none of.
@@ -136,21 +135,22 @@ class DiskBatches:
         self._batches.close()
 
 
-@partial(jax.jit, static_argnames="spec")
-def _make_shots(spec: DataSpec, items: jax.Array) -> Batch:
-    shots = (items % spec.shots.count).astype(jnp.int32)
-    return {"index": items} | jax.vmap(lambda item, shot: spec.make_shot(spec.key(ONLINE, item), shot))(items, shots)
+@partial(jax.jit, static_argnames="task")
+def _make_examples(task: Task, items: jax.Array) -> Batch:
+    indices = (items % task.examples).astype(jnp.int32)
+    examples = jax.vmap(lambda item, index: task.make(task.spec.key(ONLINE, item), index))(items, indices)
+    return {"index": items, **examples}
 
 
 class OnlineBatches:
     """Batches that the solver makes on the device; batch n of process p of q holds b items from `(n q + p) b` on."""
 
-    def __init__(self, spec: DataSpec, batch_size: int, *, process: tuple[int, int]):
-        self._spec, self._batch_size, self._step = spec, batch_size, 0
+    def __init__(self, batch_size: int, task: Task, *, process: tuple[int, int]):
+        self._task, self._batch_size, self._step = task, batch_size, 0
         self._index, self._count = process
         self._division = {
             "source": "online",
-            "seed": spec.seed,
+            "seed": task.spec.seed,
             "process": [self._index, self._count],
             "batch_size": batch_size,
         }
@@ -162,10 +162,10 @@ class OnlineBatches:
         first = (self._step * self._count + self._index) * self._batch_size
         if first + self._batch_size > LAST_ITEM:
             raise InputError(
-                f"The stream of seed {self._spec.seed} ends after {LAST_ITEM} items. Set another data.seed."
+                f"The stream of seed {self._task.spec.seed} ends after {LAST_ITEM} items. Set another data.seed."
             )
         self._step += 1
-        return _make_shots(self._spec, np.arange(first, first + self._batch_size, dtype=np.uint32))
+        return _make_examples(self._task, np.arange(first, first + self._batch_size, dtype=np.uint32))
 
     def get_state(self) -> dict[str, Any]:
         return self._division | {"step": self._step}
@@ -188,7 +188,13 @@ def _check_division(ours: Mapping[str, Any], state: Mapping[str, Any]) -> None:
 
 
 def training_batches(
-    config: DataConfig, batch_size: int, seed: int, *, workers: int = 0, process: tuple[int, int] | None = None
+    config: DataConfig,
+    batch_size: int,
+    seed: int,
+    task: Task,
+    *,
+    workers: int = 0,
+    process: tuple[int, int] | None = None,
 ) -> Batches:
     """Endless batches from `config.source`. seed: of the shuffling on disk; online the data's own seed decides.
 
@@ -196,19 +202,18 @@ def training_batches(
     """
     process = process or this_process()
     if config.source == "online":
-        return OnlineBatches(config.create(), batch_size, process=process)
-    return DiskBatches(config.path, batch_size, seed, workers=workers, process=process)
+        return OnlineBatches(batch_size, task, process=process)
+    return DiskBatches(config.path, batch_size, seed, task, workers=workers, process=process)
 
 
-def statistics_batches(config: DataConfig, batch_size: int) -> Iterator[Batch]:
+def statistics_batches(config: DataConfig, batch_size: int, task: Task) -> Iterator[Batch]:
     """What the normalisation is taken from: the training split once; online the first items of the stream."""
     if config.source == "online":
-        first = OnlineBatches(config.create(), batch_size, process=(0, 1))
-        return islice(first, -(-STATISTICS_ITEMS // batch_size))
-    return ordered_batches(config.path, "train", batch_size)
+        return islice(OnlineBatches(batch_size, task, process=(0, 1)), -(-STATISTICS_ITEMS // batch_size))
+    return ordered_batches(config.path, "train", batch_size, task)
 
 
-def ordered_batches(path: str | Path, split: str, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
-    """One pass over the pairs of a split in order; the last batch may be smaller."""
-    pairs = grain.MapDataset.source(Pairs(path, split))
-    return iter(pairs.batch(batch_size, drop_remainder=False).to_iter_dataset(READ_AHEAD))
+def ordered_batches(path: str | Path, split: str, batch_size: int, task: Task) -> Iterator[dict[str, np.ndarray]]:
+    """One pass over the examples of a split in order; the last batch may be smaller."""
+    examples = grain.MapDataset.source(Examples(path, split, task))
+    return iter(examples.batch(batch_size, drop_remainder=False).to_iter_dataset(READ_AHEAD))

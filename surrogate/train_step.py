@@ -17,17 +17,17 @@ from data_gen.errors import InputError
 from surrogate.execution import recompute_blocks, set_precision
 from surrogate.losses import mean_relative_l2
 from surrogate.model import Surrogate
+from surrogate.task import Batch
 from surrogate.training_config import TrainingConfig
 
-Batch = dict[str, Any]
 Metrics = dict[str, jax.Array]
-Loss = Callable[[Surrogate, Batch, jax.Array], tuple[jax.Array, Metrics]]
+Loss = Callable[[Any, Batch, jax.Array], tuple[jax.Array, Metrics]]
 Step = Callable[[nnx.State, Batch], tuple[nnx.State, Metrics]]
 
 
-def wavefield_loss(model: Surrogate, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
-    """Mean relative L2 of the snapshots; no parts. key: of the step, for losses that draw."""
-    return mean_relative_l2(model(batch["velocity"], batch["source"]), batch["snapshots"]), {}
+def plain_loss(model: Surrogate, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+    """Mean relative L2 of what the task predicts; no parts. key: of the step, for losses that draw."""
+    return mean_relative_l2(model.predict_batch(batch), batch[model.task.target]), {}
 
 
 def in_parts(batch: Batch, parts: int) -> Batch:
@@ -41,12 +41,14 @@ def in_parts(batch: Batch, parts: int) -> Batch:
     return {k: jnp.swapaxes(jnp.reshape(x, (size // parts, parts, *x.shape[1:])), 0, 1) for k, x in batch.items()}
 
 
-def mean_gradients(model: Surrogate, batch: Batch, key: jax.Array, step: jax.Array, loss: Loss, config: TrainingConfig):
+def mean_gradients(
+    model: nnx.Module, batch: Batch, key: jax.Array, step: jax.Array, loss: Loss, config: TrainingConfig
+):
     """Loss, its parts, the gradients of the weights and the model's other state afterwards."""
     definition, weights, others = nnx.split(model, nnx.Param, ...)
 
     def scalar(weights: nnx.State, others: nnx.State, batch: Batch, key: jax.Array):
-        copy = nnx.merge(definition, weights, others, copy=True)
+        copy: Any = nnx.merge(definition, weights, others, copy=True)
         copy.train()  # within this trace only, as all that follows: everywhere else a model is in evaluation
         config.mode_schedule.apply(copy.operator, step)
         set_precision(copy.operator, config.precision)
@@ -75,7 +77,7 @@ def mean_gradients(model: Surrogate, batch: Batch, key: jax.Array, step: jax.Arr
 def make_train_step(
     graphdef: nnx.GraphDef,
     config: TrainingConfig | None = None,
-    loss: Loss = wavefield_loss,
+    loss: Loss = plain_loss,
     shardings: nnx.State | None = None,
 ) -> Step:
     """The compiled step `(state, batch) -> (state, metrics)`; the old state's buffers are given back.

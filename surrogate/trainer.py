@@ -5,29 +5,24 @@ that was killed ends with the same weights, bit for bit, as one that was not.
 """
 
 import contextlib
-import json
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.typing import ArrayLike
 from matplotlib.figure import Figure
 
-from data_gen.checks import check_points, check_velocity
 from data_gen.dataset import MANIFEST
 from data_gen.errors import NumericalError
-from surrogate import plots, provenance
-from surrogate.checkpoint import CheckpointError, Checkpoints
-from surrogate.config import CONFIG, TrainConfig, claim_folder, read_run
+from surrogate import provenance
+from surrogate.checkpoint import Checkpoints
+from surrogate.config import CONFIG, TrainConfig, claim_folder
 from surrogate.guard import Trouble, name_samples, read_trouble
-from surrogate.metrics import relative_l2
 from surrogate.model import Surrogate, training_statistics
 from surrogate.optimiser import evaluated, learning_rate, make_optimizer
 from surrogate.parallel import Devices, gather, is_first, own, together
@@ -35,8 +30,10 @@ from surrogate.pipeline import check_dataset, ordered_batches, statistics_batche
 from surrogate.preemption import Interruption
 from surrogate.tracking import Silent, Tracker
 from surrogate.train_step import make_train_step
+from surrogate.trained import apply_to_batch, best_step, load_surrogate, predict, predict_batch, sample_errors, validate
 
-Batch = dict[str, Any]
+__all__ = ["best_step", "fit", "load_surrogate", "make_optimizer", "make_train_step", "predict", "predict_batch"]
+
 OnProgress = Callable[[int, dict[str, float]], None]
 
 
@@ -44,41 +41,12 @@ class RollbackWarning(UserWarning):
     """Training diverged, and goes on from its last checkpoint."""
 
 
-@nnx.jit
-def _predict(model: Surrogate, velocity: jax.Array, source: jax.Array) -> jax.Array:
-    return model(velocity, source)
-
-
-def predict(model: Surrogate, velocity: ArrayLike, source: ArrayLike) -> jax.Array:
-    """Snapshots `(batch, n_snapshots, nz, nx)` of velocities `(batch, nz, nx)` [m/s] and sources `(batch, 2)` [m].
-
-    Raises `InputError` for velocities or sources that the solver would refuse.
-    """
-    simulation = model.encoding.spec.simulation
-    check_velocity(np.asarray(velocity), "The batch of velocity models")
-    check_points(np.asarray(source), "source", simulation)
-    return _predict(model, jnp.asarray(velocity), jnp.asarray(source))
-
-
-@nnx.jit
-def _sample_errors(model: Surrogate, batch: Batch) -> jax.Array:
-    return relative_l2(model(batch["velocity"], batch["source"]), batch["snapshots"])
-
-
-def validate(model: Surrogate, batches: Iterator[Batch], devices: Devices) -> float:
-    """Mean relative L2 over a split, of which every process reads all and every device computes its part."""
-    errors = [devices.fetch(_sample_errors(model, devices.spread(b)))[: len(b["velocity"])] for b in batches]
-    return float(np.mean(np.concatenate(errors)))
-
-
 def _picture(model: Surrogate, config: TrainConfig, devices: Devices) -> Callable[[], Figure]:
-    """How to draw a sample. All processes predict it, whichever then draws."""
-    batch = next(ordered_batches(config.data.path, "validation", 1))
-    on_devices = devices.spread(batch)
-    prediction = devices.fetch(_predict(model, on_devices["velocity"], on_devices["source"]))[0]
-    return lambda: plots.snapshots(
-        batch["snapshots"][0], {"surrogate": prediction}, config.data.snapshot_times, config.data.spacing
-    )
+    """How to draw an example. All processes predict it, whichever then draws."""
+    batch = next(ordered_batches(config.data.path, "validation", 1, model.task))
+    prediction = devices.fetch(apply_to_batch(model, devices.spread(batch)))[0]
+    example = {name: np.asarray(values)[0] for name, values in batch.items()}
+    return lambda: model.task.figures(example, {"surrogate": prediction})["fields"]
 
 
 class _Run:
@@ -141,8 +109,8 @@ class _Run:
 
     def _validate(self) -> None:
         model = evaluated(self.graphdef, self.state, self.training.mode_schedule)
-        batches = ordered_batches(self.config.data.path, "validation", self.training.batch_size)
-        error = validate(model, batches, self.devices)
+        once = ordered_batches(self.config.data.path, "validation", self.training.batch_size, model.task)
+        error = validate(model, once, self.devices)
         self.tracker.log(self.step, {"validation": error})
         if self.config.tracking.mode != "disabled":
             self.tracker.figure(self.step, "fields", _picture(model, self.config, self.devices))
@@ -197,10 +165,9 @@ class _Run:
         for _ in range(trouble.step - start - 1):
             next(self.batches)
         batch = self.devices.put(next(self.batches))
-        errors, indices = (self.devices.fetch(x) for x in (_sample_errors(model, batch), batch["index"]))
-        shots = self.config.data.create().shots.count
+        errors, indices = (self.devices.fetch(x) for x in (sample_errors(model, batch), batch["index"]))
         source = "online stream" if self.config.data.source == "online" else "training split"
-        sample = name_samples(errors, indices, shots, source)
+        sample = name_samples(errors, indices, model.task.examples, source)
         kept = self.checkpoints.last_step
         kept = (
             "No checkpoint was saved before" if kept is None else f"The last good checkpoint, of step {kept}, is kept"
@@ -264,43 +231,14 @@ def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints, devi
     """State, data iterator and progress to go on from: the last checkpoint's, or fresh ones."""
     training = config.training
     checkpoints.forget_after(checkpoints.last_step or 0)
-    batches = training_batches(config.data, devices.share, training.seed, workers=training.workers)
+    batches = training_batches(config.data, devices.share, training.seed, model.task, workers=training.workers)
     if checkpoints.last_step is None:
         config.model.warm_start(model.operator, lambda run: load_surrogate(run).operator)
-        once = statistics_batches(config.data, training.batch_size)
-        model.set_statistics(training_statistics(model.encoding, once))
+        once = statistics_batches(config.data, training.batch_size, model.task)
+        model.set_statistics(training_statistics(model, once))
         fresh = {"step": 0, "best": float("inf"), "rollbacks": 0}
         return devices.place(nnx.state((model, make_optimizer(model, training)))), batches, fresh
     state = devices.place(nnx.state((model, make_optimizer(model, training))))
     state, progress = checkpoints.restore_last(state)
     batches.set_state(own(progress["data"]))
     return state, batches, {"rollbacks": 0} | progress
-
-
-def best_step(run: str | Path) -> int | None:
-    """The step of a run's best weights, or None."""
-    if not (Path(run) / "checkpoints").is_dir():
-        return None
-    with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
-        return checkpoints.best_step
-
-
-def best_validation(run: str | Path) -> float:
-    """The best validation error that a run has logged; not a number if none. What process 0 reads, others are told."""
-    rows = [json.loads(row) for row in (Path(run) / "metrics.jsonl").read_text().splitlines()] if is_first() else []
-    return gather(min((row["validation"] for row in rows if "validation" in row), default=float("nan")))[0]
-
-
-def load_surrogate(run: str | Path) -> Surrogate:
-    """The trained surrogate of a run: its config, its best weights and its normalisation, in one call.
-
-    Raises `InputError` if `run` is not a run, has no checkpoint or one of another model.
-    """
-    config = read_run(run)
-    model = config.create()
-    if not (Path(run) / "checkpoints").is_dir():
-        raise CheckpointError(f"There is no checkpoint in {run}. Train first: `python train.py run={run}`.")
-    with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
-        state, _ = checkpoints.restore_best(nnx.state(model))
-    nnx.update(model, state)
-    return model

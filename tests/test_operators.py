@@ -31,6 +31,7 @@ from surrogate.modes_check import ModesWarning, check_modes
 from surrogate.multiscale import Frozen, MultiscaleConfig
 from surrogate.operators import OPERATORS
 from surrogate.spectral_conv import SpectralMap, resample, restrict
+from surrogate.tasks.wavefield import Wavefield
 from surrogate.tfno import TFNOConfig, TuckerConv
 from surrogate.trainer import make_train_step
 from surrogate.ufno import UFNOConfig
@@ -358,10 +359,11 @@ class FieldsOnly(Surrogate):
     """An operator in the place of a surrogate, for the training step."""
 
     def __init__(self, operator: nnx.Module):
+        self.task = Wavefield(tiny_config("x").create())
         self.operator = operator
 
-    def __call__(self, velocity, source):
-        return self.operator(velocity)
+    def __call__(self, *inputs):
+        return self.operator(inputs[0])
 
 
 def test_drop_path_in_training_only(tmp_path):
@@ -470,13 +472,13 @@ def test_run_folders_of_any_version():
 def test_modes_are_compared_with_the_waves(recwarn):
     """24 x 20 cells of 10 m, 37.5 Hz at 2000 m/s: 4.5 x 3.75 cycles. Padding lengthens the domain, not the waves."""
     data = tiny_config("x")
-    spec = data.create()
+    task = Wavefield(data.create())
     for config in (FNOConfig(modes=[5, 4], padding=0.0), FNOConfig(modes=[6, 5]), UNetConfig()):
-        check_modes(config, spec)
-    check_modes(MultiscaleConfig(first=FNOConfig(modes=[2, 2])), spec)
+        check_modes(config, task)
+    check_modes(MultiscaleConfig(first=FNOConfig(modes=[2, 2])), task)
     assert not [w for w in recwarn if issubclass(w.category, ModesWarning)]
     small = FNOConfig(width=2, depth=1, modes=[5, 3], padding=0.0)
     with pytest.warns(ModesWarning, match=r"reach 4\.5 x 3\.8 cycles .*37\.5 Hz at 2000 m/s.* only 5\.0 x 3\.0"):
         TrainConfig(data=data, model=small, encoding=EncodingConfig("source_map")).create()
     with pytest.warns(ModesWarning, match=r"only 4\.4 x 3\.6"):
-        check_modes(replace(small, modes=[5, 4], padding=0.0625), spec)
+        check_modes(replace(small, modes=[5, 4], padding=0.0625), task)

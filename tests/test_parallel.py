@@ -33,7 +33,8 @@ from surrogate.pipeline import ordered_batches, statistics_batches, training_bat
 from surrogate.spectral_conv import SpectralConv
 from surrogate.tfno import TuckerConv
 from surrogate.train_step import make_train_step
-from surrogate.trainer import best_validation, fit, load_surrogate, make_optimizer, predict
+from surrogate.trained import best_validation, load_surrogate, predict
+from surrogate.trainer import fit, make_optimizer
 from tests.conftest import ROOT, tiny_config
 
 # Operators too small for their waves: quick is what counts here.
@@ -81,11 +82,11 @@ def weights(run: Path | str) -> list[np.ndarray]:
 def steps_by_hand(config: TrainConfig, batch_size: int) -> tuple[nnx.State, list[float]]:
     """What `fit` does to the state, and the losses, with all devices of this process."""
     model, devices = config.create(), config.parallel.create(batch_size)
-    model.set_statistics(training_statistics(model.encoding, statistics_batches(config.data, batch_size)))
+    model.set_statistics(training_statistics(model, statistics_batches(config.data, batch_size, model.task)))
     graphdef, state = nnx.split((model, make_optimizer(model, config.training)))
     state, losses = devices.place(state), []
     step = make_train_step(graphdef, config.training, shardings=devices.shardings(state))
-    with contextlib.closing(training_batches(config.data, devices.share, config.training.seed)) as batches:
+    with contextlib.closing(training_batches(config.data, devices.share, config.training.seed, model.task)) as batches:
         for _ in range(config.training.steps):
             state, metrics = step(state, devices.put(next(batches)))
             losses.append(float(metrics["loss"]))
@@ -139,8 +140,9 @@ def test_two_processes(data, alone, tmp_path):
             process.kill()
 
     np.testing.assert_allclose(logged(tmp_path / "whole", "loss"), alone[1], rtol=1e-5)
-    whole = next(ordered_batches(data.path, "validation", 4))
-    prediction = predict(load_surrogate(tmp_path / "whole"), whole["velocity"], whole["source"])
+    model = load_surrogate(tmp_path / "whole")
+    whole = next(ordered_batches(data.path, "validation", 4, model.task))
+    prediction = predict(model, whole["velocity"], whole["source"])
     error = float(relative_l2(prediction, jnp.asarray(whole["snapshots"])).mean())
     np.testing.assert_allclose(min(logged(tmp_path / "whole", "validation")), error, rtol=1e-5)
     for name in ("loss", "validation"):

@@ -18,6 +18,8 @@ from surrogate.config import TrainConfig
 from surrogate.encoding import EncodingConfig
 from surrogate.fno import FNOConfig
 from surrogate.pipeline import Batches, check_dataset, ordered_batches, training_batches
+from surrogate.task import Task
+from surrogate.tasks import TaskConfig
 from surrogate.trainer import fit, load_surrogate
 from tests.conftest import tiny_config
 
@@ -34,6 +36,10 @@ def data(tmp_path_factory) -> DataConfig:
     config = tiny_config(tmp_path_factory.mktemp("data") / "set", **ONE_FAMILY, **SHOTS)
     dataset.generate(config)
     return config
+
+
+def task_of(config: DataConfig) -> Task:
+    return TaskConfig().create(config.create())
 
 
 def key(batch, row: int) -> bytes:
@@ -58,7 +64,7 @@ def pairs_of(config: DataConfig) -> list[bytes]:
 
 def test_pairs_in_order(data):
     """Pair i is shot i % n of record i // n, with its own source, whatever the batch; the operators' axes stay."""
-    batches = list(ordered_batches(data.path, "train", 4))
+    batches = list(ordered_batches(data.path, "train", 4, task_of(data)))
     assert [len(batch["velocity"]) for batch in batches] == [4, 4, 4, 3]
     assert batches[0]["velocity"].shape == (4, 24, 20) and batches[0]["source"].shape == (4, 2)
     assert batches[0]["snapshots"].shape == (4, 3, 24, 20) and batches[0]["snapshots"].dtype == np.float32
@@ -69,7 +75,7 @@ def test_pairs_in_order(data):
 
 
 def test_an_epoch_holds_every_pair_once(data):
-    batches = training_batches(data, 5, seed=1)
+    batches = training_batches(data, 5, 1, task_of(data))
     first, second = read(batches, 3), read(batches, 3)
     assert sorted(first) == sorted(second) == sorted(pairs_of(data)) and first != second
 
@@ -79,35 +85,35 @@ def test_processes_share_an_epoch(data, epoch):
     """Two processes: 8 and 7 of 15 pairs, no pair twice, none left out."""
     shares = []
     for index, share in enumerate((8, 7)):
-        batches = training_batches(data, 1, seed=1, process=(index, 2))
+        batches = training_batches(data, 1, 1, task_of(data), process=(index, 2))
         shares.append(read(batches, share * (epoch + 1))[-share:])
     assert sorted(shares[0] + shares[1]) == sorted(pairs_of(data))
     assert len(set(shares[0] + shares[1])) == 15
-    with pytest.raises(InputError, match="16 processes cannot share 15 training pairs"):
-        training_batches(data, 1, seed=1, process=(0, 16))
+    with pytest.raises(InputError, match="16 processes cannot share 15 training examples"):
+        training_batches(data, 1, 1, task_of(data), process=(0, 16))
 
 
 @pytest.mark.parametrize("source", ["disk", "online"])
 def test_resumed_in_mid_epoch(data, source):
     """A state that went through JSON continues with the very next batch, bit for bit; so does a fresh process's."""
     config = replace(data, source=source)
-    first, second = (training_batches(config, 4, seed=1) for _ in range(2))
+    first, second = (training_batches(config, 4, 1, task_of(config)) for _ in range(2))
     assert read(first, 2) == read(second, 2)
     state = json.loads(json.dumps(first.get_state()))
     ahead = read(first, 4)
-    third = training_batches(config, 4, seed=1)
+    third = training_batches(config, 4, 1, task_of(config))
     third.set_state(state)
     assert read(third, 4) == ahead
     with pytest.raises(InputError, match=r"read in another way .*batch_size: 4 -> 2.* start another run"):
-        training_batches(config, 2, seed=1).set_state(state)
+        training_batches(config, 2, 1, task_of(config)).set_state(state)
     other = replace(data, source="online" if source == "disk" else "disk")
     with pytest.raises(InputError, match="source"):
-        training_batches(other, 4, seed=1).set_state(state)
+        training_batches(other, 4, 1, task_of(other)).set_state(state)
 
 
 def test_reading_processes(data):
     """Two workers read what one process's threads would, and resume in mid-epoch; their number is in the state."""
-    alone, batches = training_batches(data, 3, seed=1), training_batches(data, 3, seed=1, workers=2)
+    alone, batches = training_batches(data, 3, 1, task_of(data)), training_batches(data, 3, 1, task_of(data), workers=2)
     assert read(batches, 3) == read(alone, 3)
     state = json.loads(json.dumps(batches.get_state()))
     with pytest.raises(InputError, match="workers: 2 -> 0"):
@@ -120,7 +126,7 @@ def test_reading_processes(data):
 def test_online_items_are_a_function_of_seed_and_index(data):
     """Item k is the solver's answer for model k of the endless stream, shot k % n, whoever makes it in which batch."""
     config = replace(data, source="online")
-    batches = training_batches(config, 4, seed=1)
+    batches = training_batches(config, 4, 1, task_of(config))
     items = [next(batches) for _ in range(2)]
     spec = config.create()
     drawn = jax.jit(spec.draw)(spec.key(ONLINE, 6))
@@ -130,15 +136,17 @@ def test_online_items_are_a_function_of_seed_and_index(data):
     # Compiled one by one and in a batch: 1e-6 of the largest.
     np.testing.assert_allclose(items[1]["snapshots"][2], fields, atol=1e-6 * float(np.abs(fields).max()))
     # The seed of the shuffling is no part of it; the data's is.
-    np.testing.assert_array_equal(next(training_batches(config, 4, seed=2))["velocity"], items[0]["velocity"])
-    other = next(training_batches(replace(config, seed=7), 4, seed=1))
+    np.testing.assert_array_equal(
+        next(training_batches(config, 4, 2, task_of(config)))["velocity"], items[0]["velocity"]
+    )
+    other = next(training_batches(replace(config, seed=7), 4, 1, task_of(replace(config, seed=7))))
     assert not np.array_equal(other["velocity"], items[0]["velocity"])
 
 
 def test_the_online_stream_is_new(data):
     """No model twice, none of the training split, and none in two processes' shares."""
     config = replace(data, source="online")
-    shares = [training_batches(config, 4, seed=1, process=(i, 2)) for i in range(2)]
+    shares = [training_batches(config, 4, 1, task_of(config), process=(i, 2)) for i in range(2)]
     online = [np.asarray(v).tobytes() for _ in range(5) for share in shares for v in next(share)["velocity"]]
     stored = [record["velocity"].tobytes() for record in dataset.data_source(data.path, "train")]
     assert len(set(online)) == 40 and not set(online) & set(stored)

@@ -15,6 +15,7 @@ from surrogate.encoding import EncodingConfig, coarse_simulation
 from surrogate.fno import FNO, FNOConfig
 from surrogate.model import Surrogate, training_statistics
 from surrogate.spectral_conv import SpectralConv
+from surrogate.tasks.wavefield import Wavefield
 from tests.conftest import tiny_config
 
 ENCODINGS = ("source_map", "background", "coarse")
@@ -96,14 +97,15 @@ def test_parameter_count():
 def batch():
     spec = tiny_config("unused").create()
     keys = jax.vmap(lambda i: spec.key(0, i))(jnp.arange(4))
-    return spec, jax.jit(jax.vmap(lambda key: spec.make_shot(key, jnp.array(0))))(keys)
+    return spec, jax.jit(jax.vmap(lambda key: Wavefield(spec).make(key, jnp.array(0))))(keys)
 
 
 def make_surrogate(spec, name, batch):
-    encoding = EncodingConfig(name).create(spec)
+    task = Wavefield(spec)
+    encoding = EncodingConfig(name).create(task)
     operator = SMALL.create(1 + encoding.channels, 3, rngs=nnx.Rngs(0))
-    model = Surrogate(encoding, operator, 3)
-    model.set_statistics(training_statistics(encoding, [batch]))
+    model = Surrogate(task, encoding, operator)
+    model.set_statistics(training_statistics(model, [batch]))
     return model
 
 
@@ -154,10 +156,10 @@ def test_background_is_the_field_of_a_homogeneous_medium():
     """Where the model is that medium, the background field is the solver's, edges included: float32 rounding
     and what the absorbing layers of the two grids return (under 1 %)."""
     spec = tiny_config("unused").create()
-    encoding = EncodingConfig("background", velocity=2500.0).create(spec)
+    encoding = EncodingConfig("background", velocity=2500.0).create(Wavefield(spec))
     velocity, source = jnp.full((24, 20), 2500.0), jnp.array([100.0, 60.0])
     field = simulate(velocity, spec.survey(source[None]), spec.simulation).snapshots[0]
-    assert relative(encoding(velocity, source)[0], field) < 0.01
+    assert relative(encoding(velocity, source).fields, field) < 0.01
 
 
 def test_coarse_field_approaches_the_fine_one():
@@ -167,7 +169,7 @@ def test_coarse_field_approaches_the_fine_one():
     spec = config.create()
     velocity, source = jnp.full((48, 48), 3200.0), jnp.array([200.0, 170.0])
     field = simulate(velocity, spec.survey(source[None]), spec.simulation).snapshots[0]
-    features, baseline = EncodingConfig("coarse").create(spec)(velocity, source)
+    _, features, baseline = EncodingConfig("coarse").create(Wavefield(spec))(velocity, source)
     np.testing.assert_array_equal(features[1::2], baseline)
     assert relative(baseline, field) < 0.1
 
@@ -176,7 +178,7 @@ def test_coarse_encoding_needs_even_steps_and_sides():
     with pytest.raises(InputError, match="must be even and at least 4 apart"):
         coarse_simulation(tiny_config("x", snapshot_times=[0.081, 0.1]).create().simulation)
     with pytest.raises(InputError, match="needs even sides"):
-        EncodingConfig("coarse").create(tiny_config("x", nz=25).create())
+        Wavefield(tiny_config("x", nz=25).create())
     with pytest.raises(InputError, match=r"encoding\.name must be"):
         TrainConfig(data=tiny_config("x"), encoding=EncodingConfig("fourier")).create()
 

@@ -32,6 +32,7 @@ from surrogate.inversion_run import run_inversion
 from surrogate.metrics import relative_l2
 from surrogate.model import training_statistics
 from surrogate.pipeline import ordered_batches, training_batches
+from surrogate.tasks import TaskConfig
 from surrogate.trainer import fit, load_surrogate, predict
 from tests.conftest import ROOT, tiny_config
 
@@ -88,7 +89,7 @@ def test_training_learns_and_logs(trained, data):
     assert len(validation) == 3 and [row["step"] for row in logged] == [2, 4, 6, 8, 10, 12]
     assert {"loss", "grad_norm", "learning_rate", "samples_per_s"} <= set(logged[0])
     model = load_surrogate(trained.run)
-    batch = next(ordered_batches(data.path, "validation", 4))
+    batch = next(ordered_batches(data.path, "validation", 4, model.task))
     error = float(
         relative_l2(predict(model, batch["velocity"], batch["source"]), jnp.asarray(batch["snapshots"])).mean()
     )
@@ -100,9 +101,9 @@ def test_statistics_are_of_the_training_split_alone(trained, data):
     """The saved normalisation equals numpy's over the training records."""
     model = load_surrogate(trained.run)
     velocities = np.stack([record["velocity"] for record in dataset.data_source(data.path, "train")])
-    np.testing.assert_allclose(model.velocity_mean[...], velocities.mean(), rtol=1e-5)
-    np.testing.assert_allclose(model.velocity_std[...], velocities.std(), rtol=1e-4)
-    once = training_statistics(model.encoding, ordered_batches(data.path, "train", 16))
+    np.testing.assert_allclose(model.medium_mean[0], velocities.mean(), rtol=1e-5)
+    np.testing.assert_allclose(model.medium_std[0], velocities.std(), rtol=1e-4)
+    once = training_statistics(model, ordered_batches(data.path, "train", 16, model.task))
     np.testing.assert_allclose(model.residual_rms[...], once.residual_rms, rtol=1e-5)
 
 
@@ -142,14 +143,15 @@ def test_batches_are_deterministic_and_resume(data):
     def indices(batches, count):
         return [next(batches)["source"].tobytes() + next(batches)["velocity"][0].tobytes() for _ in range(count)]
 
-    first, second = (training_batches(data, 4, seed=1) for _ in range(2))
+    task = TaskConfig().create(data.create())
+    first, second = (training_batches(data, 4, 1, task) for _ in range(2))
     assert indices(first, 3) == indices(second, 3)
     state = first.get_state()
     ahead = indices(first, 2)
-    third = training_batches(data, 4, seed=1)
+    third = training_batches(data, 4, 1, task)
     third.set_state(json.loads(json.dumps(state)))
     assert indices(third, 2) == ahead
-    epoch = training_batches(data, 4, seed=2)
+    epoch = training_batches(data, 4, 2, task)
     seen = [row.tobytes() for _ in range(8) for row in next(epoch)["velocity"]]
     assert sorted(seen[:16]) == sorted(seen[16:]) and seen[:16] != seen[16:] and len(set(seen)) == 16
 

@@ -1,0 +1,91 @@
+"""What a trained surrogate is used for: prediction, and validation against a split; loaded from its run's folder."""
+
+import contextlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import ArrayLike
+
+from data_gen.errors import InputError
+from surrogate.checkpoint import CheckpointError, Checkpoints
+from surrogate.config import read_run
+from surrogate.metrics import relative_l2
+from surrogate.model import Surrogate
+from surrogate.parallel import Devices, gather, is_first
+from surrogate.task import Batch
+
+
+@nnx.jit
+def _predict(model: Surrogate, inputs: tuple[jax.Array, ...]) -> jax.Array:
+    return model(*inputs)
+
+
+def predict(model: Surrogate, *inputs: ArrayLike) -> jax.Array:
+    """Predictions `(batch, outputs, *shape)` of what the model's task reads.
+
+    For wavefields: snapshots `(batch, n_snapshots, nz, nx)` of velocities `(batch, nz, nx)` [m/s] and sources
+    `(batch, 2)` [m]. Raises `InputError` for inputs that the solver would refuse.
+    """
+    names = model.task.inputs
+    if len(inputs) != len(names):
+        raise InputError(f"A {model.task.name} surrogate reads {', '.join(names)}, but got {len(inputs)} arrays.")
+    return predict_batch(model, dict(zip(names, inputs, strict=True)))
+
+
+def predict_batch(model: Surrogate, batch: Batch) -> jax.Array:
+    """The same of a batch of examples."""
+    model.task.check(batch)
+    return apply_to_batch(model, batch)
+
+
+def apply_to_batch(model: Surrogate, batch: Batch) -> jax.Array:
+    """The same of a batch that may be one that no model should be asked about, or spread over many devices."""
+    return _predict(model, tuple(jnp.asarray(batch[name]) for name in model.task.inputs))
+
+
+_relative_l2 = jax.jit(relative_l2)
+
+
+def sample_errors(model: Surrogate, batch: Batch) -> jax.Array:
+    """Relative L2 `(batch,)` of each example of such a batch."""
+    return _relative_l2(apply_to_batch(model, batch), jnp.asarray(batch[model.task.target]))
+
+
+def validate(model: Surrogate, batches: Iterable[Batch], devices: Devices) -> float:
+    """Mean relative L2 over a split, of which every process reads all and every device computes its part."""
+    errors = [devices.fetch(sample_errors(model, devices.spread(batch)))[: len(batch["index"])] for batch in batches]
+    return float(np.mean(np.concatenate(errors)))
+
+
+def best_validation(run: str | Path) -> float:
+    """The best validation error that a run has logged; not a number if none. What process 0 reads, others are told."""
+    rows = [json.loads(row) for row in (Path(run) / "metrics.jsonl").read_text().splitlines()] if is_first() else []
+    return gather(min((row["validation"] for row in rows if "validation" in row), default=float("nan")))[0]
+
+
+def best_step(run: str | Path) -> int | None:
+    """The step of a run's best weights, or None."""
+    if not (Path(run) / "checkpoints").is_dir():
+        return None
+    with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
+        return checkpoints.best_step
+
+
+def load_surrogate(run: str | Path) -> Surrogate:
+    """The trained surrogate of a run: its config, its best weights and its normalisation, in one call.
+
+    Raises `InputError` if `run` is not a run, has no checkpoint or one of another model.
+    """
+    config = read_run(run)
+    model = config.create()
+    if not (Path(run) / "checkpoints").is_dir():
+        raise CheckpointError(f"There is no checkpoint in {run}. Train first: `python train.py run={run}`.")
+    with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
+        state, _ = checkpoints.restore_best(nnx.state(model))
+    nnx.update(model, state)
+    return model
