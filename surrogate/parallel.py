@@ -11,7 +11,7 @@ All processes run the same program and must come to the same decisions: what onl
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -175,7 +175,7 @@ class Devices:
             return jax.device_put(batch, split)
         return jax.make_array_from_process_local_data(split, jax.tree.map(np.asarray, batch))
 
-    def spread(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def spread(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """A batch that all processes hold whole, its rows over `data`; the last one repeated to divide evenly."""
         split, rows = NamedSharding(self.mesh, P(DATA)), self.mesh.shape[DATA]
 
@@ -184,7 +184,7 @@ class Devices:
             padded = np.pad(leaf, [(0, -len(leaf) % rows)] + [(0, 0)] * (leaf.ndim - 1), mode="edge")
             return jax.make_array_from_callback(padded.shape, split, lambda index: padded[index])
 
-        return jax.tree.map(one, batch)
+        return {name: one(leaf) for name, leaf in batch.items()}
 
     def fetch(self, array: jax.Array) -> np.ndarray:
         """A global array, whole, on the host of every process; all must call it."""
