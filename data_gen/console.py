@@ -20,8 +20,8 @@ from rich.table import Table
 
 
 @contextmanager
-def progress_bar(description: str, total: int) -> Iterator[Callable[[int, str], None]]:
-    """A bar with a status text, elapsed time and time left; yields `update(completed, status)`."""
+def progress_bar(description: str, total: int, *, shown: bool = True) -> Iterator[Callable[[int, str], None]]:
+    """A bar with a status text, elapsed time and time left, if `shown`; yields `update(completed, status)`."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -32,7 +32,7 @@ def progress_bar(description: str, total: int) -> Iterator[Callable[[int, str], 
         TimeRemainingColumn(),
     )
     # The rate is that of the last ten minutes: a step may take long, and the status come seldom.
-    with Progress(*columns, speed_estimate_period=600) as progress:
+    with Progress(*columns, speed_estimate_period=600, disable=not shown) as progress:
         task = progress.add_task(description, total=total, status="")
         yield lambda completed, status: progress.update(task, completed=completed, status=status)
 

@@ -27,6 +27,7 @@ from surrogate.inversion import InversionConfig
 from surrogate.model import Surrogate
 from surrogate.modes_check import check_modes
 from surrogate.operators import operator_schema, register_operators
+from surrogate.parallel import ParallelConfig
 from surrogate.tasks import TaskConfig
 from surrogate.tracking import TrackingConfig
 from surrogate.training_config import TrainingConfig
@@ -46,6 +47,7 @@ class TrainConfig:
     encoding: EncodingConfig = field(default_factory=EncodingConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
 
     def create(self) -> Surrogate:
         """The untrained surrogate. Raises `InputError` for anything it could not be made of.
@@ -147,8 +149,8 @@ def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
     place = "run" if isinstance(config, TrainConfig) else "out"
 
     def identity(values: dict[str, Any]) -> dict[str, Any]:
-        # What decides a result: not where it is kept, nor how it is tracked.
-        return _flat({key: value for key, value in values.items() if key not in (place, "tracking")})
+        # What decides a result: not where it is kept, how it is tracked or on which devices it is made.
+        return _flat({key: value for key, value in values.items() if key not in (place, "tracking", "parallel")})
 
     ours = json.loads(json.dumps(asdict(config)))
     file = folder / CONFIG

@@ -166,3 +166,16 @@ class Tracker:
     def close(self) -> None:
         """Flush and end the run."""
         self._on_wandb(lambda _, run: run.finish())
+
+
+class Silent(Tracker):
+    """Records nothing: what the processes beside the first have."""
+
+    def __init__(self):
+        self._wandb = None
+
+    def log(self, step: int, metrics: dict[str, Any]) -> None:
+        """See `Tracker`."""
+
+    def rewind(self, step: int) -> None:
+        """See `Tracker`."""

@@ -67,11 +67,17 @@ def mean_gradients(
     return value, parts, jax.tree.map(lambda x: x / config.accumulate, total), others
 
 
-def make_train_step(graphdef: nnx.GraphDef, config: TrainingConfig | None = None, loss: Loss | None = None) -> Step:
+def make_train_step(
+    graphdef: nnx.GraphDef,
+    config: TrainingConfig | None = None,
+    loss: Loss | None = None,
+    shardings: nnx.State | None = None,
+) -> Step:
     """The compiled step `(state, batch) -> (state, metrics)`; the old state's buffers are given back.
 
-    loss: the config's, unless another is given. Metrics: loss (the mean since the last log), grad_norm and, where there
-    are several, the loss's terms (of this step).
+    loss: the config's, unless another is given. shardings: where the new state stays (see `Devices.shardings`); none:
+    where the compiler likes. Metrics: loss (the mean since the last log), grad_norm and, where there are several, the
+    loss's terms (of this step).
     """
     training = config or TrainingConfig()
 
@@ -91,4 +97,5 @@ def make_train_step(graphdef: nnx.GraphDef, config: TrainingConfig | None = None
         metrics = {"loss": optimizer.guard.mean_loss(), "grad_norm": grad_norm} | (parts if len(parts) > 1 else {})
         return nnx.state((model, optimizer)), metrics
 
-    return jax.jit(step, donate_argnums=0, compiler_options=compiler_options(training.remat))
+    kept_where = None if shardings is None else (shardings, None)
+    return jax.jit(step, donate_argnums=0, out_shardings=kept_where, compiler_options=compiler_options(training.remat))

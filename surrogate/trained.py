@@ -1,6 +1,7 @@
 """What a trained surrogate is used for: prediction, and validation against a split; loaded from its run's folder."""
 
 import contextlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from surrogate.checkpoint import CheckpointError, Checkpoints
 from surrogate.config import read_run
 from surrogate.metrics import relative_l2
 from surrogate.model import Surrogate
+from surrogate.parallel import Devices, gather, is_first
 from surrogate.task import Batch
 
 
@@ -38,18 +40,32 @@ def predict(model: Surrogate, *inputs: ArrayLike) -> jax.Array:
 def predict_batch(model: Surrogate, batch: Batch) -> jax.Array:
     """The same of a batch of examples."""
     model.task.check(batch)
+    return apply_to_batch(model, batch)
+
+
+def apply_to_batch(model: Surrogate, batch: Batch) -> jax.Array:
+    """The same of a batch that may be one that no model should be asked about, or spread over many devices."""
     return _predict(model, tuple(jnp.asarray(batch[name]) for name in model.task.inputs))
 
 
-def sample_errors(model: Surrogate, batch: Batch) -> np.ndarray:
-    """Relative L2 `(batch,)` of each example of a batch, which may be one that no model should be asked about."""
-    inputs = tuple(jnp.asarray(batch[name]) for name in model.task.inputs)
-    return np.asarray(relative_l2(_predict(model, inputs), jnp.asarray(batch[model.task.target])))
+_relative_l2 = jax.jit(relative_l2)
 
 
-def validate(model: Surrogate, batches: Iterable[Batch]) -> float:
-    """Mean relative L2 over a split."""
-    return float(np.mean(np.concatenate([sample_errors(model, batch) for batch in batches])))
+def sample_errors(model: Surrogate, batch: Batch) -> jax.Array:
+    """Relative L2 `(batch,)` of each example of such a batch."""
+    return _relative_l2(apply_to_batch(model, batch), jnp.asarray(batch[model.task.target]))
+
+
+def validate(model: Surrogate, batches: Iterable[Batch], devices: Devices) -> float:
+    """Mean relative L2 over a split, of which every process reads all and every device computes its part."""
+    errors = [devices.fetch(sample_errors(model, devices.spread(batch)))[: len(batch["index"])] for batch in batches]
+    return float(np.mean(np.concatenate(errors)))
+
+
+def best_validation(run: str | Path) -> float:
+    """The best validation error that a run has logged; not a number if none. What process 0 reads, others are told."""
+    rows = [json.loads(row) for row in (Path(run) / "metrics.jsonl").read_text().splitlines()] if is_first() else []
+    return gather(min((row["validation"] for row in rows if "validation" in row), default=float("nan")))[0]
 
 
 def best_step(run: str | Path) -> int | None:

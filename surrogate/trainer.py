@@ -15,24 +15,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
+from matplotlib.figure import Figure
 
 from data_gen.dataset import MANIFEST
-from data_gen.errors import InputError, NumericalError
+from data_gen.errors import NumericalError
 from surrogate import provenance
 from surrogate.checkpoint import Checkpoints
 from surrogate.config import CONFIG, TrainConfig, claim_folder
 from surrogate.guard import Trouble, name_samples, read_trouble
 from surrogate.model import Surrogate, training_statistics
 from surrogate.optimiser import evaluated, learning_rate, make_optimizer
+from surrogate.parallel import Devices, gather, is_first, own, together
 from surrogate.pipeline import check_dataset, ordered_batches, statistics_batches, training_batches
 from surrogate.preemption import Interruption
-from surrogate.task import Batch
-from surrogate.tracking import Tracker
+from surrogate.tracking import Silent, Tracker
 from surrogate.train_step import make_train_step
-from surrogate.trained import best_step, load_surrogate, predict, predict_batch, sample_errors, validate
-from surrogate.training_config import TrainingConfig
+from surrogate.trained import apply_to_batch, best_step, load_surrogate, predict, predict_batch, sample_errors, validate
 
 __all__ = ["best_step", "fit", "load_surrogate", "make_optimizer", "make_train_step", "predict", "predict_batch"]
 
@@ -43,50 +41,46 @@ class RollbackWarning(UserWarning):
     """Training diverged, and goes on from its last checkpoint."""
 
 
-def _device_put(config: TrainingConfig) -> tuple[Callable[[Batch], Batch], NamedSharding]:
-    """How a batch is split over the local devices, and how the state is copied to all of them."""
-    devices, parts = jax.local_device_count(), config.accumulate
-    if config.batch_size % (devices * parts):
-        in_parts = f" in {parts} parts" if parts > 1 else ""
-        raise InputError(
-            f"training.batch_size = {config.batch_size} cannot be split over {devices} devices{in_parts}. "
-            f"Make it a multiple of {devices * parts}."
-        )
-    mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
-    split = NamedSharding(mesh, P("data"))
-    return (lambda batch: jax.device_put(batch, split)), NamedSharding(mesh, P())
-
-
-def _picture(model: Surrogate, config: TrainConfig):
+def _picture(model: Surrogate, config: TrainConfig, devices: Devices) -> Callable[[], Figure]:
+    """How to draw an example. All processes predict it, whichever then draws."""
     batch = next(ordered_batches(config.data.path, "validation", 1, model.task))
+    prediction = devices.fetch(apply_to_batch(model, devices.spread(batch)))[0]
     example = {name: np.asarray(values)[0] for name, values in batch.items()}
-    figures = model.task.figures(example, {"surrogate": np.asarray(predict_batch(model, batch))[0]})
-    return figures["fields"]
+    return lambda: model.task.figures(example, {"surrogate": prediction})["fields"]
 
 
 class _Run:
     """A run under way: its state on the device, and where it stands."""
 
-    def __init__(self, config: TrainConfig, model: Surrogate, checkpoints: Checkpoints, on_progress: OnProgress):
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: Surrogate,
+        devices: Devices,
+        checkpoints: Checkpoints,
+        on_progress: OnProgress,
+    ):
         self.config, self.training, self.folder = config, config.training, Path(config.run)
         self.checkpoints, self.on_progress = checkpoints, on_progress
-        self.put, self.replicated = _device_put(config.training)
-        self.made_of = provenance.record(self.folder, config.data.path)
+        self.devices = devices
+        with together():
+            if is_first():
+                provenance.record(self.folder, config.data.path)
+            self.made_of = provenance.describe(config.data.path)
         self._begin(model)
-        self.tracker = Tracker(self.folder, config.tracking, asdict(config), self.step)
+        self.tracker = Tracker(self.folder, config.tracking, asdict(config), self.step) if is_first() else Silent()
         self.tracker.dataset(self.made_of["dataset"], Path(config.data.path) / MANIFEST)
         on_progress(self.step, {})
 
     def _begin(self, model: Surrogate, rollbacks: int | None = None) -> None:
         """Stand at the last checkpoint, or at the start. rollbacks: so far, if they are not those of the checkpoint."""
-        state, self.batches, progress = _start(self.config, model, self.checkpoints)
-        self.state = jax.device_put(state, self.replicated)
+        self.state, self.batches, progress = _start(self.config, model, self.checkpoints, self.devices)
         self.step, self.best = int(progress["step"]), float(progress["best"])
         self.rollbacks = int(progress["rollbacks"]) if rollbacks is None else rollbacks
         self.origin = self.step, self.batches.get_state()
         scale = self.training.rollback_factor**self.rollbacks
         self.graphdef = nnx.graphdef((model, make_optimizer(model, self.training, scale)))
-        self.train_step = make_train_step(self.graphdef, self.training)
+        self.train_step = make_train_step(self.graphdef, self.training, shardings=self.devices.shardings(self.state))
         self.schedule = learning_rate(self.training, scale)
         self._restart_clock()
 
@@ -95,7 +89,7 @@ class _Run:
 
     def advance(self) -> None:
         """One step, and what is due after it."""
-        self.state, metrics = self.train_step(self.state, self.put(next(self.batches)))
+        self.state, metrics = self.train_step(self.state, self.devices.put(next(self.batches)))
         self.step += 1
         last, training = self.step == self.training.steps, self.training
         intervals = (training.log_every, training.validate_every, training.checkpoint_every)
@@ -119,9 +113,10 @@ class _Run:
     def _validate(self) -> None:
         model = evaluated(self.graphdef, self.state, self.training.mode_schedule)
         once = ordered_batches(self.config.data.path, "validation", self.training.batch_size, model.task)
-        error = validate(model, once)
+        error = validate(model, once, self.devices)
         self.tracker.log(self.step, {"validation": error})
-        self.tracker.figure(self.step, "fields", lambda: _picture(model, self.config))
+        if self.config.tracking.mode != "disabled":
+            self.tracker.figure(self.step, "fields", _picture(model, self.config, self.devices))
         if error < self.best:
             self.best = error
             self.checkpoints.save_best(self.step, nnx.state(model), {"validation": error})
@@ -131,9 +126,9 @@ class _Run:
         """Save all that is needed to go on, unless it is saved already."""
         if self.checkpoints.last_step == self.step or not self.step:
             return
-        progress = {"step": self.step, "best": self.best, "rollbacks": self.rollbacks, "data": self.batches.get_state()}
+        self.origin = self.step, self.batches.get_state()
+        progress = {"step": self.step, "best": self.best, "rollbacks": self.rollbacks, "data": gather(self.origin[1])}
         self.checkpoints.save_last(self.step, self.state, progress)
-        self.origin = self.step, progress["data"]
         self._restart_clock()
 
     def met_trouble(self) -> bool:
@@ -171,16 +166,22 @@ class _Run:
         self.batches.set_state(data)
         for _ in range(trouble.step - start - 1):
             next(self.batches)
-        batch = next(self.batches)
-        errors = sample_errors(model, batch)
+        batch = self.devices.put(next(self.batches))
+        errors, indices = (self.devices.fetch(x) for x in (sample_errors(model, batch), batch["index"]))
         source = "online stream" if self.config.data.source == "online" else "training split"
-        sample = name_samples(errors, np.asarray(batch["index"]), model.task.examples, source)
+        sample = name_samples(errors, indices, model.task.examples, source)
         kept = self.checkpoints.last_step
         kept = (
             "No checkpoint was saved before" if kept is None else f"The last good checkpoint, of step {kept}, is kept"
         )
         numbers = f"The loss is {trouble.loss:g} and the gradient norm {trouble.grad_norm:g} at step {trouble.step}."
         return f"{numbers} {kept}. Of the batch, {sample}."
+
+    def interrupted(self, interruption: Interruption) -> bool:
+        """Whether to end here. Processes, of which each is told for itself, ask one another where they log."""
+        if jax.process_count() > 1 and self.step % self.training.log_every:
+            return False
+        return any(gather(interruption.caught is not None))
 
     def finish(self) -> None:
         """Record what came of it."""
@@ -206,9 +207,11 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
     """
     training, folder = config.training, Path(config.run)
     model = config.create()
-    _device_put(training)
-    check_dataset(config.data, verify=training.verify)
-    claim_folder(folder, config)
+    devices = config.parallel.create(training.batch_size, training.accumulate)
+    with together():
+        check_dataset(config.data, verify=training.verify and is_first())
+        if is_first():
+            claim_folder(folder, config)
     with (
         Interruption() as interruption,
         contextlib.closing(Checkpoints(folder, every=training.checkpoint_every)) as checkpoints,
@@ -216,8 +219,8 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
         if checkpoints.last_step == training.steps:
             on_progress(training.steps, {})
             return training.steps
-        with contextlib.closing(_Run(config, model, checkpoints, on_progress)) as run:
-            while run.step < training.steps and interruption.caught is None:
+        with contextlib.closing(_Run(config, model, devices, checkpoints, on_progress)) as run:
+            while run.step < training.steps and not run.interrupted(interruption):
                 run.advance()
             if run.step == training.steps:
                 run.finish()
@@ -226,18 +229,18 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
             return run.step
 
 
-def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints):
+def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints, devices: Devices):
     """State, data iterator and progress to go on from: the last checkpoint's, or fresh ones."""
     training = config.training
     checkpoints.forget_after(checkpoints.last_step or 0)
-    batches = training_batches(config.data, training.batch_size, training.seed, model.task, workers=training.workers)
+    batches = training_batches(config.data, devices.share, training.seed, model.task, workers=training.workers)
     if checkpoints.last_step is None:
         config.model.warm_start(model.operator, lambda run: load_surrogate(run).operator)
         once = statistics_batches(config.data, training.batch_size, model.task)
         model.set_statistics(training_statistics(model, once))
         fresh = {"step": 0, "best": float("inf"), "rollbacks": 0}
-        return nnx.state((model, make_optimizer(model, training))), batches, fresh
-    state = nnx.state((model, make_optimizer(model, training)))
+        return devices.place(nnx.state((model, make_optimizer(model, training)))), batches, fresh
+    state = devices.place(nnx.state((model, make_optimizer(model, training))))
     state, progress = checkpoints.restore_last(state)
-    batches.set_state(progress["data"])
+    batches.set_state(own(progress["data"]))
     return state, batches, {"rollbacks": 0} | progress
