@@ -27,7 +27,7 @@ from surrogate.inversion import InversionConfig
 from surrogate.model import Surrogate
 from surrogate.modes_check import check_modes
 from surrogate.operators import operator_schema, register_operators
-from surrogate.tasks import TaskConfig
+from surrogate.tasks import TaskConfig, make_model
 from surrogate.tracking import TrackingConfig
 
 CONFIG = "config.json"
@@ -91,10 +91,9 @@ class TrainConfig:
         task = self.task.create(self.data.create())
         encoding = self.encoding.create(task)
         check_modes(self.model, task)
-        operator = self.model.create(
-            encoding.media + encoding.channels, task.outputs, rngs=nnx.Rngs(self.training.seed)
-        )
-        model = Surrogate(task, encoding, operator)
+        rngs = nnx.Rngs(self.training.seed)
+        operator = self.model.create(encoding.media + encoding.channels, task.outputs, rngs=rngs)
+        model = make_model(task, encoding, operator, rngs=rngs)
         # Shapes only: a grid that cannot carry the modes is refused here, before a run's folder exists.
         example = jax.eval_shape(lambda key: task.make(key, jnp.zeros((), int)), jax.random.key(0))
         nnx.eval_shape(model, *(jax.ShapeDtypeStruct((1, *example[n].shape), example[n].dtype) for n in task.inputs))

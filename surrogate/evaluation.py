@@ -30,7 +30,7 @@ from surrogate.forward import spread_sources
 from surrogate.model import Surrogate
 from surrogate.pipeline import check_dataset, ordered_batches
 from surrogate.report import write_report
-from surrogate.task import Batch, Method, Task
+from surrogate.task import Batch, Method, Task, whole
 from surrogate.trainer import best_step, load_surrogate, predict_batch
 
 
@@ -87,7 +87,7 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
     if _made_before(done, config, evaluated):
         return done
     model = load_surrogate(config.run)
-    task = model.task
+    task = whole(model.task)
     methods: dict[str, Method] = {"surrogate": lambda batch: predict_batch(model, batch), **task.methods()}
 
     on_progress("errors on the test split")
@@ -159,7 +159,8 @@ def _figures(out: Path, run: TrainConfig, task: Task, methods: dict[str, Method]
         plots.save(figure, out / "figures" / f"{name}.png")
     if "per_snapshot" in tables["surrogate"]["relative_l2"]:
         lines = {name.replace("_", " "): table["relative_l2"]["per_snapshot"] for name, table in tables.items()}
-        plots.save(plots.per_snapshot(lines, run.data.snapshot_times), out / "figures" / "per_snapshot.png")
+        times = run.data.snapshot_times[-len(lines["surrogate"]) :]
+        plots.save(plots.per_snapshot(lines, times), out / "figures" / "per_snapshot.png")
 
 
 def read_real(config: RealModelConfig, spec: DataSpec) -> tuple[np.ndarray, str]:

@@ -24,5 +24,5 @@ def test_ssim_identities():
 def test_ssim_of_constants_is_the_luminance_alone():
     """Constant images have neither variance nor covariance: (2 a b + c_1) / (a^2 + b^2 + c_1)."""
     a, b, c1 = 0.2, 0.7, 0.01**2
-    images = (jnp.full((1, 16, 16), value) for value in (a, b))
-    np.testing.assert_allclose(ssim(*images, 1.0), (2 * a * b + c1) / (a**2 + b**2 + c1), rtol=1e-4)
+    first, second = (jnp.full((1, 16, 16), value) for value in (a, b))
+    np.testing.assert_allclose(ssim(first, second, 1.0), (2 * a * b + c1) / (a**2 + b**2 + c1), rtol=1e-4)
