@@ -76,6 +76,8 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
         raise InputError(f"batch_size and repeats must be at least 1, but are {config.batch_size}, {config.repeats}.")
     run = read_run(config.run)
     spec = run.data.create()
+    if config.real.path is not None:
+        _check_reads_models(run.task.create(spec))
     check_dataset(run.data, verify=run.training.verify)
     real = None if config.real.path is None else read_real(config.real, spec)
     out = Path(config.run)
@@ -161,6 +163,14 @@ def _figures(out: Path, run: TrainConfig, task: Task, methods: dict[str, Method]
         lines = {name.replace("_", " "): table["relative_l2"]["per_snapshot"] for name, table in tables.items()}
         times = run.data.snapshot_times[-len(lines["surrogate"]) :]
         plots.save(plots.per_snapshot(lines, times), out / "figures" / "per_snapshot.png")
+
+
+def _check_reads_models(task: Task) -> None:
+    if not set(task.inputs) <= {"velocity", "source"}:
+        raise InputError(
+            f"A model from a file is evaluated by firing shots into it, but a surrogate of the task {task.name} reads "
+            f"{' and '.join(task.inputs)}. Evaluate it without: real.path=null."
+        )
 
 
 def read_real(config: RealModelConfig, spec: DataSpec) -> tuple[np.ndarray, str]:
