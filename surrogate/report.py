@@ -108,8 +108,8 @@ def inverse_table(evaluations: list[tuple[Path, dict[str, Any]]]) -> dict[str, A
             rows.append([name, *(f"{table[m]['mean']:.4f}" for m in measures), f"{1e3 * timed:.1f}"])
     note = (
         f"{evaluations[0][1]['test_samples']} held-out samples, means. MAE and RMSE where the data set's velocities "
-        "span -1 to 1, SSIM where they span 0 to 1. Data misfit: the gathers that the solver records in the prediction, "
-        "relative to the given ones. There is no solver of this direction to be timed against."
+        "span -1 to 1, SSIM where they span 0 to 1. Data misfit: the gathers that the solver records in the "
+        "prediction, relative to the given ones. There is no solver of this direction to be timed against."
     )
     return {
         "title": "Gathers to velocity",

@@ -48,7 +48,8 @@ class StatePair:
         """See `Encoding`."""
         steps, simulation = self.spec.simulation.snapshot_steps, self.spec.simulation
         interval = (steps[1] - steps[0]) * simulation.time.dt
-        baseline = 2 * np.cos(2 * np.pi * simulation.peak_frequency * interval) * state[1:] - state[:1]
+        factor = 2 * float(np.cos(2 * np.pi * simulation.peak_frequency * interval))
+        baseline = factor * state[1:] - state[:1]
         return Encoded(velocity[None], state, baseline)
 
 
