@@ -101,3 +101,12 @@ class Task(Protocol):
     def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
         """Pictures of one example (arrays without a batch axis) and what was predicted of it."""
         ...
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """A task whose examples fall into groups, in each of which its errors are told as well."""
+
+    def groups(self, batch: Batch) -> dict[str, list[str]]:
+        """By what they are grouped, and the label of each example of a batch: `{"family": ["salt", ...]}`."""
+        ...
