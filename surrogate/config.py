@@ -113,11 +113,14 @@ class RealModelConfig:
 
 @dataclass
 class EvaluateConfig:
-    """`evaluate.py`. run: a trained run's folder. batch_size: of predictions and timings. real: also this model."""
+    """`evaluate.py`. run: a trained run's folder. batch_size: of predictions and timings. other: the folder of another
+    data set, of the same simulation, whose test split is evaluated as well. real: also this model.
+    """
 
     run: str = ""
     batch_size: int = 16
     repeats: int = 5
+    other: str | None = None
     real: RealModelConfig = field(default_factory=RealModelConfig)
 
 

@@ -115,3 +115,12 @@ class Windowed(Protocol):
 def whole(task: Task) -> Task:
     """The task whose examples a surrogate is validated and evaluated on."""
     return task.whole() if isinstance(task, Windowed) else task
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """A task whose examples fall into groups, in each of which its errors are told as well."""
+
+    def groups(self, batch: Batch) -> dict[str, list[str]]:
+        """By what they are grouped, and the label of each example of a batch: `{"family": ["salt", ...]}`."""
+        ...

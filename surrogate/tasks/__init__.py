@@ -9,6 +9,8 @@ from data_gen.errors import InputError
 from data_gen.sample import DataSpec
 from surrogate.model import Surrogate
 from surrogate.task import Encoding, Task
+from surrogate.tasks.gather import Gather
+from surrogate.tasks.harmonic import Harmonic
 from surrogate.tasks.inverse import Inverse
 from surrogate.tasks.propagator import Propagator
 from surrogate.tasks.wavefield import Wavefield
@@ -17,12 +19,15 @@ TASKS: dict[str, Callable[["TaskConfig", DataSpec], Task]] = {
     "wavefield": lambda config, spec: Wavefield(spec),
     "propagator": lambda config, spec: Propagator(spec, config.unroll, config.noise, config.pushforward),
     "inverse": lambda config, spec: Inverse(spec),
+    "gather": lambda config, spec: Gather(spec),
+    "harmonic": lambda config, spec: Harmonic(spec),
 }
 
 
 @dataclass
 class TaskConfig:
-    """name: wavefield (snapshots), propagator (the snapshots that follow two), inverse (gathers to velocity).
+    """name: wavefield (snapshots), gather (shots at the receivers), harmonic (complex fields at a frequency),
+    propagator (the snapshots that follow two) or inverse (gathers to velocity).
 
     unroll, noise, pushforward: of the propagator, see tasks/propagator.py.
     """

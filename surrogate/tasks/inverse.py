@@ -127,18 +127,24 @@ class Inverse:
 
     def read(self, record: Mapping[str, Any], index: int) -> dict[str, np.ndarray]:
         """See `Task`: gathers `(n_shots, nt_stored, n_receivers)`, sources `(n_shots, 2)` [m], velocities `(1, nz, nx)`
-        [m/s]."""
+        [m/s]; and family, an index into the mixture, which no model reads."""
         return {
             "gathers": decode(record, "gathers"),
             "sources": record["sources"],
             "velocities": record["velocity"][None],
+            "family": np.asarray(record["family"], np.int32),
         }
 
     def make(self, key: Key[Array, ""], index: Int[Array, ""]) -> dict[str, jax.Array]:
         """See `Task` and `read`."""
         drawn = self.spec.draw(key)
         gathers = self.gathers(drawn.velocity, drawn.sources)
-        return {"gathers": gathers, "sources": drawn.sources, "velocities": drawn.velocity[None]}
+        return {
+            "gathers": gathers,
+            "sources": drawn.sources,
+            "velocities": drawn.velocity[None],
+            "family": drawn.family.astype(jnp.int32),
+        }
 
     def gathers(
         self, velocity: Float[Array, "nz nx"], sources: Float[Array, "n_shots 2"]
@@ -191,9 +197,13 @@ class Inverse:
             "relative_l2": metrics.relative_l2(prediction, truth),
             "mae": jnp.mean(jnp.abs(difference), axis=(1, 2)),
             "rmse": jnp.sqrt(jnp.mean(difference**2, axis=(1, 2))),
-            "ssim": ssim(unit[0], unit[1], 1.0),
+            "ssim": ssim(unit[0], unit[1]),
             "data_misfit": metrics.relative_l2(recorded, jnp.asarray(batch["gathers"])),
         }
+
+    def groups(self, batch: Batch) -> dict[str, list[str]]:
+        """See `Grouped`: by family."""
+        return {"family": [self.spec.mixture.names[int(index)] for index in np.asarray(batch["family"])]}
 
     def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
         """See `Task`."""
