@@ -107,7 +107,7 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
     other = None if config.other is None else read_other(config.other, run)
     real = None if config.real.path is None else read_real(config.real, spec)
     if real is not None:
-        _shots(run.task.create(spec), *real[:1])
+        _shots(run.task.create(spec), real[0])  # a task that has no answer for it is refused before anything is made
     out = Path(config.run)
     done = read_json(out / "metrics.json") if (out / "metrics.json").exists() else {}
     evaluated = {
