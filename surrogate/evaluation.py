@@ -20,7 +20,7 @@ import numpy as np
 from flax import nnx
 
 from data_gen.checks import check_inputs
-from data_gen.dataset import config_of, differences, fingerprint, read_json, read_manifest, write_json
+from data_gen.dataset import config_of, differences, fingerprint, read_json, read_manifest, verify, write_json
 from data_gen.errors import InputError
 from data_gen.model_io import read_velocity, to_grid
 from data_gen.sample import DataConfig, DataSpec
@@ -184,7 +184,7 @@ def read_other(path: str, run: TrainConfig) -> DataConfig:
             f"The data set at {path} has another simulation than the run ({differences(ours, theirs)}), so the run "
             "cannot be asked about it. Generate one that differs in its families, sources or seed only."
         )
-    check_dataset(other, verify=run.training.verify)
+    verify(path, checksums=run.training.verify)
     return other
 
 
