@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from surrogate.metrics import BANDS
+
 Evaluations = list[tuple[Path, dict[str, Any]]]
 
 
@@ -41,7 +43,7 @@ def _columns(table: dict[str, Any]) -> dict[str, float]:
         if "p90" in value:
             shown[name.replace("_", " ")] = value["mean"]
         elif name == "bands":
-            shown |= {f"{band} k": summary["mean"] for band, summary in value.items()}
+            shown |= {f"{band} k": value[band]["mean"] for band in BANDS}
     return shown
 
 
