@@ -30,7 +30,7 @@ from surrogate.pipeline import ordered_batches
 from surrogate.ssim import ssim
 from surrogate.tasks import TaskConfig
 from surrogate.tasks.gather import Gather, waveform_ssim
-from surrogate.trainer import fit, predict
+from surrogate.trainer import fit
 from tests.conftest import ROOT, tiny_config
 
 configs.register()
@@ -246,13 +246,11 @@ def test_coarse_harmonic_is_near_the_truth():
 
 def test_frequencies_that_are_not_the_data_s(data):
     task, batch = batch_of(data, "harmonic", 2)
-    model = surrogate_of(task, "source_map", batch)
-    inputs = [batch[key] for key in task.inputs]
-    assert predict(model, *inputs).shape == (2, 2, 24, 20)
+    task.check(batch)
     with pytest.raises(
         InputError, match=r"knows the frequencies of its data, \(12\.0, 20\.0\) Hz, but was asked for 15"
     ):
-        predict(model, *inputs[:2], np.array([12.0, 15.0], np.float32))
+        task.check(batch | {"frequency": np.array([12.0, 15.0], np.float32)})
     with pytest.raises(InputError, match=r"encoding\.name must be"):
         EncodingConfig("fourier").create(task)
 
