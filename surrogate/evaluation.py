@@ -20,7 +20,7 @@ import numpy as np
 from flax import nnx
 
 from data_gen.checks import check_inputs
-from data_gen.dataset import config_of, differences, fingerprint, read_json, read_manifest, write_json
+from data_gen.dataset import config_of, differences, fingerprint, read_json, read_manifest, verify, write_json
 from data_gen.errors import InputError
 from data_gen.model_io import read_velocity, to_grid
 from data_gen.sample import DataConfig, DataSpec
@@ -107,7 +107,7 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
     other = None if config.other is None else read_other(config.other, run)
     real = None if config.real.path is None else read_real(config.real, spec)
     if real is not None:
-        _shots(run.task.create(spec), *real[:1])
+        _shots(run.task.create(spec), real[0])  # a task that has no answer for it is refused before anything is made
     out = Path(config.run)
     done = read_json(out / "metrics.json") if (out / "metrics.json").exists() else {}
     evaluated = {
@@ -184,7 +184,7 @@ def read_other(path: str, run: TrainConfig) -> DataConfig:
             f"The data set at {path} has another simulation than the run ({differences(ours, theirs)}), so the run "
             "cannot be asked about it. Generate one that differs in its families, sources or seed only."
         )
-    check_dataset(other, verify=run.training.verify)
+    verify(path, checksums=run.training.verify)
     return other
 
 

@@ -1,10 +1,15 @@
 """What all operators on a grid share: lifting, positions, padding, normalisation and projection.
 
-    x -> lift(x, position) -> pad -> body -> crop -> norm -> project
+    h = norm(crop(body(pad(lift(x, position)))))
+    u = project([h, gate(h) * local(x)])
 
 The norm by default is one number per sample, over all cells and channels: a norm per cell would blow up the silence
 ahead of a wave front to the strength of the wave. The domain is padded by a fraction on both sides, since a Fourier
 basis is periodic and the wave's window is not. Fractions, not cells: an operator trained on one grid runs on another.
+
+The products are optional. A delay or an amplitude that is wrong by a smooth field is that field times a derivative of
+the wave, so that where the input holds a wave to correct, its local derivatives (a 3x3 convolution) times what the body
+has learnt say much in one step: in rough media they took a third of the training steps to the same error (measured).
 """
 
 import math
@@ -56,6 +61,7 @@ class GridOperatorConfig(OperatorConfig):
 
     norm: sample (over all cells and channels), group (eight groups of channels), instance (each channel) or none.
     drop_path: the probability of leaving out the last residual branch; earlier ones proportionally less.
+    products: channels of products with local features of the input, which the projection sees too.
     periodic: the domain is a periodic box: no positions, no padding, convolutions that wrap around.
     """
 
@@ -63,6 +69,7 @@ class GridOperatorConfig(OperatorConfig):
     padding: float = 0.0625
     norm: str = "sample"
     drop_path: float = 0.0
+    products: int = 0
     periodic: bool = False
 
     def check(self) -> None:
@@ -72,6 +79,8 @@ class GridOperatorConfig(OperatorConfig):
             raise InputError(
                 f"An operator needs a positive width, 0 <= padding <= 1 and 0 <= drop_path < 1: got {self}."
             )
+        if self.products < 0:
+            raise InputError(f"model.products must be 0 (none) or a number of channels, but is {self.products}.")
         if self.norm not in NORMS:
             raise InputError(f"model.norm must be one of {', '.join(NORMS)}, but is {self.norm!r}.")
         if self.periodic and self.padding:
@@ -99,11 +108,27 @@ def positions(x: Float[Array, "batch nz nx channels"]) -> Float[Array, "batch nz
     return jnp.broadcast_to(jnp.stack(position, axis=-1).astype(x.dtype), (batch, nz, nx, 2))
 
 
+class Products(nnx.Module):
+    """gate(h) * local(x); see the module's text."""
+
+    def __init__(self, in_channels: int, config: GridOperatorConfig, *, rngs: nnx.Rngs):
+        self.gate = nnx.Linear(config.width, config.products, rngs=rngs)
+        self.local = conv3x3(in_channels, config.products, periodic=config.periodic, rngs=rngs)
+
+    def __call__(
+        self, h: Float[Array, "many nz nx width"], x: Float[Array, "batch nz nx channels"]
+    ) -> Float[Array, "many nz nx products"]:
+        local = self.local(x)
+        # An operator that runs its body once for each output has many = batch * outputs.
+        return self.gate(h) * jnp.repeat(local, len(h) // len(local), axis=0)
+
+
 class GridOperator(nnx.Module):
     """The module's frame; subclasses `assemble` a body that maps `width` channels to `width` channels.
 
     Parameters: (in_channels + 2 + 1) width for lifting, 2 width for the norm, (width + 1) out_channels to project;
-    2 less width where periodic, and no norm where that is `none`.
+    2 less width where periodic, and no norm where that is `none`. With p products (width + 1) p for the gate,
+    (9 in_channels + 1) p for the local features, and p out_channels more to project.
     """
 
     def __init__(self, in_channels: int, out_channels: int, config: GridOperatorConfig, *, rngs: nnx.Rngs):
@@ -113,7 +138,9 @@ class GridOperator(nnx.Module):
         self.assemble(config, rngs)
         self.norm = make_norm(config.norm, config.width, rngs=rngs)
         # Zero at the start: the first prediction is the baseline that the encoding supplies.
-        self.project = nnx.Linear(config.width, out_channels, kernel_init=nnx.initializers.zeros, rngs=rngs)
+        zeros = nnx.initializers.zeros
+        self.project = nnx.Linear(config.width + config.products, out_channels, kernel_init=zeros, rngs=rngs)
+        self.products = Products(in_channels, config, rngs=rngs) if config.products else None
 
     def assemble(self, config, rngs: nnx.Rngs) -> None:
         """Make the body's layers."""
@@ -125,8 +152,8 @@ class GridOperator(nnx.Module):
 
     def __call__(self, x: Float[Array, "batch nz nx channels"]) -> Float[Array, "many nz nx outputs"]:
         nz, nx = x.shape[1:3]
-        x = self.lift(x if self.periodic else jnp.concatenate([x, positions(x)], axis=-1))
+        h = self.lift(x if self.periodic else jnp.concatenate([x, positions(x)], axis=-1))
         pad_z, pad_x = round(self.padding * nz), round(self.padding * nx)
-        x = jnp.pad(x, ((0, 0), (pad_z, pad_z), (pad_x, pad_x), (0, 0)))
-        x = self.body(x)[:, pad_z : pad_z + nz, pad_x : pad_x + nx]
-        return self.project(self.norm(x))
+        h = jnp.pad(h, ((0, 0), (pad_z, pad_z), (pad_x, pad_x), (0, 0)))
+        h = self.norm(self.body(h)[:, pad_z : pad_z + nz, pad_x : pad_x + nx])
+        return self.project(h if self.products is None else jnp.concatenate([h, self.products(h, x)], axis=-1))

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from surrogate.metrics import BANDS
+
 Evaluations = list[tuple[Path, dict[str, Any]]]
 
 
@@ -41,7 +43,7 @@ def _columns(table: dict[str, Any]) -> dict[str, float]:
         if "p90" in value:
             shown[name.replace("_", " ")] = value["mean"]
         elif name == "bands":
-            shown |= {f"{band} k": summary["mean"] for band, summary in value.items()}
+            shown |= {f"{band} k": value[band]["mean"] for band in BANDS}
     return shown
 
 
@@ -82,7 +84,7 @@ def other_tables(evaluations: Evaluations) -> list[dict[str, Any]]:
         for folder, result in ours:
             for label, (table, _) in _methods(folder, result, result["other"]).items():
                 _add(rows, [label, *(f"{value:.3f}" for value in _columns(table).values())])
-        note = f"{other['test_samples']} examples of {', '.join(other['families'])}; not the data set the runs were trained on."
+        note = f"{other['test_samples']} examples of {', '.join(other['families'])}: not the set the runs learnt from."
         columns = ["method", *_columns(other)]
         tables.append({"title": f"On other data: {path}, {task}", "columns": columns, "rows": rows, "note": note})
         tables += _group_tables(f"{task}, {path}", ours, lambda result: result["other"])

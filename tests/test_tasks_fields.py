@@ -19,18 +19,18 @@ from data_gen.sample import SPLITS, DataConfig
 from surrogate import config as configs
 from surrogate.config import EvaluateConfig, RealModelConfig, TrainConfig, TrainingConfig
 from surrogate.encoding import EncodingConfig
-from surrogate.evaluation import evaluate
+from surrogate.evaluation import evaluate, read_other
 from surrogate.fno import FNOConfig
 from surrogate.forward import PhysicsForward, SurrogateForward, spread_sources
 from surrogate.gather_encoding import direct_times, medium_sections, peak_time, stored_times
 from surrogate.harmonic_encoding import spectrum
 from surrogate.metrics import relative_l2
 from surrogate.model import Surrogate, training_statistics
-from surrogate.pipeline import ordered_batches, training_batches
+from surrogate.pipeline import ordered_batches
 from surrogate.ssim import ssim
 from surrogate.tasks import TaskConfig
 from surrogate.tasks.gather import Gather, waveform_ssim
-from surrogate.trainer import fit, predict
+from surrogate.trainer import fit
 from tests.conftest import ROOT, tiny_config
 
 configs.register()
@@ -40,13 +40,16 @@ pytestmark = pytest.mark.filterwarnings("ignore::surrogate.modes_check.ModesWarn
 TASKS = ("gather", "harmonic")
 ENCODINGS = ("source_map", "background", "coarse")
 SMALL = FNOConfig(width=6, depth=1, modes=[4, 4], mlp_ratio=2)
-FAMILIES = {"flat_vel_a": {"min_velocity": 2000}, "curve_vel_a": {"min_velocity": 2000}}
+FAMILIES: dict[str, Any] = {
+    "rough": {"family": "gaussian_random_field", "min_velocity": 2000},
+    "blobs": {"family": "inclusions", "min_velocity": 2000},
+}
 
 
 def field_config(path, **changes) -> DataConfig:
     """The tiny grid with two shots a model, gathers and time-harmonic fields, no snapshots."""
     changes = {"records": ["gathers", "harmonic"], "frequencies": [12.0, 20.0], "sources": 2} | changes
-    changes = {"train": 6, "validation": 2, "test": 3, "snapshot_times": [], "source_depths": [20, 60]} | changes
+    changes = {"train": 6, "validation": 2, "test": 2, "snapshot_times": [], "source_depths": [20, 60]} | changes
     families = {name: {"weight": 0} for name in ("gaussian_random_field", "faulted_layers", "inclusions")}
     return tiny_config(path, families=families | FAMILIES, **changes)
 
@@ -108,19 +111,13 @@ def test_examples_of_a_record(data):
         assert relative(np.stack([field.real, field.imag]), stored) < 1e-6
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_half_precision_and_online(data, name, tmp_path):
-    """Half precision is decoded; online batches have the same names, shapes and dtypes as those from disk."""
-    task, stored = batch_of(data, name, 2)
-    half = Gather(replace(data, precision="float16").create()) if name == "gather" else None
-    if half:
-        sample = jax.jit(half.spec.make)(half.spec.key(0, 0))
-        assert np.asarray(sample.gathers).dtype == np.float16
-        read = half.read({k: np.asarray(v) for k, v in sample._asdict().items() if v is not None}, 0)
-        assert relative(read["gathers"], stored["gathers"][0]) < 1e-3
-    online = next(training_batches(replace(data, source="online"), 2, 0, task))
-    described = {key: (value.shape, value.dtype) for key, value in online.items()}
-    assert described == {key: (value.shape, value.dtype) for key, value in stored.items()}
+def test_half_precision(data):
+    """A record in half precision is decoded: its rounding, 2^-11 of each value, is all that changes."""
+    task, record = Gather(data.create()), dataset.data_source(data.path, "train")[0]
+    encoded = replace(task.spec.recording, precision="float16").encode({"gathers": jnp.asarray(record["gathers"])})
+    half = record | {name: np.asarray(values) for name, values in encoded.items()}
+    assert half["gathers"].dtype == np.float16
+    assert relative(task.read(half, 1)["gathers"], task.read(record, 1)["gathers"]) < 2**-11
 
 
 @pytest.mark.parametrize(
@@ -128,7 +125,7 @@ def test_half_precision_and_online(data, name, tmp_path):
     [
         ("gather", {"records": ["harmonic"]}, "data.records must hold gathers"),
         ("harmonic", {"records": ["gathers"]}, "must hold harmonic"),
-        ("gather", {"peak_frequency_spread": 2.0}, "peak_frequency_spread=0"),
+        ("gather", {"peak_frequency": 13.0, "peak_frequency_spread": 2.0}, "peak_frequency_spread=0"),
         ("harmonic", {"nz": 25}, "needs even sides"),
     ],
 )
@@ -178,9 +175,9 @@ def test_sections_of_the_medium(data):
     from the two-way time on, one row of time and one cell of depth being the resolution."""
     spec = data.create()
     np.testing.assert_allclose(medium_sections(jnp.full((24, 20), 2500.0), spec), 2500.0, rtol=1e-6)
-    velocity = jnp.where(jnp.arange(24)[:, None] < 12, 2000.0, 3000.0) * jnp.ones(20)
+    velocity = jnp.where(jnp.arange(24)[:, None] < 5, 2000.0, 3000.0) * jnp.ones(20)
     section = np.asarray(medium_sections(velocity, spec)[1])
-    two_way = peak_time(spec) + 2 * (11.5 - spec.receiver_row) * 10.0 / 2000.0
+    two_way = peak_time(spec) + 2 * (4.5 - spec.receiver_row) * 10.0 / 2000.0
     rows = np.argmax(section > 2500.0, axis=0)
     row = spec.recording.gather_every * spec.simulation.time.dt
     assert np.abs(stored_times(spec)[rows] - two_way).max() < row + 10.0 / 2000.0
@@ -194,8 +191,10 @@ def test_direct_wave(data):
     np.testing.assert_allclose(direct_times(velocity, source, task.spec), away / 2500.0, rtol=1e-5)
     encoded = EncodingConfig("source_map").create(task)(velocity, source)
     peaks = stored_times(task.spec)[np.argmax(encoded.fields[0], axis=0)]
+    arrivals = peak_time(task.spec) + away / 2500.0
+    heard = arrivals < stored_times(task.spec)[-1]
     # Half a stored step of 4 ms.
-    assert np.abs(peaks - peak_time(task.spec) - away / 2500.0).max() <= 2.01e-3
+    assert heard.sum() > 5 and np.abs(peaks - arrivals)[heard].max() <= 2.01e-3
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -247,13 +246,11 @@ def test_coarse_harmonic_is_near_the_truth():
 
 def test_frequencies_that_are_not_the_data_s(data):
     task, batch = batch_of(data, "harmonic", 2)
-    model = surrogate_of(task, "source_map", batch)
-    inputs = [batch[key] for key in task.inputs]
-    assert predict(model, *inputs).shape == (2, 2, 24, 20)
+    task.check(batch)
     with pytest.raises(
         InputError, match=r"knows the frequencies of its data, \(12\.0, 20\.0\) Hz, but was asked for 15"
     ):
-        predict(model, *inputs[:2], np.array([12.0, 15.0], np.float32))
+        task.check(batch | {"frequency": np.array([12.0, 15.0], np.float32)})
     with pytest.raises(InputError, match=r"encoding\.name must be"):
         EncodingConfig("fourier").create(task)
 
@@ -270,16 +267,17 @@ def test_ssim():
     falling = [float(ssim(image + level * noise, image).mean()) for level in (0.0, 0.1, 0.3, 1.0)]
     assert falling == sorted(falling, reverse=True) and -1 <= falling[-1] < 0.3 < falling[1] < 1
     assert float(ssim(-(image - 0.5) + 0.5, image).mean()) < -0.5
-    flat, other = jnp.full((1, 12, 12), 0.5), jnp.full((1, 12, 12), 0.7)
-    np.testing.assert_allclose(ssim(flat, other), (2 * 0.35 + 1e-4) / (0.25 + 0.49 + 1e-4), rtol=1e-4)
-    # One window alone: the index of its weighted moments, by hand.
-    a, b = np.asarray(image[0, :11, :11], float), np.asarray(image[1, :11, :11], float)
+    # The whole map by hand: moments under the Gaussian, the image continued by zeros.
+    a, b = (np.pad(np.asarray(image[k, :12, :9], float), 5) for k in (0, 1))
     kernel = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
     weights = np.outer(kernel, kernel) / kernel.sum() ** 2
-    (m, n), cov = ((weights * x).sum() for x in (a, b)), lambda x, y: (weights * x * y).sum()
-    top = (2 * m * n + 1e-4) * (2 * (cov(a, b) - m * n) + 9e-4)
-    bottom = (m * m + n * n + 1e-4) * (cov(a, a) - m * m + cov(b, b) - n * n + 9e-4)
-    np.testing.assert_allclose(ssim(image[:1, :11, :11], image[1:2, :11, :11])[0], top / bottom, rtol=1e-4)
+    values = []
+    for window in np.ndindex(12, 9):
+        x, y = (padded[window[0] :, window[1] :][:11, :11] for padded in (a, b))
+        m, n = (weights * x).sum(), (weights * y).sum()
+        xx, yy, xy = ((weights * u * v).sum() - p * q for u, v, p, q in ((x, x, m, m), (y, y, n, n), (x, y, m, n)))
+        values.append((2 * m * n + 1e-4) * (2 * xy + 9e-4) / ((m * m + n * n + 1e-4) * (xx + yy + 9e-4)))
+    np.testing.assert_allclose(ssim(image[:1, :12, :9], image[1:2, :12, :9])[0], np.mean(values), rtol=1e-3)
 
 
 def test_errors(data):
@@ -288,7 +286,7 @@ def test_errors(data):
     truth = jnp.asarray(batch["gathers"])
     errors = task.errors(1.1 * truth, batch)
     np.testing.assert_allclose(errors["relative_l2"], 0.1, rtol=1e-4)
-    assert errors["mae"].shape == (4,) and (0 < errors["mae"]).all() and (errors["mae"] <= 0.1).all()
+    assert errors["mae"].shape == (4,) and (errors["mae"] > 0).all() and (errors["mae"] <= 0.1).all()
     np.testing.assert_allclose(task.errors(truth, batch)["ssim"], 1.0, rtol=1e-5)
     assert (errors["ssim"] < 1).all()
     np.testing.assert_allclose(waveform_ssim(1.1e3 * truth[:, 0], 1e3 * truth[:, 0], 4), errors["ssim"], rtol=1e-3)
@@ -324,9 +322,11 @@ def test_training_lowers_the_loss(data, name):
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory) -> DataConfig:
-    families = {name: {"weight": 0} for name in FAMILIES} | {"flat_fault_a": {"min_velocity": 2000}}
-    config = field_config(tmp_path_factory.mktemp("other") / "faults")
-    config = replace(config, families=config.families | families, train=0, validation=1, test=2, sources=1)
+    families = {name: {"weight": 0} for name in FAMILIES} | {
+        "lens": {"family": "gaussian_lens", "min_velocity": 2000, "max_velocity": 4500}
+    }
+    config = field_config(tmp_path_factory.mktemp("other") / "lenses")
+    config = replace(config, families=config.families | families, train=0, validation=1, test=2)
     dataset.generate(config)
     return config
 
@@ -339,7 +339,8 @@ def test_a_run_and_its_evaluation(data, other, name, tmp_path):
     config.tracking.mode = "disabled"
     fit(config)
     np.save(tmp_path / "model.npy", np.full((24, 20), 2500.0) + 5.0 * np.arange(24)[:, None])
-    real = RealModelConfig(str(tmp_path / "model.npy"), spacing=10.0)
+    file = str(tmp_path / "model.npy") if name == "harmonic" else None  # where there is more to it than for wavefields
+    real = RealModelConfig(file, spacing=10.0)
     asked = EvaluateConfig(run=config.run, batch_size=4, repeats=1, other=other.path, real=real)
     result = evaluate(asked)
     stored = json.loads((Path(config.run) / "metrics.json").read_text())
@@ -351,26 +352,28 @@ def test_a_run_and_its_evaluation(data, other, name, tmp_path):
         total = sum(group["examples"] * group["relative_l2"] for group in groups.values())
         count = sum(group["examples"] for group in groups.values())
         np.testing.assert_allclose(total / count, table["relative_l2"]["mean"], rtol=1e-5)
-    assert set(stored[f"per_{kind}"]) <= set(labels) and stored["test_samples"] == 3 * (2 if name == "gather" else 4)
-    assert stored["other"]["families"] == ["flat_fault_a"]
-    assert stored["real_model"]["shots"] == (16 if name == "gather" else 32)
-    if name == "gather":
-        assert set(stored["other"]["per_family"]) == {"flat_fault_a"}
+    assert set(stored[f"per_{kind}"]) <= set(labels) and stored["test_samples"] == 2 * (2 if name == "gather" else 4)
+    assert stored["other"]["families"] == ["lens"]
+    if name == "harmonic":
+        assert stored["real_model"]["shots"] == 32 and set(stored["real_model"]["surrogate"]["per_frequency"]) == set(
+            labels
+        )
+    else:
+        assert set(stored["other"]["per_family"]) == {"lens"}
         assert 0 < stored["ssim"]["mean"] <= 1
     report = (Path(config.run) / "report.html").read_text()
-    assert f"By {kind}, {name}" in report and "On other data: faults" in report and "FNO" in report
+    assert f"By {kind}, {name}" in report and "On other data: lenses" in report and "FNO" in report
     before = (Path(config.run) / "metrics.json").stat().st_mtime_ns
     evaluate(replace(asked, other=None))  # less than was asked before
     assert (Path(config.run) / "metrics.json").stat().st_mtime_ns == before
 
 
-def test_other_data_of_another_simulation(data, tmp_path):
-    from surrogate.evaluation import read_other
-
-    different = field_config(tmp_path / "set", nx=24, train=1, validation=1, test=1, sources=1)
-    dataset.generate(different)
+def test_other_data_of_another_simulation(data):
     with pytest.raises(InputError, match=r"another simulation than the run \(nx: 20 -> 24\)"):
-        read_other(different.path, TrainConfig(data=data))
+        read_other(data.path, TrainConfig(data=replace(data, nx=24)))
+    with pytest.raises(InputError, match=r"largest velocity: 4500\.0 -> 4400\.0"):
+        slower = {"rough": FAMILIES["rough"] | {"max_velocity": 4400}}
+        read_other(data.path, TrainConfig(data=replace(data, families=slower)))
 
 
 def test_inversion_through_a_gather_surrogate(data):
@@ -382,11 +385,16 @@ def test_inversion_through_a_gather_surrogate(data):
     assert surrogate.steps == tuple(range(0, 121, 4))
     physics = PhysicsForward(spec, sources, "gather", surrogate.steps)
     velocity = jnp.full((24, 20), 2500.0)
-    predicted, true = surrogate(velocity), physics(velocity)
+    true = jax.jit(physics.__call__)(velocity)
+
+    def misfit(v):
+        data = surrogate(v)
+        return jnp.sum((data - true) ** 2), data
+
+    (_, predicted), gradient = jax.jit(jax.value_and_grad(misfit, has_aux=True))(velocity)
     assert predicted.shape == true.shape == (2, 31, 10)
     # Untrained it predicts the coarse solver's gather, on 2.7 coarse cells a wavelength at the highest frequency.
     assert relative(predicted, true) < 0.6
-    gradient = jax.grad(lambda v: jnp.sum((surrogate(v) - true) ** 2))(velocity)
     assert jnp.isfinite(gradient).all() and jnp.abs(gradient).max() > 0
     with pytest.raises(InputError, match="trained for task=gather, which cannot predict wavefield data"):
         SurrogateForward(model, spec, sources, "wavefield")

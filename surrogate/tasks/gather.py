@@ -165,8 +165,8 @@ def waveform_ssim(
 ) -> Float[Array, " batch"]:
     """SSIM of gathers at all time steps, of which every `every`-th is given: a / (2 rms) + 1/2, range 1.
 
-    As in the published evaluation of GFI (arXiv 2410.11247), but for two things: rms is of each true gather, not the
-    deviation over a data set, and windows that reach over the edge are left out, not filled up with zeros.
+    As in the published evaluation of GFI (arXiv 2410.11247), but that rms is of each true gather, theirs the deviation
+    over a data set.
     """
     scale = 2 * jnp.sqrt(jnp.mean(truth**2, axis=(1, 2), keepdims=True))
 

@@ -1,0 +1,151 @@
+"""All operators with all encodings at one equal budget: `python -m benchmarks.operators [--seconds 120] [--seeds 0 1]`.
+
+The data set is `data=reference`, of which the training split is cut short here; every operator has its preset. Before
+each training the cost of a step is measured, and the steps are chosen so that all spend the same core-seconds (the
+processor time of this process, which what else the machine does disturbs less than the clock); the learning rate
+decays over these steps. `--steps N` gives all the same number of steps instead. Errors are of the last weights, on the
+test split. Rows are kept as they come: the command goes on where it was interrupted.
+"""
+
+import argparse
+import json
+import shutil
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hydra import compose, initialize_config_dir
+
+from benchmarks.report import machine, slug, write_rows
+from benchmarks.worker import ROOT
+from data_gen import dataset
+from data_gen.caching import use_compilation_cache
+from surrogate.config import TrainConfig, register, typed
+from surrogate.evaluation import count_parameters
+from surrogate.pipeline import ordered_batches
+from surrogate.trainer import fit, load_surrogate, predict_batch
+
+OPERATORS: dict[str, list[str]] = {
+    "fno": [],
+    "fno, products": ["model=fno_reference"],
+    "fno, classic": ["model.block=classic", "model.norm=none", "model.local=false"],
+    "ffno": ["model=ffno"],
+    "tfno": ["model=tfno"],
+    "ufno": ["model=ufno"],
+    "uno": ["model=uno"],
+    "unet": ["model=unet"],
+    "deeponet": ["model=deeponet"],
+    "multiscale": ["model=multiscale"],
+}
+ENCODINGS = ("source_map", "background", "coarse")
+COARSE = "coarse solver alone"
+TRAIN, TEST = 4000, 128  # samples
+COSTED = (4, 16)  # the steps between which a step's cost is measured
+
+
+def configured(folder: Path, operator: str, encoding: str, seed: int, steps: int) -> TrainConfig:
+    """One training: only its last weights are validated and kept."""
+    run = folder / slug(f"{operator} {encoding} {seed} {steps}")
+    lines = ["data=reference", f"data.path={folder / 'data'}", f"data.train={TRAIN}", f"data.test={TEST}"]
+    lines += [f"encoding={encoding}", *OPERATORS[operator], f"run={run}", "tracking.mode=disabled"]
+    settings = {"steps": steps, "seed": seed, "learning_rate": 3e-3, "warmup_steps": min(50, steps - 1)}
+    settings |= {"validate_every": steps, "checkpoint_every": steps, "verify": "false"}
+    lines += [f"training.{name}={value}" for name, value in settings.items()]
+    return typed(compose("train", overrides=lines), TrainConfig)
+
+
+def core_seconds(config: TrainConfig, marks: tuple[int, int]) -> float:
+    """Processor time of this process [s] that the steps between two of a training take."""
+    times: dict[int, float] = {}
+
+    def mark(step: int, values: dict[str, float]) -> None:
+        times[step] = time.process_time()
+
+    config.training.log_every = marks[0]
+    fit(config, mark)
+    return times[marks[1]] - times[marks[0]]
+
+
+def step_cost(config: Callable[[int], TrainConfig]) -> float:
+    """Core-seconds of one step, compiling not among them; the short training is thrown away."""
+    short = config(COSTED[1])
+    shutil.rmtree(short.run, ignore_errors=True)
+    cost = core_seconds(short, COSTED) / (COSTED[1] - COSTED[0])
+    shutil.rmtree(short.run)
+    return cost
+
+
+def errors_of(config: TrainConfig, predict: Callable[[Any], jax.Array]) -> dict[str, float]:
+    """Mean errors over the test split: over everything, and by band of wavenumbers."""
+    task = config.task.create(config.data.create())
+    errors = [
+        jax.tree.map(np.asarray, task.errors(predict(batch), jax.tree.map(jnp.asarray, batch)))
+        for batch in ordered_batches(config.data.path, "test", 16, task)
+    ]
+    joined = jax.tree.map(lambda *leaves: float(np.concatenate(leaves).mean()), *errors)
+    return {"relative_l2": joined["relative_l2"], **{f"{k}_k": v for k, v in joined["bands"].items()}}
+
+
+def measure(folder: Path, operator: str, encoding: str, seed: int, budget: float, steps: int) -> dict[str, Any]:
+    """One row: train, and test the last weights."""
+
+    def config(steps: int) -> TrainConfig:
+        return configured(folder, operator, encoding, seed, steps)
+
+    steps = steps or max(COSTED[1] + 1, round(budget / step_cost(config)))
+    chosen = config(steps)
+    first = max(1, steps // 20)
+    spent = core_seconds(chosen, (first, steps - steps % first)) / (steps - steps % first - first) * steps
+    model = load_surrogate(chosen.run)
+    errors = errors_of(chosen, lambda batch: predict_batch(model, batch))
+    shutil.rmtree(chosen.run)
+    row = {"operator": operator, "encoding": encoding, "seed": seed, "parameters": count_parameters(model)}
+    return row | {"steps": steps, "core_s": spent} | errors
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.operators", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=240.0, help="core-seconds of each training")
+    parser.add_argument("--steps", type=int, default=0, help="the same steps for all, instead of the same time")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--operators", nargs="+", default=list(OPERATORS), choices=OPERATORS)
+    parser.add_argument("--encodings", nargs="+", default=list(ENCODINGS), choices=ENCODINGS)
+    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "operators", help="the data set and the trainings")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results")
+    options = parser.parse_args()
+    use_compilation_cache()
+    register()
+    warnings.simplefilter(
+        "ignore", UserWarning
+    )  # some operators keep fewer modes than the waves have: it is in the docs
+    budget = {"steps": options.steps} if options.steps else {"core_s": options.seconds}
+    name = "operators-steps" if options.steps else "operators"
+    file = options.out / f"{name}-cpu.json"
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    rows: list[dict[str, Any]] = kept["rows"] if kept.get("budget") == budget else []
+    settings = {"machine": machine(), "budget": budget, "train": TRAIN, "test": TEST, "batch_size": 8}
+    done = {(row["operator"], row["encoding"], row["seed"]) for row in rows}
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        first = configured(options.work, options.operators[0], "coarse", 0, 100)
+        dataset.generate(first.data)
+        if (COARSE, "", 0) not in done:
+            coarse = first.task.create(first.data.create()).methods()["coarse_solver"]
+            rows.append({"operator": COARSE, "encoding": "", "seed": 0, **errors_of(first, coarse)})
+        for seed in options.seeds:
+            for encoding in options.encodings:
+                for operator in options.operators:
+                    if (operator, encoding, seed) in done:
+                        continue
+                    row = measure(options.work, operator, encoding, seed, options.seconds, options.steps)
+                    rows.append(row)
+                    print("  ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
+                    write_rows(options.out, name, settings, rows)
+
+
+if __name__ == "__main__":
+    main()
