@@ -28,7 +28,7 @@ from surrogate.model import Surrogate
 from surrogate.modes_check import check_modes
 from surrogate.operators import operator_schema, register_operators
 from surrogate.parallel import ParallelConfig
-from surrogate.tasks import TaskConfig
+from surrogate.tasks import TaskConfig, make_model
 from surrogate.tracking import TrackingConfig
 from surrogate.training_config import TrainingConfig
 
@@ -58,10 +58,9 @@ class TrainConfig:
         task = self.task.create(self.data.create())
         encoding = self.encoding.create(task)
         check_modes(self.model, task)
-        operator = self.model.create(
-            encoding.media + encoding.channels, task.outputs, rngs=nnx.Rngs(self.training.seed)
-        )
-        model = Surrogate(task, encoding, operator)
+        rngs = nnx.Rngs(self.training.seed)
+        operator = self.model.create(encoding.media + encoding.channels, task.outputs, rngs=rngs)
+        model = make_model(task, encoding, operator, rngs=rngs)
         self.training.loss.create(task)  # refused here, or not at all
         # Shapes only: a grid that cannot carry the modes is refused here, before a run's folder exists.
         example = jax.eval_shape(lambda key: task.make(key, jnp.zeros((), int)), jax.random.key(0))
@@ -82,11 +81,14 @@ class RealModelConfig:
 
 @dataclass
 class EvaluateConfig:
-    """`evaluate.py`. run: a trained run's folder. batch_size: of predictions and timings. real: also this model."""
+    """`evaluate.py`. run: a trained run's folder. batch_size: of predictions and timings. other: the folder of another
+    data set, of the same simulation, whose test split is evaluated as well. real: also this model.
+    """
 
     run: str = ""
     batch_size: int = 16
     repeats: int = 5
+    other: str | None = None
     real: RealModelConfig = field(default_factory=RealModelConfig)
 
 

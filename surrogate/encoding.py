@@ -120,7 +120,10 @@ class Coarse:
 
 @dataclass
 class EncodingConfig:
-    """name: source_map, background or coarse. radius [cells]: of the map. velocity [m/s]: of the background."""
+    """name: source_map, background or coarse; none or log for states.
+
+    radius [cells]: of the map. velocity [m/s]: of the background.
+    """
 
     name: str = "coarse"
     radius: float = 2.0

@@ -1,4 +1,4 @@
-"""Evaluation of a run: errors on the test split, errors on a model from a file, and time against the solver.
+"""Evaluation of a run: errors on the test split, on another data set's, on a model from a file; time per sample.
 
 The solver's field is the truth. The same solver on a grid twice as coarse stands beside the surrogate in every table:
 an operator that does not beat it, at its price, has learned nothing of use.
@@ -7,7 +7,7 @@ an operator that does not beat it, at its price, has learned nothing of use.
 import hashlib
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -20,17 +20,17 @@ import numpy as np
 from flax import nnx
 
 from data_gen.checks import check_inputs
-from data_gen.dataset import read_json, write_json
+from data_gen.dataset import config_of, differences, fingerprint, read_json, read_manifest, verify, write_json
 from data_gen.errors import InputError
 from data_gen.model_io import read_velocity, to_grid
-from data_gen.sample import DataSpec
+from data_gen.sample import DataConfig, DataSpec
 from surrogate import metrics, plots
 from surrogate.config import EvaluateConfig, RealModelConfig, TrainConfig, read_run
 from surrogate.forward import spread_sources
 from surrogate.model import Surrogate
 from surrogate.pipeline import check_dataset, ordered_batches
 from surrogate.report import write_report
-from surrogate.task import Batch, Method, Task
+from surrogate.task import Batch, Grouped, Method, Task, whole
 from surrogate.trainer import best_step, load_surrogate, predict_batch
 
 
@@ -50,6 +50,33 @@ def _table(errors: list[dict[str, Any]]) -> dict[str, Any]:
     table = jax.tree.map(metrics.summary, {name: values for name, values in joined.items() if name not in listed})
     table["relative_l2"] |= {name: [float(v) for v in values.mean(axis=0)] for name, values in listed.items()}
     return table
+
+
+def _by_group(errors: list[dict[str, Any]], groups: list[dict[str, list[str]]]) -> dict[str, Any]:
+    """Mean errors of the examples with each label: `{"per_family": {"salt": {"relative_l2": ..., "examples": 12}}}`."""
+    table: dict[str, Any] = {}
+    for kind in groups[0]:
+        labels = np.array([label for batch in groups for label in batch[kind]])
+        for label in dict.fromkeys(labels):
+            chosen = labels == label
+            means = {
+                name: float(np.concatenate([batch[name] for batch in errors])[chosen].mean())
+                for name, values in errors[0].items()
+                if isinstance(values, np.ndarray) and values.ndim == 1
+            }
+            table.setdefault(f"per_{kind}", {})[str(label)] = means | {"examples": int(chosen.sum())}
+    return table
+
+
+def _tables(task: Task, methods: dict[str, Method], batches: Iterable[Batch]) -> dict[str, dict[str, Any]]:
+    """The errors of every method but the solver, which is the truth, over all examples and by the task's groups."""
+    errors: dict[str, list[dict[str, Any]]] = {name: [] for name in methods if name != "solver"}
+    groups: list[dict[str, list[str]]] = []
+    for batch in batches:
+        groups.append(task.groups(batch) if isinstance(task, Grouped) else {})
+        for name, rows in errors.items():
+            rows.append(_errors(task, methods[name](batch), batch))
+    return {name: _table(rows) | _by_group(rows, groups) for name, rows in errors.items()}
 
 
 def time_per_sample(methods: dict[str, Callable[[], jax.Array]], batch_size: int, repeats: int) -> dict[str, Any]:
@@ -77,25 +104,25 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
     run = read_run(config.run)
     spec = run.data.create()
     check_dataset(run.data, verify=run.training.verify)
+    other = None if config.other is None else read_other(config.other, run)
     real = None if config.real.path is None else read_real(config.real, spec)
+    if real is not None:
+        _shots(run.task.create(spec), real[0])  # a task that has no answer for it is refused before anything is made
     out = Path(config.run)
     done = read_json(out / "metrics.json") if (out / "metrics.json").exists() else {}
     evaluated = {
         "step": best_step(config.run),
         "file": None if real is None else hashlib.sha256(real[0].tobytes()).hexdigest(),
+        "other": None if other is None else fingerprint(other),
     }
     if _made_before(done, config, evaluated):
         return done
     model = load_surrogate(config.run)
-    task = model.task
+    task = whole(model.task)
     methods: dict[str, Method] = {"surrogate": lambda batch: predict_batch(model, batch), **task.methods()}
 
     on_progress("errors on the test split")
-    errors: dict[str, list[dict[str, Any]]] = {name: [] for name in methods if name != "solver"}
-    for batch in ordered_batches(run.data.path, "test", config.batch_size, task):
-        for name, rows in errors.items():
-            rows.append(_errors(task, methods[name](batch), batch))
-    tables = {name: _table(rows) for name, rows in errors.items()}
+    tables = _tables(task, methods, ordered_batches(run.data.path, "test", config.batch_size, task))
 
     on_progress("time per sample")
     batch = jax.tree.map(jnp.asarray, next(ordered_batches(run.data.path, "test", config.batch_size, task)))
@@ -117,6 +144,9 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
         "training": {"steps": run.training.steps, "batch_size": run.training.batch_size, "seed": run.training.seed},
         "environment": environment(),
     }
+    if other is not None:
+        on_progress(f"errors on {other.path}")
+        result["other"] = _evaluate_other(other, run, methods, config.batch_size)
     if real is not None:
         on_progress(f"errors on {config.real.path}")
         result["real_model"] = _evaluate_real(real, config.real, task, methods, out)
@@ -126,12 +156,49 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
 
 
 def _made_before(done: dict[str, Any], config: EvaluateConfig, evaluated: dict[str, Any]) -> bool:
-    """Whether `done` answers what `config` asks; an answer about a model from a file is more than was asked without."""
+    """Whether `done` answers what `config` asks; it may also answer about a model, or data, that were not asked for."""
     asked = asdict(config)
-    if config.real.path is None:
-        asked["real"] = done.get("config", {}).get("real")
-        evaluated = evaluated | {"file": done.get("evaluated", {}).get("file")}
+    for name, file, unasked in (("real", "file", config.real.path is None), ("other", "other", config.other is None)):
+        if unasked:
+            asked[name] = done.get("config", {}).get(name)
+            evaluated = evaluated | {file: done.get("evaluated", {}).get(file)}
     return done.get("config") == asked and done.get("evaluated") == evaluated
+
+
+def read_other(path: str, run: TrainConfig) -> DataConfig:
+    """The config of a data set of other models, on whose test split a run can be evaluated.
+
+    Raises `InputError` if there is none at `path`, or its simulation or what it keeps of it is not that of the run.
+    """
+    other = config_of(read_manifest(path), path)
+
+    def decisive(config: DataConfig) -> dict[str, Any]:
+        values = {name: value for name, value in config.physics().items() if name != "families"}
+        # Of the families, the largest velocity alone decides the simulation: it sets the absorbing layers.
+        largest = config.create().simulation.max_velocity
+        return values | {"gather_every": config.gather_every, "the families' largest velocity": largest}
+
+    ours, theirs = decisive(run.data), decisive(other)
+    if ours != theirs:
+        raise InputError(
+            f"The data set at {path} has another simulation than the run ({differences(ours, theirs)}), so the run "
+            "cannot be asked about it. Generate one that differs in its families, sources or seed only."
+        )
+    verify(path, checksums=run.training.verify)
+    return other
+
+
+def _evaluate_other(other: DataConfig, run: TrainConfig, methods: dict[str, Method], batch_size: int) -> dict[str, Any]:
+    """Errors on the test split of another data set."""
+    task = whole(run.task.create(other.create()))
+    tables = _tables(task, methods, ordered_batches(other.path, "test", batch_size, task))
+    return {
+        "path": Path(other.path).name,
+        "families": list(task.spec.mixture.names),
+        "test_samples": other.test * task.examples,
+        **tables.pop("surrogate"),
+        **tables,
+    }
 
 
 def count_parameters(model: Surrogate) -> int:
@@ -159,7 +226,8 @@ def _figures(out: Path, run: TrainConfig, task: Task, methods: dict[str, Method]
         plots.save(figure, out / "figures" / f"{name}.png")
     if "per_snapshot" in tables["surrogate"]["relative_l2"]:
         lines = {name.replace("_", " "): table["relative_l2"]["per_snapshot"] for name, table in tables.items()}
-        plots.save(plots.per_snapshot(lines, run.data.snapshot_times), out / "figures" / "per_snapshot.png")
+        times = run.data.snapshot_times[-len(lines["surrogate"]) :]
+        plots.save(plots.per_snapshot(lines, times), out / "figures" / "per_snapshot.png")
 
 
 def read_real(config: RealModelConfig, spec: DataSpec) -> tuple[np.ndarray, str]:
@@ -178,21 +246,39 @@ def read_real(config: RealModelConfig, spec: DataSpec) -> tuple[np.ndarray, str]
     return velocity, where
 
 
+def _shots(task: Task, velocity: np.ndarray) -> dict[str, Any]:
+    """What a task reads of eight shots at the shallowest, and eight at the deepest, source depth of the data set.
+
+    Where it reads frequencies, each shot at each of them. Raises `InputError` for a task that reads something else.
+    """
+    spec = task.spec
+    if not set(task.inputs) <= {"velocity", "source", "frequency"}:
+        raise InputError(
+            f"A {task.name} surrogate reads {', '.join(task.inputs)}, not a model and a shot, so it cannot be "
+            "evaluated on a model from a file: leave real.path=null."
+        )
+    spacing = spec.simulation.grid.spacing
+    sources = np.concatenate([spread_sources(spec, 8, row * spacing) for row in spec.shots.rows]).astype(np.float32)
+    batch: dict[str, Any] = {"source": sources}
+    if "frequency" in task.inputs:
+        frequencies = np.array(spec.simulation.frequencies, np.float32)
+        batch = {
+            "source": np.repeat(sources, len(frequencies), axis=0),
+            "frequency": np.tile(frequencies, len(sources)),
+        }
+    return {"velocity": np.broadcast_to(velocity, (len(batch["source"]), *velocity.shape)), **batch}
+
+
 def _evaluate_real(
     real: tuple[np.ndarray, str], config: RealModelConfig, task: Task, methods: dict[str, Method], out: Path
 ) -> dict[str, Any]:
-    """Errors on eight shots at the shallowest, and eight at the deepest, source depth of the data set."""
+    """Errors on the shots of `_shots`."""
     (velocity, where), spec = real, task.spec
-    spacing = spec.simulation.grid.spacing
-    sources = np.concatenate([spread_sources(spec, 8, row * spacing) for row in spec.shots.rows]).astype(np.float32)
-    batch: dict[str, Any] = {
-        "velocity": np.broadcast_to(velocity, (len(sources), *velocity.shape)),
-        "source": sources,
-    }
+    spacing, batch = spec.simulation.grid.spacing, _shots(task, velocity)
     batch[task.target] = methods["solver"](batch)
     predictions = {name: method(batch) for name, method in methods.items() if name != "solver"}
-    tables = {name: _table([_errors(task, prediction, batch)]) for name, prediction in predictions.items()}
-    shown = len(sources) // 4
+    tables = _tables(task, {name: lambda _, p=p: p for name, p in predictions.items()}, [batch])
+    shown = len(batch["source"]) // 4
     plots.save(plots.models({Path(str(config.path)).stem: velocity}, spacing), out / "figures" / "real_model.png")
     example = {name: np.asarray(values)[shown] for name, values in batch.items()}
     shown_fields = {name.replace("_", " "): np.asarray(field[shown]) for name, field in predictions.items()}
@@ -203,6 +289,6 @@ def _evaluate_real(
         "window": where,
         "velocity_range": [float(velocity.min()), float(velocity.max())],
         "outside_training_range": float(np.mean((velocity < low) | (velocity > high))),
-        "shots": len(sources),
+        "shots": len(batch["source"]),
         **tables,
     }

@@ -1,8 +1,8 @@
 """Forward models behind one protocol: velocity -> predicted data, differentiable.
 
 Data are wavefields `(n_sources, n_times, nz, nx)` or gathers `(n_sources, n_times, n_receivers)`, sampled at the
-forward model's `steps` of the simulation's time axis. A surrogate knows its snapshot times only, so its gathers are
-the field at the receivers at those times.
+forward model's `steps` of the simulation's time axis. A wavefield surrogate knows its snapshot times only, so its
+gathers are the field at the receivers at those times; a gather surrogate knows the stored times of the receivers only.
 """
 
 from dataclasses import dataclass, replace
@@ -12,13 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from data_gen.errors import InputError
 from data_gen.planner import Plan, plan
 from data_gen.sample import DataSpec
 from data_gen.simulation import Simulation
 from data_gen.solver import simulate
 from surrogate.model import Surrogate
+from surrogate.tasks.gather import Gather
 
 KINDS = ("wavefield", "gather")
+SERVED = {"wavefield": KINDS, "gather": ("gather",)}  # kinds of data that a surrogate of each task can predict
 
 
 @runtime_checkable
@@ -63,21 +66,36 @@ class PhysicsForward:
 
 @dataclass(frozen=True, eq=False)
 class SurrogateForward:
-    """The operator. sources: positions `(n_sources, 2)` [m]. kind: wavefield or gather."""
+    """The operator. sources: positions `(n_sources, 2)` [m]. kind: wavefield or gather.
+
+    Raises `InputError` if the operator was not trained for data of that kind.
+    """
 
     model: Surrogate
     spec: DataSpec
     sources: np.ndarray
     kind: str
 
+    def __post_init__(self):
+        name = self.model.task.name
+        if self.kind not in SERVED.get(name, ()):
+            raise InputError(
+                f"The surrogate was trained for task={name}, which cannot predict {self.kind} data. Choose another "
+                "inversion.kind, or a run of another task: wavefield predicts wavefields and gathers at its snapshot "
+                "times, gather predicts gathers."
+            )
+
     @property
     def steps(self) -> tuple[int, ...]:
-        """The snapshot steps the operator was trained on."""
-        return self.spec.simulation.snapshot_steps
+        """The steps the operator was trained on: of the snapshots, or of the stored gathers."""
+        task = self.model.task
+        return task.steps if isinstance(task, Gather) else self.spec.simulation.snapshot_steps
 
     def __call__(self, velocity: Float[Array, "nz nx"]) -> Float[Array, "n_sources n_times ..."]:
         sources = jnp.asarray(self.sources, velocity.dtype)
         fields = self.model(jnp.broadcast_to(velocity, (len(sources), *velocity.shape)), sources)
+        if isinstance(self.model.task, Gather):
+            return fields[:, 0]
         if self.kind == "wavefield":
             return fields
         rows, columns = self.spec.receiver_cells

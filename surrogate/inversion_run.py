@@ -46,7 +46,7 @@ def _forward(config: InvertConfig, spec: DataSpec, sources: np.ndarray) -> Forwa
             "same data=... as in training, or another run."
         )
     if config.inversion.record_every is not None:
-        raise InputError("A surrogate knows its snapshot times only: leave inversion.record_every=null.")
+        raise InputError("A surrogate knows the times it was trained on only: leave inversion.record_every=null.")
     return SurrogateForward(load_surrogate(config.run), spec, sources, config.inversion.kind)
 
 

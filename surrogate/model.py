@@ -58,6 +58,10 @@ class Surrogate(nnx.Module):
         """The prediction of a batch of examples."""
         return self(*(jnp.asarray(batch[name]) for name in self.task.inputs))
 
+    def applications(self, batch: Batch) -> tuple[tuple[Array, ...], Array]:
+        """What the operator is applied to on the way to a prediction, each time, and what it should have given."""
+        return tuple(batch[name] for name in self.task.inputs), batch[self.task.target]
+
 
 def training_statistics(model: Surrogate, batches: Iterable[Batch]) -> Statistics:
     """Statistics over an iterable of batches: the training split's only."""
@@ -65,10 +69,10 @@ def training_statistics(model: Surrogate, batches: Iterable[Batch]) -> Statistic
 
     @jax.jit
     def moments(batch):
-        medium, fields, baseline = jax.vmap(encoding)(*(batch[name] for name in task.inputs))
+        inputs, target = model.applications(batch)
+        medium, fields, baseline = jax.vmap(encoding)(*inputs)
         return tuple(
-            jnp.mean(values, axis=(0, 2, 3))
-            for values in (medium, medium**2, fields**2, (batch[task.target] - baseline) ** 2)
+            jnp.mean(values, axis=(0, 2, 3)) for values in (medium, medium**2, fields**2, (target - baseline) ** 2)
         )
 
     def needed(batch: Batch) -> dict:

@@ -25,7 +25,7 @@ from absl import flags
 from data_gen import dataset
 from data_gen.errors import InputError
 from data_gen.sample import ONLINE, DataConfig
-from surrogate.task import Task
+from surrogate.task import Task, whole
 
 # Batches read ahead, and the threads that read them, in each reading process.
 READ_AHEAD = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
@@ -214,6 +214,6 @@ def statistics_batches(config: DataConfig, batch_size: int, task: Task) -> Itera
 
 
 def ordered_batches(path: str | Path, split: str, batch_size: int, task: Task) -> Iterator[dict[str, np.ndarray]]:
-    """One pass over the examples of a split in order; the last batch may be smaller."""
-    examples = grain.MapDataset.source(Examples(path, split, task))
+    """One pass over the examples of a split in order, outside training whole ones; the last batch may be smaller."""
+    examples = grain.MapDataset.source(Examples(path, split, task if split == "train" else whole(task)))
     return iter(examples.batch(batch_size, drop_remainder=False).to_iter_dataset(READ_AHEAD))

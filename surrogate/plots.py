@@ -57,6 +57,31 @@ def overview(velocity: np.ndarray, truth: np.ndarray, predictions: Mapping[str, 
     return figure
 
 
+def gathers(
+    velocity: np.ndarray, truth: np.ndarray, predictions: Mapping[str, np.ndarray], extent: tuple[float, float]
+) -> Figure:
+    """One row: the model [m/s], its true gather `(nt, n_receivers)`, each prediction and five times its error.
+
+    extent: length of the line of receivers [m], and of the record [s].
+    """
+    scale, (width, duration) = float(np.percentile(np.abs(truth), 99)), extent
+    panels = {"solver": truth}
+    for name, values in predictions.items():
+        panels |= {name: values, f"5 x ({name} - solver)": 5 * (values - truth)}
+    figure = Figure(figsize=(2.1 * (1 + len(panels)), 3.2), layout="constrained")
+    axes = figure.subplots(1, 1 + len(panels))
+    low, high = float(velocity.min()), float(velocity.max())
+    nz, nx = velocity.shape
+    _image(axes[0], velocity, "velocity", (0.0, width, width * nz / nx, 0.0), VELOCITY, low, high)
+    axes[0].set_ylabel("depth [m]", fontsize=8)
+    for ax, (name, panel) in zip(axes[1:], panels.items(), strict=True):
+        _image(ax, panel, name, (0.0, width, duration, 0.0), FIELD, -scale, scale)
+        ax.set_aspect("auto")
+    axes[1].set_ylabel("time [s]", fontsize=8)
+    figure.supxlabel("x [m]", fontsize=8)
+    return figure
+
+
 def models(panels: Mapping[str, np.ndarray], spacing: float, gradient: np.ndarray | None = None) -> Figure:
     """Velocity models `(nz, nx)` [m/s] on one colour scale, and a gradient on its own."""
     figure = Figure(figsize=(3.0 * (len(panels) + (gradient is not None)), 3.0), layout="constrained")

@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 
 from data_gen.console import print_tables
+from surrogate.task_tables import label_of, operator_of, other_tables, task_of, task_tables
 
 TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
@@ -45,11 +46,6 @@ def _read_all(root: Path, name: str) -> list[tuple[Path, dict[str, Any]]]:
     return [(file.parent, json.loads(file.read_text())) for file in sorted(root.rglob(name))]
 
 
-def _label(folder: Path, result: dict[str, Any]) -> str:
-    name = f"FNO, {result['encoding']}"
-    return name if folder.name == result["encoding"] else f"{name} ({folder.name})"
-
-
 def evaluation_tables(evaluations: list[tuple[Path, dict[str, Any]]]) -> list[dict[str, Any]]:
     """The surrogates, each with the coarse solver of the same evaluation: errors, then cost against the solver's."""
     errors: list[list[str]] = []
@@ -57,7 +53,7 @@ def evaluation_tables(evaluations: list[tuple[Path, dict[str, Any]]]) -> list[di
     for folder, result in evaluations:
         seconds = result["seconds_per_sample"]
         methods = {
-            _label(folder, result): (result, "surrogate"),
+            label_of(folder, result): (result, "surrogate"),
             "coarse solver alone": (result["coarse_solver"], "coarse_solver"),
         }
         for name, (table, timed) in methods.items():
@@ -105,7 +101,7 @@ def real_table(evaluations: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]
         real = result["real_model"]
         for name in ("surrogate", "coarse_solver"):
             error = real[name]["relative_l2"]
-            label = _label(folder, result) if name == "surrogate" else "coarse solver alone"
+            label = label_of(folder, result) if name == "surrogate" else "coarse solver alone"
             rows.append([label, *(f"{error[key]:.3f}" for key in ("mean", "median", "p90"))])
     real = evaluations[0][1]["real_model"]
     low, high = real["velocity_range"]
@@ -143,8 +139,12 @@ def write_report(root: str | Path, title: str | None = None) -> tuple[Path, list
     root = Path(root)
     evaluations, inversions = _read_all(root, "metrics.json"), _read_all(root, "inversion.json")
     tables = []
-    if evaluations:
-        tables += evaluation_tables(evaluations)
+    by_task: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
+    for folder, result in evaluations:
+        by_task.setdefault(task_of(result), []).append((folder, result))
+    for name, results in by_task.items():
+        tables += evaluation_tables(results) if name == "wavefield" else task_tables(name, results)
+    tables += other_tables(evaluations)
     if on_files := [(folder, result) for folder, result in evaluations if "real_model" in result]:
         tables.append(real_table(on_files))
     if inversions:
@@ -156,7 +156,8 @@ def write_report(root: str | Path, title: str | None = None) -> tuple[Path, list
             f"{result['parameters']:,} parameters, {training['steps']} steps of {training['batch_size']} samples, "
             f"seed {training['seed']}, jax {result['environment']['jax']}."
         )
-        sections.append({"title": f"FNO, {result['encoding']} encoding", "note": note, "figures": _figures(folder)})
+        heading = f"{operator_of(result)}, {task_of(result)}, {result['encoding']} encoding"
+        sections.append({"title": heading, "note": note, "figures": _figures(folder)})
     for folder, result in inversions:
         note = f"{result['model']}; {result['shots']} shots, {result['kind']} data, {result['iterations']} iterations."
         title_ = f"Inversion {folder.name}, through the {result['forward']}"

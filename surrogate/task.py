@@ -43,16 +43,16 @@ class Encoding(Protocol):
     @property
     def channels(self) -> int: ...
 
-    def __call__(self, *inputs: Array) -> Encoded: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Encoded: ...
 
 
 @runtime_checkable
 class Task(Protocol):
     """Frozen and hashable.
 
-    inputs, target: names of the arrays a model reads, in the order it takes them, and predicts. outputs, shape: of one
-    prediction, `(outputs, *shape)`. cycles: the largest wavenumbers it can have along both axes, in cycles per domain.
-    examples: that one record gives.
+    inputs, target: names of the arrays a model reads, in the order it takes them, and predicts. outputs, shape: of what
+    one application of the operator gives, `(outputs, *shape)`: the prediction, unless that is rolled out. cycles: the
+    largest wavenumbers it can have along both axes, in cycles per domain. examples: that one record gives.
     """
 
     name: ClassVar[str]
@@ -100,4 +100,27 @@ class Task(Protocol):
 
     def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
         """Pictures of one example (arrays without a batch axis) and what was predicted of it."""
+        ...
+
+
+@runtime_checkable
+class Windowed(Protocol):
+    """A task whose training examples are pieces of those that it is judged by."""
+
+    def whole(self) -> Task:
+        """The same task with whole examples."""
+        ...
+
+
+def whole(task: Task) -> Task:
+    """The task whose examples a surrogate is validated and evaluated on."""
+    return task.whole() if isinstance(task, Windowed) else task
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """A task whose examples fall into groups, in each of which its errors are told as well."""
+
+    def groups(self, batch: Batch) -> dict[str, list[str]]:
+        """By what they are grouped, and the label of each example of a batch: `{"family": ["salt", ...]}`."""
         ...

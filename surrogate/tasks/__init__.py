@@ -3,24 +3,49 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from flax import nnx
+
 from data_gen.errors import InputError
 from data_gen.sample import DataSpec
-from surrogate.task import Task
+from surrogate.model import Surrogate
+from surrogate.task import Encoding, Task
+from surrogate.tasks.gather import Gather
+from surrogate.tasks.harmonic import Harmonic
+from surrogate.tasks.inverse import Inverse
+from surrogate.tasks.propagator import Propagator
 from surrogate.tasks.wavefield import Wavefield
 
 TASKS: dict[str, Callable[["TaskConfig", DataSpec], Task]] = {
     "wavefield": lambda config, spec: Wavefield(spec),
+    "propagator": lambda config, spec: Propagator(spec, config.unroll, config.noise, config.pushforward),
+    "inverse": lambda config, spec: Inverse(spec),
+    "gather": lambda config, spec: Gather(spec),
+    "harmonic": lambda config, spec: Harmonic(spec),
 }
 
 
 @dataclass
 class TaskConfig:
-    """name: wavefield (snapshots)."""
+    """name: wavefield (snapshots), gather (shots at the receivers), harmonic (complex fields at a frequency),
+    propagator (the snapshots that follow two) or inverse (gathers to velocity).
+
+    unroll, noise, pushforward: of the propagator, see tasks/propagator.py.
+    """
 
     name: str = "wavefield"
+    unroll: int = 4
+    noise: float = 0.0
+    pushforward: bool = False
 
     def create(self, spec: DataSpec) -> Task:
         """Raises `InputError` for an unknown name, or data the task cannot be learnt from."""
         if self.name not in TASKS:
             raise InputError(f"task.name must be one of {', '.join(TASKS)}, but is {self.name!r}.")
         return TASKS[self.name](self, spec)
+
+
+def make_model(task: Task, encoding: Encoding, operator: nnx.Module, *, rngs: nnx.Rngs) -> Surrogate:
+    """The untrained surrogate of a task: a propagator's is rolled out."""
+    if isinstance(task, Propagator):
+        return task.model(encoding, operator, rngs=rngs)
+    return Surrogate(task, encoding, operator)

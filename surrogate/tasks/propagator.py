@@ -1,0 +1,223 @@
+"""Propagation: the velocity and the pressure at two snapshot times to the pressure at those that follow.
+
+    p_{n+1} = f(velocity, p_{n-1}, p_n),    p_n = p(n D)    with one interval D between all snapshots
+
+Where nothing fires and nothing is absorbed, p_tt = -A p has the recurrence p_{n+1} = 2 cos(D sqrt(A)) p_n - p_{n-1},
+exact for an interval of any length: two snapshots are a complete state. The baseline puts the wavelet's peak frequency
+f in the place of sqrt(A) / (2 pi), so the operator learns what the other frequencies, and the edges, add:
+
+    p_{n+1} ~ 2 cos(2 pi f D) p_n - p_{n-1}
+
+(The linear extrapolation 2 p_n - p_{n-1} is its limit for small D.) The model is rolled out; see rollout.py.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int, Key
+from matplotlib.figure import Figure
+
+from data_gen.checks import check_velocity
+from data_gen.errors import InputError
+from data_gen.recording import decode
+from data_gen.sample import DataSpec
+from surrogate import metrics, plots
+from surrogate.coarse_grid import coarse_simulation
+from surrogate.encoding import Coarse
+from surrogate.rollout import Rollout
+from surrogate.task import Batch, Encoded, Encoding, Method
+from surrogate.tasks.wavefield import check_one_wavelet, spatial_cycles
+
+SILENT = 0.01  # of the wavelet's peak
+
+
+@dataclass(frozen=True)
+class StatePair:
+    """The velocity and both pressures; the baseline is the recurrence at the wavelet's peak frequency."""
+
+    spec: DataSpec
+
+    media = 1
+    channels = 2
+
+    def __call__(self, velocity: Float[Array, "nz nx"], state: Float[Array, "2 nz nx"]) -> Encoded:
+        """See `Encoding`."""
+        steps, simulation = self.spec.simulation.snapshot_steps, self.spec.simulation
+        interval = (steps[1] - steps[0]) * simulation.time.dt
+        factor = 2 * float(np.cos(2 * np.pi * simulation.peak_frequency * interval))
+        baseline = factor * state[1:] - state[:1]
+        return Encoded(velocity[None], state, baseline)
+
+
+@dataclass(frozen=True)
+class Propagator:
+    """See `Task`. Raises `InputError` for data without three uniformly spaced snapshots of a silent source.
+
+    unroll: steps of a training example. noise: of the first state in training, relative to its root mean square.
+    pushforward: whether the gradient flows through single steps only. windowed: whether examples are the windows that
+    training sees, `unroll` steps from any snapshot on, or whole shots.
+    """
+
+    spec: DataSpec
+    unroll: int = 4
+    noise: float = 0.0
+    pushforward: bool = False
+    windowed: bool = True
+
+    name: ClassVar[str] = "propagator"
+    inputs: ClassVar[tuple[str, ...]] = ("velocity", "state")
+    target: ClassVar[str] = "snapshots"
+
+    def __post_init__(self):
+        steps = self.spec.simulation.snapshot_steps
+        if len(steps) < 3 or len(set(np.diff(steps).tolist())) > 1:
+            raise InputError(
+                "A propagator learns the step from two snapshots to the next, so a data set must have three or more, "
+                f"all the same time apart, but the snapshot steps of this one are {list(steps)}. Set "
+                "data.snapshot_times."
+            )
+        loudest = float(np.abs(self.spec.wavelet[steps[0] :]).max())
+        if loudest > SILENT:
+            raise InputError(
+                "The next state follows from the last ones only where no source fires, but after the first snapshot, "
+                f"at {self.spec.simulation.snapshot_times[0]:g} s, the wavelet still reaches {100 * loudest:.0f} % of "
+                "its peak. Begin data.snapshot_times later: after 2.1 periods of the peak frequency."
+            )
+        if not 1 <= self.unroll <= self.steps or not 0 <= self.noise < 1:
+            raise InputError(
+                f"A propagator is unrolled over 1 to {self.steps} steps (two less than the snapshots there are) with a "
+                f"noise from 0 to below 1, but task.unroll is {self.unroll} and task.noise {self.noise:g}."
+            )
+        check_one_wavelet(self.spec)
+        coarse_simulation(self.spec.simulation)
+
+    @property
+    def steps(self) -> int:
+        """Of a whole shot."""
+        return len(self.spec.simulation.snapshot_steps) - 2
+
+    @property
+    def ahead(self) -> int:
+        """Steps of an example."""
+        return self.unroll if self.windowed else self.steps
+
+    @property
+    def outputs(self) -> int:
+        """The one pressure that a step predicts."""
+        return 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The grid."""
+        return self.spec.simulation.grid.shape
+
+    @property
+    def cycles(self) -> tuple[float, float]:
+        """k_max = f_max L / v_min."""
+        return spatial_cycles(self.spec)
+
+    @property
+    def _starts(self) -> int:
+        return self.steps - self.ahead + 1
+
+    @property
+    def examples(self) -> int:
+        """One for each shot and each snapshot that enough others follow."""
+        return self.spec.shots.count * self._starts
+
+    def whole(self) -> "Propagator":
+        """The task whose examples are whole shots: what a propagator is judged by."""
+        return replace(self, windowed=False)
+
+    def model(self, encoding: Encoding, operator: nnx.Module, *, rngs: nnx.Rngs) -> Rollout:
+        """The surrogate that goes with this task."""
+        return Rollout(
+            self,
+            encoding,
+            operator,
+            steps=self.steps,
+            unroll=self.unroll,
+            noise=self.noise,
+            pushforward=self.pushforward,
+            rngs=rngs,
+        )
+
+    def read(self, record: Mapping[str, Any], index: int) -> dict[str, np.ndarray]:
+        """See `Task`: velocity `(nz, nx)` [m/s], source `(2,)` [m], state `(2, nz, nx)`, snapshots."""
+        shot, start = divmod(index, self._starts)
+        window = decode(record, "snapshots", shot)[start : start + 2 + self.ahead]
+        return {
+            "velocity": record["velocity"],
+            "source": record["sources"][shot],
+            "state": window[:2],
+            "snapshots": window[2:],
+        }
+
+    def make(self, key: Key[Array, ""], index: Int[Array, ""]) -> dict[str, jax.Array]:
+        """See `Task` and `read`."""
+        drawn = self.spec.draw(key)
+        source = drawn.sources[index // self._starts]
+        fields = self.spec.fields(drawn.velocity, source[None], drawn.wavelet)[0]
+        window = jax.lax.dynamic_slice_in_dim(fields, index % self._starts, 2 + self.ahead)
+        return {"velocity": drawn.velocity, "source": source, "state": window[:2], "snapshots": window[2:]}
+
+    def check(self, batch: Batch) -> None:
+        """Raise `InputError` for velocities that the solver would refuse, or a state that is not finite."""
+        check_velocity(np.asarray(batch["velocity"]), "The batch of velocity models")
+        state = np.asarray(batch["state"])
+        if state.shape[1:] != (2, *self.shape) or not np.isfinite(state).all():
+            raise InputError(
+                f"The states that a propagator goes on from must be finite pressures (batch, 2, {self.shape[0]}, "
+                f"{self.shape[1]}), the earlier first, but are {state.shape} with {(~np.isfinite(state)).sum()} values "
+                "that are not finite."
+            )
+
+    def encoding(self, name: str, *, radius: float, velocity: float) -> Encoding:
+        """`none`: the state as it is."""
+        if name != "none":
+            raise InputError(f"encoding.name must be none for propagators, but is {name!r}: set encoding=none.")
+        return StatePair(self.spec)
+
+    def methods(self) -> dict[str, Method]:
+        """The coarse solver and the solver, both from the source on: all but the first two snapshots."""
+        spec, coarse = self.spec, Coarse(self.spec)
+
+        @jax.jit
+        def coarse_fields(velocity, source):
+            return jax.vmap(lambda v, s: coarse(v, s).baseline[2:])(velocity, source)
+
+        @jax.jit
+        def fields(velocity, source):
+            return jax.vmap(lambda v, s: spec.fields(v, s[None])[0, 2:])(velocity, source)
+
+        return {
+            "coarse_solver": lambda batch: coarse_fields(batch["velocity"], batch["source"]),
+            "solver": lambda batch: fields(batch["velocity"], batch["source"]),
+        }
+
+    def errors(self, prediction: jax.Array, batch: Batch) -> dict[str, Any]:
+        """See `Task`: over all, at each step of the rollout, of the first step, by band, and at the receivers."""
+        rows, columns = self.spec.receiver_cells
+        truth = jnp.asarray(batch["snapshots"])
+        return {
+            "relative_l2": metrics.relative_l2(prediction, truth),
+            "per_snapshot": metrics.relative_l2_per_snapshot(prediction, truth),
+            "one_step": metrics.relative_l2(prediction[:, 0], truth[:, 0]),
+            "bands": metrics.band_errors(prediction, truth),
+            "gather_misfit": metrics.relative_l2(prediction[:, :, rows, columns], truth[:, :, rows, columns]),
+        }
+
+    def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
+        """See `Task`; of whole shots."""
+        spacing, times = self.spec.simulation.grid.spacing, list(self.spec.simulation.snapshot_times[2:])
+        truth = example["snapshots"]
+        shown = {name: field[-1] for name, field in predictions.items()}
+        return {
+            "a_overview": plots.overview(example["velocity"], truth[-1], shown, spacing),
+            "fields": plots.snapshots(truth, predictions, times, spacing),
+        }
