@@ -42,8 +42,8 @@ Term = Callable[[Judged], Float[Array, " batch"]]
 
 def relative(error: Float[Array, " batch"], truth: Float[Array, " batch"]) -> Float[Array, " batch"]:
     """sqrt(error / truth) of squared norms, by sample; see `FLOOR`. Where the error is 0, so is the derivative."""
-    some = error > 0
-    norm = jnp.where(some, jnp.sqrt(jnp.where(some, error, 1.0)), 0.0)
+    none = error == 0  # what is not a number stays so
+    norm = jnp.where(none, 0.0, jnp.sqrt(jnp.where(none, 1.0, error)))
     typical = jnp.sqrt(jnp.mean(truth))
     scale = jnp.maximum(jnp.sqrt(truth), FLOOR * typical)
     return norm / jnp.where(typical > 0, scale, 1.0)

@@ -119,6 +119,7 @@ def test_split_weights_train_as_whole_ones(data, alone):
     assert on_one_device[0] - on_one_device[1] == 8 * 9 * 5 * 8 * 8 * 4 // 2
 
 
+@pytest.mark.slow
 def test_two_processes(data, alone, tmp_path):
     """Two processes with two devices each: the losses of one process to 1e-5; broken off and resumed, to the bit."""
     config = train_config(data, "", model_axis=2)
@@ -192,6 +193,7 @@ def test_whole_batches_spread_evenly():
     np.testing.assert_array_equal(devices.fetch(spread)[:5], batch["velocity"])
 
 
+@pytest.mark.slow
 def test_sweep(data, tmp_path):
     """Two values make two runs, each with its own config, and nothing lies about elsewhere."""
     (tmp_path / "here").mkdir()
