@@ -98,4 +98,4 @@ def make_train_step(
         return nnx.state((model, optimizer)), metrics
 
     kept_where = None if shardings is None else (shardings, None)
-    return jax.jit(step, donate_argnums=0, out_shardings=kept_where, compiler_options=compiler_options(training.remat))
+    return jax.jit(step, donate_argnums=0, out_shardings=kept_where, compiler_options=compiler_options())

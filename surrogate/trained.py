@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -14,15 +15,19 @@ from jax.typing import ArrayLike
 from data_gen.errors import InputError
 from surrogate.checkpoint import CheckpointError, Checkpoints
 from surrogate.config import read_run
+from surrogate.execution import compiler_options
 from surrogate.metrics import relative_l2
 from surrogate.model import Surrogate
 from surrogate.parallel import Devices, gather, is_first
 from surrogate.task import Batch
 
 
-@nnx.jit
-def _predict(model: Surrogate, inputs: tuple[jax.Array, ...]) -> jax.Array:
-    return model(*inputs)
+@cache  # made when it is first needed: asking for the backend starts it
+def _prediction():
+    def call(graphdef: nnx.GraphDef, state: nnx.State, inputs: tuple[jax.Array, ...]) -> jax.Array:
+        return nnx.merge(graphdef, state)(*inputs)
+
+    return jax.jit(call, static_argnums=0, compiler_options=compiler_options())
 
 
 def predict(model: Surrogate, *inputs: ArrayLike) -> jax.Array:
@@ -45,7 +50,7 @@ def predict_batch(model: Surrogate, batch: Batch) -> jax.Array:
 
 def apply_to_batch(model: Surrogate, batch: Batch) -> jax.Array:
     """The same of a batch that may be one that no model should be asked about, or spread over many devices."""
-    return _predict(model, tuple(jnp.asarray(batch[name]) for name in model.task.inputs))
+    return _prediction()(*nnx.split(model), tuple(jnp.asarray(batch[name]) for name in model.task.inputs))
 
 
 _relative_l2 = jax.jit(relative_l2)

@@ -78,7 +78,7 @@ def gradients_of(model: Surrogate, **training):
         )
         return value, gradients, others
 
-    return jax.jit(evaluate).lower(state).compile(QUICK | compiler_options(config.remat)), state
+    return jax.jit(evaluate).lower(state).compile(QUICK | compiler_options()), state
 
 
 def distance(a: Any, b: Any) -> float:
