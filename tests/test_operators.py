@@ -50,7 +50,7 @@ MULTISCALE = MultiscaleConfig(first=ONE_BLOCK, second=ONE_BLOCK, cutoff=[1, 1])
 # All on a periodic box, where a shift has a meaning; small enough to compile in a second or two.
 SMALL: dict[str, OperatorConfig] = {
     "fno": FNO_CONFIG,
-    "fno_classic": FNOConfig(**FOURIER, depth=2, block="classic", local=False),
+    "fno_classic": FNOConfig(**FOURIER, depth=2, block="classic", local=False, products=4),
     "ffno": FFNOConfig(**FOURIER, depth=2),
     "ffno_shared": FFNOConfig(**FOURIER, depth=2, shared=True, local=True),
     "tfno_tucker": TFNOConfig(**FOURIER, depth=2, rank=0.5),
@@ -58,7 +58,7 @@ SMALL: dict[str, OperatorConfig] = {
     "ufno": UFNOConfig(**FOURIER, depth=2, unet_blocks=1, unet_levels=1),
     "uno": UNOConfig(**FOURIER, depth=1, levels=1),
     "unet": UNetConfig(width=W, levels=1, periodic=True),
-    "deeponet": DeepONetConfig(**FOURIER, depth=1),
+    "deeponet": DeepONetConfig(**FOURIER, depth=1, products=3),
     "multiscale": MULTISCALE,
 }
 every_operator = pytest.mark.parametrize("name", SMALL)
@@ -173,7 +173,7 @@ def band_limited(n: int) -> jax.Array:
     return jnp.asarray(fields[None])
 
 
-# Filters of 3x3 cells shrink with the cells: U-Net and U-FNO do not transfer, the others do without their local path.
+# Filters of 3x3 cells shrink with the cells: U-Net and U-FNO do not transfer; the others do, local path and products off.
 TRANSFER = [name for name in SMALL if name not in ("ufno", "unet")]
 
 
@@ -190,7 +190,7 @@ def test_resolution_transfer(name, float64):
     if isinstance(config, MultiscaleConfig):
         config = replace(config, first=replace(config.first, local=False), second=replace(config.second, local=False))
     else:
-        config = replace(config, local=False)
+        config = replace(config, local=False, products=0)
     apply, state = split(config)
     apply = quick(apply)
     outputs = [apply(state, band_limited(n)) for n in (16, 32, 64)]
@@ -247,6 +247,11 @@ S = 2 * (2 * 3 + 1) * (2 + 1) * W**2
 M = 2 * R * W**2 + (R + 1) * W
 
 
+def products(count: int, outputs: int) -> int:
+    """Gate, local features, and their share of the projection."""
+    return (W + 1 + 9 * INPUTS + 1 + outputs) * count
+
+
 def frame(inputs: int = INPUTS, outputs: int = OUTPUTS) -> int:
     return (inputs + 1) * W + 2 * W + (W + 1) * outputs
 
@@ -282,7 +287,7 @@ SEPARABLE = 2 * W**2 * (3 + 1 + 2 + 1)
 RESIDUAL, FEEDFORWARD = 4 * W + M, 2 * W + M
 COUNTS = {
     "fno": frame() + 2 * (S + local() + RESIDUAL),
-    "fno_classic": frame() + 2 * (S + 2 * W + W**2 + W) + M,
+    "fno_classic": frame() + 2 * (S + 2 * W + W**2 + W) + M + products(4, OUTPUTS),
     "ffno": frame() + 2 * (SEPARABLE + FEEDFORWARD),
     "ffno_shared": frame() + SEPARABLE + 2 * (local() + FEEDFORWARD),
     "tfno_tucker": frame() + 2 * (TUCKER + local() + RESIDUAL),
@@ -290,7 +295,7 @@ COUNTS = {
     "ufno": frame() + 2 * (S + RESIDUAL) + local() + u_of_convolutions(1),
     "uno": frame() + u_of_blocks(1),
     "unet": frame() + u_of_convolutions(1),
-    "deeponet": frame(outputs=1) + 2 * (S + local() + RESIDUAL) + 2 * W + (W + 1) * W,
+    "deeponet": frame(outputs=1) + 2 * (S + local() + RESIDUAL) + 2 * W + (W + 1) * W + products(3, 1),
     "multiscale": frame() + frame(INPUTS + OUTPUTS) + 2 * (S + local() + RESIDUAL),
 }
 
