@@ -173,7 +173,7 @@ def band_limited(n: int) -> jax.Array:
     return jnp.asarray(fields[None])
 
 
-# Filters of 3x3 cells shrink with the cells: U-Net and U-FNO do not transfer; the others do, local path and products off.
+# Filters of 3x3 cells shrink with the cells: U-Net and U-FNO do not transfer; the others do, without local ones.
 TRANSFER = [name for name in SMALL if name not in ("ufno", "unet")]
 
 
