@@ -9,9 +9,9 @@ was put in, measured:
     a margin of cells around the grid, for the interpolation to look at         0.059
     differences of order 12                                                     0.050
 
-What is left is not in the shortest waves: two thirds of its energy lie below 6 cycles a domain, where the coarse grid
-resolves everything, and it grows from 0.02 to 0.12 of the field as waves scatter again and again. Smoother models have
-less of it (0.013 where nothing is shorter than 16 cells), homogeneous ones almost none.
+What is left is not in the shortest waves: half of its energy lies below 6 cycles a domain, three quarters below 9,
+where the coarse grid resolves everything. It grows from 0.02 to 0.12 of the field as waves scatter again and again.
+Smoother models have less of it (0.013 where nothing is shorter than 16 cells), homogeneous ones almost none.
 """
 
 from dataclasses import replace

@@ -24,6 +24,13 @@ from surrogate.coarse_grid import coarse_simulation, coarsen, onto_coarse, refin
 from surrogate.task import Encoded, Encoding, Task
 
 
+def source_bump(velocity: Float[Array, "nz nx"], source: Float[Array, "2"], grid: Grid, radius: float) -> Array:
+    """A Gaussian of `radius` cells at the source [m], `(1, nz, nx)`, in the velocity's precision."""
+    z, x = (jnp.arange(n) * grid.spacing for n in grid.shape)
+    squared = (z[:, None] - source[0]) ** 2 + (x[None, :] - source[1]) ** 2
+    return jnp.exp(-squared / (2 * (radius * grid.spacing) ** 2))[None].astype(velocity.dtype)
+
+
 @dataclass(frozen=True)
 class SourceMap:
     """A Gaussian of `radius` cells at the source; the baseline is zero."""
@@ -36,11 +43,9 @@ class SourceMap:
     def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:
         """See `Encoding`; source [m]."""
         grid = self.spec.simulation.grid
-        z, x = (jnp.arange(n) * grid.spacing for n in grid.shape)
-        squared = (z[:, None] - source[0]) ** 2 + (x[None, :] - source[1]) ** 2
-        bump = jnp.exp(-squared / (2 * (self.radius * grid.spacing) ** 2))
+        bump = source_bump(velocity, source, grid, self.radius)
         baseline = jnp.zeros((len(self.spec.simulation.snapshot_steps), *grid.shape), velocity.dtype)
-        return Encoded(velocity[None], bump[None].astype(velocity.dtype), baseline)
+        return Encoded(velocity[None], bump, baseline)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ from data_gen.acquisition import Survey
 from data_gen.sample import DataSpec
 from data_gen.solver import simulate
 from surrogate.coarse_grid import coarse_simulation, coarsen, onto_coarse, refine
+from surrogate.encoding import source_bump
 from surrogate.homogeneous import green
 from surrogate.task import Encoded
 
@@ -70,11 +71,8 @@ class HarmonicSourceMap:
         self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"], frequency: Float[Array, ""]
     ) -> Encoded:
         """See `Encoding`; source [m], frequency [Hz]."""
-        grid = self.spec.simulation.grid
-        z, x = (jnp.arange(n) * grid.spacing for n in grid.shape)
-        squared = (z[:, None] - source[0]) ** 2 + (x[None, :] - source[1]) ** 2
-        bump = jnp.exp(-squared / (2 * (self.radius * grid.spacing) ** 2)).astype(velocity.dtype)
-        fields = jnp.concatenate([_level(velocity, frequency, self.spec), bump[None]])
+        bump = source_bump(velocity, source, self.spec.simulation.grid, self.radius)
+        fields = jnp.concatenate([_level(velocity, frequency, self.spec), bump])
         return Encoded(_medium(velocity, frequency, self.spec), fields, jnp.zeros_like(fields))
 
 

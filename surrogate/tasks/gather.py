@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from matplotlib.figure import Figure
 
-from data_gen.checks import check_points, check_velocity
 from data_gen.errors import InputError
 from data_gen.recording import decode
 from data_gen.resampling import upsample
@@ -28,7 +27,7 @@ from surrogate.gather_encoding import (
 )
 from surrogate.ssim import ssim
 from surrogate.task import Batch, Encoding, Method
-from surrogate.tasks.wavefield import check_one_wavelet, spatial_cycles
+from surrogate.tasks.shared import check_one_wavelet, check_shots, spatial_cycles
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,7 @@ class Gather:
 
     def check(self, batch: Batch) -> None:
         """Raise `InputError` for velocities or sources that the solver would refuse."""
-        check_velocity(np.asarray(batch["velocity"]), "The batch of velocity models")
-        check_points(np.asarray(batch["source"]), "source", self.spec.simulation)
+        check_shots(batch, self.spec)
 
     def encoding(self, name: str, *, radius: float, velocity: float) -> Encoding:
         """source_map, background or coarse; see gather_encoding.py. The direct wave is as wide as the wavelet: a

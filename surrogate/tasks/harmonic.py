@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int, Key
 from matplotlib.figure import Figure
 
-from data_gen.checks import check_points, check_velocity
 from data_gen.errors import InputError
 from data_gen.recording import decode
 from data_gen.sample import DataSpec
@@ -24,11 +23,11 @@ from surrogate import metrics, plots
 from surrogate.coarse_grid import coarse_simulation
 from surrogate.harmonic_encoding import HarmonicBackground, HarmonicCoarse, HarmonicSourceMap, spectrum, unit_source
 from surrogate.task import Batch, Encoding, Method
-from surrogate.tasks.wavefield import check_one_wavelet
+from surrogate.tasks.shared import OnGrid, check_one_wavelet, check_shots
 
 
 @dataclass(frozen=True)
-class Harmonic:
+class Harmonic(OnGrid):
     """See `Task`. Raises `InputError` for data without time-harmonic fields, or that no encoding could serve."""
 
     spec: DataSpec
@@ -59,11 +58,6 @@ class Harmonic:
     def outputs(self) -> int:
         """Real and imaginary part."""
         return 2
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """The grid."""
-        return self.spec.simulation.grid.shape
 
     @property
     def cycles(self) -> tuple[float, float]:
@@ -106,8 +100,7 @@ class Harmonic:
 
     def check(self, batch: Batch) -> None:
         """Raise `InputError` for velocities or sources that the solver would refuse, or frequencies not the data's."""
-        check_velocity(np.asarray(batch["velocity"]), "The batch of velocity models")
-        check_points(np.asarray(batch["source"]), "source", self.spec.simulation)
+        check_shots(batch, self.spec)
         asked = np.asarray(batch["frequency"], float)
         known = np.isclose(asked[:, None], np.array(self.frequencies), rtol=1e-4).any(axis=1)
         if not known.all():

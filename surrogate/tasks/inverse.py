@@ -25,7 +25,7 @@ from data_gen.solver import simulate
 from surrogate import metrics, plots
 from surrogate.ssim import ssim
 from surrogate.task import Batch, Encoded, Encoding, Method
-from surrogate.tasks.wavefield import check_one_wavelet, spatial_cycles
+from surrogate.tasks.shared import OnGrid, check_one_wavelet
 
 STRETCH = 1000.0  # of `FoldedGathers`: what is this much weaker than the strongest arrival is still seen
 
@@ -83,7 +83,7 @@ def middle(spec: DataSpec) -> float:
 
 
 @dataclass(frozen=True)
-class Inverse:
+class Inverse(OnGrid):
     """See `Task`. Raises `InputError` for data without gathers, or of surveys that differ from sample to sample."""
 
     spec: DataSpec
@@ -109,16 +109,6 @@ class Inverse:
     def outputs(self) -> int:
         """The velocity."""
         return 1
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """The grid."""
-        return self.spec.simulation.grid.shape
-
-    @property
-    def cycles(self) -> tuple[float, float]:
-        """k_max = f_max L / v_min, of the waves; edges are sharper, but the waves do not tell by how much."""
-        return spatial_cycles(self.spec)
 
     @property
     def examples(self) -> int:

@@ -31,7 +31,7 @@ from surrogate.coarse_grid import coarse_simulation
 from surrogate.encoding import Coarse
 from surrogate.rollout import Rollout
 from surrogate.task import Batch, Encoded, Encoding, Method
-from surrogate.tasks.wavefield import check_one_wavelet, spatial_cycles
+from surrogate.tasks.shared import OnGrid, check_one_wavelet
 
 SILENT = 0.01  # of the wavelet's peak
 
@@ -55,7 +55,7 @@ class StatePair:
 
 
 @dataclass(frozen=True)
-class Propagator:
+class Propagator(OnGrid):
     """See `Task`. Raises `InputError` for data without three uniformly spaced snapshots of a silent source.
 
     unroll: steps of a training example. noise: of the first state in training, relative to its root mean square.
@@ -110,16 +110,6 @@ class Propagator:
     def outputs(self) -> int:
         """The one pressure that a step predicts."""
         return 1
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """The grid."""
-        return self.spec.simulation.grid.shape
-
-    @property
-    def cycles(self) -> tuple[float, float]:
-        """k_max = f_max L / v_min."""
-        return spatial_cycles(self.spec)
 
     @property
     def _starts(self) -> int:

@@ -10,19 +10,18 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 from matplotlib.figure import Figure
 
-from data_gen.checks import check_points, check_velocity
 from data_gen.errors import InputError
 from data_gen.recording import decode
 from data_gen.sample import DataSpec
-from data_gen.simulation import HIGHEST_FREQUENCY
 from surrogate import metrics, plots
 from surrogate.coarse_grid import coarse_simulation
 from surrogate.encoding import Background, Coarse, SourceMap
 from surrogate.task import Batch, Encoding, Method
+from surrogate.tasks.shared import OnGrid, check_one_wavelet, check_shots
 
 
 @dataclass(frozen=True)
-class Wavefield:
+class Wavefield(OnGrid):
     """See `Task`. Raises `InputError` for data without snapshots, or that no encoding could serve."""
 
     spec: DataSpec
@@ -45,16 +44,6 @@ class Wavefield:
     def outputs(self) -> int:
         """One for each snapshot."""
         return len(self.spec.simulation.snapshot_steps)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """The grid."""
-        return self.spec.simulation.grid.shape
-
-    @property
-    def cycles(self) -> tuple[float, float]:
-        """k_max = f_max L / v_min."""
-        return spatial_cycles(self.spec)
 
     @property
     def examples(self) -> int:
@@ -89,8 +78,7 @@ class Wavefield:
 
     def check(self, batch: Batch) -> None:
         """Raise `InputError` for velocities or sources that the solver would refuse."""
-        check_velocity(np.asarray(batch["velocity"]), "The batch of velocity models")
-        check_points(np.asarray(batch["source"]), "source", self.spec.simulation)
+        check_shots(batch, self.spec)
 
     def encoding(self, name: str, *, radius: float, velocity: float) -> Encoding:
         """source_map, background or coarse; see encoding.py."""
@@ -140,19 +128,3 @@ class Wavefield:
             "a_overview": plots.overview(example["velocity"], truth[middle], shown, spacing),
             "fields": plots.snapshots(truth, predictions, times, spacing),
         }
-
-
-def check_one_wavelet(spec: DataSpec) -> None:
-    """Raise `InputError` where each sample has a wavelet of its own, which no model is told."""
-    if not spec.shots.one_wavelet:
-        raise InputError(
-            "A surrogate is told the model and the source's position, not its wavelet, so all samples must have "
-            "the same: set data.peak_frequency_spread=0."
-        )
-
-
-def spatial_cycles(spec: DataSpec) -> tuple[float, float]:
-    """The waves' largest wavenumbers along z and x, in cycles per domain: f_max L / v_min."""
-    frequency, grid = HIGHEST_FREQUENCY * spec.simulation.peak_frequency, spec.simulation.grid
-    nz, nx = grid.shape
-    return frequency * nz * grid.spacing / spec.slowest, frequency * nx * grid.spacing / spec.slowest
