@@ -22,29 +22,31 @@ def _warn_of_missing_compiler() -> None:
     )
 
 
-def choose_engine(simulation: Simulation, *, constant_density: bool) -> Engine | None:
+def choose_engine(simulation: Simulation, *, constant_density: bool, coupled: bool = False) -> Engine | None:
     """The engine for a simulation; None for the scan with JAX's own derivatives, which computes everything.
 
+    coupled: through a coupling, with which an engine's `forward` only is used (coupled.py).
     Raises `InputError` where the backend or the gradient's memory asked for does not exist for this physics.
     """
-    has_adjoint = constant_density and simulation.time_order == 2
-    physics = "a density" if not constant_density else "time_order=4"
+    has_engine = constant_density and simulation.time_order == 2
+    physics = "a density" if not constant_density else "time_order=4" if not has_engine else "a coupling"
     # The native loop counts on no row near both the upper and the lower layer.
     deep = simulation.grid.shape[0] >= simulation.order
-    if simulation.backend == "native" and not (has_adjoint and deep):
-        given = physics if not has_adjoint else f"{simulation.grid.shape[0]} rows at order {simulation.order}"
+    if simulation.backend == "native" and not (has_engine and deep):
+        given = physics if not has_engine else f"{simulation.grid.shape[0]} rows at order {simulation.order}"
         raise InputError(
             "The native backend computes constant density of second order in time, on at least as many rows as the "
             f"order in space, but this simulation has {given}. Choose backend='auto' or 'xla'."
         )
     wanted = simulation.backend == "native" or (simulation.backend == "auto" and jax.default_backend() == "cpu")
-    if wanted and has_adjoint and deep:
+    memory = simulation.memory
+    lean = memory.strategy == "boundary" or memory.precision != "same"
+    if wanted and has_engine and deep and not (coupled and lean):
         if simulation.backend == "native" or native.compiler():
             return native.NativeEngine()
         _warn_of_missing_compiler()
-    memory = simulation.memory
-    if memory.strategy == "boundary" or memory.precision != "same":
-        if not has_adjoint:
+    if lean:
+        if coupled or not has_engine:
             raise InputError(
                 "Running backwards and storing in half precision need constant density of second order in time, but "
                 f"this simulation has {physics}. Choose Memory('recompute') or Memory('full')."

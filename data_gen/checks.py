@@ -77,7 +77,7 @@ def largest_local_velocity(velocity: np.ndarray, density: np.ndarray) -> float:
     return float(np.sqrt((velocity**2 * density * buoyancy).max()))
 
 
-def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None) -> None:
+def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None, coupling=None) -> None:
     """Check every concrete (not traced) input; `simulate` calls this before anything is compiled.
 
     Raises `InputError` for a wrong shape, bad velocities or densities, a time step over the CFL limit, points
@@ -89,6 +89,16 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None)
             raise InputError(
                 f"The {name} model must have the grid's shape {shape} (nz, nx), but has {np.shape(model)}."
             )
+    if coupling is not None and np.shape(coupling) != (3, 3, *shape):
+        raise InputError(
+            f"The coupling must have the shape {(3, 3, *shape)}, but has {np.shape(coupling)}. Take it, and the "
+            "velocity, from subgrid.coarse_medium."
+        )
+    if coupling is not None and (simulation.time_order != 2 or simulation.free_surface):
+        raise InputError(
+            f"A coupling needs second order in time and no free surface, but time_order={simulation.time_order} and "
+            f"free_surface={simulation.free_surface}."
+        )
     n_sources, nt = np.shape(survey.sources)[0], simulation.time.nt
     if np.shape(survey.wavelets) != (n_sources, nt):
         raise InputError(

@@ -4,7 +4,8 @@
     p_{n+1} = ... + (m lap(m (L p)_n + q_n) + q_{n+1} - 2 q_n + q_{n-1}) / 12      (fourth order)
 
 with `m = v^2 dt^2` and L the Laplacian, or `m = kappa dt^2` and `L = div((1 / rho) grad)` for variable density; q is
-what the sources inject. The fourth order replaces the leading error `dt^4 p_tttt / 12` by the wave equation itself
+what the sources inject. Where the model is finer than the grid, m is followed by the coupling of subgrid.py. The
+fourth order replaces the leading error `dt^4 p_tttt / 12` by the wave equation itself
 (the modified equation, or Lax-Wendroff): M. A. Dablain, Geophysics 51 (1986), 54-66.
 
 L is stretched by the CPML in each absorbing layer (absorbing.py). A side without one is a rigid wall (zero normal
@@ -29,6 +30,7 @@ from data_gen.stencils import (
     second_derivative,
     staggered_derivative,
 )
+from data_gen.subgrid import neighbours
 
 
 class WaveState(NamedTuple):
@@ -60,11 +62,13 @@ class Medium(NamedTuple):
     """The model on the padded grid. stiffness: `kappa dt^2`, or `v^2 dt^2` for constant density.
 
     buoyancy: `1 / rho` at the half points along each axis, `order - 1` more than cells; None for constant density.
+    coupling: of each cell to those around it, where the model is finer than the grid (subgrid.py).
     """
 
     stiffness: Float[Array, "mz mx"]
     buoyancy: tuple[Float[Array, "hz mx"], Float[Array, "mz hx"]] | None
     edges: Edges = OWN
+    coupling: Float[Array, "3 3 mz mx"] | None = None
 
 
 def make_medium(
@@ -72,13 +76,16 @@ def make_medium(
     density: Float[Array, "nz nx"] | None,
     simulation: Simulation,
     edges: Edges = OWN,
+    coupling: Float[Array, "3 3 nz nx"] | None = None,
 ) -> Medium:
-    """Extend velocity [m/s] and density [kg/m^3] into the absorbing layers by their edge values."""
+    """Extend velocity [m/s], density [kg/m^3] and coupling into the absorbing layers by their edge values."""
     top, bottom, left, right = simulation.widths
     extend = partial(jnp.pad, pad_width=((top, bottom), (left, right)), mode="edge")
     stiffness = extend(velocity) ** 2 * simulation.step_length**2
+    if coupling is not None:
+        coupling = jnp.pad(coupling, ((0, 0), (0, 0), (top, bottom), (left, right)), mode="edge")
     if density is None:
-        return Medium(stiffness, None, edges)
+        return Medium(stiffness, None, edges, coupling)
     density = extend(density)
     half = simulation.order // 2
 
@@ -89,7 +96,7 @@ def make_medium(
         low = lax.slice_in_dim(padded, 0, size - 1, axis=axis)
         return 2 / (low + lax.slice_in_dim(padded, 1, size, axis=axis))
 
-    return Medium(stiffness * density, (half_points(0), half_points(1)), edges)
+    return Medium(stiffness * density, (half_points(0), half_points(1)), edges, coupling)
 
 
 def _continue(field: jax.Array, axis: int, cells: int, simulation: Simulation, rigid, sign: int = -1) -> jax.Array:
@@ -239,6 +246,8 @@ def step(
     else:
         acceleration, memory = _divergence(state, medium, simulation)
     change = (medium.stiffness * acceleration).at[cells].add(injection)
+    if medium.coupling is not None:
+        change -= jnp.sum(medium.coupling * neighbours(change), axis=(0, 1))
     if simulation.time_order == 4:
         change += medium.stiffness * unstretched(change, medium, simulation) / 12
     following = 2 * state.pressure - state.previous + change

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from data_gen import derivatives, harmonic, loop
+from data_gen import coupled, derivatives, harmonic, loop
 from data_gen.acquisition import Survey, point_cells
 from data_gen.backend import choose_engine
 from data_gen.checks import check_inputs
@@ -49,15 +49,19 @@ def injections_of(wavelets: jax.Array, strengths: jax.Array, simulation: Simulat
 
 
 @partial(jax.jit, static_argnames="simulation")
-def _simulate(velocity, survey: Survey, simulation: Simulation, density) -> Records:
+def _simulate(velocity, survey: Survey, simulation: Simulation, density, coupling) -> Records:
     survey = jax.tree.map(lambda leaf: leaf.astype(velocity.dtype), survey)
-    medium = make_medium(velocity, density, simulation)
+    medium = make_medium(velocity, density, simulation, coupling=coupling)
     locate = jax.vmap(partial(point_cells, simulation=simulation))
     source_cells, source_weights = locate(survey.sources)
     receiver_cells, receiver_weights = locate(survey.receivers)
     strengths = medium.stiffness.ravel()[source_cells] * source_weights / simulation.grid.spacing**2
     injections = injections_of(survey.wavelets, strengths, simulation)
-    if engine := choose_engine(simulation, constant_density=density is None):
+    engine = choose_engine(simulation, constant_density=density is None, coupled=coupling is not None)
+    if engine and medium.coupling is not None:
+        propagate = partial(coupled.propagate, medium.stiffness, medium.coupling, simulation=simulation)
+        shoot = jax.vmap(propagate, in_axes=(0, 0, None, None))
+    elif engine:
         propagate = partial(derivatives.propagate, medium.stiffness, simulation=simulation, engine=engine)
         shoot = jax.vmap(propagate, in_axes=(0, 0, None, None))
     else:
@@ -69,10 +73,11 @@ def _simulate(velocity, survey: Survey, simulation: Simulation, density) -> Reco
     return Records(gathers[:, :: simulation.substeps], *harmonic.split(fields, simulation))
 
 
-def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None) -> Records:
+def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None, coupling=None) -> Records:
     """Simulate every shot of a survey through one model.
 
     velocity: `(nz, nx)` [m/s]. density: `(nz, nx)` [kg/m^3], or None for the faster constant-density path.
+    coupling: `(3, 3, nz, nx)`, where the model that the velocity stands for is finer than the grid; see subgrid.py.
     Returns gathers `(n_sources, nt, n_receivers)` and snapshots `(n_sources, n_snapshots, nz, nx)` in the dtype
     of `velocity`, and harmonic fields `(n_sources, n_frequencies, nz, nx)` in its complex one. Pure: `jit`, `vmap`,
     `grad`, `jvp` and `vjp` apply, over every array argument. Batches of models:
@@ -80,9 +85,9 @@ def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None) 
 
     Raises `InputError` for bad inputs (see `check_inputs`); traced inputs are trusted.
     """
-    check_inputs(velocity, survey, simulation, density)
+    check_inputs(velocity, survey, simulation, density, coupling)
     velocity = jnp.asarray(velocity)
     if not jnp.issubdtype(velocity.dtype, jnp.floating):
         velocity = velocity.astype(float)
     density = None if density is None else jnp.asarray(density, velocity.dtype)
-    return _simulate(velocity, survey, simulation, density)
+    return _simulate(velocity, survey, simulation, density, coupling)

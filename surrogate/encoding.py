@@ -117,9 +117,9 @@ class Coarse:
         wavelet = jnp.asarray(self.spec.wavelet[::2], velocity.dtype)[None]
         spacing = self.spec.simulation.grid.spacing
         survey = Survey(onto_coarse(source, spacing)[None], jnp.zeros((0, 2), velocity.dtype), wavelet)
-        model = coarsen(velocity)
-        snapshots = simulate(model, survey, simulation, density=self.spec.density(model)).snapshots[0]
-        fields = refine(snapshots)
+        model, coupling = coarsen(velocity)
+        density = self.spec.density(model)
+        fields = refine(simulate(model, survey, simulation, density=density, coupling=coupling).snapshots[0])
         return Encoded(velocity[None], fields, fields[1::2])
 
 

@@ -147,9 +147,9 @@ def _coarse_gather(
     simulation, every = coarse_gather_simulation(spec), spec.recording.gather_every
     wavelet = jnp.asarray(spec.wavelet[::2], velocity.dtype)
     wavelet = jnp.pad(wavelet, (0, simulation.time.nt - len(wavelet)))  # what is fired last is not heard any more
-    model, spacing = coarsen(velocity), spec.simulation.grid.spacing
+    (model, coupling), spacing = coarsen(velocity), spec.simulation.grid.spacing
     survey = Survey(onto_coarse(source, spacing)[None], onto_coarse(receivers, spacing), wavelet[None])
-    gather = simulate(model, survey, simulation, density=spec.density(model)).gathers[0]
+    gather = simulate(model, survey, simulation, density=spec.density(model), coupling=coupling).gathers[0]
     stored = gather[:: every // 2] if every % 2 == 0 else upsample(gather.T, 2).T[::every]
     return stored[: len(stored_steps(spec))]
 

@@ -125,8 +125,8 @@ class HarmonicCoarse:
         source = onto_coarse(source.astype(velocity.dtype), grid.spacing)
         wavelet = jnp.asarray(spec.wavelet[::2], velocity.dtype)[None]
         survey = Survey(source[None], jnp.zeros((0, 2), velocity.dtype), wavelet)
-        model = coarsen(velocity)
-        fields = simulate(model, survey, simulation, density=spec.density(model)).harmonic[0]
+        model, coupling = coarsen(velocity)
+        fields = simulate(model, survey, simulation, density=spec.density(model), coupling=coupling).harmonic[0]
         chosen = nearest(frequency, spec)
         parts = jnp.stack([fields.real, fields.imag], axis=1)[chosen]
         coarse = unit_source(parts, jnp.asarray(spectrum(spec))[chosen])

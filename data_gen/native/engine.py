@@ -84,12 +84,15 @@ def workspace_bytes(simulation: Simulation, dtype, *, adjoint: bool) -> int:
 class NativeEngine:
     """See `derivatives.Engine`. Several components are numbers x_0 + x_1 eps: the second is the first's tangent."""
 
-    def forward(self, simulation: Simulation, strategy: str, geometry, *components) -> list[jax.Array]:
-        """Gathers, fields and saved block of every component `(m, q)`."""
+    def forward(
+        self, simulation: Simulation, strategy: str, geometry, *components, coupling: jax.Array | None = None
+    ) -> list[jax.Array]:
+        """Gathers, fields and saved block of every component `(m, q)`. coupling: for one component, saving nothing."""
         _, receiver_cells, weights = geometry
         saved = (saved_values(simulation, weights.dtype, strategy),)
         shapes = [*_record_shapes(simulation, receiver_cells), saved] * len(components)
         operands = [*geometry, *(x for component in components for x in component)]
+        operands += [] if coupling is None else [coupling]
         return _call("forward", len(components), simulation, strategy, operands, shapes)
 
     def adjoint(self, simulation: Simulation, geometry, models, records) -> list[jax.Array]:
