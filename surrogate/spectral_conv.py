@@ -16,14 +16,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from data_gen.errors import InputError
+from surrogate.waves import from_waves, to_waves
 
 Pair = tuple[Array, Array]  # real and imaginary part
-
-
-def fourier_matrices(size: int, modes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """cos and sin of `2 pi k n / size`, each `(n_modes, size)`, for the integer wavenumbers `modes`."""
-    angle = 2 * np.pi * np.outer(modes, np.arange(size)) / size
-    return np.cos(angle), np.sin(angle)
 
 
 def check_carries(shape: tuple[int, int], modes: tuple[int, int]) -> None:
@@ -36,17 +31,6 @@ def check_carries(shape: tuple[int, int], modes: tuple[int, int]) -> None:
         )
 
 
-def _waves(size: int, modes: int, dtype) -> Array:
-    """cos of the wavenumbers `0..modes`, then -sin: `(2 (modes + 1), size)`."""
-    cos, sin = fourier_matrices(size, np.arange(modes + 1))
-    return jnp.asarray(np.concatenate([cos, -sin]), dtype)
-
-
-def _along_rows(matrix: Float[Array, "m n"], x: Float[Array, "batch n rest"]) -> Float[Array, "batch m rest"]:
-    """`matrix @ x` for each of the batch; repeated, or XLA transposes the whole field for one product."""
-    return jnp.broadcast_to(matrix, (len(x), *matrix.shape)) @ x
-
-
 def restrict(x: Float[Array, "batch nz nx channels"], modes: tuple[int, int]) -> Pair:
     """Fourier coefficients of a field on the modes `-modes[0]..modes[0]` by `0..modes[1]`: a mean over the cells.
 
@@ -55,30 +39,32 @@ def restrict(x: Float[Array, "batch nz nx channels"], modes: tuple[int, int]) ->
     batch, nz, nx, channels = x.shape
     check_carries((nz, nx), modes)
     x = at_least_float32(x)
-    waves_z, waves_x = (_waves(n, m, x.dtype) for n, m in zip((nz, nx), modes, strict=True))
-    # A real field's transform along z is known from k_z >= 0. The rows that are moved hold all channels of a cell.
-    x = _along_rows(waves_z / (nz * nx), x.reshape(batch, nz, -1)).reshape(-1, nx, channels)
-    x = waves_x @ jnp.swapaxes(x, 0, 1).reshape(nx, -1)
+    x = to_waves(x, modes[0] + 1)
+    x = jnp.transpose(x, (2, 0, 1, 3)).reshape(1, nx, -1, channels)
+    x = to_waves(x, modes[1] + 1) / (nz * nx)
     x = x.reshape(2, modes[1] + 1, batch, 2, modes[0] + 1, channels)
     (cc, cs), (sc, ss) = jnp.transpose(x, (3, 0, 4, 1, 2, 5))  # along z, then x: c = cos, s = -sin
     # F = (c_z + i s_z) x (c_x + i s_x), where s_z is odd in k_z.
-    return tuple(jnp.concatenate([minus[:0:-1], plus]) for minus, plus in ((cc + ss, cc - ss), (cs - sc, cs + sc)))
+    return _both_signs(cc - ss, cc + ss), _both_signs(cs + sc, cs - sc)
 
 
 def extend(real: Array, imaginary: Array, shape: tuple[int, int]) -> Float[Array, "batch nz nx channels"]:
     """The real field on a grid of `shape` that has the coefficients of `restrict`; the inverse on kept modes."""
     modes_z, modes_x, (batch, channels) = (real.shape[0] - 1) // 2, real.shape[1] - 1, real.shape[2:]
     check_carries(shape, (modes_z, modes_x))
-    waves_z, waves_x = (_waves(n, m, real.dtype) for n, m in zip(shape, (modes_z, modes_x), strict=True))
-    # Each k_x > 0 stands for its conjugate too.
-    twice = np.tile(np.where(np.arange(modes_x + 1) == 0, 1.0, 2.0), 2)[:, None]
     (real, real_odd), (imaginary, imaginary_odd) = _even_odd(real), _even_odd(imaginary)
     # y = sum of Re F (c_z c_x - s_z s_x) + Im F (c_z s_x + s_z c_x), as above.
     x = jnp.stack([jnp.stack([real, imaginary_odd]), jnp.stack([imaginary, -real_odd])])  # along x, then z: c, s
-    x = jnp.transpose(x, (0, 3, 4, 1, 2, 5)).reshape(2 * (modes_x + 1), -1)
-    x = (jnp.asarray(twice, x.dtype) * waves_x).T @ x
-    x = jnp.swapaxes(x.reshape(shape[1], -1, channels), 0, 1).reshape(batch, 2 * (modes_z + 1), -1)
-    return _along_rows(waves_z.T, x).reshape(batch, *shape, channels)
+    # Each k_x > 0 stands for its conjugate too.
+    x = x * jnp.asarray(np.where(np.arange(modes_x + 1) == 0, 1.0, 2.0), x.dtype)[:, None, None]
+    x = jnp.transpose(x, (0, 3, 4, 1, 2, 5)).reshape(1, 2 * (modes_x + 1), -1, channels)
+    x = from_waves(x, shape[1]).reshape(shape[1], batch, 2 * (modes_z + 1), channels)
+    return from_waves(jnp.transpose(x, (1, 2, 0, 3)), shape[0])
+
+
+def _both_signs(plus: Float[Array, "modes ..."], minus: Float[Array, "modes ..."]) -> Float[Array, "two_sided ..."]:
+    """x_k for all k from those of k >= 0 and of -k <= 0."""
+    return jnp.concatenate([minus[:0:-1], plus])
 
 
 def _even_odd(x: Float[Array, "two_sided ..."]) -> Pair:
@@ -120,9 +106,11 @@ class SpectralMap(SpectralLayer):
         raise NotImplementedError
 
     def __call__(self, x: Float[Array, "batch nz nx channels"]) -> Float[Array, "batch nz nx features"]:
-        # Both parts as one batch: weights, larger than fields, are read once for a product and once for its gradient.
-        both = jnp.concatenate(restrict(x, self.modes), axis=2)
-        (a, b), (c, d) = (jnp.split(both @ weight, 2, axis=2) for weight in self.weights())
+        # Both parts at once: weights, larger than fields, are read once for a product and once for its gradient. Beside
+        # each other within a sample, since samples may be on many devices.
+        both = jnp.stack(restrict(x, self.modes), axis=3)
+        rows = both.reshape(*both.shape[:2], -1, both.shape[-1])
+        (a, b), (c, d) = (jnp.moveaxis((rows @ weight).reshape(*both.shape[:4], -1), 3, 0) for weight in self.weights())
         real, imaginary = a - d, b + c
         return extend(real, imaginary, (x.shape[1], x.shape[2])).astype(x.dtype)
 
