@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 from data_gen.errors import InputError
 from surrogate.fno import FourierConfig
 from surrogate.grid_operator import GridOperator, positions
+from surrogate.pointwise import Linear
 
 
 @dataclass
@@ -53,8 +54,8 @@ class FourierDeepONet(GridOperator):
     def assemble(self, config: DeepONetConfig, rngs: nnx.Rngs) -> None:
         """See `GridOperator`."""
         self.branch = nnx.List(replace(config, drop_path=0.0).blocks(config.branch_depth, rngs))
-        self.trunk_in = nnx.Linear(1 if config.periodic else 3, config.width, rngs=rngs)
-        self.trunk_out = nnx.Linear(config.width, config.width, rngs=rngs)
+        self.trunk_in = Linear(1 if config.periodic else 3, config.width, rngs=rngs)
+        self.trunk_out = Linear(config.width, config.width, rngs=rngs)
         self.blocks = nnx.List(config.blocks(config.depth, rngs))
 
     def _trunk(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "outputs nz nx width"]:

@@ -17,7 +17,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from surrogate.fno import FNO, FNOConfig
-from surrogate.spectral_conv import SpectralLayer, at_least_float32, check_carries, fourier_matrices
+from surrogate.spectral_conv import SpectralLayer, at_least_float32, check_carries
+from surrogate.waves import fourier_matrices
 
 
 @dataclass

@@ -25,6 +25,7 @@ from data_gen.errors import InputError
 from surrogate.drop_path import Identity, make_drop_path
 from surrogate.execution import recomputable
 from surrogate.grid_operator import GridOperator, GridOperatorConfig, conv3x3, make_norm
+from surrogate.pointwise import Linear
 from surrogate.spectral_conv import SpectralConv
 
 
@@ -109,8 +110,8 @@ class ResidualBlock(Block):
         super().__init__(config, index, rngs=rngs)
         width, hidden = config.width, config.mlp_ratio * config.width
         self.mlp_norm = make_norm(config.norm, width, rngs=rngs)
-        self.expand = nnx.Linear(width, hidden, rngs=rngs)
-        self.contract = nnx.Linear(hidden, width, rngs=rngs)
+        self.expand = Linear(width, hidden, rngs=rngs)
+        self.contract = Linear(hidden, width, rngs=rngs)
         self.drop = make_drop_path(config.drop_path * (index + 1) / depth, rngs=rngs)
 
     @recomputable
@@ -125,8 +126,8 @@ class FeedForwardBlock(Block):
     def __init__(self, config: FourierConfig, index: int, depth: int, *, rngs: nnx.Rngs):
         super().__init__(config, index, rngs=rngs)
         width, hidden = config.width, config.mlp_ratio * config.width
-        self.expand = nnx.Linear(width, hidden, rngs=rngs)
-        self.contract = nnx.Linear(hidden, width, rngs=rngs)
+        self.expand = Linear(width, hidden, rngs=rngs)
+        self.contract = Linear(hidden, width, rngs=rngs)
         self.drop = make_drop_path(config.drop_path * (index + 1) / depth, rngs=rngs)
 
     @recomputable
@@ -140,7 +141,7 @@ class ClassicBlock(Block):
 
     def __init__(self, config: FourierConfig, index: int, depth: int, *, rngs: nnx.Rngs):
         super().__init__(config, index, rngs=rngs)
-        self.linear = nnx.Linear(config.width, config.width, rngs=rngs)
+        self.linear = Linear(config.width, config.width, rngs=rngs)
 
     @recomputable
     def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
@@ -153,7 +154,7 @@ BLOCKS = {"residual": ResidualBlock, "feedforward": FeedForwardBlock, "classic":
 
 def _pointwise_mlp(config: FourierConfig, rngs: nnx.Rngs) -> nnx.Sequential:
     width, hidden = config.width, config.mlp_ratio * config.width
-    return nnx.Sequential(nnx.Linear(width, hidden, rngs=rngs), jax.nn.gelu, nnx.Linear(hidden, width, rngs=rngs))
+    return nnx.Sequential(Linear(width, hidden, rngs=rngs), jax.nn.gelu, Linear(hidden, width, rngs=rngs))
 
 
 class FNO(GridOperator):

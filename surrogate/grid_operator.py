@@ -22,6 +22,7 @@ from jaxtyping import Array, Float
 
 from data_gen.errors import InputError
 from surrogate.drop_path import Identity
+from surrogate.pointwise import Linear
 
 NORMS = ("sample", "group", "instance", "none")
 
@@ -112,7 +113,7 @@ class Products(nnx.Module):
     """gate(h) * local(x); see the module's text."""
 
     def __init__(self, in_channels: int, config: GridOperatorConfig, *, rngs: nnx.Rngs):
-        self.gate = nnx.Linear(config.width, config.products, rngs=rngs)
+        self.gate = Linear(config.width, config.products, rngs=rngs)
         self.local = conv3x3(in_channels, config.products, periodic=config.periodic, rngs=rngs)
 
     def __call__(
@@ -134,12 +135,12 @@ class GridOperator(nnx.Module):
     def __init__(self, in_channels: int, out_channels: int, config: GridOperatorConfig, *, rngs: nnx.Rngs):
         self.padding = config.padding
         self.periodic = config.periodic
-        self.lift = nnx.Linear(in_channels + (0 if config.periodic else 2), config.width, rngs=rngs)
+        self.lift = Linear(in_channels + (0 if config.periodic else 2), config.width, rngs=rngs)
         self.assemble(config, rngs)
         self.norm = make_norm(config.norm, config.width, rngs=rngs)
         # Zero at the start: the first prediction is the baseline that the encoding supplies.
         zeros = nnx.initializers.zeros
-        self.project = nnx.Linear(config.width + config.products, out_channels, kernel_init=zeros, rngs=rngs)
+        self.project = Linear(config.width + config.products, out_channels, kernel_init=zeros, rngs=rngs)
         self.products = Products(in_channels, config, rngs=rngs) if config.products else None
 
     def assemble(self, config, rngs: nnx.Rngs) -> None:

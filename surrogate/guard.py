@@ -1,6 +1,7 @@
 """Divergence: noticed on the device at the step it happens, dealt with by the host when it next reads the metrics.
 
-An update is refused if the loss, the gradient or the update is not finite, or if
+An update is refused if the loss or the gradient is not finite (AdamW's step, bounded by its rate, is finite where the
+gradient's norm is), or if
 
     loss > factor * running mean of the loss so far
 
@@ -39,11 +40,9 @@ class Guard(nnx.Module):
         self.bad_loss, self.bad_norm, self.total = (Watch(jnp.zeros(())) for _ in range(3))
         self.running = Watch(jnp.array(jnp.inf))
 
-    def accepts(
-        self, loss: Float[Array, ""], grad_norm: Float[Array, ""], largest: Float[Array, ""], factor: float
-    ) -> Bool[Array, ""]:
-        """Whether the step's update, whose largest component is `largest`, may be applied."""
-        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(largest)
+    def accepts(self, loss: Float[Array, ""], grad_norm: Float[Array, ""], factor: float) -> Bool[Array, ""]:
+        """Whether the step's update may be applied."""
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         # The running mean is infinite before the first step.
         bounded = loss <= factor * self.running[...] if factor else True
         return (self.bad_step[...] == 0) & finite & bounded

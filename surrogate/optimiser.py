@@ -48,10 +48,22 @@ class Optimizer(nnx.Optimizer):
         return updates
 
 
+def clip(max_norm: float) -> optax.GradientTransformation:
+    """As `optax.clip_by_global_norm`, but always a product: that is part of AdamW's reading of the gradient, where a
+    choice between the gradient and a scaled one is written out first.
+    """
+
+    def scale(updates: optax.Updates, _: optax.Params | None) -> optax.Updates:
+        factor = jnp.minimum(1.0, max_norm / optax.tree.norm(updates))
+        return jax.tree.map(lambda update: factor * update, updates)
+
+    return optax.stateless(scale)
+
+
 def make_optimizer(model: nnx.Module, config: TrainingConfig, scale: float = 1.0) -> Optimizer:
     """A fresh optimizer of a model. scale: of the learning rate."""
     transform = optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
+        clip(config.clip_norm),
         optax.adamw(learning_rate(config, scale), weight_decay=config.weight_decay),
     )
     return Optimizer(model, transform, config.ema)

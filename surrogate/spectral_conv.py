@@ -16,14 +16,9 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from data_gen.errors import InputError
+from surrogate.waves import from_waves, to_waves
 
 Pair = tuple[Array, Array]  # real and imaginary part
-
-
-def fourier_matrices(size: int, modes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """cos and sin of `2 pi k n / size`, each `(n_modes, size)`, for the integer wavenumbers `modes`."""
-    angle = 2 * np.pi * np.outer(modes, np.arange(size)) / size
-    return np.cos(angle), np.sin(angle)
 
 
 def check_carries(shape: tuple[int, int], modes: tuple[int, int]) -> None:
@@ -36,43 +31,47 @@ def check_carries(shape: tuple[int, int], modes: tuple[int, int]) -> None:
         )
 
 
-def _matrices(shape: tuple[int, int], modes: tuple[int, int], dtype) -> tuple[Pair, Pair]:
-    along_z = fourier_matrices(shape[0], np.arange(-modes[0], modes[0] + 1))
-    along_x = fourier_matrices(shape[1], np.arange(modes[1] + 1))
-    cos_z, sin_z, cos_x, sin_x = (jnp.asarray(m, dtype) for m in (*along_z, *along_x))
-    return (cos_z, sin_z), (cos_x, sin_x)
-
-
 def restrict(x: Float[Array, "batch nz nx channels"], modes: tuple[int, int]) -> Pair:
     """Fourier coefficients of a field on the modes `-modes[0]..modes[0]` by `0..modes[1]`: a mean over the cells.
 
     Each part is `(2 modes[0] + 1, modes[1] + 1, batch, channels)`. Raises `InputError` if the grid is too small.
     """
-    nz, nx = x.shape[1:3]
+    batch, nz, nx, channels = x.shape
     check_carries((nz, nx), modes)
     x = at_least_float32(x)
-    (cos_z, sin_z), (cos_x, sin_x) = _matrices((nz, nx), modes, x.dtype)
-    # F = (cos_z - i sin_z) x (cos_x - i sin_x), scaled by 1 / (nz nx).
-    real = jnp.einsum("kx,bzxc->bzkc", cos_x / (nx * nz), x)
-    imaginary = -jnp.einsum("kx,bzxc->bzkc", sin_x / (nx * nz), x)
-    return (
-        jnp.einsum("jz,bzkc->jkbc", cos_z, real) + jnp.einsum("jz,bzkc->jkbc", sin_z, imaginary),
-        jnp.einsum("jz,bzkc->jkbc", cos_z, imaginary) - jnp.einsum("jz,bzkc->jkbc", sin_z, real),
-    )
+    x = to_waves(x, modes[0] + 1)
+    x = jnp.transpose(x, (2, 0, 1, 3)).reshape(1, nx, -1, channels)
+    x = to_waves(x, modes[1] + 1) / (nz * nx)
+    x = x.reshape(2, modes[1] + 1, batch, 2, modes[0] + 1, channels)
+    (cc, cs), (sc, ss) = jnp.transpose(x, (3, 0, 4, 1, 2, 5))  # along z, then x: c = cos, s = -sin
+    # F = (c_z + i s_z) x (c_x + i s_x), where s_z is odd in k_z.
+    return _both_signs(cc - ss, cc + ss), _both_signs(cs + sc, cs - sc)
 
 
 def extend(real: Array, imaginary: Array, shape: tuple[int, int]) -> Float[Array, "batch nz nx channels"]:
     """The real field on a grid of `shape` that has the coefficients of `restrict`; the inverse on kept modes."""
-    modes_z, modes_x = (real.shape[0] - 1) // 2, real.shape[1] - 1
+    modes_z, modes_x, (batch, channels) = (real.shape[0] - 1) // 2, real.shape[1] - 1, real.shape[2:]
     check_carries(shape, (modes_z, modes_x))
-    (cos_z, sin_z), (cos_x, sin_x) = _matrices(shape, (modes_z, modes_x), real.dtype)
-    real, imaginary = (
-        jnp.einsum("jz,jkbc->bzkc", cos_z, real) - jnp.einsum("jz,jkbc->bzkc", sin_z, imaginary),
-        jnp.einsum("jz,jkbc->bzkc", cos_z, imaginary) + jnp.einsum("jz,jkbc->bzkc", sin_z, real),
-    )
+    (real, real_odd), (imaginary, imaginary_odd) = _even_odd(real), _even_odd(imaginary)
+    # y = sum of Re F (c_z c_x - s_z s_x) + Im F (c_z s_x + s_z c_x), as above.
+    x = jnp.stack([jnp.stack([real, imaginary_odd]), jnp.stack([imaginary, -real_odd])])  # along x, then z: c, s
     # Each k_x > 0 stands for its conjugate too.
-    twice = jnp.asarray(np.where(np.arange(modes_x + 1) == 0, 1.0, 2.0)[:, None], real.dtype)
-    return jnp.einsum("kx,bzkc->bzxc", twice * cos_x, real) - jnp.einsum("kx,bzkc->bzxc", twice * sin_x, imaginary)
+    x = x * jnp.asarray(np.where(np.arange(modes_x + 1) == 0, 1.0, 2.0), x.dtype)[:, None, None]
+    x = jnp.transpose(x, (0, 3, 4, 1, 2, 5)).reshape(1, 2 * (modes_x + 1), -1, channels)
+    x = from_waves(x, shape[1]).reshape(shape[1], batch, 2 * (modes_z + 1), channels)
+    return from_waves(jnp.transpose(x, (1, 2, 0, 3)), shape[0])
+
+
+def _both_signs(plus: Float[Array, "modes ..."], minus: Float[Array, "modes ..."]) -> Float[Array, "two_sided ..."]:
+    """x_k for all k from those of k >= 0 and of -k <= 0."""
+    return jnp.concatenate([minus[:0:-1], plus])
+
+
+def _even_odd(x: Float[Array, "two_sided ..."]) -> Pair:
+    """`x_k + x_-k` and `x_k - x_-k` for `k >= 0`, with x_0 once."""
+    middle = len(x) // 2
+    plus, minus = x[middle:], jnp.concatenate([jnp.zeros_like(x[:1]), x[:middle][::-1]])
+    return plus + minus, plus - minus
 
 
 def resample(x: Float[Array, "batch nz nx channels"], shape: tuple[int, int]) -> Float[Array, "batch mz mx channels"]:
@@ -107,12 +106,12 @@ class SpectralMap(SpectralLayer):
         raise NotImplementedError
 
     def __call__(self, x: Float[Array, "batch nz nx channels"]) -> Float[Array, "batch nz nx features"]:
-        real, imaginary = restrict(x, self.modes)
-        weight_re, weight_im = self.weights()
-        real, imaginary = (
-            real @ weight_re - imaginary @ weight_im,
-            real @ weight_im + imaginary @ weight_re,
-        )
+        # Both parts at once: weights, larger than fields, are read once for a product and once for its gradient. Beside
+        # each other within a sample, since samples may be on many devices.
+        both = jnp.stack(restrict(x, self.modes), axis=3)
+        rows = both.reshape(*both.shape[:2], -1, both.shape[-1])
+        (a, b), (c, d) = (jnp.moveaxis((rows @ weight).reshape(*both.shape[:4], -1), 3, 0) for weight in self.weights())
+        real, imaginary = a - d, b + c
         return extend(real, imaginary, (x.shape[1], x.shape[2])).astype(x.dtype)
 
     def mode_axes(self) -> tuple[np.ndarray, np.ndarray]:

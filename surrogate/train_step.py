@@ -87,15 +87,20 @@ def make_train_step(
         key = jax.random.fold_in(jax.random.key(training.seed), guard.step[...])
         minimised = loss or training.loss.create(model.task)
         value, parts, gradients, others = mean_gradients(model, batch, key, guard.step[...], minimised, training)
-        nnx.update(model, others)
-        updates = optimizer.update(model, gradients)
-        grad_norm, largest = optax.tree.norm(gradients), optax.tree.norm(updates, ord=jnp.inf)
-        good = guard.accepts(value, grad_norm, largest, training.divergence_factor)
-        kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), nnx.state((model, optimizer)), state)
-        model, optimizer = nnx.merge(graphdef, kept)
+        grad_norm = optax.tree.norm(gradients)
+        good = guard.accepts(value, grad_norm, training.divergence_factor)
+        # A branch, not a choice between two states: weights and moments are read and written once, in place.
+        state = jax.lax.cond(good, updated, lambda state, *_: state, state, gradients, others)
+        model, optimizer = nnx.merge(graphdef, state)
         optimizer.guard.record(good, value, grad_norm, training.log_every)
         metrics = {"loss": optimizer.guard.mean_loss(), "grad_norm": grad_norm} | (parts if len(parts) > 1 else {})
         return nnx.state((model, optimizer)), metrics
+
+    def updated(state: nnx.State, gradients: nnx.State, others: nnx.State) -> nnx.State:
+        model, optimizer = nnx.merge(graphdef, state, copy=True)
+        nnx.update(model, others)
+        optimizer.update(model, gradients)
+        return nnx.state((model, optimizer))
 
     kept_where = None if shardings is None else (shardings, None)
     return jax.jit(step, donate_argnums=0, out_shardings=kept_where, compiler_options=compiler_options())

@@ -19,6 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from surrogate.grid_operator import conv3x3
+from surrogate.pointwise import Linear
 from surrogate.spectral_conv import resample
 
 Stage = Callable[[int, nnx.Rngs], nnx.Module]  # level and random state -> stage of that level
@@ -50,8 +51,8 @@ class FourierResampling(nnx.Module):
     """Between a level and the next coarser: the trigonometric interpolant, and a linear map of the channels."""
 
     def __init__(self, width: int, *, rngs: nnx.Rngs):
-        self.down = nnx.Linear(width, 2 * width, rngs=rngs)
-        self.up = nnx.Linear(2 * width, width, rngs=rngs)
+        self.down = Linear(width, 2 * width, rngs=rngs)
+        self.up = Linear(2 * width, width, rngs=rngs)
 
     def shrink(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch mz mx doubled"]:
         """To half as many cells a side."""
@@ -78,7 +79,7 @@ class UShape(nnx.Module):
         self.encoders = nnx.List([stage(level, rngs) for level in range(levels)])
         self.resamplings = nnx.List([resampling(w, rngs) for w in widths])
         self.bottom = stage(levels, rngs)
-        self.fuses = nnx.List([nnx.Linear(2 * w, w, rngs=rngs) for w in widths])
+        self.fuses = nnx.List([Linear(2 * w, w, rngs=rngs) for w in widths])
         self.decoders = nnx.List([stage(level, rngs) for level in range(levels)])
 
     def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:

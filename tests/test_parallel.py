@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from data_gen import dataset
 from data_gen.errors import InputError
@@ -28,7 +31,7 @@ from surrogate.encoding import EncodingConfig
 from surrogate.fno import FNOConfig
 from surrogate.metrics import relative_l2
 from surrogate.model import training_statistics
-from surrogate.parallel import ParallelConfig
+from surrogate.parallel import DATA, MODEL, ParallelConfig
 from surrogate.pipeline import ordered_batches, statistics_batches, training_batches
 from surrogate.spectral_conv import SpectralConv
 from surrogate.tfno import TuckerConv
@@ -117,6 +120,17 @@ def test_split_weights_train_as_whole_ones(data, alone):
         on_one_device.append(sum(leaf.addressable_shards[0].data.nbytes for leaf in named.values()))
     # Half of 8 x 9 x 5 x 8 x 8 numbers of four bytes is gone from each device.
     assert on_one_device[0] - on_one_device[1] == 8 * 9 * 5 * 8 * 8 * 4 // 2
+
+
+def test_a_split_layer_sends_nothing():
+    """As the module says: a spectral layer whose weights are split by output channel needs no other device."""
+    mesh = Mesh(np.array(jax.devices()).reshape(2, 2), (DATA, MODEL))
+    graphdef, state = nnx.split(nnx.jit(lambda: SpectralConv(4, 4, (2, 1), rngs=nnx.Rngs(0)))())
+    state = jax.device_put(state, NamedSharding(mesh, P(None, None, None, MODEL)))
+    x = jax.device_put(jnp.ones((4, 8, 8, 4)), NamedSharding(mesh, P(DATA)))
+    program = jax.jit(lambda state, x: nnx.merge(graphdef, state)(x)).lower(state, x).compile().as_text()
+    assert "dot(" in program
+    assert not re.search(r"all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter", program)
 
 
 @pytest.mark.slow

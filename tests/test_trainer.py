@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
@@ -28,7 +29,7 @@ from surrogate.fno import FNOConfig
 from surrogate.guard import name_samples, read_trouble
 from surrogate.mode_schedule import ModeSchedule, limit_modes
 from surrogate.model import Surrogate
-from surrogate.optimiser import Average, evaluated, make_optimizer
+from surrogate.optimiser import Average, clip, evaluated, make_optimizer
 from surrogate.pipeline import Examples
 from surrogate.spectral_conv import SpectralConv, SpectralLayer
 from surrogate.tfno import TFNOConfig
@@ -200,6 +201,11 @@ def weight_of(state: Any) -> float:
     return float(state[0]["operator"]["kernel"][...][0, 0])
 
 
+def guarded(state: Any) -> list[jax.Array]:
+    """All that a refused update leaves as it was: weights, count, moments, average."""
+    return jax.tree.leaves((state[0], *(state[1][name] for name in ("step", "opt_state", "average"))))
+
+
 def good_batch() -> dict[str, Any]:
     return {"x": jnp.ones((4, 1)), "y": 3 * jnp.ones((4, 1))}
 
@@ -219,8 +225,9 @@ def test_the_average_follows_the_weights():
 
 
 def test_a_bad_step_changes_nothing_and_is_remembered():
-    """The loss is the mean since the last log; after a sample that is not finite all updates are refused."""
-    _, graphdef, state, step = line()
+    """The loss is the mean since the last log; after a sample that is not finite all updates are refused: to the bit,
+    weights, moments and average are what they were."""
+    _, graphdef, state, step = line(ema=0.5)
     losses, means = [], []
     for _ in range(4):
         weight = weight_of(state)
@@ -228,14 +235,26 @@ def test_a_bad_step_changes_nothing_and_is_remembered():
         state, metrics = step(state, good_batch())
         means.append(float(metrics["loss"]))
     np.testing.assert_allclose(means, [losses[0], np.mean(losses[:2]), losses[2], np.mean(losses[2:])], rtol=1e-5)
-    before = [np.asarray(leaf) for leaf in jax.tree.leaves(state[0])]
+    before = [np.asarray(leaf) for leaf in guarded(state)]
     for batch in (good_batch() | {"x": jnp.array([[1.0], [jnp.nan], [1.0], [1.0]])}, good_batch()):
         state, _ = step(state, batch)
-        for leaf, old in zip(jax.tree.leaves(state[0]), before, strict=True):
+        for leaf, old in zip(guarded(state), before, strict=True):
             np.testing.assert_array_equal(leaf, old)
     optimizer = nnx.merge(graphdef, state)[1]
     trouble = read_trouble(optimizer.guard)
     assert trouble is not None and trouble.step == 5 and np.isnan(trouble.loss) and int(optimizer.step[...]) == 4
+
+
+def test_clipped_as_optax_does():
+    """A gradient of norm 5 becomes one of 2 (float32 rounding); within the bound it is left as it is, to the bit."""
+    gradient: Any = {"a": jnp.array([3.0]), "b": jnp.array([[4.0]])}
+    for bound, tolerance in ((2.0, 1e-6), (6.0, 0.0)):
+        ours, theirs = (
+            transform.update(gradient, transform.init(gradient))[0]
+            for transform in (clip(bound), optax.clip_by_global_norm(bound))
+        )
+        for name in gradient:
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=tolerance)
 
 
 def test_a_loss_far_above_its_running_mean_is_divergence():

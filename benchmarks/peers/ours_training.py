@@ -17,6 +17,7 @@ from surrogate.config import TrainingConfig
 from surrogate.execution import compiler_options
 from surrogate.fno import FNOConfig
 from surrogate.host_memory import keep_freed_memory
+from surrogate.pointwise import Linear
 from surrogate.spectral_conv import SpectralConv
 from surrogate.trainer import make_optimizer, make_train_step
 
@@ -99,7 +100,7 @@ class Perceptron(nnx.Module):
     """Two linear layers."""
 
     def __init__(self, features: tuple[int, int, int], *, rngs: nnx.Rngs):
-        self.layers = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(features)])
+        self.layers = nnx.List([Linear(a, b, rngs=rngs) for a, b in pairwise(features)])
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.layers[1](_gelu(self.layers[0](x)))
@@ -111,7 +112,7 @@ class Block(nnx.Module):
     def __init__(self, case: Case, *, rngs: nnx.Rngs):
         width = case.width
         self.spectral = SpectralConv(width, width, (case.modes, case.modes), rngs=rngs)
-        self.skip = nnx.Linear(width, width, rngs=rngs)
+        self.skip = Linear(width, width, rngs=rngs)
         self.mlp = Perceptron((width, width // 2, width), rngs=rngs)
         self.gate = nnx.Param(jnp.ones(width))
 
@@ -149,7 +150,7 @@ class SameFNO(nnx.Module):
 
 
 def _gelu(x: jax.Array) -> jax.Array:
-    return jax.nn.gelu(x, approximate=False)
+    return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
 
 
 def _operator(case: Case) -> nnx.Module:
