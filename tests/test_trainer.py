@@ -250,7 +250,7 @@ def test_clipped_as_optax_does():
     gradient: Any = {"a": jnp.array([3.0]), "b": jnp.array([[4.0]])}
     for bound, tolerance in ((2.0, 1e-6), (6.0, 0.0)):
         ours, theirs = (
-            transform.update(gradient, transform.init(gradient))[0]
+            dict(transform.update(gradient, transform.init(gradient))[0])
             for transform in (clip(bound), optax.clip_by_global_norm(bound))
         )
         for name in gradient:
