@@ -249,10 +249,11 @@ def test_clipped_as_optax_does():
     """A gradient of norm 5 becomes one of 2 (float32 rounding); within the bound it is left as it is, to the bit."""
     gradient: Any = {"a": jnp.array([3.0]), "b": jnp.array([[4.0]])}
     for bound, tolerance in ((2.0, 1e-6), (6.0, 0.0)):
-        ours, theirs = (
-            dict(transform.update(gradient, transform.init(gradient))[0])
+        transformed: Any = [
+            transform.update(gradient, transform.init(gradient))[0]
             for transform in (clip(bound), optax.clip_by_global_norm(bound))
-        )
+        ]
+        ours, theirs = transformed
         for name in gradient:
             np.testing.assert_allclose(ours[name], theirs[name], rtol=tolerance)
 
