@@ -99,6 +99,7 @@ def measure(folder: Path, operator: str, encoding: str, seed: int, budget: float
 
     steps = steps or max(COSTED[1] + 1, round(budget / step_cost(config)))
     chosen = config(steps)
+    shutil.rmtree(chosen.run, ignore_errors=True)  # of a training that was broken off, whose time nobody knows
     first = max(1, steps // 20)
     spent = core_seconds(chosen, (first, steps - steps % first)) / (steps - steps % first - first) * steps
     model = load_surrogate(chosen.run)
