@@ -6,7 +6,7 @@
 the residuals r; a `LinearMap` states all three rules, so jvp, vjp, Gauss-Newton and Hessian-vector products compose.
 """
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -77,8 +77,8 @@ def _transpose(cotangents, *arguments, linear_map: LinearMap, n_residuals: int):
     ]
 
 
-def _summed_to(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Undo the broadcasting along batch dimensions of size 1."""
+def _summed_to(array: jax.Array, shape: tuple[Any, ...]) -> jax.Array:
+    """Undo the broadcasting along batch dimensions of size 1; sizes may be symbols, as in exports."""
     axes = tuple(i for i, (have, want) in enumerate(zip(array.shape, shape, strict=True)) if have != want)
     return jnp.sum(array, axis=axes, keepdims=True) if axes else array
 
