@@ -85,7 +85,8 @@ def neighbours(field: Float[Array, "mz mx"]) -> Float[Array, "3 3 mz mx"]:
 def coarse_medium(velocity: Float[Array, "nz nx"]) -> CoarseMedium:
     """The medium on cells twice as large of a model `(nz, nx)` [m/s] of even sides; differentiable.
 
-    The low-passed compressibility is kept within the model's own range, and C within `BOUNDS`.
+    The low-passed compressibility is kept within the model's own range, and C within `BOUNDS`: where several cells have
+    the model's extreme, the derivative is one of those that a kink has.
     """
     compressibility = velocity**-2
     along_z, along_x = (jnp.asarray(_projections(n), velocity.dtype) for n in velocity.shape)
