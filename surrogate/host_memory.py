@@ -8,9 +8,9 @@ on 64 x 64 cells, a fifth to a quarter of the processor time. Results are the sa
 import ctypes
 import platform
 
-# Names in <malloc.h>. The largest values they take: no block is mapped for itself, and nothing is given back.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-LARGEST = 2**31 - 1
+# Names in <malloc.h>: see mallopt(3).
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
+NEVER = -1
 
 
 def keep_freed_memory() -> bool:
@@ -22,5 +22,5 @@ def keep_freed_memory() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     libc = ctypes.CDLL(None)
-    settings = ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, LARGEST), (M_TRIM_THRESHOLD, LARGEST))
+    settings = ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, NEVER))
     return all(libc.mallopt(name, value) == 1 for name, value in settings)

@@ -23,6 +23,8 @@ from surrogate.trainer import make_optimizer, make_train_step
 
 __all__ = ["Case", "configurations", "device", "meter", "parameters", "prepare", "versions"]
 
+keep_freed_memory()  # as train.py does, and as late: threads that have computed keep their ways
+
 CLASSIC = FNOConfig(mlp_ratio=2, block="classic", local=False, norm="none", padding=0.0, periodic=True)
 RESIDUAL = FNOConfig(mlp_ratio=2)
 
@@ -41,7 +43,6 @@ def parameters(case: Case) -> int:
 
 
 def prepare(case: Case, quantity: str, configuration: str) -> Callable:
-    keep_freed_memory()  # as train.py does
     inputs, target = jax.device_put(cases.batch(case))
     model = Regression(_operator(case))
     # The rate stays at its peak, and no gradient is clipped: AdamW alone, as the peer's.
