@@ -27,6 +27,7 @@ from data_gen import dataset
 from data_gen.caching import use_compilation_cache
 from surrogate.config import TrainConfig, register, typed
 from surrogate.evaluation import count_parameters
+from surrogate.host_memory import keep_freed_memory
 from surrogate.pipeline import ordered_batches
 from surrogate.trainer import fit, load_surrogate, predict_batch
 
@@ -119,6 +120,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "operators", help="the data set and the trainings")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results")
     options = parser.parse_args()
+    keep_freed_memory()  # as train.py does
     use_compilation_cache()
     register()
     warnings.simplefilter(
