@@ -21,6 +21,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from data_gen.errors import InputError
+from surrogate.convolution import convolve
 from surrogate.drop_path import Identity
 from surrogate.pointwise import Linear
 
@@ -99,7 +100,7 @@ def make_norm(kind: str, width: int, *, rngs: nnx.Rngs) -> nnx.GroupNorm | Ident
 def conv3x3(width: int, features: int, *, periodic: bool, strides: int = 1, rngs: nnx.Rngs) -> nnx.Conv:
     """9 width features + features parameters."""
     padding = "CIRCULAR" if periodic else "SAME"
-    return nnx.Conv(width, features, (3, 3), strides=strides, padding=padding, rngs=rngs)
+    return nnx.Conv(width, features, (3, 3), strides, padding=padding, conv_general_dilated=convolve, rngs=rngs)
 
 
 def positions(x: Float[Array, "batch nz nx channels"]) -> Float[Array, "batch nz nx 2"]:
