@@ -4,7 +4,8 @@ The data set is `data=reference`, of which the training split is cut short here;
 each training the cost of a step is measured, and the steps are chosen so that all spend the same core-seconds (the
 processor time of this process, which what else the machine does disturbs less than the clock); the learning rate
 decays over these steps. `--steps N` gives all the same number of steps instead. Errors are of the last weights, on the
-test split. Rows are kept as they come: the command goes on where it was interrupted.
+test split. A second seed trains for as many steps as the first, so that what differs is the seed's doing. Rows are kept
+as they come: the command goes on where it was interrupted.
 """
 
 import argparse
@@ -133,6 +134,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = kept["rows"] if kept.get("budget") == budget else []
     settings = {"machine": machine(), "budget": budget, "train": TRAIN, "test": TEST, "batch_size": 8}
     done = {(row["operator"], row["encoding"], row["seed"]) for row in rows}
+    counts = {(row["operator"], row["encoding"]): row["steps"] for row in rows if "steps" in row}
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         first = configured(options.work, options.operators[0], "coarse", 0, 100)
         dataset.generate(first.data)
@@ -144,7 +146,9 @@ def main() -> None:
                 for operator in options.operators:
                     if (operator, encoding, seed) in done:
                         continue
-                    row = measure(options.work, operator, encoding, seed, options.seconds, options.steps)
+                    steps = options.steps or counts.get((operator, encoding), 0)
+                    row = measure(options.work, operator, encoding, seed, options.seconds, steps)
+                    counts[operator, encoding] = row["steps"]
                     rows.append(row)
                     print("  ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
                     write_rows(options.out, name, settings, rows)
