@@ -111,6 +111,28 @@ def measure(folder: Path, operator: str, encoding: str, seed: int, budget: float
     return row | {"steps": steps, "core_s": spent} | errors
 
 
+def table(rows: list[dict[str, Any]]) -> str:
+    """Relative L2 by operator and encoding: the mean of the seeds +- half their range, and the steps; in Markdown."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault((row["operator"], row["encoding"]), []).append(row)
+
+    def cell(operator: str, encoding: str) -> str:
+        if not (seeds := found.get((operator, encoding))):
+            return ""
+        errors = [row["relative_l2"] for row in seeds]
+        spread = f" ± {(max(errors) - min(errors)) / 2:.4f}" if len(errors) > 1 else ""
+        steps = f" ({seeds[0]['steps']})" if "steps" in seeds[0] else ""
+        return f"{np.mean(errors):.4f}{spread}{steps}"
+
+    lines = [["operator", "parameters", *ENCODINGS], ["---"] * (2 + len(ENCODINGS))]
+    for operator in dict.fromkeys(row["operator"] for row in rows if row["encoding"]):
+        count = next(row["parameters"] for row in rows if row["operator"] == operator)
+        lines.append([operator, f"{count / 1e6:.2f} M", *(cell(operator, encoding) for encoding in ENCODINGS)])
+    lines.append([COARSE, "", "", "", cell(COARSE, "")])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.operators", description=__doc__)
     parser.add_argument("--seconds", type=float, default=240.0, help="core-seconds of each training")
@@ -152,6 +174,7 @@ def main() -> None:
                     rows.append(row)
                     print("  ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
                     write_rows(options.out, name, settings, rows)
+    print(table(rows))
 
 
 if __name__ == "__main__":
