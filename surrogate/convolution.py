@@ -114,12 +114,18 @@ def convolve(
     kernel: Float[Array, "kz kx channels features"],
     strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
+    *,
+    lhs_dilation: Sequence[int] = (1, 1),
+    rhs_dilation: Sequence[int] = (1, 1),
+    feature_group_count: int = 1,
     **options,
 ) -> Float[Array, "batch mz mx features"]:
-    """What `nnx.Conv(conv_general_dilated=convolve)` computes with, without dilation and groups.
+    """What `nnx.Conv(conv_general_dilated=convolve)` computes with: `jax.lax.conv_general_dilated`'s arguments.
 
-    The options are `jax.lax.conv_general_dilated`'s, of which `nnx.Conv` passes the defaults.
+    Raises ValueError for dilation and groups, which it has not. Other options say where and how precisely to compute.
     """
+    if any(factor != 1 for factor in (*lhs_dilation, *rhs_dilation, feature_group_count)):
+        raise ValueError(f"No dilation and no groups here: {lhs_dilation=}, {rhs_dilation=}, {feature_group_count=}.")
     cells, size = x.shape[1:3], kernel.shape[:2]
     pads = jax.lax.padtype_to_pads(cells, size, strides, padding) if isinstance(padding, str) else padding
     form = Convolution(cells, size, tuple(strides), tuple((int(a), int(b)) for a, b in pads))
