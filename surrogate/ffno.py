@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from surrogate.fno import FNO, FNOConfig
 from surrogate.spectral_conv import SpectralLayer, at_least_float32, check_carries
-from surrogate.waves import fourier_matrices
+from surrogate.waves import EXACT, from_waves, to_waves
 
 
 @dataclass
@@ -54,19 +54,22 @@ class AxisConv(SpectralLayer):
         self.imaginary = nnx.Param(scale * jax.random.normal(rngs.params(), shape))
 
     def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
-        size, dtype = x.shape[self.axis], x.dtype
-        x = at_least_float32(x)
-        cos, sin = (jnp.asarray(m, x.dtype) for m in fourier_matrices(size, np.arange(self.modes + 1)))
-        forward, inverse = {1: ("kz,bzxc->kbxc", "kz,kbxc->bzxc"), 2: ("kx,bzxc->kbzc", "kx,kbzc->bzxc")}[self.axis]
-        real, imaginary = jnp.einsum(forward, cos / size, x), -jnp.einsum(forward, sin / size, x)
-        weight_re, weight_im = self.real[...], self.imaginary[...]
-        real, imaginary = (
-            jnp.einsum("knmc,kcd->knmd", real, weight_re) - jnp.einsum("knmc,kcd->knmd", imaginary, weight_im),
-            jnp.einsum("knmc,kcd->knmd", real, weight_im) + jnp.einsum("knmc,kcd->knmd", imaginary, weight_re),
+        batch, nz, nx, width = x.shape
+        # Fields as `to_waves` takes them, the axis second: for the last axis every row is a field of its own.
+        fields = at_least_float32(x).reshape((batch, nz, nx, width) if self.axis == 1 else (batch * nz, nx, 1, width))
+        many, size, beside, _ = fields.shape
+        waves = (to_waves(fields, self.modes + 1) / size).reshape(many, 2, self.modes + 1, beside, width)
+        rows = jnp.transpose(waves, (2, 1, 0, 3, 4)).reshape(self.modes + 1, -1, width)
+        # Each k > 0 stands for its conjugate too.
+        twice = jnp.asarray(np.where(np.arange(self.modes + 1) == 0, 1.0, 2.0), rows.dtype)[:, None, None]
+        (a, b), (c, d) = (
+            jnp.moveaxis(
+                jnp.matmul(rows, twice * weight[...], precision=EXACT).reshape(-1, 2, many, beside, width), 1, 0
+            )
+            for weight in (self.real, self.imaginary)
         )
-        twice = jnp.asarray(np.where(np.arange(self.modes + 1) == 0, 1.0, 2.0)[:, None], x.dtype)
-        y = jnp.einsum(inverse, twice * cos, real) - jnp.einsum(inverse, twice * sin, imaginary)
-        return y.astype(dtype)
+        waves = jnp.transpose(jnp.stack([a - d, b + c]), (2, 0, 1, 3, 4)).reshape(many, -1, beside, width)
+        return from_waves(waves, size).reshape(x.shape).astype(x.dtype)
 
     def wavenumbers(self) -> dict[str, tuple[np.ndarray, ...]]:
         """See `SpectralLayer`."""

@@ -16,7 +16,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from data_gen.errors import InputError
-from surrogate.waves import from_waves, to_waves
+from surrogate.waves import EXACT, from_waves, to_waves
 
 Pair = tuple[Array, Array]  # real and imaginary part
 
@@ -110,7 +110,10 @@ class SpectralMap(SpectralLayer):
         # each other within a sample, since samples may be on many devices.
         both = jnp.stack(restrict(x, self.modes), axis=3)
         rows = both.reshape(*both.shape[:2], -1, both.shape[-1])
-        (a, b), (c, d) = (jnp.moveaxis((rows @ weight).reshape(*both.shape[:4], -1), 3, 0) for weight in self.weights())
+        (a, b), (c, d) = (
+            jnp.moveaxis(jnp.matmul(rows, weight, precision=EXACT).reshape(*both.shape[:4], -1), 3, 0)
+            for weight in self.weights()
+        )
         real, imaginary = a - d, b + c
         return extend(real, imaginary, (x.shape[1], x.shape[2])).astype(x.dtype)
 

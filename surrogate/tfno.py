@@ -24,6 +24,7 @@ from flax import nnx
 from data_gen.errors import InputError
 from surrogate.fno import FNOConfig
 from surrogate.spectral_conv import Pair, SpectralMap
+from surrogate.waves import EXACT
 
 
 @dataclass
@@ -80,7 +81,7 @@ class TuckerConv(FactorisedMap):
     def weights(self) -> Pair:
         """See `SpectralMap`."""
         factors = (self.modes_z[...], self.modes_x[...], self.inputs[...], self.outputs[...])
-        real, imaginary = jnp.einsum("pqrst,jq,kr,cs,dt->pjkcd", self.core[...], *factors)
+        real, imaginary = jnp.einsum("pqrst,jq,kr,cs,dt->pjkcd", self.core[...], *factors, precision=EXACT)
         return real, imaginary
 
 
@@ -100,7 +101,7 @@ class CPConv(FactorisedMap):
     def weights(self) -> Pair:
         """See `SpectralMap`."""
         factors = (self.parts, self.modes_z, self.modes_x, self.inputs, self.outputs)
-        real, imaginary = jnp.einsum("pq,jq,kq,cq,dq->pjkcd", *(factor[...] for factor in factors))
+        real, imaginary = jnp.einsum("pq,jq,kq,cq,dq->pjkcd", *(factor[...] for factor in factors), precision=EXACT)
         return real, imaginary
 
 

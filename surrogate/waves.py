@@ -15,6 +15,9 @@ from jaxtyping import Array, Float
 
 from data_gen.linear_call import linear_call
 
+# In float32 on every device: by default GPUs with tensor cores round the factors to TensorFloat-32's 11 digits.
+EXACT = jax.lax.Precision.HIGHEST
+
 
 def fourier_matrices(size: int, modes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """cos and sin of `2 pi k n / size`, each `(n_modes, size)`, for the integer wavenumbers `modes`."""
@@ -36,7 +39,8 @@ class Waves:
         cos, sin = fourier_matrices(self.size, np.arange(self.count))
         matrix = np.concatenate([cos, -sin])
         matrix = jnp.asarray(matrix.T if self.transposed else matrix, x.dtype)
-        return (jnp.einsum("...mn,...nrc->...mrc", jnp.broadcast_to(matrix, (*x.shape[:-3], *matrix.shape)), x),)
+        matrices = jnp.broadcast_to(matrix, (*x.shape[:-3], *matrix.shape))
+        return (jnp.einsum("...mn,...nrc->...mrc", matrices, x, precision=EXACT),)
 
     def shapes(self, residuals, operands) -> tuple[jax.ShapeDtypeStruct, ...]:
         """See `LinearMap`."""

@@ -1,9 +1,16 @@
 """The Fourier sums of surrogate/waves.py: the FFT's, and a linear map under every transformation."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from flax import nnx
 
+from surrogate.ffno import SeparableConv
+from surrogate.spectral_conv import SpectralConv
+from surrogate.tfno import CPConv, TuckerConv
 from surrogate.waves import from_waves, to_waves
 
 CELLS, COUNT = 9, 4
@@ -31,3 +38,26 @@ def test_transformations(float64):
     np.testing.assert_allclose(forward[1], 2 * forward[0], rtol=1e-13)
     batched = jax.vmap(lambda x: to_waves(x, COUNT), in_axes=3, out_axes=3)(x[..., None, :])
     np.testing.assert_allclose(batched[..., 0, :], waves, atol=1e-13)
+
+
+LAYERS = {
+    "dense": partial(SpectralConv, 4, 4),
+    "separable": partial(SeparableConv, 4),
+    "tucker": partial(TuckerConv, 4, rank=0.5),
+    "cp": partial(CPConv, 4, rank=0.5),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+def test_no_product_of_a_spectral_layer_is_rounded_to_tensorfloat32(layer):
+    """Forwards and backwards: every product asks for float32, which GPUs give to those alone that ask."""
+    spectral = layer(modes=(2, 2), rngs=nnx.Rngs(0))
+    graphdef, weights = nnx.split(spectral)
+
+    def loss(weights, x):
+        return jnp.sum(nnx.merge(graphdef, weights)(x) ** 2)
+
+    lowered = jax.jit(jax.grad(loss, (0, 1))).lower(weights, fields(0, 2, 7, 6, 4)).as_text()
+    products = [line for line in lowered.splitlines() if "dot_general" in line]
+    assert len(products) > 4
+    assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
