@@ -1,11 +1,11 @@
 """All operators with all encodings at one equal budget: `python -m benchmarks.operators [--seconds 120] [--seeds 0 1]`.
 
-The data set is `data=reference`, of which the training split is cut short here; every operator has its preset. Before
-each training the cost of a step is measured, and the steps are chosen so that all spend the same core-seconds (the
-processor time of this process, which what else the machine does disturbs less than the clock); the learning rate
-decays over these steps. `--steps N` gives all the same number of steps instead. Errors are of the last weights, on the
-test split. A second seed trains for as many steps as the first, so that what differs is the seed's doing. Rows are kept
-as they come: the command goes on where it was interrupted.
+The data set is `data=reference`, cut short by `--train` and `--test`; every operator has its preset. Before each
+training the cost of a step is measured, and the steps are chosen so that all spend the same time: on a CPU core-seconds
+(the processor time of this process, which what else the machine does disturbs less than the clock), on other devices
+seconds; the learning rate decays over these steps. `--steps N` gives all the same number of steps instead. Errors are
+of the last weights, on the test split. A second seed trains for as many steps as the first, so that what differs is the
+seed's doing. Rows are kept as they come: the command goes on where it was interrupted.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from hydra import compose, initialize_config_dir
 
-from benchmarks.report import machine, slug, write_rows
+from benchmarks.report import machine, results_path, slug, write_rows
 from benchmarks.worker import ROOT
 from data_gen import dataset
 from data_gen.caching import use_compilation_cache
@@ -46,14 +47,27 @@ OPERATORS: dict[str, list[str]] = {
 }
 ENCODINGS = ("source_map", "background", "coarse")
 COARSE = "coarse solver alone"
-TRAIN, TEST = 4000, 128  # samples
 COSTED = (4, 16)  # the steps between which a step's cost is measured
 
 
-def configured(folder: Path, operator: str, encoding: str, seed: int, steps: int) -> TrainConfig:
+@dataclass(frozen=True)
+class Data:
+    """Where the data set and the trainings are, and how many samples it has."""
+
+    folder: Path
+    train: int
+    test: int
+
+
+def configured(data: Data, operator: str, encoding: str, seed: int, steps: int) -> TrainConfig:
     """One training: only its last weights are validated and kept."""
-    run = folder / slug(f"{operator} {encoding} {seed} {steps}")
-    lines = ["data=reference", f"data.path={folder / 'data'}", f"data.train={TRAIN}", f"data.test={TEST}"]
+    run = data.folder / slug(f"{operator} {encoding} {seed} {steps}")
+    lines = [
+        "data=reference",
+        f"data.path={data.folder / 'data'}",
+        f"data.train={data.train}",
+        f"data.test={data.test}",
+    ]
     lines += [f"encoding={encoding}", *OPERATORS[operator], f"run={run}", "tracking.mode=disabled"]
     settings = {"steps": steps, "seed": seed, "learning_rate": 3e-3, "warmup_steps": min(50, steps - 1)}
     settings |= {"validate_every": steps, "checkpoint_every": steps, "verify": "false"}
@@ -61,12 +75,18 @@ def configured(folder: Path, operator: str, encoding: str, seed: int, steps: int
     return typed(compose("train", overrides=lines), TrainConfig)
 
 
-def core_seconds(config: TrainConfig, marks: tuple[int, int]) -> float:
-    """Processor time of this process [s] that the steps between two of a training take."""
+def unit() -> str:
+    """What is spent: seconds of processor time, or of the clock where another device computes."""
+    return "core_s" if jax.default_backend() == "cpu" else "wall_s"
+
+
+def time_spent(config: TrainConfig, marks: tuple[int, int]) -> float:
+    """The time [s] that the steps between two of a training take."""
+    clock = {"core_s": time.process_time, "wall_s": time.perf_counter}[unit()]
     times: dict[int, float] = {}
 
     def mark(step: int, values: dict[str, float]) -> None:
-        times[step] = time.process_time()
+        times[step] = clock()
 
     config.training.log_every = marks[0]
     fit(config, mark)
@@ -74,10 +94,10 @@ def core_seconds(config: TrainConfig, marks: tuple[int, int]) -> float:
 
 
 def step_cost(config: Callable[[int], TrainConfig]) -> float:
-    """Core-seconds of one step, compiling not among them; the short training is thrown away."""
+    """Time of one step [s], compiling not among them; the short training is thrown away."""
     short = config(COSTED[1])
     shutil.rmtree(short.run, ignore_errors=True)
-    cost = core_seconds(short, COSTED) / (COSTED[1] - COSTED[0])
+    cost = time_spent(short, COSTED) / (COSTED[1] - COSTED[0])
     shutil.rmtree(short.run)
     return cost
 
@@ -93,22 +113,35 @@ def errors_of(config: TrainConfig, predict: Callable[[Any], jax.Array]) -> dict[
     return {"relative_l2": joined["relative_l2"], **{f"{k}_k": v for k, v in joined["bands"].items()}}
 
 
-def measure(folder: Path, operator: str, encoding: str, seed: int, budget: float, steps: int) -> dict[str, Any]:
+def measure(data: Data, operator: str, encoding: str, seed: int, budget: float, steps: int) -> dict[str, Any]:
     """One row: train, and test the last weights."""
 
     def config(steps: int) -> TrainConfig:
-        return configured(folder, operator, encoding, seed, steps)
+        return configured(data, operator, encoding, seed, steps)
 
     steps = steps or max(COSTED[1] + 1, round(budget / step_cost(config)))
     chosen = config(steps)
     shutil.rmtree(chosen.run, ignore_errors=True)  # of a training that was broken off, whose time nobody knows
     first = max(1, steps // 20)
-    spent = core_seconds(chosen, (first, steps - steps % first)) / (steps - steps % first - first) * steps
+    spent = time_spent(chosen, (first, steps - steps % first)) / (steps - steps % first - first) * steps
     model = load_surrogate(chosen.run)
     errors = errors_of(chosen, lambda batch: predict_batch(model, batch))
     shutil.rmtree(chosen.run)
     row = {"operator": operator, "encoding": encoding, "seed": seed, "parameters": count_parameters(model)}
-    return row | {"steps": steps, "core_s": spent} | errors
+    return row | {"steps": steps, unit(): spent} | errors
+
+
+def kept_rows(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows that are there to go on from; exits if they were taken with other settings."""
+    if not path.exists():
+        return []
+    kept = json.loads(path.read_text())
+    if there := {name: kept[name] for name, value in settings.items() if kept[name] != value}:
+        raise SystemExit(
+            f"{path} holds rows taken with {there}, which do not compare with rows taken with {settings}. Keep "
+            "them and name another folder with --out, or remove the file."
+        )
+    return kept["rows"]
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -135,11 +168,13 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.operators", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=240.0, help="core-seconds of each training")
+    parser.add_argument("--seconds", type=float, default=240.0, help="of each training, on a CPU of processor time")
     parser.add_argument("--steps", type=int, default=0, help="the same steps for all, instead of the same time")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--operators", nargs="+", default=list(OPERATORS), choices=OPERATORS)
     parser.add_argument("--encodings", nargs="+", default=list(ENCODINGS), choices=ENCODINGS)
+    parser.add_argument("--train", type=int, default=4000, help="training samples")
+    parser.add_argument("--test", type=int, default=128, help="test samples")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "operators", help="the data set and the trainings")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results")
     options = parser.parse_args()
@@ -149,16 +184,16 @@ def main() -> None:
     warnings.simplefilter(
         "ignore", UserWarning
     )  # some operators keep fewer modes than the waves have: it is in the docs
-    budget = {"steps": options.steps} if options.steps else {"core_s": options.seconds}
-    name = "operators-steps" if options.steps else "operators"
-    file = options.out / f"{name}-cpu.json"
-    kept = json.loads(file.read_text()) if file.exists() else {}
-    rows: list[dict[str, Any]] = kept["rows"] if kept.get("budget") == budget else []
-    settings = {"machine": machine(), "budget": budget, "train": TRAIN, "test": TEST, "batch_size": 8}
+    budget = {"steps": options.steps} if options.steps else {unit(): options.seconds}
+    name = f"operators-{options.steps}-steps" if options.steps else "operators"
+    settings = {"budget": budget, "train": options.train, "test": options.test, "batch_size": 8}
+    rows = kept_rows(results_path(options.out, name), settings)
+    settings["machine"] = machine()
     done = {(row["operator"], row["encoding"], row["seed"]) for row in rows}
     counts = {(row["operator"], row["encoding"]): row["steps"] for row in rows if "steps" in row}
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        first = configured(options.work, options.operators[0], "coarse", 0, 100)
+        data = Data(options.work, options.train, options.test)
+        first = configured(data, options.operators[0], "coarse", 0, 100)
         dataset.generate(first.data)
         if (COARSE, "", 0) not in done:
             coarse = first.task.create(first.data.create()).methods()["coarse_solver"]
@@ -169,7 +204,7 @@ def main() -> None:
                     if (operator, encoding, seed) in done:
                         continue
                     steps = options.steps or counts.get((operator, encoding), 0)
-                    row = measure(options.work, operator, encoding, seed, options.seconds, steps)
+                    row = measure(data, operator, encoding, seed, options.seconds, steps)
                     counts[operator, encoding] = row["steps"]
                     rows.append(row)
                     print("  ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)

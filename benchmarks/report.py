@@ -30,12 +30,16 @@ def machine() -> dict:
     }
 
 
+def results_path(folder: Path, name: str) -> Path:
+    """Where the project's own measurements on this device are: `<name>-<device>.json`."""
+    return folder / f"{name}-{slug(_device())}.json"
+
+
 def write_rows(folder: Path, name: str, settings: dict, rows: list[dict]) -> Path:
-    """Write `<name>-<device>.json` of the project's own measurements, without peers, and return its path."""
-    device = "cpu" if jax.default_backend() == "cpu" else jax.devices()[0].device_kind
+    """Write the project's own measurements, without peers, and return their path."""
+    path = results_path(folder, name)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}-{slug(device)}.json"
-    header = {"device": device, "date": datetime.now(UTC).isoformat(timespec="seconds"), "jax": jax.__version__}
+    header = {"device": _device(), "date": datetime.now(UTC).isoformat(timespec="seconds"), "jax": jax.__version__}
     path.write_text(json.dumps(header | settings | {"rows": rows}, indent=1) + "\n")
     return path
 
@@ -89,6 +93,10 @@ def tables(findings: Findings) -> str:
         for row in findings.not_measured
     ]
     return "\n\n".join([*filter(None, parts), *skipped])
+
+
+def _device() -> str:
+    return "cpu" if jax.default_backend() == "cpu" else jax.devices()[0].device_kind
 
 
 def _megabytes(size: int | None) -> str:
