@@ -28,5 +28,5 @@ def test_rows_at_another_budget_are_neither_mixed_nor_lost(tmp_path):
     assert kept_rows(file, settings) == []
     file.write_text(json.dumps(settings | {"machine": "any", "rows": [1]}))
     assert kept_rows(file, settings) == [1]
-    with pytest.raises(SystemExit, match="taken with {'budget': {'core_s': 90}}"):
+    with pytest.raises(SystemExit, match=r"taken with {'budget': {'core_s': 90}}"):
         kept_rows(file, settings | {"budget": {"core_s": 40}})
