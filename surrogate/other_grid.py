@@ -101,7 +101,7 @@ def warn_of_cells(operator: nnx.Module, ours: DataConfig, theirs: DataConfig) ->
         warnings.warn(
             f"The operator was trained on {ours.nz} x {ours.nx} cells of {ours.spacing:g} m and is used on "
             f"{theirs.nz} x {theirs.nx} of {theirs.spacing:g} m, where it does not mean the same: "
-            f"{', and '.join(reasons)}. Its errors there may be much larger. One with model.local=false, "
+            f"{', and '.join(reasons)}. Its errors there may be larger. One with model.local=false, "
             "model.products=0 and a padding of whole cells on both grids transfers.",
             GridWarning,
             stacklevel=3,
