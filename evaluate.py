@@ -1,4 +1,7 @@
-"""Evaluate a trained run: `python evaluate.py run=runs/mine [real.path=model.npy real.spacing=25]`."""
+"""Evaluate a trained run: `python evaluate.py run=runs/mine [other=data/finer] [real.path=model.npy real.spacing=25]`.
+
+other: another data set, of other models or (wavefields) on another grid; see docs/operators.md.
+"""
 
 import hydra
 from omegaconf import DictConfig

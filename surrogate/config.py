@@ -82,7 +82,8 @@ class RealModelConfig:
 @dataclass
 class EvaluateConfig:
     """`evaluate.py`. run: a trained run's folder. batch_size: of predictions and timings. other: the folder of another
-    data set, of the same simulation, whose test split is evaluated as well. real: also this model.
+    data set, of the same simulation or (wavefields) of the same waves on another grid, whose test split is evaluated as
+    well. real: also this model.
     """
 
     run: str = ""

@@ -28,6 +28,7 @@ from surrogate import metrics, plots
 from surrogate.config import EvaluateConfig, RealModelConfig, TrainConfig, read_run
 from surrogate.forward import spread_sources
 from surrogate.model import Surrogate
+from surrogate.other_grid import TASKS, check_same_domain, same_grid, waves_of
 from surrogate.pipeline import check_dataset, ordered_batches
 from surrogate.report import write_report
 from surrogate.task import Batch, Grouped, Method, Task, whole
@@ -118,8 +119,9 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
     if _made_before(done, config, evaluated):
         return done
     model = load_surrogate(config.run)
-    task = whole(model.task)
-    methods: dict[str, Method] = {"surrogate": lambda batch: predict_batch(model, batch), **task.methods()}
+    task, methods = whole(model.task), _methods(model)
+    # Before anything is written: its grid may be too coarse for the operator's modes.
+    elsewhere = methods if other is None or same_grid(run.data, other) else _methods(load_surrogate(config.run, other))
 
     on_progress("errors on the test split")
     tables = _tables(task, methods, ordered_batches(run.data.path, "test", config.batch_size, task))
@@ -146,13 +148,18 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
     }
     if other is not None:
         on_progress(f"errors on {other.path}")
-        result["other"] = _evaluate_other(other, run, methods, config.batch_size)
+        result["other"] = _evaluate_other(other, run, elsewhere, config.batch_size)
     if real is not None:
         on_progress(f"errors on {config.real.path}")
         result["real_model"] = _evaluate_real(real, config.real, task, methods, out)
     write_json(out / "metrics.json", result)
     write_report(out)
     return result
+
+
+def _methods(model: Surrogate) -> dict[str, Method]:
+    """The surrogate, and what its task puts beside it."""
+    return {"surrogate": lambda batch: predict_batch(model, batch), **whole(model.task).methods()}
 
 
 def _made_before(done: dict[str, Any], config: EvaluateConfig, evaluated: dict[str, Any]) -> bool:
@@ -166,20 +173,21 @@ def _made_before(done: dict[str, Any], config: EvaluateConfig, evaluated: dict[s
 
 
 def read_other(path: str, run: TrainConfig) -> DataConfig:
-    """The config of a data set of other models, on whose test split a run can be evaluated.
+    """The config of a data set of other models, or on another grid, on whose test split a run can be evaluated.
 
-    Raises `InputError` if there is none at `path`, or its simulation or what it keeps of it is not that of the run.
+    Raises `InputError` if there is none at `path`, or its simulation or what it keeps of it is not that of the run, or,
+    on another grid, if it is not of the same waves over the same domain.
     """
     other = config_of(read_manifest(path), path)
 
     def decisive(config: DataConfig) -> dict[str, Any]:
         values = {name: value for name, value in config.physics().items() if name != "families"}
-        # Of the families, the largest velocity alone decides the simulation: it sets the absorbing layers.
-        largest = config.create().simulation.max_velocity
-        return values | {"gather_every": config.gather_every, "the families' largest velocity": largest}
+        return values | waves_of(config) | {"gather_every": config.gather_every}
 
     ours, theirs = decisive(run.data), decisive(other)
-    if ours != theirs:
+    if run.task.name in TASKS and not same_grid(run.data, other):
+        check_same_domain(run, other)
+    elif ours != theirs:
         raise InputError(
             f"The data set at {path} has another simulation than the run ({differences(ours, theirs)}), so the run "
             "cannot be asked about it. Generate one that differs in its families, sources or seed only."
@@ -189,11 +197,12 @@ def read_other(path: str, run: TrainConfig) -> DataConfig:
 
 
 def _evaluate_other(other: DataConfig, run: TrainConfig, methods: dict[str, Method], batch_size: int) -> dict[str, Any]:
-    """Errors on the test split of another data set."""
+    """Errors on the test split of another data set; methods: on its grid."""
     task = whole(run.task.create(other.create()))
     tables = _tables(task, methods, ordered_batches(other.path, "test", batch_size, task))
     return {
         "path": Path(other.path).name,
+        "grid": f"{other.nz} x {other.nx} cells of {other.spacing:g} m",
         "families": list(task.spec.mixture.names),
         "test_samples": other.test * task.examples,
         **tables.pop("surrogate"),

@@ -84,7 +84,9 @@ def other_tables(evaluations: Evaluations) -> list[dict[str, Any]]:
         for folder, result in ours:
             for label, (table, _) in _methods(folder, result, result["other"]).items():
                 _add(rows, [label, *(f"{value:.3f}" for value in _columns(table).values())])
-        note = f"{other['test_samples']} examples of {', '.join(other['families'])}: not the set the runs learnt from."
+        grid = f" on {other['grid']}" if "grid" in other else ""
+        families = ", ".join(other["families"])
+        note = f"{other['test_samples']} examples of {families}{grid}: not the set the runs learnt from."
         columns = ["method", *_columns(other)]
         tables.append({"title": f"On other data: {path}, {task}", "columns": columns, "rows": rows, "note": note})
         tables += _group_tables(f"{task}, {path}", ours, lambda result: result["other"])

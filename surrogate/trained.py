@@ -13,11 +13,13 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from data_gen.errors import InputError
+from data_gen.sample import DataConfig
 from surrogate.checkpoint import CheckpointError, Checkpoints
 from surrogate.config import read_run
 from surrogate.execution import compiler_options
 from surrogate.metrics import relative_l2
 from surrogate.model import Surrogate
+from surrogate.other_grid import on_grid_of, warn_of_cells
 from surrogate.parallel import Devices, gather, is_first
 from surrogate.task import Batch
 
@@ -81,16 +83,21 @@ def best_step(run: str | Path) -> int | None:
         return checkpoints.best_step
 
 
-def load_surrogate(run: str | Path) -> Surrogate:
+def load_surrogate(run: str | Path, data: DataConfig | None = None) -> Surrogate:
     """The trained surrogate of a run: its config, its best weights and its normalisation, in one call.
 
-    Raises `InputError` if `run` is not a run, has no checkpoint or one of another model.
+    data: of the same waves, on whose grid it is to predict (none: on the run's own); see other_grid.py.
+
+    Raises `InputError` if `run` is not a run, has no checkpoint or one of another model, or cannot predict on that
+    grid; warns with `GridWarning` if it does not mean the same there.
     """
     config = read_run(run)
-    model = config.create()
+    model = (config if data is None else on_grid_of(config, data)).create()
     if not (Path(run) / "checkpoints" / "best").is_dir():
         raise CheckpointError(f"There is no checkpoint in {run}. Train first: `python train.py run={run}`.")
     with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
         state, _ = checkpoints.restore_best(nnx.state(model))
     nnx.update(model, state)
+    if data is not None:
+        warn_of_cells(model.operator, config.data, data)
     return model

@@ -369,11 +369,13 @@ def test_a_run_and_its_evaluation(data, other, name, tmp_path):
 
 
 def test_other_data_of_another_simulation(data):
+    """Another grid too: what a gather or a harmonic surrogate predicts belongs to its own (test_other_grid.py)."""
+    task = TaskConfig("gather")
     with pytest.raises(InputError, match=r"another simulation than the run \(nx: 20 -> 24\)"):
-        read_other(data.path, TrainConfig(data=replace(data, nx=24)))
+        read_other(data.path, TrainConfig(data=replace(data, nx=24), task=task))
     with pytest.raises(InputError, match=r"largest velocity: 4500\.0 -> 4400\.0"):
         slower = {"rough": FAMILIES["rough"] | {"max_velocity": 4400}}
-        read_other(data.path, TrainConfig(data=replace(data, families=slower)))
+        read_other(data.path, TrainConfig(data=replace(data, families=slower), task=task))
 
 
 def test_inversion_through_a_gather_surrogate(data):
