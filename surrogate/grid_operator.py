@@ -121,8 +121,8 @@ class Products(nnx.Module):
         self, h: Float[Array, "many nz nx width"], x: Float[Array, "batch nz nx channels"]
     ) -> Float[Array, "many nz nx products"]:
         local = self.local(x)
-        # An operator that runs its body once for each output has many = batch * outputs.
-        return self.gate(h) * jnp.repeat(local, len(h) // len(local), axis=0)
+        # An operator that runs its body once for each output has many = batch * outputs; an export knows neither size.
+        return self.gate(h) * jnp.repeat(local, h.shape[0] // local.shape[0], axis=0)
 
 
 class GridOperator(nnx.Module):
