@@ -53,8 +53,8 @@ class OperatorConfig:
         """The largest wavenumbers of the spectral path along z and x, in cycles per domain; None without one."""
         return None
 
-    def warm_start(self, operator: nnx.Module, load: Callable[[str], nnx.Module]) -> None:
-        """Put weights that another run has trained into a fresh operator; `load` gives a run's operator."""
+    def warm_start(self, operator: nnx.Module, load: Callable[[str, "OperatorConfig"], nnx.Module]) -> None:
+        """Put weights that another run has trained into a fresh operator; `load` gives a run's, of these settings."""
 
 
 @dataclass

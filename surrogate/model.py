@@ -39,6 +39,11 @@ class Surrogate(nnx.Module):
         blank = Statistics(jnp.zeros(media), jnp.ones(media), jnp.ones(fields), jnp.ones(outputs))
         self.medium_mean, self.medium_std, self.field_rms, self.residual_rms = map(Normaliser, blank)
 
+    @property
+    def statistics(self) -> Statistics:
+        """The normalisation."""
+        return Statistics(*(getattr(self, name)[...] for name in Statistics._fields))
+
     def set_statistics(self, statistics: Statistics) -> None:
         """Fix the normalisation."""
         for name, value in statistics._asdict().items():
