@@ -62,7 +62,8 @@ class GridOperatorConfig(OperatorConfig):
     """width: channels. padding: added on each side, as a fraction of the domain.
 
     norm: sample (over all cells and channels), group (eight groups of channels), instance (each channel) or none.
-    drop_path: the probability of leaving out the last residual branch; earlier ones proportionally less.
+    drop_path: the probability of leaving out a residual branch of the last block; of earlier ones proportionally less
+    (uno: in each of its stages; unet, and the U of ufno: by level, the most at the bottom).
     products: channels of products with local features of the input, which the projection sees too.
     periodic: the domain is a periodic box: no positions, no padding, convolutions that wrap around.
     """
