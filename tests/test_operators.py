@@ -30,7 +30,7 @@ from surrogate.fno import FNOConfig
 from surrogate.grid_operator import NORMS, OperatorConfig
 from surrogate.model import Statistics, Surrogate
 from surrogate.modes_check import ModesWarning, check_modes
-from surrogate.multiscale import Frozen, MultiscaleConfig
+from surrogate.multiscale import Frozen, Multiscale, MultiscaleConfig
 from surrogate.operators import OPERATORS
 from surrogate.optimiser import Optimizer
 from surrogate.spectral_conv import SpectralMap, resample, restrict
@@ -451,6 +451,7 @@ def test_a_first_stage_is_of_the_same_problem(tmp_path):
         checkpoints.save_best(1, nnx.state(trained), {})
     second = replace(first, model=replace(MULTISCALE, first_run=first.run))
     model = second.create()
+    assert isinstance(model.operator, Multiscale)
     second.model.warm_start(model.operator, partial(first_stage, second, model))
     found, wanted = (nnx.to_pure_dict(nnx.state(o)) for o in (model.operator.first, trained.operator))
     jax.tree.map(np.testing.assert_array_equal, (found, model.statistics), (wanted, trained.statistics))
