@@ -59,10 +59,6 @@ class Surrogate(nnx.Module):
         outputs = self.operator(jnp.moveaxis(channels, 1, -1))
         return baseline + residual_rms * jnp.moveaxis(outputs, -1, 1)
 
-    def predict_batch(self, batch: Batch) -> Float[Array, "batch outputs h w"]:
-        """The prediction of a batch of examples."""
-        return self(*(jnp.asarray(batch[name]) for name in self.task.inputs))
-
     def applications(self, batch: Batch) -> tuple[tuple[Array, ...], Array]:
         """What the operator is applied to on the way to a prediction, each time, and what it should have given."""
         return tuple(batch[name] for name in self.task.inputs), batch[self.task.target]
