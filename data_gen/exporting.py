@@ -91,7 +91,7 @@ def _npz(file: Path, manifest: str) -> Iterator[Begin]:
 def _missing(library: str, error: ImportError) -> InputError:
     return InputError(
         f"This export needs {library}, which cannot be imported here ({error}). Install it with `pip install "
-        "'wave-surrogate[export]'`, or export to .npz."
+        "-e '.[export]'`, or export to .npz."
     )
 
 

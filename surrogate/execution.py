@@ -3,10 +3,11 @@
 Neither changes what the weights mean or how they are saved: both are set on the copy of the operator that a step is
 traced with, and a trained operator is always the plain one in float32.
 
-bfloat16 has float32's range and eight significant bits. The layers inside an operator's body compute in it, beside a
-residual stream that stays float32, as do: the operator's frame, through which come inputs and outputs; the
-Fourier transforms and the products with spectral weights (spectral_conv.py); the weights themselves, the loss and the
-optimizer. It pays on matrix units; most CPUs emulate it, and are slower.
+bfloat16 has float32's range and eight significant bits. The layers inside an operator's body compute in it. In float32
+stay: the operator's frame, through which come inputs and outputs; the Fourier transforms and the products with spectral
+weights (spectral_conv.py); the weights themselves, the loss and the optimizer; and what residual and feed-forward
+blocks add to. (Between classic blocks, and between the levels of a U, the field is what a layer has computed.) It pays
+on matrix units; most CPUs emulate it, and are slower.
 """
 
 import functools

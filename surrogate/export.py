@@ -24,10 +24,11 @@ from data_gen.caching import use_compilation_cache
 from data_gen.dataset import fingerprint
 from data_gen.errors import InputError, NumericalError, one_paragraph
 from data_gen.files import full_disk_is_told, publish, temporary_name, write_json
-from data_gen.sample import SPLITS, DataSpec
+from data_gen.sample import SPLITS
 from data_gen.simulation import Simulation
 from surrogate.config import TrainConfig, read_run, typed
 from surrogate.evaluation import count_parameters, environment
+from surrogate.meanings import meanings
 from surrogate.model import Surrogate
 from surrogate.task import Task
 from surrogate.trainer import best_step, load_surrogate
@@ -112,11 +113,11 @@ def _relative(found: Any, expected: Any) -> float:
 def describe(exported: export.Exported, artifact: bytes, model: Surrogate, run: TrainConfig) -> dict[str, Any]:
     """What `OUT.json` says of an artifact: enough to call it, and to know what it was trained on."""
     task = model.task
-    known = meanings(task.spec)
+    known = meanings(task)
 
     def entry(name: str, aval: Any) -> dict[str, Any]:
         shape = [size if isinstance(size, int) else str(size) for size in aval.shape]
-        return {"name": name, "shape": shape, "dtype": str(aval.dtype), **known.get(name, {})}
+        return {"name": name, "shape": shape, "dtype": str(aval.dtype), **known[name]}
 
     return {
         "format": FORMAT,
@@ -136,32 +137,6 @@ def describe(exported: export.Exported, artifact: bytes, model: Surrogate, run: 
         "dataset": {"fingerprint": fingerprint(run.data)},
         "config": asdict(run),
         "versions": environment(),
-    }
-
-
-def meanings(spec: DataSpec) -> dict[str, dict[str, Any]]:
-    """Axes, unit and range in training of the arrays of a data set; outside the range an operator is not to be trusted.
-
-    An array of a task that is not among them is described by its name, shape and dtype alone.
-    """
-    simulation, (first, last) = spec.simulation, spec.shots.rows
-    (_, width), spacing = simulation.grid.extent, simulation.grid.spacing
-    return {
-        "velocity": {
-            "axes": ["batch", "z", "x"],
-            "unit": "m/s",
-            "range": [spec.slowest, spec.mixture.max_velocity],
-        },
-        "source": {
-            "axes": ["batch", "(z, x) from the centre of the first cell"],
-            "unit": "m",
-            "range": [[first * spacing, 0.0], [last * spacing, width]],
-        },
-        "snapshots": {
-            "axes": ["batch", "time", "z", "x"],
-            "unit": "pressure, for a source of unit peak",
-            "times": simulation.snapshot_times.tolist(),
-        },
     }
 
 

@@ -53,8 +53,8 @@ class OperatorConfig:
         """The largest wavenumbers of the spectral path along z and x, in cycles per domain; None without one."""
         return None
 
-    def warm_start(self, operator: nnx.Module, load: Callable[[str], nnx.Module]) -> None:
-        """Put weights that another run has trained into a fresh operator; `load` gives a run's operator."""
+    def warm_start(self, operator: nnx.Module, load: Callable[[str, "OperatorConfig"], nnx.Module]) -> None:
+        """Put weights that another run has trained into a fresh operator; `load` gives a run's, of these settings."""
 
 
 @dataclass
@@ -62,7 +62,8 @@ class GridOperatorConfig(OperatorConfig):
     """width: channels. padding: added on each side, as a fraction of the domain.
 
     norm: sample (over all cells and channels), group (eight groups of channels), instance (each channel) or none.
-    drop_path: the probability of leaving out the last residual branch; earlier ones proportionally less.
+    drop_path: the probability of leaving out a residual branch of the last block; of earlier ones proportionally less
+    (uno: in each of its stages; unet, and the U of ufno: by level, the most at the bottom).
     products: channels of products with local features of the input, which the projection sees too.
     periodic: the domain is a periodic box: no positions, no padding, convolutions that wrap around.
     """
@@ -121,8 +122,8 @@ class Products(nnx.Module):
         self, h: Float[Array, "many nz nx width"], x: Float[Array, "batch nz nx channels"]
     ) -> Float[Array, "many nz nx products"]:
         local = self.local(x)
-        # An operator that runs its body once for each output has many = batch * outputs.
-        return self.gate(h) * jnp.repeat(local, len(h) // len(local), axis=0)
+        # An operator that runs its body once for each output has many = batch * outputs; an export knows neither size.
+        return self.gate(h) * jnp.repeat(local, h.shape[0] // local.shape[0], axis=0)
 
 
 class GridOperator(nnx.Module):

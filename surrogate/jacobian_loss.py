@@ -27,12 +27,13 @@ Tangents = Float[Array, "batch n_directions *target"]
 def jacobian(task: Task, count: int) -> Term:
     """Relative L2 error of the tangents of each sample, averaged over its directions.
 
-    count: directions that are drawn where the batch brings none. Raises `InputError` for a task that reads no velocity.
+    count: directions that are drawn where the batch brings none. Raises `InputError` for a task that does not
+    read velocity and source: a propagator goes on from a state that is given, the solver's depends on the velocity.
     """
-    if "velocity" not in task.inputs:
+    if not {"velocity", "source"} <= set(task.inputs):
         raise InputError(
-            f"The loss `jacobian` compares derivatives by the velocity, but this task predicts {task.target} from "
-            f"{', '.join(task.inputs)}. Set training.loss.jacobian=0."
+            "The loss `jacobian` compares derivatives by the velocity with those of the solver, which begins at a "
+            f"source, but this task predicts {task.target} from {', '.join(task.inputs)}. Set training.loss.jacobian=0."
         )
     solver = task.methods()["solver"]
 

@@ -55,7 +55,7 @@ def squares(field: Float[Array, "batch *rest"]) -> Float[Array, " batch"]:
 
 
 def relative_l2(judged: Judged) -> Float[Array, " batch"]:
-    """||prediction - truth|| / ||truth||."""
+    """||prediction - truth|| / ||truth||, as in metrics.py but for the `FLOOR`."""
     return relative(squares(judged.prediction - judged.truth), squares(judged.truth))
 
 

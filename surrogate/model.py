@@ -39,6 +39,11 @@ class Surrogate(nnx.Module):
         blank = Statistics(jnp.zeros(media), jnp.ones(media), jnp.ones(fields), jnp.ones(outputs))
         self.medium_mean, self.medium_std, self.field_rms, self.residual_rms = map(Normaliser, blank)
 
+    @property
+    def statistics(self) -> Statistics:
+        """The normalisation."""
+        return Statistics(*(getattr(self, name)[...] for name in Statistics._fields))
+
     def set_statistics(self, statistics: Statistics) -> None:
         """Fix the normalisation."""
         for name, value in statistics._asdict().items():
@@ -53,10 +58,6 @@ class Surrogate(nnx.Module):
         channels = jnp.concatenate([(medium - mean) / std, fields / field_rms], axis=1)
         outputs = self.operator(jnp.moveaxis(channels, 1, -1))
         return baseline + residual_rms * jnp.moveaxis(outputs, -1, 1)
-
-    def predict_batch(self, batch: Batch) -> Float[Array, "batch outputs h w"]:
-        """The prediction of a batch of examples."""
-        return self(*(jnp.asarray(batch[name]) for name in self.task.inputs))
 
     def applications(self, batch: Batch) -> tuple[tuple[Array, ...], Array]:
         """What the operator is applied to on the way to a prediction, each time, and what it should have given."""

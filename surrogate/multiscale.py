@@ -6,7 +6,8 @@ Source: C. Qin et al., "Toward a better understanding of Fourier neural operator
 (SpecBoost): the residual of a Fourier operator is made of high wavenumbers, and a second one fits those.
 
 Joint training shares the work out by wavenumber. In stages, the first operator comes trained from a run of its own
-(`first_run`, an FNO with the same settings, data and encoding) and is frozen: its weights are no parameters here.
+(`first_run`, an FNO with the same settings, task, data and encoding; see stages.py) and is frozen: its weights are no
+parameters here.
 
 Parameters: those of both FNOs (fno.py), the second with in_channels + out_channels inputs; in stages its own.
 """
@@ -55,11 +56,11 @@ class MultiscaleConfig(OperatorConfig):
         (first_z, first_x), (second_z, second_x) = self.first.reach(), self.second.reach()
         return max(first_z, second_z), max(first_x, second_x)
 
-    def warm_start(self, operator: nnx.Module, load: Callable[[str], nnx.Module]) -> None:
+    def warm_start(self, operator: nnx.Module, load: Callable[[str, OperatorConfig], nnx.Module]) -> None:
         """See `OperatorConfig`: the first operator's, in stages."""
         if self.first_run is not None:
             assert isinstance(operator, Multiscale)
-            operator.adopt(load(self.first_run))
+            operator.adopt(load(self.first_run, self.first))
 
 
 class Frozen(nnx.Variable):
@@ -85,13 +86,8 @@ class Multiscale(nnx.Module):
             freeze(self.first)
 
     def adopt(self, trained: nnx.Module) -> None:
-        """Take the first operator's weights from a trained one. Raises `InputError` if it is another operator."""
+        """Take the first operator's weights from a trained one of the same settings."""
         ours, theirs = (dict(nnx.to_flat_state(nnx.state(o))) for o in (self.first, trained))
-        if {k: v[...].shape for k, v in ours.items()} != {k: v[...].shape for k, v in theirs.items()}:
-            raise InputError(
-                "The operator of model.first_run does not fit model.first: both must be FNOs with the same settings, "
-                "data and encoding. Set model.first to that run's settings."
-            )
         for path, variable in ours.items():
             variable[...] = theirs[path][...]
         nnx.update(self.first, nnx.from_flat_state(list(ours.items())))

@@ -9,7 +9,8 @@ The Laplacian is the solver's own, so its snapshots leave only what differences 
 omega has its second derivative scaled by (sin(x) / x)^2, x = omega D / 2, an error of (omega D)^2 / 12. Snapshots
 are refused unless omega D <= 1 at the wavelet's highest frequency, where that is 8 %; at its peak frequency it then is
 1.3 %. Left out are cells within the stencil's reach of the grid's sides, beyond which it would need the absorbing
-layer, and of the source, which the residual does not hold.
+layer, and of the source, which the residual does not hold. A propagator's first steps follow from the state it is
+given, so its residual begins with that.
 """
 
 import jax
@@ -107,7 +108,8 @@ def residual(task: Task) -> Term:
         interval = check_snapshots(spec)
 
         def terms(field: jax.Array, example: Batch) -> tuple[Inner, Inner]:
-            return wave_terms(field, example["velocity"], interval=interval, **cells)
+            snapshots = jnp.concatenate([example["state"], field]) if "state" in example else field
+            return wave_terms(snapshots, example["velocity"], interval=interval, **cells)
 
     elif task.target == "harmonic":
 
@@ -127,7 +129,7 @@ def residual(task: Task) -> Term:
         return mask * (inertia - curvature), mask * scale
 
     def term(judged: Judged) -> Float[Array, " batch"]:
-        examples = {name: judged.batch[name] for name in task.inputs}
+        examples = {name: judged.batch[name] for name in (*task.inputs, "source")}
         left, scale = jax.vmap(sample)(judged.prediction, judged.truth, examples)
         return relative(squares(left), squares(scale))
 

@@ -35,8 +35,8 @@ def describe(path: str | Path) -> dict[str, Any]:
     return {"dataset": dataset | {"versions": manifest["versions"]}, "versions": versions}
 
 
-def record(run: Path, path: str | Path) -> dict[str, Any]:
-    """Keep, and return, the provenance. Raises `InputError` if the run began with other records."""
+def record(run: Path, path: str | Path) -> None:
+    """Keep the provenance. Raises `InputError` if the run began with other records."""
     ours = describe(path)
     if (run / PROVENANCE).exists():
         before, now = read_json(run / PROVENANCE)["dataset"], ours["dataset"]
@@ -46,4 +46,3 @@ def record(run: Path, path: str | Path) -> dict[str, Any]:
                 "would mix both. Restore the data set, or start another run."
             )
     write_json(run / PROVENANCE, ours)
-    return ours

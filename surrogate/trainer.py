@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -28,6 +29,7 @@ from surrogate.optimiser import evaluated, learning_rate, make_optimizer
 from surrogate.parallel import Devices, gather, is_first, own, together
 from surrogate.pipeline import check_dataset, ordered_batches, statistics_batches, training_batches
 from surrogate.preemption import Interruption
+from surrogate.stages import first_stage
 from surrogate.tracking import Silent, Tracker
 from surrogate.train_step import make_train_step
 from surrogate.trained import apply_to_batch, best_step, load_surrogate, predict, predict_batch, sample_errors, validate
@@ -235,9 +237,9 @@ def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints, devi
     checkpoints.forget_after(checkpoints.last_step or 0)
     batches = training_batches(config.data, devices.share, training.seed, model.task, workers=training.workers)
     if checkpoints.last_step is None:
-        config.model.warm_start(model.operator, lambda run: load_surrogate(run).operator)
         once = statistics_batches(config.data, training.batch_size, model.task)
         model.set_statistics(training_statistics(model, once))
+        config.model.warm_start(model.operator, partial(first_stage, config, model))
         fresh = {"step": 0, "best": float("inf"), "rollbacks": 0}
         return devices.place(nnx.state((model, make_optimizer(model, training)))), batches, fresh
     state = devices.place(nnx.state((model, make_optimizer(model, training))))

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -22,7 +23,10 @@ from surrogate.deeponet import DeepONetConfig
 from surrogate.encoding import EncodingConfig
 from surrogate.fno import FNOConfig
 from surrogate.grid_operator import GridOperator
+from surrogate.meanings import meanings
 from surrogate.model import Statistics
+from surrogate.task import whole
+from surrogate.tasks import TASKS, TaskConfig
 from surrogate.trainer import load_surrogate
 from surrogate.unet import UNetConfig
 from tests.conftest import tiny_config
@@ -32,7 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::surrogate.modes_check.ModesWarn
 # Quick to compile: evenly spaced snapshots are one loop of the coarse solver, and rigid walls need no layers.
 TIMES = [0.06, 0.12]
 QUICK = {"snapshot_times": TIMES, "absorbing_width": 0}
-SPECTRAL = {"width": 8, "depth": 1, "modes": [4, 4]}
+SPECTRAL = {"width": 8, "depth": 1, "modes": [4, 4], "products": 2}
 MODELS = {
     "coarse": FNOConfig(**SPECTRAL),
     "background": UNetConfig(width=4, levels=1, depth=1),
@@ -161,6 +165,35 @@ def test_the_description(runs, exported):
     np.testing.assert_allclose(content["outputs"][0]["times"], TIMES)
     assert content["config"] == json.loads((runs["source_map"] / "config.json").read_text())
     assert max(content["difference"].values()) < 1e-5
+
+
+def test_every_array_of_every_task_has_a_meaning():
+    """An axis for each dimension, a coordinate for each place on it, and a range that examples lie in."""
+    data = config_of("coarse", Path("unused")).data
+    line = {
+        "placement": "line",
+        "sources": 2,
+        "source_depths": [20.0, 20.0],
+        "records": ["snapshots", "gathers", "harmonic"],
+    }
+    spec = replace(data, nt=161, snapshot_times=[0.14, 0.15, 0.16], frequencies=[12.0, 20.0], **line).create()
+    drawn = jax.jit(spec.draw)(spec.key(0, 0))
+    values = {"velocity": drawn.velocity, "velocities": drawn.velocity, "source": drawn.sources}
+    for name in TASKS:
+        task = whole(TaskConfig(name, unroll=1).create(spec))
+        example = jax.eval_shape(lambda task=task: task.make(spec.key(0, 0), jnp.int32(0)))
+        known = json.loads(json.dumps(meanings(task)))
+        assert list(known) == [*task.inputs, task.target]
+        for array, meaning in known.items():
+            sizes = dict(zip(meaning["axes"], (1, *example[array].shape), strict=True))
+            assert meaning["unit"]
+            for axis in {"times", "sources", "receivers"} & set(sizes):
+                assert len(meaning[axis]) == sizes[axis], (name, array, axis)
+            if array in values:
+                low, high = np.array(meaning["range"])
+                assert (low <= values[array]).all() and (values[array] <= high).all(), (name, array)
+            if "sources" in sizes:
+                np.testing.assert_allclose(meaning["sources"], drawn.sources)
 
 
 def test_refusals(runs, tmp_path, monkeypatch):

@@ -25,6 +25,9 @@ from surrogate.metrics import relative_l2 as metric
 from surrogate.optimiser import Optimizer
 from surrogate.pde_residual import check_snapshots, helmholtz_terms, residual, wave_terms
 from surrogate.pipeline import Examples, ordered_batches
+from surrogate.task import Task
+from surrogate.tasks import TASKS, TaskConfig, make_model
+from surrogate.tasks.propagator import Propagator
 from surrogate.tasks.wavefield import Wavefield
 from surrogate.trainer import make_train_step
 from tests.conftest import tiny_config
@@ -83,6 +86,20 @@ def spec_of(**changes) -> DataSpec:
 @pytest.fixture(scope="module")
 def spec() -> DataSpec:
     return spec_of(snapshot_times=CLOSE)
+
+
+@pytest.fixture(scope="module")
+def every_task() -> DataSpec:
+    """Data that each task can be learnt from: close snapshots of a silent source, and all else on one line."""
+    return spec_of(
+        nt=151,
+        absorbing_width=0,
+        snapshot_times=[0.138, 0.142, 0.146, 0.150],
+        records=["snapshots", "gathers", "harmonic"],
+        frequencies=[12.0, 20.0],
+        placement="line",
+        source_depths=[20.0, 20.0],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -401,6 +418,19 @@ def test_the_helmholtz_residual_has_the_laplacians_order(order):
     assert abs(np.log2(shares[0] / shares[1]) - order) < 0.1 * order
 
 
+def test_a_propagators_residual_begins_with_its_state(every_task):
+    """That of one step from two snapshots is that of the three snapshots."""
+    truth, fields = noise(2, 3, 24, 20), noise(2, 3, 24, 20, seed=1).at[:, :2].set(noise(2, 3, 24, 20)[:, :2])
+    batch = {"velocity": jnp.full((2, 24, 20), 2500.0), "source": jnp.full((2, 2), 50.0), "state": truth[:, :2]}
+
+    def error(task: Task, given: int) -> jax.Array:
+        prediction = fields[:, given:]
+        return residual(task)(Judged(lambda *_: prediction, prediction, truth[:, given:], batch, jax.random.key(0)))
+
+    # Sums of 1e3 squares in float32.
+    np.testing.assert_allclose(error(Propagator(every_task, unroll=1), 2), error(Wavefield(every_task), 0), rtol=1e-5)
+
+
 def test_the_solvers_time_harmonic_fields():
     """What is left is differences in time, (omega dt)^2 / 12 = 5e-4, and rounding; at a frequency f' that is not theirs
 
@@ -436,6 +466,50 @@ def test_the_solvers_time_harmonic_fields():
 def test_bad_losses(settings, message):
     with pytest.raises(InputError, match=message):
         LossConfig(**settings).check()  # pyright: ignore[reportArgumentType]
+
+
+# What each task refuses; by all other terms it can be trained.
+REFUSED = {
+    "wavefield": set(),
+    "propagator": {"jacobian"},
+    "gather": {"traces", "residual"},
+    "harmonic": set(),
+    "inverse": {"traces", "jacobian", "residual"},
+}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_refuses_a_term_or_can_be_trained_by_it(every_task, name):
+    """Whatever `create` lets through is finite in a compiled step, with a finite gradient that is not 0."""
+    task, accepted = TaskConfig(name, unroll=1).create(every_task), {}
+    for term in ("relative_l2", "sobolev", "bands", "traces", "jacobian", "residual"):
+        only: dict[str, Any] = {"relative_l2": 0.0, term: 1.0}
+        if term in REFUSED[name]:
+            with pytest.raises(InputError, match=rf"`{term}` .*training\.loss\.{term}=0"):
+                LossConfig(**only).create(task)
+        else:
+            accepted[term] = 1.0
+    shapes = jax.eval_shape(lambda: task.make(every_task.key(0, 0), jnp.int32(0)))
+    random = np.random.default_rng(0)
+    batch = {key: random.normal(size=(2, *leaf.shape)).astype(np.float32) for key, leaf in shapes.items()}
+    batch |= {"velocity": np.float32(2500 + 100 * random.normal(size=(2, 24, 20)))}
+    batch |= {"source": np.full((2, 2), 50, np.float32), "frequency": np.array([12, 20], np.float32)}
+    encoding = EncodingConfig("none" if name in ("propagator", "inverse") else "source_map").create(task)
+    operator = nnx.Conv(encoding.media + encoding.channels, task.outputs, (3, 3), rngs=(rngs := nnx.Rngs(0)))
+    model = make_model(task, encoding, operator, rngs=rngs)
+    model.train()
+    loss = LossConfig(**accepted).create(task)
+    graphdef, parameters, rest = nnx.split(model, nnx.Param, ...)
+
+    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # compiled quickly, not well
+    @partial(jax.value_and_grad, has_aux=True)
+    def step(parameters, rest, batch):
+        return loss(nnx.merge(graphdef, parameters, rest), batch, jax.random.key(0))
+
+    (_, parts), gradient = step(parameters, rest, batch)
+    assert parts.keys() == accepted.keys() and np.isfinite(list(parts.values())).all()
+    norm = float(optax.tree.norm(nnx.to_pure_dict(gradient)))
+    assert np.isfinite(norm) and norm > 0
 
 
 def test_terms_that_a_task_does_not_have(spec):

@@ -1,6 +1,8 @@
 """Every operator of the registry: no dead weights, symmetries, transfer between grids, gradients, counts, configs."""
 
+import contextlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cache, partial
@@ -26,12 +28,14 @@ from surrogate.encoding import EncodingConfig
 from surrogate.ffno import FFNOConfig
 from surrogate.fno import FNOConfig
 from surrogate.grid_operator import NORMS, OperatorConfig
-from surrogate.model import Surrogate
+from surrogate.model import Statistics, Surrogate
 from surrogate.modes_check import ModesWarning, check_modes
-from surrogate.multiscale import Frozen, MultiscaleConfig
+from surrogate.multiscale import Frozen, Multiscale, MultiscaleConfig
 from surrogate.operators import OPERATORS
 from surrogate.optimiser import Optimizer
 from surrogate.spectral_conv import SpectralMap, resample, restrict
+from surrogate.stages import first_stage
+from surrogate.tasks import TaskConfig
 from surrogate.tasks.wavefield import Wavefield
 from surrogate.tfno import TFNOConfig, TuckerConv
 from surrogate.trainer import make_train_step
@@ -427,14 +431,39 @@ def test_multiscale_in_stages():
     trained = nnx.jit(lambda: config.first.create(INPUTS, OUTPUTS, rngs=nnx.Rngs(7)))()
     trained.project.kernel[...] = jnp.ones_like(trained.project.kernel[...])
     operator = nnx.jit(lambda: config.create(INPUTS, OUTPUTS, rngs=nnx.Rngs(0)))()
-    config.warm_start(operator, {"runs/first": trained}.__getitem__)
+    config.warm_start(operator, lambda run, settings: trained)
     x = noise(dtype=np.float32)
     predict = nnx.jit(lambda operator: operator(x))
     assert relative(predict(operator), predict(trained)) < 1e-6
     assert not jax.tree.leaves(nnx.state(operator.first, nnx.Param))
     assert len(jax.tree.leaves(nnx.state(operator.first, Frozen))) == len(jax.tree.leaves(nnx.state(trained)))
-    with pytest.raises(InputError, match=r"does not fit model\.first"):
-        operator.adopt(replace(config.first, width=4).create(INPUTS, OUTPUTS, rngs=nnx.Rngs(0)))
+
+
+def test_a_first_stage_is_of_the_same_problem(tmp_path):
+    """Shapes tell neither padding nor encoding nor data: what differs is named. The statistics are the first run's."""
+    data = tiny_config("unused")
+    data.families = {"inclusions": data.families["inclusions"]}
+    first = TrainConfig(str(tmp_path / "first"), data, model=MULTISCALE.first, encoding=EncodingConfig("source_map"))
+    trained = first.create()
+    trained.set_statistics(Statistics(*(2.0 + i + jnp.zeros_like(s) for i, s in enumerate(trained.statistics))))
+    configs.claim_folder(tmp_path / "first", first)
+    with contextlib.closing(Checkpoints(first.run)) as checkpoints:
+        checkpoints.save_best(1, nnx.state(trained), {})
+    second = replace(first, model=replace(MULTISCALE, first_run=first.run))
+    model = second.create()
+    assert isinstance(model.operator, Multiscale)
+    second.model.warm_start(model.operator, partial(first_stage, second, model))
+    found, wanted = (nnx.to_pure_dict(nnx.state(o)) for o in (model.operator.first, trained.operator))
+    jax.tree.map(np.testing.assert_array_equal, (found, model.statistics), (wanted, trained.statistics))
+    padded = replace(MULTISCALE.first, padding=0.5)
+    for name, changed in {
+        "model.first.padding: 0.5 -> 0.0": replace(second, model=replace(second.model, first=padded)),
+        "encoding.radius: 3.0 -> 2.0": replace(second, encoding=EncodingConfig("source_map", radius=3.0)),
+        "data.seed: 7 -> 0": replace(second, data=replace(data, seed=7)),
+        "task.name: propagator -> wavefield": replace(second, task=TaskConfig("propagator")),
+    }.items():
+        with pytest.raises(InputError, match=re.escape(name)):
+            changed.model.warm_start(model.operator, partial(first_stage, changed, model))
 
 
 # --- configs and checks at the start --------------------------------------------------------------------------

@@ -126,7 +126,7 @@ def test_rollout_is_single_steps_and_so_is_its_gradient(propagation):
     def fields_and_gradient(parameters, whole):
         def energy(parameters):
             model = nnx.merge(graphdef, parameters, rest)
-            fields = model.predict_batch(batch) if whole else composed(model)
+            fields = model(batch["velocity"], batch["state"]) if whole else composed(model)
             return jnp.sum((fields / model.field_rms[0]) ** 2), fields
 
         (_, fields), gradient = jax.value_and_grad(energy, has_aux=True)(parameters)
@@ -156,15 +156,15 @@ def test_noise_is_of_training_alone_and_kept_in_the_state(data, propagation):
     np.testing.assert_array_equal(noisy.noise(batch["state"]), batch["state"])
     before = jax.tree.map(jnp.copy, nnx.state(noisy, DropState))
     noisy.train()
-    first, second = noisy.predict_batch(batch), noisy.predict_batch(batch)
+    first, second = (noisy(batch["velocity"], batch["state"]) for _ in range(2))
     assert first.shape[1] == 2 and not np.allclose(first, second)
     nnx.update(noisy, before)
-    np.testing.assert_array_equal(noisy.predict_batch(batch), first)
+    np.testing.assert_array_equal(noisy(batch["velocity"], batch["state"]), first)
     added = noisy.noise(batch["state"]) - batch["state"]
     ratio = jnp.std(added, axis=(1, 2, 3)) / jnp.sqrt(jnp.mean(batch["state"] ** 2, axis=(1, 2, 3)))
     np.testing.assert_allclose(ratio, 0.1, rtol=0.1)  # 960 draws: a standard error of 2.3 %
     noisy.eval()
-    assert noisy.predict_batch(batch).shape[1] == 3
+    assert noisy(batch["velocity"], batch["state"]).shape[1] == 3
 
 
 def test_pushforward_cuts_the_gradient_between_steps(data, propagation):
@@ -173,7 +173,8 @@ def test_pushforward_cuts_the_gradient_between_steps(data, propagation):
     cut = propagator(data, pushforward=True)
     cut.train()
     model.train()
-    np.testing.assert_array_equal(cut.predict_batch(batch), model.predict_batch(batch))
+    state = batch["velocity"], batch["state"]
+    np.testing.assert_array_equal(cut(*state), model(*state))
     model.eval()
     graphdef, rest = nnx.split(cut)
 
@@ -292,7 +293,7 @@ def test_inverse_starts_from_the_constant_model(data):
     operator = nnx.Conv(channels, 1, (3, 3), kernel_init=zeros, rngs=rngs)
     model = make_model(task, encoding, operator, rngs=rngs)
     batch = next(ordered_batches(data.path, "test", 2, task))
-    np.testing.assert_array_equal(model.predict_batch(batch), middle(task.spec))
+    np.testing.assert_array_equal(model(jnp.asarray(batch["gathers"])), middle(task.spec))
     with pytest.raises(InputError, match="must be finite and of the survey"):
         predict_batch(model, {"gathers": batch["gathers"][:, :1]})
 

@@ -93,9 +93,6 @@ class Regression(nnx.Module):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         return self.operator(inputs)
 
-    def predict_batch(self, batch: Mapping[str, jax.Array]) -> jax.Array:
-        return self(batch["inputs"])
-
 
 class Perceptron(nnx.Module):
     """Two linear layers."""

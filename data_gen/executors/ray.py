@@ -40,7 +40,7 @@ class RayConfig:
         except ImportError as error:
             raise InputError(
                 f"executor=ray needs Ray, which cannot be imported here ({error}). Install it with `pip install "
-                "'wave-surrogate[ray]'`, or choose executor=local."
+                "-e '.[ray]'`, or choose executor=local."
             ) from error
         if self.workers is not None and self.workers < 1:
             raise InputError(f"executor.workers must be at least 1, or none for all, but is {self.workers}.")

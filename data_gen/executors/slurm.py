@@ -44,7 +44,7 @@ class SlurmConfig:
         except ImportError as error:
             raise InputError(
                 f"executor=slurm needs submitit, which cannot be imported here ({error}). Install it with `pip install "
-                "'wave-surrogate[slurm]'`, or choose executor=local."
+                "-e '.[slurm]'`, or choose executor=local."
             ) from error
         if self.cluster not in CLUSTERS:
             raise InputError(f"executor.cluster must be one of {', '.join(CLUSTERS)}, but is {self.cluster!r}.")

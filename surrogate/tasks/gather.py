@@ -1,7 +1,7 @@
 """Gathers: the velocity and the source's position to the pressure at the receivers, over the stored times of a shot."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
@@ -15,7 +15,6 @@ from data_gen.recording import decode
 from data_gen.resampling import upsample
 from data_gen.sample import DataSpec
 from data_gen.simulation import HIGHEST_FREQUENCY
-from data_gen.solver import simulate
 from surrogate import metrics, plots
 from surrogate.gather_encoding import (
     CoarseGather,
@@ -27,7 +26,7 @@ from surrogate.gather_encoding import (
 )
 from surrogate.ssim import ssim
 from surrogate.task import Batch, Encoding, Method
-from surrogate.tasks.shared import check_one_wavelet, check_shots, spatial_cycles
+from surrogate.tasks.shared import check_one_wavelet, check_shots, recorded, spatial_cycles
 
 
 @dataclass(frozen=True)
@@ -92,15 +91,9 @@ class Gather:
         return {
             "velocity": drawn.velocity,
             "source": source,
-            "gathers": self._solve(drawn.velocity, source, drawn.wavelet),
+            "gathers": recorded(self.spec, drawn.velocity, source[None], drawn.wavelet),
             "family": drawn.family.astype(jnp.int32),
         }
-
-    def _solve(self, velocity, source, wavelet=None) -> Float[Array, "1 nt_stored n_receivers"]:
-        simulation = replace(self.spec.simulation, snapshot_steps=(), frequencies=())
-        survey = self.spec.survey(source[None], wavelet)
-        records = simulate(velocity, survey, simulation, density=self.spec.density(velocity))
-        return records.gathers[:, :: self.spec.recording.gather_every]
 
     def check(self, batch: Batch) -> None:
         """Raise `InputError` for velocities or sources that the solver would refuse."""
@@ -126,7 +119,7 @@ class Gather:
         def coarse_gathers(velocity, source):
             return jax.vmap(lambda v, s: coarse(v, s).baseline)(velocity, source)
 
-        solve = jax.jit(jax.vmap(self._solve))
+        solve = jax.jit(jax.vmap(lambda v, s: recorded(self.spec, v, s[None])))
         return {
             "coarse_solver": lambda batch: coarse_gathers(batch["velocity"], batch["source"]),
             "solver": lambda batch: solve(jnp.asarray(batch["velocity"]), jnp.asarray(batch["source"])),

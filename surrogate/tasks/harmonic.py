@@ -134,7 +134,7 @@ class Harmonic(OnGrid):
             return jax.vmap(lambda v, s, f: self._solve(v, s)[f])(velocity, source, index)
 
         def solve(batch: Batch) -> jax.Array:
-            index = np.abs(np.asarray(batch["frequency"])[:, None] - frequencies).argmin(axis=1)
+            index = jnp.abs(jnp.asarray(batch["frequency"])[:, None] - frequencies).argmin(axis=1)
             return fields(batch["velocity"], batch["source"], index)
 
         return {

@@ -9,7 +9,8 @@ setting; C. Deng et al., "OpenFWI", NeurIPS 2022, its errors and their scale.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -21,11 +22,11 @@ from matplotlib.figure import Figure
 from data_gen.errors import InputError
 from data_gen.recording import decode
 from data_gen.sample import DataSpec
-from data_gen.solver import simulate
 from surrogate import metrics, plots
+from surrogate.gather_encoding import stored_steps
 from surrogate.ssim import ssim
 from surrogate.task import Batch, Encoded, Encoding, Method
-from surrogate.tasks.shared import OnGrid, check_one_wavelet
+from surrogate.tasks.shared import OnGrid, check_one_wavelet, recorded
 
 STRETCH = 1000.0  # of `FoldedGathers`: what is this much weaker than the strongest arrival is still seen
 
@@ -63,8 +64,7 @@ class FoldedGathers:
     @property
     def channels(self) -> int:
         """Shots times samples of a share."""
-        stored = -(-self.spec.simulation.time.nt // self.spec.recording.gather_every)
-        return self.spec.shots.count * -(-stored // self.spec.simulation.grid.shape[0])
+        return self.spec.shots.count * -(-len(stored_steps(self.spec)) // self.spec.simulation.grid.shape[0])
 
     def __call__(self, gathers: Float[Array, "n_shots nt n_receivers"]) -> Encoded:
         """See `Encoding`."""
@@ -128,27 +128,17 @@ class Inverse(OnGrid):
     def make(self, key: Key[Array, ""], index: Int[Array, ""]) -> dict[str, jax.Array]:
         """See `Task` and `read`."""
         drawn = self.spec.draw(key)
-        gathers = self.gathers(drawn.velocity, drawn.sources)
         return {
-            "gathers": gathers,
+            "gathers": recorded(self.spec, drawn.velocity, drawn.sources),
             "sources": drawn.sources,
             "velocities": drawn.velocity[None],
             "family": drawn.family.astype(jnp.int32),
         }
 
-    def gathers(
-        self, velocity: Float[Array, "nz nx"], sources: Float[Array, "n_shots 2"]
-    ) -> Float[Array, "n_shots nt_stored n_receivers"]:
-        """What the solver records in a model [m/s] of shots at `sources` [m]."""
-        simulation = replace(self.spec.simulation, snapshot_steps=(), frequencies=())
-        records = simulate(velocity, self.spec.survey(sources), simulation, density=self.spec.density(velocity))
-        return records.gathers[:, :: self.spec.recording.gather_every]
-
     def check(self, batch: Batch) -> None:
         """Raise `InputError` for gathers of another survey, or that are not finite."""
         spec, gathers = self.spec, np.asarray(batch["gathers"])
-        stored = -(-spec.simulation.time.nt // spec.recording.gather_every)
-        expected = (spec.shots.count, stored, len(spec.receivers))
+        expected = (spec.shots.count, len(stored_steps(spec)), len(spec.receivers))
         if gathers.shape[1:] != expected or not np.isfinite(gathers).all():
             raise InputError(
                 f"The gathers must be finite and of the survey the surrogate was trained on, (batch, shots, samples, "
@@ -182,13 +172,13 @@ class Inverse(OnGrid):
         unit = [(velocity[:, 0] - slowest) / (fastest - slowest) for velocity in (prediction, truth)]
         difference = 2 * (unit[0] - unit[1])
         within = jnp.clip(prediction[:, 0], slowest, fastest)
-        recorded = jax.vmap(self.gathers)(within, jnp.asarray(batch["sources"]))
+        gathers = jax.vmap(partial(recorded, self.spec))(within, jnp.asarray(batch["sources"]))
         return {
             "relative_l2": metrics.relative_l2(prediction, truth),
             "mae": jnp.mean(jnp.abs(difference), axis=(1, 2)),
             "rmse": jnp.sqrt(jnp.mean(difference**2, axis=(1, 2))),
             "ssim": ssim(unit[0], unit[1]),
-            "data_misfit": metrics.relative_l2(recorded, jnp.asarray(batch["gathers"])),
+            "data_misfit": metrics.relative_l2(gathers, jnp.asarray(batch["gathers"])),
         }
 
     def groups(self, batch: Batch) -> dict[str, list[str]]:

@@ -1,11 +1,15 @@
 """What several tasks have in common."""
 
+from dataclasses import replace
+
 import numpy as np
+from jaxtyping import Array, Float
 
 from data_gen.checks import check_points, check_velocity
 from data_gen.errors import InputError
 from data_gen.sample import DataSpec
 from data_gen.simulation import HIGHEST_FREQUENCY
+from data_gen.solver import simulate
 from surrogate.task import Batch
 
 
@@ -30,6 +34,21 @@ class OnGrid:
     def cycles(self) -> tuple[float, float]:
         """k_max = f_max L / v_min, of the waves along z and x."""
         return spatial_cycles(self.spec)
+
+
+def recorded(
+    spec: DataSpec,
+    velocity: Float[Array, "nz nx"],
+    sources: Float[Array, "n_shots 2"],
+    wavelet: Float[Array, " nt"] | None = None,
+) -> Float[Array, "n_shots nt_stored n_receivers"]:
+    """The gathers that the solver records in a model [m/s] of shots at `sources` [m], at the stored steps.
+
+    wavelet: the data set's by default.
+    """
+    simulation = replace(spec.simulation, snapshot_steps=(), frequencies=())
+    records = simulate(velocity, spec.survey(sources, wavelet), simulation, density=spec.density(velocity))
+    return records.gathers[:, :: spec.recording.gather_every]
 
 
 def check_one_wavelet(spec: DataSpec) -> None:
