@@ -29,8 +29,8 @@ from surrogate.parallel import Devices, gather, is_first, own, together
 from surrogate.pipeline import check_dataset, ordered_batches, statistics_batches, training_batches
 from surrogate.preemption import Interruption
 from surrogate.tracking import Silent, Tracker
-from surrogate.train_step import make_train_step
-from surrogate.trained import apply_to_batch, best_step, load_surrogate, predict, predict_batch, sample_errors, validate
+from surrogate.train_step import make_train_step, sample_losses
+from surrogate.trained import apply_to_batch, best_step, load_surrogate, predict, predict_batch, validate
 
 __all__ = ["best_step", "fit", "load_surrogate", "make_optimizer", "make_train_step", "predict", "predict_batch"]
 
@@ -137,7 +137,6 @@ class _Run:
         trouble = read_trouble(optimizer.guard)
         if trouble is None:
             return False
-        self.training.mode_schedule.apply(model.operator, optimizer.guard.step[...])
         story = self._tell(trouble, model)
         if self.training.on_divergence == "stop" or self.rollbacks == self.training.max_rollbacks:
             again = f" It was the last of {self.rollbacks} rollbacks." if self.rollbacks else ""
@@ -167,9 +166,10 @@ class _Run:
         for _ in range(trouble.step - start - 1):
             next(self.batches)
         batch = self.devices.put(next(self.batches))
-        errors, indices = (self.devices.fetch(x) for x in (sample_errors(model, batch), batch["index"]))
+        losses = sample_losses(model, batch, trouble.step - 1, self.training)
+        losses, indices = (self.devices.fetch(x) for x in (losses, batch["index"]))
         source = "online stream" if self.config.data.source == "online" else "training split"
-        sample = name_samples(errors, indices, model.task.examples, source)
+        sample = name_samples(losses, indices, model.task.examples, source)
         kept = self.checkpoints.last_step
         kept = (
             "No checkpoint was saved before" if kept is None else f"The last good checkpoint, of step {kept}, is kept"

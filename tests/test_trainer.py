@@ -27,6 +27,7 @@ from surrogate.execution import compiler_options, set_precision
 from surrogate.ffno import FFNOConfig
 from surrogate.fno import FNOConfig
 from surrogate.guard import name_samples, read_trouble
+from surrogate.losses import LossConfig
 from surrogate.mode_schedule import ModeSchedule, limit_modes
 from surrogate.model import Surrogate
 from surrogate.optimiser import Average, clip, evaluated, make_optimizer
@@ -34,7 +35,7 @@ from surrogate.pipeline import Examples
 from surrogate.spectral_conv import SpectralConv, SpectralLayer
 from surrogate.tfno import TFNOConfig
 from surrogate.tracking import Curves, Tracker, TrackingConfig, TrackingWarning
-from surrogate.train_step import make_train_step, mean_gradients
+from surrogate.train_step import make_train_step, mean_gradients, sample_losses, step_key
 from surrogate.trainer import RollbackWarning, fit, load_surrogate
 from surrogate.training_config import TrainingConfig
 from tests.conftest import tiny_config
@@ -73,10 +74,9 @@ def gradients_of(model: Surrogate, **training):
 
     def evaluate(state):
         merged = nnx.merge(graphdef, state, copy=True)
-        key, step = jax.random.key(0), jnp.array(5)
-        value, _, gradients, others = mean_gradients(
-            merged, noise(), key, step, config.loss.create(merged.task), config
-        )
+        step = jnp.array(5)
+        loss, key = config.loss.create(merged.task), step_key(config, step)
+        value, _, gradients, others = mean_gradients(merged, noise(), key, step, loss, config)
         return value, gradients, others
 
     return jax.jit(evaluate).lower(state).compile(QUICK | compiler_options()), state
@@ -101,6 +101,24 @@ def test_accumulated_gradients_are_those_of_the_batch(plain):
     value, gradients, _ = evaluate(state)
     assert abs(float(value) / float(plain[0]) - 1) < 1e-5
     assert distance(gradients, plain[1]) < 1e-5
+
+
+def test_the_samples_losses_are_those_of_the_step():
+    """In parts, with random drops and modes that are off, their mean is the step's loss: a sum of eight terms in
+    another order, some 1e-7 apart in float32. And whichever term is NaN, here by stored tangents, tells the sample.
+    """
+    training: dict[str, Any] = {"accumulate": 4, "mode_schedule": ModeSchedule(steps=10)}
+    model = tiny_surrogate()
+    evaluate, state = gradients_of(model, **training)
+    value, _, _ = evaluate(state)
+    assert abs(float(sample_losses(model, noise(), 5, TrainingConfig(**training)).mean()) / float(value) - 1) < 1e-5
+    batch = noise()
+    batch |= {
+        "direction": jnp.ones((8, 1, 24, 20)),
+        "tangents": batch["snapshots"][:, None].at[6, 0, 0, 0, 0].set(jnp.nan),
+    }
+    losses = sample_losses(model, batch, 5, TrainingConfig(loss=LossConfig(jacobian=1.0)))
+    assert jnp.flatnonzero(~jnp.isfinite(losses)).tolist() == [6]
 
 
 def test_recomputed_blocks_give_the_same_gradients_for_less_memory():
