@@ -5,6 +5,7 @@ that was killed ends with the same weights, bit for bit, as one that was not.
 """
 
 import contextlib
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -39,6 +40,10 @@ OnProgress = Callable[[int, dict[str, float]], None]
 
 class RollbackWarning(UserWarning):
     """Training diverged, and goes on from its last checkpoint."""
+
+
+class ValidationWarning(UserWarning):
+    """A validation is not finite, and cannot be the best."""
 
 
 def _picture(model: Surrogate, config: TrainConfig, devices: Devices) -> Callable[[], Figure]:
@@ -117,6 +122,9 @@ class _Run:
         self.tracker.log(self.step, {"validation": error})
         if self.config.tracking.mode != "disabled":
             self.tracker.figure(self.step, "fields", _picture(model, self.config, self.devices))
+        if not math.isfinite(error):
+            text = f"The validation at step {self.step} is {error}: what it validated is not kept as the best."
+            warnings.warn(text, ValidationWarning, stacklevel=2)
         if error < self.best:
             self.best = error
             self.checkpoints.save_best(self.step, nnx.state(model), {"validation": error})
