@@ -317,7 +317,7 @@ def test_inverse_refuses_data_it_cannot_learn(data, changes, message):
 @pytest.mark.parametrize("name", ["propagator", "inverse"])
 def test_trained_and_evaluated(data, tmp_path, name):
     """The loss falls, the run loads and is judged by whole examples; what stands beside it is there."""
-    task = TaskConfig(name, unroll=2, noise=0.01 if name == "propagator" else 0.0)
+    task = TaskConfig(name, unroll=2, noise=0.01) if name == "propagator" else TaskConfig(name)
     config = train_config(data, tmp_path / "run", task)
     fit(config)
     rows = [json.loads(row) for row in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
