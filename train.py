@@ -37,10 +37,16 @@ def main(composed: DictConfig) -> float:
         return float("inf")
     if reached < (steps := config.training.steps):
         # Of a sweep, too: whoever asked for the end of this process meant all of it.
-        message = f"Interrupted at step {reached} of {steps}, which is saved. The same command goes on from there."
-        print(message if is_first() else "")
+        print(interrupted(reached, steps) if is_first() else "")
         sys.exit(0)
     return best_validation(config.run)
+
+
+def interrupted(reached: int, steps: int) -> str:
+    """What an interrupted run says at its end."""
+    if not reached:
+        return "Interrupted before the first step: nothing is there to be saved, and the same command starts afresh."
+    return f"Interrupted at step {reached} of {steps}, which is saved. The same command goes on from there."
 
 
 def _fit(config: TrainConfig) -> int:

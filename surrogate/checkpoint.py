@@ -123,6 +123,11 @@ class Checkpoints:
         """The best model's state and its progress; `state` gives the structure. Raises `CheckpointError`."""
         return self._restore(self._best, state, self.folder / "best")
 
+    def best_progress(self) -> dict[str, Any]:
+        """What was saved beside the best model: its validation error."""
+        items = ocp.args.Composite(progress=ocp.args.JsonRestore())
+        return dict(self._best.restore(self.best_step, args=items)["progress"])
+
     def _restore(
         self, manager: ocp.CheckpointManager, state: nnx.State, where: Path
     ) -> tuple[nnx.State, dict[str, Any]]:

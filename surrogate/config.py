@@ -55,11 +55,18 @@ class TrainConfig:
         Warns with `ModesWarning` if the operator keeps fewer modes than the waves have.
         """
         self.training.check()
+        self.model.check()
+        if self.training.workers and self.data.source == "online":
+            raise InputError(
+                f"training.workers = {self.training.workers} processes have no data set to read with "
+                "data.source=online, where batches are made on the device. Set training.workers=0, or data.source=disk."
+            )
         task = self.task.create(self.data.create())
         encoding = self.encoding.create(task)
         check_modes(self.model, task)
         rngs = nnx.Rngs(self.training.seed)
         operator = self.model.create(encoding.media + encoding.channels, task.outputs, rngs=rngs)
+        self.training.mode_schedule.check_operator(operator)
         model = make_model(task, encoding, operator, rngs=rngs)
         self.training.loss.create(task)  # refused here, or not at all
         # Shapes only: a grid that cannot carry the modes is refused here, before a run's folder exists.

@@ -77,17 +77,17 @@ def read_trouble(guard: Guard) -> Trouble | None:
     return Trouble(int(step), float(loss), float(grad_norm)) if step else None
 
 
-def name_samples(errors: np.ndarray, indices: np.ndarray, examples: int, source: str) -> str:
-    """Which of a bad batch's samples is to blame, by their errors and their indices in the data, both `(batch,)`.
+def name_samples(losses: np.ndarray, indices: np.ndarray, examples: int, source: str) -> str:
+    """Which of a bad batch's samples is to blame, by their losses and their indices in the data, both `(batch,)`.
 
     examples: that one record gives (for wavefields, its shots).
     """
-    bad = ~np.isfinite(errors)
-    worst = int(np.argmax(bad if bad.any() else errors))
+    bad = ~np.isfinite(losses)
+    worst = int(np.argmax(bad if bad.any() else losses))
     record, example = divmod(int(indices[worst]), examples)
     where = f"record {record}, example {example} of the {source}"
     if bad.all():
-        return f"no sample's error is finite (the first is {where}), so the weights or the learning rate are to blame"
+        return f"no sample's loss is finite (the first is {where}), so the weights or the learning rate are to blame"
     if bad.any():
         return f"{bad.sum()} of {bad.size} samples are not finite, the first of them {where}"
-    return f"all samples' errors are finite, the largest, {errors[worst]:.3g}, is that of {where}"
+    return f"all samples' losses are finite, the largest, {losses[worst]:.3g}, is that of {where}"

@@ -9,6 +9,7 @@ The weights of modes that are off are multiplied by zero, which makes the operat
 step is a traced value, so nothing is compiled twice. Whatever is validated or kept has the zeros in its weights.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -35,6 +36,14 @@ class ModeSchedule:
                 f"{self.start} and {self.steps}."
             )
 
+    def check_operator(self, operator: nnx.Module) -> None:
+        """Raise `InputError` if there is a schedule, but nothing in an operator that it could switch off."""
+        if self.steps and not any(True for _ in _weights(operator)):
+            raise InputError(
+                f"training.mode_schedule.steps = {self.steps} would grow the Fourier modes of an operator that trains "
+                "none. Set it to 0, or choose a spectral model."
+            )
+
     def apply(self, operator: nnx.Module, step: Integer[Array, ""]) -> None:
         """Switch off, in place, what is not on at `step` of an operator's modes; nothing, without a schedule."""
         if self.steps:
@@ -45,13 +54,18 @@ def _on(wavenumbers: np.ndarray, fraction: Float[Array, ""]) -> Float[Array, " n
     return jnp.where(wavenumbers <= jnp.round(fraction * wavenumbers.max()), 1.0, 0.0)
 
 
+def _weights(operator: nnx.Module) -> Iterator[tuple[nnx.Param, tuple[np.ndarray, ...]]]:
+    """Every trained weight with modes, and their wavenumbers along its first axes."""
+    for _, layer in nnx.iter_modules(operator):
+        if isinstance(layer, SpectralLayer):
+            for name, axes in layer.wavenumbers().items():
+                if isinstance(weight := getattr(layer, name), nnx.Param):
+                    yield weight, axes
+
+
 def limit_modes(operator: nnx.Module, fraction: Float[Array, ""]) -> None:
     """Keep, in place, the lowest `fraction` of the modes along each axis in every spectral layer; frozen ones whole."""
-    layers = [layer for _, layer in nnx.iter_modules(operator) if isinstance(layer, SpectralLayer)]
-    for layer in layers:
-        for name, axes in layer.wavenumbers().items():
-            weight = getattr(layer, name)
-            if isinstance(weight, nnx.Param):
-                for axis, wavenumbers in enumerate(axes):
-                    shape = [-1 if i == axis else 1 for i in range(weight[...].ndim)]
-                    weight[...] = weight[...] * _on(wavenumbers, fraction).reshape(shape).astype(weight[...].dtype)
+    for weight, axes in list(_weights(operator)):
+        for axis, wavenumbers in enumerate(axes):
+            shape = [-1 if i == axis else 1 for i in range(weight[...].ndim)]
+            weight[...] = weight[...] * _on(wavenumbers, fraction).reshape(shape).astype(weight[...].dtype)

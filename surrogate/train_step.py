@@ -6,6 +6,7 @@ The state is that of (model, optimizer), and its buffers are reused; the metrics
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -34,6 +35,21 @@ def in_parts(batch: Batch, parts: int) -> Batch:
     return {k: jnp.swapaxes(jnp.reshape(x, (size // parts, parts, *x.shape[1:])), 0, 1) for k, x in batch.items()}
 
 
+def step_key(config: TrainingConfig, step: jax.Array) -> jax.Array:
+    """Of what a loss draws in the step that follows `step` others."""
+    return jax.random.fold_in(jax.random.key(config.seed), step)
+
+
+def in_training(copy: Any, step: jax.Array, config: TrainingConfig) -> Any:
+    """The copy of a model that a step is traced with: everywhere else a model is in evaluation."""
+    copy.train()
+    config.mode_schedule.apply(copy.operator, step)
+    set_precision(copy.operator, config.precision)
+    if config.remat:
+        recompute_blocks(copy.operator)
+    return copy
+
+
 def mean_gradients(
     model: nnx.Module, batch: Batch, key: jax.Array, step: jax.Array, loss: Loss, config: TrainingConfig
 ):
@@ -41,12 +57,7 @@ def mean_gradients(
     definition, weights, others = nnx.split(model, nnx.Param, ...)
 
     def scalar(weights: nnx.State, others: nnx.State, batch: Batch, key: jax.Array):
-        copy: Any = nnx.merge(definition, weights, others, copy=True)
-        copy.train()  # within this trace only, as all that follows: everywhere else a model is in evaluation
-        config.mode_schedule.apply(copy.operator, step)
-        set_precision(copy.operator, config.precision)
-        if config.remat:
-            recompute_blocks(copy.operator)
+        copy = in_training(nnx.merge(definition, weights, others, copy=True), step, config)
         value, parts = loss(copy, batch, key)
         return value, (parts, nnx.state(copy, nnx.Not(nnx.Param)))
 
@@ -67,6 +78,25 @@ def mean_gradients(
     return value, parts, jax.tree.map(lambda x: x / config.accumulate, total), others
 
 
+def sample_losses(model: nnx.Module, batch: Batch, step: int, config: TrainingConfig) -> jax.Array:
+    """The loss `(batch,)` of each sample in the step that follows `step` others, as `mean_gradients` computes it."""
+    definition, weights, others = nnx.split(model, nnx.Param, ...)
+
+    def add(others: nnx.State, part: tuple[Batch, jax.Array], weights: nnx.State):
+        copy = in_training(nnx.merge(definition, weights, others, copy=True), jnp.array(step), config)
+        losses, _ = config.loss.create(copy.task).per_sample(copy, *part)
+        return nnx.state(copy, nnx.Not(nnx.Param)), losses
+
+    @partial(jax.jit, compiler_options=compiler_options())
+    def call(weights: nnx.State, others: nnx.State, batch: Batch) -> jax.Array:
+        key, parts = step_key(config, jnp.array(step)), config.accumulate
+        keys = jax.random.split(key, parts) if parts > 1 else key[None]
+        _, losses = jax.lax.scan(partial(add, weights=weights), others, (in_parts(batch, parts), keys))
+        return losses.T.reshape(-1)  # part p has every parts-th sample
+
+    return call(weights, others, batch)
+
+
 def make_train_step(
     graphdef: nnx.GraphDef,
     config: TrainingConfig | None = None,
@@ -84,8 +114,7 @@ def make_train_step(
     def step(state: nnx.State, batch: Batch):
         model, optimizer = nnx.merge(graphdef, state, copy=True)  # or the old state would change with the model
         guard = optimizer.guard
-        key = jax.random.fold_in(jax.random.key(training.seed), guard.step[...])
-        minimised = loss or training.loss.create(model.task)
+        key, minimised = step_key(training, guard.step[...]), loss or training.loss.create(model.task)
         value, parts, gradients, others = mean_gradients(model, batch, key, guard.step[...], minimised, training)
         grad_norm = optax.tree.norm(gradients)
         good = guard.accepts(value, grad_norm, training.divergence_factor)

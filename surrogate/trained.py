@@ -1,7 +1,6 @@
 """What a trained surrogate is used for: prediction, and validation against a split; loaded from its run's folder."""
 
 import contextlib
-import json
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -20,7 +19,7 @@ from surrogate.execution import compiler_options
 from surrogate.metrics import relative_l2
 from surrogate.model import Surrogate
 from surrogate.other_grid import on_grid_of, warn_of_cells
-from surrogate.parallel import Devices, gather, is_first
+from surrogate.parallel import Devices
 from surrogate.task import Batch
 
 
@@ -70,9 +69,11 @@ def validate(model: Surrogate, batches: Iterable[Batch], devices: Devices) -> fl
 
 
 def best_validation(run: str | Path) -> float:
-    """The best validation error that a run has logged; not a number if none. What process 0 reads, others are told."""
-    rows = [json.loads(row) for row in (Path(run) / "metrics.jsonl").read_text().splitlines()] if is_first() else []
-    return gather(min((row["validation"] for row in rows if "validation" in row), default=float("nan")))[0]
+    """The validation error of a run's best weights; infinite, which is the worst there is, if it has none."""
+    if best_step(run) is None:
+        return float("inf")
+    with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
+        return float(checkpoints.best_progress()["validation"])
 
 
 def best_step(run: str | Path) -> int | None:
@@ -93,8 +94,12 @@ def load_surrogate(run: str | Path, data: DataConfig | None = None) -> Surrogate
     """
     config = read_run(run)
     model = (config if data is None else on_grid_of(config, data)).create()
-    if not (Path(run) / "checkpoints" / "best").is_dir():
-        raise CheckpointError(f"There is no checkpoint in {run}. Train first: `python train.py run={run}`.")
+    if best_step(run) is None:
+        raise CheckpointError(
+            f"There are no best weights in {run}: no validation of it was finite, or it has not come to one yet "
+            f"({run}/metrics.jsonl says which). Train it further: `python train.py run={run}`; or, if its validations "
+            "are not finite, start another run with a lower training.learning_rate, or look at the validation split."
+        )
     with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
         state, _ = checkpoints.restore_best(nnx.state(model))
     nnx.update(model, state)

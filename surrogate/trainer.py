@@ -5,6 +5,7 @@ that was killed ends with the same weights, bit for bit, as one that was not.
 """
 
 import contextlib
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -31,8 +32,8 @@ from surrogate.pipeline import check_dataset, ordered_batches, statistics_batche
 from surrogate.preemption import Interruption
 from surrogate.stages import first_stage
 from surrogate.tracking import Silent, Tracker
-from surrogate.train_step import make_train_step
-from surrogate.trained import apply_to_batch, best_step, load_surrogate, predict, predict_batch, sample_errors, validate
+from surrogate.train_step import make_train_step, sample_losses
+from surrogate.trained import apply_to_batch, best_step, load_surrogate, predict, predict_batch, validate
 
 __all__ = ["best_step", "fit", "load_surrogate", "make_optimizer", "make_train_step", "predict", "predict_batch"]
 
@@ -41,6 +42,10 @@ OnProgress = Callable[[int, dict[str, float]], None]
 
 class RollbackWarning(UserWarning):
     """Training diverged, and goes on from its last checkpoint."""
+
+
+class ValidationWarning(UserWarning):
+    """A validation is not finite, and cannot be the best."""
 
 
 def _picture(model: Surrogate, config: TrainConfig, devices: Devices) -> Callable[[], Figure]:
@@ -119,6 +124,9 @@ class _Run:
         self.tracker.log(self.step, {"validation": error})
         if self.config.tracking.mode != "disabled":
             self.tracker.figure(self.step, "fields", _picture(model, self.config, self.devices))
+        if not math.isfinite(error):
+            text = f"The validation at step {self.step} is {error}: what it validated is not kept as the best."
+            warnings.warn(text, ValidationWarning, stacklevel=2)
         if error < self.best:
             self.best = error
             self.checkpoints.save_best(self.step, nnx.state(model), {"validation": error})
@@ -139,7 +147,6 @@ class _Run:
         trouble = read_trouble(optimizer.guard)
         if trouble is None:
             return False
-        self.training.mode_schedule.apply(model.operator, optimizer.guard.step[...])
         story = self._tell(trouble, model)
         if self.training.on_divergence == "stop" or self.rollbacks == self.training.max_rollbacks:
             again = f" It was the last of {self.rollbacks} rollbacks." if self.rollbacks else ""
@@ -169,9 +176,10 @@ class _Run:
         for _ in range(trouble.step - start - 1):
             next(self.batches)
         batch = self.devices.put(next(self.batches))
-        errors, indices = (self.devices.fetch(x) for x in (sample_errors(model, batch), batch["index"]))
+        losses = sample_losses(model, batch, trouble.step - 1, self.training)
+        losses, indices = (self.devices.fetch(x) for x in (losses, batch["index"]))
         source = "online stream" if self.config.data.source == "online" else "training split"
-        sample = name_samples(errors, indices, model.task.examples, source)
+        sample = name_samples(losses, indices, model.task.examples, source)
         kept = self.checkpoints.last_step
         kept = (
             "No checkpoint was saved before" if kept is None else f"The last good checkpoint, of step {kept}, is kept"

@@ -14,7 +14,7 @@ from flax import nnx
 from hydra import compose, initialize_config_dir
 
 from data_gen import dataset
-from data_gen.errors import InputError
+from data_gen.errors import InputError, NumericalError
 from data_gen.sample import DataConfig
 from surrogate import config as configs
 from surrogate.config import EvaluateConfig, RealModelConfig, TrainConfig, TrainingConfig
@@ -318,7 +318,7 @@ def test_inverse_refuses_data_it_cannot_learn(data, changes, message):
 @pytest.mark.parametrize("name", ["propagator", "inverse"])
 def test_trained_and_evaluated(data, tmp_path, name):
     """The loss falls, the run loads and is judged by whole examples; what stands beside it is there."""
-    task = TaskConfig(name, unroll=2, noise=0.01 if name == "propagator" else 0.0)
+    task = TaskConfig(name, unroll=2, noise=0.01) if name == "propagator" else TaskConfig(name)
     config = train_config(data, tmp_path / "run", task)
     fit(config)
     rows = [json.loads(row) for row in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
@@ -343,6 +343,21 @@ def test_trained_and_evaluated(data, tmp_path, name):
         assert len(result["relative_l2"]["per_snapshot"]) == 3
         np.testing.assert_allclose(result["relative_l2"]["per_snapshot"][0], result["one_step"]["mean"], rtol=1e-5)
     assert (tmp_path / "run/report.html").exists() and (tmp_path / "run/figures/fields.png").exists()
+
+
+def test_the_sample_that_a_propagator_diverged_at_is_named(data, tmp_path, monkeypatch):
+    """As in training, window by window and in parts: not as in evaluation, which is of whole shots."""
+    intact = Examples.__getitem__
+
+    def spoil(self, index):
+        sample = intact(self, index)
+        return sample | {"snapshots": np.where(len(self) == 16 and index == 5, np.nan, sample["snapshots"])}
+
+    monkeypatch.setattr(Examples, "__getitem__", spoil)
+    task = TaskConfig("propagator", unroll=2, noise=0.01)
+    config = train_config(data, tmp_path / "run", task, steps=3, batch_size=8, accumulate=2)
+    with pytest.raises(NumericalError, match="1 of 8 samples are not finite, the first of them record 1, example 1"):
+        fit(config)
 
 
 @pytest.mark.parametrize("experiment", ["propagator_small", "inverse_small", "inverse_reference"])

@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import wandb
 from flax import nnx
 
 from data_gen import dataset
 from data_gen.errors import InputError, NumericalError
 from data_gen.sample import DataConfig
-from surrogate.checkpoint import Checkpoints
+from surrogate.checkpoint import CheckpointError, Checkpoints
 from surrogate.config import TrainConfig
 from surrogate.drop_path import DropState
 from surrogate.encoding import EncodingConfig
@@ -27,17 +28,22 @@ from surrogate.execution import compiler_options, set_precision
 from surrogate.ffno import FFNOConfig
 from surrogate.fno import FNOConfig
 from surrogate.guard import name_samples, read_trouble
+from surrogate.losses import LossConfig
 from surrogate.mode_schedule import ModeSchedule, limit_modes
 from surrogate.model import Surrogate
 from surrogate.optimiser import Average, clip, evaluated, make_optimizer
 from surrogate.pipeline import Examples
 from surrogate.spectral_conv import SpectralConv, SpectralLayer
+from surrogate.tasks import TaskConfig
 from surrogate.tfno import TFNOConfig
 from surrogate.tracking import Curves, Tracker, TrackingConfig, TrackingWarning
-from surrogate.train_step import make_train_step, mean_gradients
-from surrogate.trainer import RollbackWarning, fit, load_surrogate
+from surrogate.train_step import make_train_step, mean_gradients, sample_losses, step_key
+from surrogate.trained import best_validation
+from surrogate.trainer import RollbackWarning, ValidationWarning, best_step, fit, load_surrogate
 from surrogate.training_config import TrainingConfig
+from surrogate.unet import UNetConfig
 from tests.conftest import tiny_config
+from train import interrupted
 
 pytestmark = pytest.mark.filterwarnings("ignore::surrogate.modes_check.ModesWarning")
 
@@ -73,10 +79,9 @@ def gradients_of(model: Surrogate, **training):
 
     def evaluate(state):
         merged = nnx.merge(graphdef, state, copy=True)
-        key, step = jax.random.key(0), jnp.array(5)
-        value, _, gradients, others = mean_gradients(
-            merged, noise(), key, step, config.loss.create(merged.task), config
-        )
+        step = jnp.array(5)
+        loss, key = config.loss.create(merged.task), step_key(config, step)
+        value, _, gradients, others = mean_gradients(merged, noise(), key, step, loss, config)
         return value, gradients, others
 
     return jax.jit(evaluate).lower(state).compile(QUICK | compiler_options()), state
@@ -101,6 +106,24 @@ def test_accumulated_gradients_are_those_of_the_batch(plain):
     value, gradients, _ = evaluate(state)
     assert abs(float(value) / float(plain[0]) - 1) < 1e-5
     assert distance(gradients, plain[1]) < 1e-5
+
+
+def test_the_samples_losses_are_those_of_the_step():
+    """In parts, with random drops and modes that are off, their mean is the step's loss: a sum of eight terms in
+    another order, some 1e-7 apart in float32. And whichever term is NaN, here by stored tangents, tells the sample.
+    """
+    training: dict[str, Any] = {"accumulate": 4, "mode_schedule": ModeSchedule(steps=10)}
+    model = tiny_surrogate()
+    evaluate, state = gradients_of(model, **training)
+    value, _, _ = evaluate(state)
+    assert abs(float(sample_losses(model, noise(), 5, TrainingConfig(**training)).mean()) / float(value) - 1) < 1e-5
+    batch = noise()
+    batch |= {
+        "direction": jnp.ones((8, 1, 24, 20)),
+        "tangents": batch["snapshots"][:, None].at[6, 0, 0, 0, 0].set(jnp.nan),
+    }
+    losses = sample_losses(model, batch, 5, TrainingConfig(loss=LossConfig(jacobian=1.0)))
+    assert jnp.flatnonzero(~jnp.isfinite(losses)).tolist() == [6]
 
 
 def test_recomputed_blocks_give_the_same_gradients_for_less_memory():
@@ -391,6 +414,26 @@ def test_other_records_are_refused(data, tmp_path):
         fit(config)
 
 
+def test_validations_that_are_not_finite_are_never_the_best(data, tmp_path, monkeypatch):
+    """Each is warned of; the best is that of the others, whatever became of the curves. Interrupted before its first
+    step, a run has saved nothing, and says so."""
+    errors = iter([np.nan, 0.5, np.inf, 0.7])
+    monkeypatch.setattr("surrogate.trainer.validate", lambda *_: float(next(errors)))
+    config = run_config(data, tmp_path / "run", steps=4, validate_every=1)
+    begun = fit(config, lambda step, values: os.kill(os.getpid(), signal.SIGTERM) if not values else None)
+    assert begun == 0 and "starts afresh" in interrupted(begun, 4) and "step 2 of 4, which is" in interrupted(2, 4)
+    assert best_validation(config.run) == np.inf
+    with pytest.raises(CheckpointError, match="no validation of it was finite, or it has not come to one yet"):
+        load_surrogate(config.run)
+    with pytest.warns(ValidationWarning) as told:
+        fit(config)
+    stories = [str(warning.message)[:30] for warning in told.list if warning.category is ValidationWarning]
+    assert stories == ["The validation at step 1 is na", "The validation at step 3 is in"]
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"st')
+    assert best_validation(config.run) == 0.5 and best_step(config.run) == 2
+    fit(config)  # finished: it is left alone
+
+
 def test_the_best_before_the_last_checkpoint_is_kept(tmp_path):
     """A killed run forgets the best models after its last checkpoint: the one from before must still be there."""
     model = Line()
@@ -423,6 +466,17 @@ def test_a_run_needs_no_wandb(tmp_path, monkeypatch):
         tracker.close()
     assert len(told.list) == 1
     assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"step": 1, "loss": 0.5}
+
+
+def test_a_resumed_run_goes_on_under_its_id(tmp_path):
+    """Offline too, where W&B knows of no other part of the run: both are one, once they are synchronised."""
+    ids = []
+    for step in (0, 4):
+        tracker = Tracker(tmp_path, TrackingConfig(), {}, step)
+        tracker.log(step + 1, {"loss": 0.5})
+        ids.append(wandb.run and wandb.run.id)
+        tracker.close()
+    assert ids == [json.loads((tmp_path / "tracking.json").read_text())["id"]] * 2
 
 
 def test_a_full_disk_costs_rows_not_the_run(tmp_path, monkeypatch):
@@ -465,6 +519,29 @@ def test_a_full_disk_costs_rows_not_the_run(tmp_path, monkeypatch):
 def test_bad_training(training, message):
     with pytest.raises(InputError, match=message):
         TrainingConfig(**training).check()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": FNOConfig(modes=[16])}, "modes"),
+        ({"model": FNOConfig(padding=-0.5)}, "padding"),
+        (
+            {"model": UNetConfig(width=2, levels=1), "training": TrainingConfig(mode_schedule=ModeSchedule(steps=5))},
+            "would grow",
+        ),
+        (
+            {"data": tiny_config("nowhere", source="online"), "training": TrainingConfig(workers=2)},
+            "no data set",
+        ),
+        ({"task": TaskConfig(unroll=2, pushforward=True)}, "task.unroll and task.pushforward would change nothing"),
+    ],
+)
+def test_what_would_fail_or_be_ignored_is_refused(changes, message):
+    """Before anything is compiled, and in a paragraph."""
+    config = replace(TrainConfig(data=tiny_config("nowhere"), encoding=EncodingConfig("source_map")), **changes)
+    with pytest.raises(InputError, match=message):
+        config.create()
 
 
 def test_parts_must_be_shared_by_the_devices(data, tmp_path):

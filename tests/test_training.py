@@ -170,6 +170,59 @@ def test_resumed_bitwise_after_sigkill_and_sigterm(trained, data, tmp_path):
     assert rows == whole
 
 
+# `train.py`, killed by itself: as the save of a step takes its name, or between the save of its best and of its last.
+DYING = """
+import os, runpy, signal, sys
+from surrogate.checkpoint import Checkpoints
+
+moment, step = sys.argv.pop(1), int(sys.argv.pop(1))
+save = Checkpoints.save_last
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def watch(event, arguments):
+    if moment == "naming" and event == "os.rename" and f"/last/{step}.orbax-checkpoint-tmp" in str(arguments[0]):
+        die()
+
+def save_last(self, reached, *rest):
+    if moment == "between" and reached == step:
+        die()
+    save(self, reached, *rest)
+
+sys.addaudithook(watch)
+Checkpoints.save_last = save_last
+runpy.run_path("train.py", run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_resumed_bitwise_after_a_kill_in_mid_save(trained, data, tmp_path):
+    """What is half saved is not gone on from, nor in the way; W&B goes on under the same id."""
+    config = eventful(data, tmp_path / "killed")
+    config.tracking.mode = "offline"
+    checkpoints = Path(config.run) / "checkpoints"
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+
+    def run(*command: str) -> int:
+        command = (sys.executable, *command, *overrides(config))
+        return subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL).returncode
+
+    def saved(kind: str) -> set[str]:
+        return {path.name for path in (checkpoints / kind).iterdir() if path.name.isdigit()}
+
+    assert run("-c", DYING, "naming", "10") == -signal.SIGKILL
+    assert list(checkpoints.glob("last/10.orbax-checkpoint-tmp*")) and saved("last") == {"5"}
+    assert run("-c", DYING, "between", "12") == -signal.SIGKILL
+    assert "12" in saved("best") and saved("last") == {"5", "10"}
+    assert run("train.py") == 0
+    for ours, theirs in zip(weights(config.run), weights(trained.run), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    identity = json.loads((Path(config.run) / "tracking.json").read_text())["id"]
+    parts = [path.name for path in (Path(config.run) / "wandb").glob("offline-run-*")]
+    assert len(parts) == 3 and all(part.endswith(f"-{identity}") for part in parts)
+
+
 def test_a_finished_run_is_left_alone(trained):
     before = weights(trained.run)
     stamp = (Path(trained.run) / "metrics.jsonl").stat().st_mtime_ns

@@ -41,6 +41,13 @@ class TaskConfig:
         """Raises `InputError` for an unknown name, or data the task cannot be learnt from."""
         if self.name not in TASKS:
             raise InputError(f"task.name must be one of {', '.join(TASKS)}, but is {self.name!r}.")
+        default = TaskConfig(self.name)
+        unused = [n for n in ("unroll", "noise", "pushforward") if getattr(self, n) != getattr(default, n)]
+        if unused and self.name != "propagator":
+            raise InputError(
+                f"{' and '.join(f'task.{name}' for name in unused)} would change nothing for task={self.name}: only a "
+                "propagator is unrolled. Leave the default, or choose task=propagator."
+            )
         return TASKS[self.name](self, spec)
 
 
