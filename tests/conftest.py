@@ -12,7 +12,9 @@ import jax
 import pytest
 from omegaconf import OmegaConf
 
+import train
 from data_gen.sample import DataConfig
+from surrogate.tasks import TaskConfig
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,6 +26,19 @@ def tiny_config(path, **changes) -> DataConfig:
     config = OmegaConf.to_object(merged)
     assert isinstance(config, DataConfig)
     return config
+
+
+def task_config(name: str) -> TaskConfig:
+    """A task of `tasks.TASKS`; a propagator needs no more than three snapshots."""
+    return TaskConfig(name, unroll=1) if name == "propagator" else TaskConfig(name)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def freed_memory_is_given_back():
+    """A test process trains many models: what `train.main` asks of the allocator would keep the memory of all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "keep_freed_memory", lambda: True)
+        yield
 
 
 @pytest.fixture

@@ -26,10 +26,10 @@ from surrogate.grid_operator import GridOperator
 from surrogate.meanings import meanings
 from surrogate.model import Statistics
 from surrogate.task import whole
-from surrogate.tasks import TASKS, TaskConfig
+from surrogate.tasks import TASKS
 from surrogate.trainer import load_surrogate
 from surrogate.unet import UNetConfig
-from tests.conftest import tiny_config
+from tests.conftest import task_config, tiny_config
 
 pytestmark = pytest.mark.filterwarnings("ignore::surrogate.modes_check.ModesWarning")
 
@@ -180,7 +180,7 @@ def test_every_array_of_every_task_has_a_meaning():
     drawn = jax.jit(spec.draw)(spec.key(0, 0))
     values = {"velocity": drawn.velocity, "velocities": drawn.velocity, "source": drawn.sources}
     for name in TASKS:
-        task = whole(TaskConfig(name, unroll=1).create(spec))
+        task = whole(task_config(name).create(spec))
         example = jax.eval_shape(lambda task=task: task.make(spec.key(0, 0), jnp.int32(0)))
         known = json.loads(json.dumps(meanings(task)))
         assert list(known) == [*task.inputs, task.target]

@@ -26,11 +26,11 @@ from surrogate.optimiser import Optimizer
 from surrogate.pde_residual import check_snapshots, helmholtz_terms, residual, wave_terms
 from surrogate.pipeline import Examples, ordered_batches
 from surrogate.task import Task
-from surrogate.tasks import TASKS, TaskConfig, make_model
+from surrogate.tasks import TASKS, make_model
 from surrogate.tasks.propagator import Propagator
 from surrogate.tasks.wavefield import Wavefield
 from surrogate.trainer import make_train_step
-from tests.conftest import tiny_config
+from tests.conftest import task_config, tiny_config
 
 # One family, which compiles in a third of the time.
 ONE_FAMILY = {"families": {"gaussian_random_field": {"weight": 0}, "faulted_layers": {"weight": 0}}}
@@ -481,7 +481,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_refuses_a_term_or_can_be_trained_by_it(every_task, name):
     """Whatever `create` lets through is finite in a compiled step, with a finite gradient that is not 0."""
-    task, accepted = TaskConfig(name, unroll=1).create(every_task), {}
+    task, accepted = task_config(name).create(every_task), {}
     for term in ("relative_l2", "sobolev", "bands", "traces", "jacobian", "residual"):
         only: dict[str, Any] = {"relative_l2": 0.0, term: 1.0}
         if term in REFUSED[name]:
