@@ -1,11 +1,13 @@
 """All operators with all encodings at one equal budget: `python -m benchmarks.operators [--seconds 120] [--seeds 0 1]`.
 
-The data set is `data=reference`, cut short by `--train` and `--test`; every operator has its preset. Before each
-training the cost of a step is measured, and the steps are chosen so that all spend the same time: on a CPU core-seconds
-(the processor time of this process, which what else the machine does disturbs less than the clock), on other devices
-seconds; the learning rate decays over these steps. `--steps N` gives all the same number of steps instead. Errors are
-of the last weights, on the test split. A second seed trains for as many steps as the first, so that what differs is the
-seed's doing. Rows are kept as they come: the command goes on where it was interrupted.
+The data set is `data=reference` or, with `--data reference_small`, one of half as many wavelengths a side, cut short by
+`--train` and `--test`; every operator has its preset, on the small set with about half the modes. Before each training
+the cost of a step is measured, and the steps are chosen so that all spend the same time: on a CPU core-seconds (the
+processor time of this process, which what else the machine does disturbs less than the clock, and least where the
+process has a core of its own: `taskset -c 0 python -m ...`), on other devices seconds; the learning rate decays over
+these steps. `--steps N` gives all the same number of steps instead. Errors are of the last weights, on the test split.
+A second seed trains for as many steps as the first, so that what differs is the seed's doing. Rows are kept as they
+come: the command goes on where it was interrupted.
 """
 
 import argparse
@@ -45,6 +47,14 @@ OPERATORS: dict[str, list[str]] = {
     "deeponet": ["model=deeponet"],
     "multiscale": ["model=multiscale"],
 }
+HALF = ["model.modes=[9,9]"]  # 8 cycles a side, padding counted
+# The presets' modes belong to the waves of the reference; on half as many wavelengths:
+SMALL = {
+    **dict.fromkeys(OPERATORS, HALF),
+    "ffno": ["model.modes=[13,13]"],
+    "unet": [],
+    "multiscale": ["model.first.modes=[7,7]", "model.second.modes=[13,13]", "model.cutoff=[4,4]"],
+}
 ENCODINGS = ("source_map", "background", "coarse")
 COARSE = "coarse solver alone"
 COSTED = (4, 16)  # the steps between which a step's cost is measured
@@ -52,9 +62,10 @@ COSTED = (4, 16)  # the steps between which a step's cost is measured
 
 @dataclass(frozen=True)
 class Data:
-    """Where the data set and the trainings are, and how many samples it has."""
+    """Where the data set and the trainings are, its preset, and how many samples it has."""
 
     folder: Path
+    preset: str
     train: int
     test: int
 
@@ -63,12 +74,13 @@ def configured(data: Data, operator: str, encoding: str, seed: int, steps: int) 
     """One training: only its last weights are validated and kept."""
     run = data.folder / slug(f"{operator} {encoding} {seed} {steps}")
     lines = [
-        "data=reference",
-        f"data.path={data.folder / 'data'}",
+        f"data={data.preset}",
+        f"data.path={data.folder / data.preset}",
         f"data.train={data.train}",
         f"data.test={data.test}",
     ]
-    lines += [f"encoding={encoding}", *OPERATORS[operator], f"run={run}", "tracking.mode=disabled"]
+    lines += [f"encoding={encoding}", f"run={run}", "tracking.mode=disabled"]
+    lines += OPERATORS[operator] + (SMALL[operator] if data.preset == "reference_small" else [])
     settings = {"steps": steps, "seed": seed, "learning_rate": 3e-3, "warmup_steps": min(50, steps - 1)}
     settings |= {"validate_every": steps, "checkpoint_every": steps, "verify": "false"}
     lines += [f"training.{name}={value}" for name, value in settings.items()]
@@ -173,6 +185,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--operators", nargs="+", default=list(OPERATORS), choices=OPERATORS)
     parser.add_argument("--encodings", nargs="+", default=list(ENCODINGS), choices=ENCODINGS)
+    parser.add_argument("--data", default="reference", choices=("reference", "reference_small"))
     parser.add_argument("--train", type=int, default=4000, help="training samples")
     parser.add_argument("--test", type=int, default=128, help="test samples")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "operators", help="the data set and the trainings")
@@ -185,14 +198,15 @@ def main() -> None:
         "ignore", UserWarning
     )  # some operators keep fewer modes than the waves have: it is in the docs
     budget = {"steps": options.steps} if options.steps else {unit(): options.seconds}
-    name = f"operators-{options.steps}-steps" if options.steps else "operators"
-    settings = {"budget": budget, "train": options.train, "test": options.test, "batch_size": 8}
+    name = "operators" + options.data.removeprefix("reference").replace("_", "-")
+    name += f"-{options.steps}-steps" if options.steps else ""
+    settings = {"data": options.data, "budget": budget, "train": options.train, "test": options.test, "batch_size": 8}
     rows = kept_rows(results_path(options.out, name), settings)
     settings["machine"] = machine()
     done = {(row["operator"], row["encoding"], row["seed"]) for row in rows}
     counts = {(row["operator"], row["encoding"]): row["steps"] for row in rows if "steps" in row}
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        data = Data(options.work, options.train, options.test)
+        data = Data(options.work, options.data, options.train, options.test)
         first = configured(data, options.operators[0], "coarse", 0, 100)
         dataset.generate(first.data)
         if (COARSE, "", 0) not in done:

@@ -20,12 +20,13 @@ def slug(device: str) -> str:
 
 
 def machine() -> dict:
-    """The host: its processor, cores, and how busy it was when asked."""
+    """The host: its processor, cores (all, and those this process may use), and how busy it was when asked."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
         "processor": names[0] if names else platform.processor(),
         "cores": os.cpu_count(),
+        "cores_used": len(os.sched_getaffinity(0)),
         "load_average": os.getloadavg()[0],
     }
 
