@@ -29,6 +29,8 @@ from benchmarks.report import machine, results_path, slug, write_rows
 from benchmarks.worker import ROOT
 from data_gen import dataset
 from data_gen.caching import use_compilation_cache
+from data_gen.errors import NumericalError
+from surrogate.checkpoint import CheckpointError
 from surrogate.config import TrainConfig, register, typed
 from surrogate.evaluation import count_parameters
 from surrogate.host_memory import keep_freed_memory
@@ -135,12 +137,17 @@ def measure(data: Data, operator: str, encoding: str, seed: int, budget: float, 
     chosen = config(steps)
     shutil.rmtree(chosen.run, ignore_errors=True)  # of a training that was broken off, whose time nobody knows
     first = max(1, steps // 20)
-    spent = time_spent(chosen, (first, steps - steps % first)) / (steps - steps % first - first) * steps
-    model = load_surrogate(chosen.run)
-    errors = errors_of(chosen, lambda batch: predict_batch(model, batch))
+    row: dict[str, Any] = {"operator": operator, "encoding": encoding, "seed": seed}
+    row |= {"parameters": count_parameters(chosen.create()), "steps": steps}
+    try:
+        spent = time_spent(chosen, (first, steps - steps % first)) / (steps - steps % first - first) * steps
+        model = load_surrogate(chosen.run)
+    except (NumericalError, CheckpointError) as error:
+        row |= {"relative_l2": None, "failure": str(error)}
+    else:
+        row |= {unit(): spent} | errors_of(chosen, lambda batch: predict_batch(model, batch))
     shutil.rmtree(chosen.run)
-    row = {"operator": operator, "encoding": encoding, "seed": seed, "parameters": count_parameters(model)}
-    return row | {"steps": steps, unit(): spent} | errors
+    return row
 
 
 def kept_rows(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
@@ -148,7 +155,7 @@ def kept_rows(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     kept = json.loads(path.read_text())
-    if there := {name: kept[name] for name, value in settings.items() if kept[name] != value}:
+    if there := {name: kept.get(name) for name, value in settings.items() if kept.get(name) != value}:
         raise SystemExit(
             f"{path} holds rows taken with {there}, which do not compare with rows taken with {settings}. Keep "
             "them and name another folder with --out, or remove the file."
@@ -165,7 +172,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     def cell(operator: str, encoding: str) -> str:
         if not (seeds := found.get((operator, encoding))):
             return ""
-        errors = [row["relative_l2"] for row in seeds]
+        errors = [row["relative_l2"] for row in seeds if row["relative_l2"] is not None]
+        if len(errors) < len(seeds):
+            return f"{len(seeds) - len(errors)} of {len(seeds)} diverged"
         spread = f" ± {(max(errors) - min(errors)) / 2:.4f}" if len(errors) > 1 else ""
         steps = f" ({seeds[0]['steps']})" if "steps" in seeds[0] else ""
         return f"{np.mean(errors):.4f}{spread}{steps}"

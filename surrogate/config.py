@@ -54,25 +54,31 @@ class TrainConfig:
 
         Warns with `ModesWarning` if the operator keeps fewer modes than the waves have.
         """
-        self.training.check()
         self.model.check()
-        if self.training.workers and self.data.source == "online":
-            raise InputError(
-                f"training.workers = {self.training.workers} processes have no data set to read with "
-                "data.source=online, where batches are made on the device. Set training.workers=0, or data.source=disk."
-            )
         task = self.task.create(self.data.create())
         encoding = self.encoding.create(task)
         check_modes(self.model, task)
         rngs = nnx.Rngs(self.training.seed)
         operator = self.model.create(encoding.media + encoding.channels, task.outputs, rngs=rngs)
-        self.training.mode_schedule.check_operator(operator)
         model = make_model(task, encoding, operator, rngs=rngs)
-        self.training.loss.create(task)  # refused here, or not at all
         # Shapes only: a grid that cannot carry the modes is refused here, before a run's folder exists.
         example = jax.eval_shape(lambda key: task.make(key, jnp.zeros((), int)), jax.random.key(0))
         nnx.eval_shape(model, *(jax.ShapeDtypeStruct((1, *example[n].shape), example[n].dtype) for n in task.inputs))
         return model
+
+    def check_training(self, model: Surrogate) -> None:
+        """Raise `InputError` for settings that the untrained `model` could not be trained with, or that would change
+        nothing. Asked of new runs alone: one of an earlier version is loaded, and goes on, as it was begun.
+        """
+        self.training.check()
+        self.task.check()
+        if self.training.workers and self.data.source == "online":
+            raise InputError(
+                f"training.workers = {self.training.workers} processes have no data set to read with "
+                "data.source=online, where batches are made on the device. Set training.workers=0, or data.source=disk."
+            )
+        self.training.mode_schedule.check_operator(model.operator)
+        self.training.loss.create(model.task)
 
 
 @dataclass

@@ -59,12 +59,13 @@ class AxisConv(SpectralLayer):
         fields = at_least_float32(x).reshape((batch, nz, nx, width) if self.axis == 1 else (batch * nz, nx, 1, width))
         many, size, beside, _ = fields.shape
         waves = (to_waves(fields, self.modes + 1) / size).reshape(many, 2, self.modes + 1, beside, width)
-        rows = jnp.transpose(waves, (2, 1, 0, 3, 4)).reshape(self.modes + 1, -1, width)
+        # Both parts beside each other within a sample, since samples may be on many devices.
+        rows = jnp.transpose(waves, (2, 0, 1, 3, 4)).reshape(self.modes + 1, -1, width)
         # Each k > 0 stands for its conjugate too.
         twice = jnp.asarray(np.where(np.arange(self.modes + 1) == 0, 1.0, 2.0), rows.dtype)[:, None, None]
         (a, b), (c, d) = (
             jnp.moveaxis(
-                jnp.matmul(rows, twice * weight[...], precision=EXACT).reshape(-1, 2, many, beside, width), 1, 0
+                jnp.matmul(rows, twice * weight[...], precision=EXACT).reshape(-1, many, 2, beside, width), 2, 0
             )
             for weight in (self.real, self.imaginary)
         )

@@ -53,8 +53,12 @@ class OperatorConfig:
         """The largest wavenumbers of the spectral path along z and x, in cycles per domain; None without one."""
         return None
 
-    def warm_start(self, operator: nnx.Module, load: Callable[[str, "OperatorConfig"], nnx.Module]) -> None:
-        """Put weights that another run has trained into a fresh operator; `load` gives a run's, of these settings."""
+    def warm_start(self, operator: nnx.Module, load: Callable[[str, "OperatorConfig"], nnx.Module]) -> bool:
+        """Put weights that another run has trained into a fresh operator; `load` gives a run's, of these settings.
+
+        False: there is no such run, so that the normalisation is yet to be found too.
+        """
+        return False
 
 
 @dataclass

@@ -13,7 +13,7 @@ Parameters: those of both FNOs (fno.py), the second with in_channels + out_chann
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jax.numpy as jnp
 from flax import nnx
@@ -56,11 +56,13 @@ class MultiscaleConfig(OperatorConfig):
         (first_z, first_x), (second_z, second_x) = self.first.reach(), self.second.reach()
         return max(first_z, second_z), max(first_x, second_x)
 
-    def warm_start(self, operator: nnx.Module, load: Callable[[str, OperatorConfig], nnx.Module]) -> None:
+    def warm_start(self, operator: nnx.Module, load: Callable[[str, OperatorConfig], nnx.Module]) -> bool:
         """See `OperatorConfig`: the first operator's, in stages."""
-        if self.first_run is not None:
-            assert isinstance(operator, Multiscale)
-            operator.adopt(load(self.first_run, self.first))
+        if self.first_run is None:
+            return False
+        assert isinstance(operator, Multiscale)
+        operator.adopt(load(self.first_run, self.first))
+        return True
 
 
 class Frozen(nnx.Variable):
@@ -80,9 +82,12 @@ class Multiscale(nnx.Module):
 
     def __init__(self, in_channels: int, out_channels: int, config: MultiscaleConfig, *, rngs: nnx.Rngs):
         self.cutoff = (config.cutoff[0], config.cutoff[1]) if config.cutoff else None
-        self.first = config.first.create(in_channels, out_channels, rngs=rngs)
+        frozen = config.first_run is not None
+        # What is frozen is the function it was trained to be: it leaves out no branch.
+        first = replace(config.first, drop_path=0.0) if frozen else config.first
+        self.first = first.create(in_channels, out_channels, rngs=rngs)
         self.second = config.second.create(in_channels + out_channels, out_channels, rngs=rngs)
-        if config.first_run is not None:
+        if frozen:
             freeze(self.first)
 
     def adopt(self, trained: nnx.Module) -> None:

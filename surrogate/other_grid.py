@@ -12,13 +12,14 @@ one the operator sees, and corrects, smaller errors than it was trained for.
 What is left is of first order in the cells, and vanishes on a periodic box: positions and padding jump at the domain's
 edge, which a sum over cells integrates to half a cell; positions run from -1 to 1 between the first and the last
 centre, of which the last is half a cell further out on a grid twice as fine; padding is rounded to cells. Filters of
-3x3 cells do not mean the same at all: `GridWarning`.
+3x3 cells, and the coarser levels of a U-NO, half of whichever grid, do not mean the same at all: `GridWarning`.
 """
 
 import warnings
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from flax import nnx
 
 from data_gen.dataset import differences
@@ -26,7 +27,7 @@ from data_gen.errors import InputError
 from data_gen.sample import DataConfig
 from surrogate.config import TrainConfig
 from surrogate.grid_operator import GridOperator
-from surrogate.losses import LossConfig
+from surrogate.u_shape import FourierResampling
 
 TASKS = ("wavefield",)
 # How the waves are computed and where their errors are read off, not which waves they are.
@@ -53,8 +54,8 @@ def check_same_domain(run: TrainConfig, data: DataConfig) -> None:
     """Raise `InputError` if the grid of `data` is not one of the same waves over the same domain as the run's."""
     if run.task.name not in TASKS:
         raise InputError(
-            f"Only surrogates of {', '.join(TASKS)} can be used on another grid, but {run.run} is one of the task "
-            f"{run.task.name}, whose outputs belong to its own grid. Use data on the grid of the run."
+            f"Only surrogates of {', '.join(TASKS)} can be used on another grid so far, but {run.run} is one of the "
+            f"task {run.task.name}. Use data on the grid of the run."
         )
     ours, theirs = ((c.nz * c.spacing, c.nx * c.spacing) for c in (run.data, data))
     cell = max(run.data.spacing, data.spacing)
@@ -76,23 +77,32 @@ def check_same_domain(run: TrainConfig, data: DataConfig) -> None:
 
 def on_grid_of(run: TrainConfig, data: DataConfig) -> TrainConfig:
     """The config of the run's surrogate on the grid of `data`. Raises `InputError` where there is none."""
+    if same_grid(run.data, data):
+        return run
     check_same_domain(run, data)
     # In cells: as many metres as in the run.
     encoding = replace(run.encoding, radius=run.encoding.radius * run.data.spacing / data.spacing)
-    # Nothing is trained there, so the run's loss asks nothing of the data.
-    return replace(run, data=data, encoding=encoding, training=replace(run.training, loss=LossConfig()))
+    return replace(run, data=data, encoding=encoding)
 
 
-def warn_of_cells(operator: nnx.Module, ours: DataConfig, theirs: DataConfig) -> None:
-    """Warn with `GridWarning` if an operator means something else on the grid of `theirs` than on that of `ours`."""
+def warn_of_cells(operator: nnx.Module, run: TrainConfig, data: DataConfig) -> None:
+    """Warn with `GridWarning` if the operator of a run means something else on the grid of `data` than on its own."""
+    ours, theirs = run.data, data
     if same_grid(ours, theirs):
         return
     modules = [module for _, module in nnx.iter_modules(operator)]
     reasons = []
+    cover = [(c.nz * c.spacing, c.nx * c.spacing) for c in (ours, theirs)]
+    if not np.allclose(*cover, rtol=1e-6):
+        reasons.append("its domain has other sides, {:g} x {:g} m and not {:g} x {:g} m".format(*cover[1], *cover[0]))
+    if run.encoding.name == "coarse":
+        reasons.append("its coarse field is that of a solver on half as many cells as the data, and has other errors")
     if any(isinstance(module, nnx.Conv) for module in modules):
         reasons.append(
             "its 3x3 filters (model.local, model.products, the body of a U-Net or U-FNO) see cells, not metres"
         )
+    if any(isinstance(module, FourierResampling) for module in modules):
+        reasons.append("the coarser levels of a U-NO carry the waves of half a grid, whichever it is")
     paddings = {module.padding for module in modules if isinstance(module, GridOperator)}
     sides = (ours.nz, theirs.nz), (ours.nx, theirs.nx)
     if any(round(padding * n) * m != round(padding * m) * n for padding in paddings for n, m in sides):
@@ -101,8 +111,9 @@ def warn_of_cells(operator: nnx.Module, ours: DataConfig, theirs: DataConfig) ->
         warnings.warn(
             f"The operator was trained on {ours.nz} x {ours.nx} cells of {ours.spacing:g} m and is used on "
             f"{theirs.nz} x {theirs.nx} of {theirs.spacing:g} m, where it does not mean the same: "
-            f"{', and '.join(reasons)}. Its errors there may be larger. One with model.local=false, "
-            "model.products=0 and a padding of whole cells on both grids transfers.",
+            f"{', and '.join(reasons)}. Its errors there may be larger. A spectral operator with model.local=false, "
+            "model.products=0 and a padding of whole cells on both grids transfers, over the same sides and with "
+            "encoding=source_map or background.",
             GridWarning,
             stacklevel=3,
         )

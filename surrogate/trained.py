@@ -104,5 +104,5 @@ def load_surrogate(run: str | Path, data: DataConfig | None = None) -> Surrogate
         state, _ = checkpoints.restore_best(nnx.state(model))
     nnx.update(model, state)
     if data is not None:
-        warn_of_cells(model.operator, config.data, data)
+        warn_of_cells(model.operator, config, data)
     return model

@@ -185,6 +185,8 @@ class _Run:
             "No checkpoint was saved before" if kept is None else f"The last good checkpoint, of step {kept}, is kept"
         )
         numbers = f"The loss is {trouble.loss:g} and the gradient norm {trouble.grad_norm:g} at step {trouble.step}."
+        if math.isfinite(trouble.loss) and not math.isfinite(trouble.grad_norm):
+            sample = f"it is the gradient that is not finite, and which sample's cannot be told; {sample}"
         return f"{numbers} {kept}. Of the batch, {sample}."
 
     def interrupted(self, interruption: Interruption) -> bool:
@@ -217,6 +219,9 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
     """
     training, folder = config.training, Path(config.run)
     model = config.create()
+    if not (folder / CONFIG).exists():
+        config.check_training(model)
+        config.model.warm_start(model.operator, partial(first_stage, config, model))
     devices = config.parallel.create(training.batch_size, training.accumulate)
     with together():
         check_dataset(config.data, verify=training.verify and is_first())
@@ -245,9 +250,9 @@ def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints, devi
     checkpoints.forget_after(checkpoints.last_step or 0)
     batches = training_batches(config.data, devices.share, training.seed, model.task, workers=training.workers)
     if checkpoints.last_step is None:
-        once = statistics_batches(config.data, training.batch_size, model.task)
-        model.set_statistics(training_statistics(model, once))
-        config.model.warm_start(model.operator, partial(first_stage, config, model))
+        if not config.model.warm_start(model.operator, partial(first_stage, config, model)):
+            once = statistics_batches(config.data, training.batch_size, model.task)
+            model.set_statistics(training_statistics(model, once))
         fresh = {"step": 0, "best": float("inf"), "rollbacks": 0}
         return devices.place(nnx.state((model, make_optimizer(model, training)))), batches, fresh
     state = devices.place(nnx.state((model, make_optimizer(model, training))))

@@ -24,15 +24,14 @@ from surrogate.config import CONFIG, TrainConfig
 from surrogate.encoding import EncodingConfig
 from surrogate.fno import FNO, FNOConfig
 from surrogate.grid_operator import OperatorConfig
-from surrogate.losses import LossConfig
 from surrogate.model import Surrogate
 from surrogate.multiscale import MultiscaleConfig
 from surrogate.other_grid import GridWarning, on_grid_of, warn_of_cells
 from surrogate.tasks import TaskConfig
 from surrogate.trainer import load_surrogate, predict
-from surrogate.training_config import TrainingConfig
 from surrogate.ufno import UFNOConfig
 from surrogate.unet import UNetConfig
+from surrogate.uno import UNOConfig
 from tests.conftest import ROOT, tiny_config
 
 # Operators too small for their waves: quick is what counts here.
@@ -157,6 +156,7 @@ BOUND: dict[str, tuple[OperatorConfig, str]] = {
     "ufno": (UFNOConfig(width=6, depth=1, modes=[4, 4], local=False, padding=0.0, unet_blocks=1), "3x3 filters"),
     "unet": (UNetConfig(width=6, levels=1), "3x3 filters"),
     "multiscale": (replace(PLAIN, second=LOCAL), "3x3 filters"),
+    "uno": (UNOConfig(width=4, depth=1, levels=1, modes=[4, 4], local=False, padding=0.0), "coarser levels of a U-NO"),
     # 24 and 48 cells: 2 and 3 of them.
     "padding": (replace(SPECTRAL, padding=0.0625), "padding, rounded to cells, is another fraction"),
 }
@@ -168,14 +168,27 @@ def test_what_sees_cells_is_warned_of(name):
     data = tiny_config("none")
     operator = nnx.eval_shape(lambda: model.create(2, 3, rngs=nnx.Rngs(0)))
     with pytest.warns(GridWarning, match=f"24 x 20 cells of 10 m and is used on 48 x 40 of 5 m.*{reason}"):
-        warn_of_cells(operator, data, finer(data, 2))
+        warn_of_cells(operator, run_on(data), finer(data, 2))
+
+
+def run_on(data: DataConfig, encoding: str = "source_map") -> TrainConfig:
+    return TrainConfig(data=data, encoding=EncodingConfig(encoding))
+
+
+def test_other_sides_and_the_coarse_encoding_are_warned_of():
+    data = tiny_config("none")
+    operator = nnx.eval_shape(lambda: SPECTRAL.create(2, 3, rngs=nnx.Rngs(0)))
+    with pytest.warns(GridWarning, match="other sides, 240 x 210 m and not 240 x 200 m"):
+        warn_of_cells(operator, run_on(data), replace(finer(data, 2), nx=42))
+    with pytest.warns(GridWarning, match="its coarse field is that of a solver on half as many cells"):
+        warn_of_cells(operator, run_on(data, "coarse"), finer(data, 2))
 
 
 @pytest.mark.filterwarnings("error::surrogate.other_grid.GridWarning")
 def test_what_transfers_is_not_warned_of():
     data = tiny_config("none")
     for model, other in ((SPECTRAL, finer(data, 2)), (PLAIN, finer(data, 2)), (LOCAL, replace(data, seed=1))):
-        warn_of_cells(nnx.eval_shape(lambda m=model: m.create(2, 3, rngs=nnx.Rngs(0))), data, other)
+        warn_of_cells(nnx.eval_shape(lambda m=model: m.create(2, 3, rngs=nnx.Rngs(0))), run_on(data), other)
 
 
 def test_a_run_with_filters_is_loaded_with_a_warning(tmp_path):
@@ -202,17 +215,11 @@ def test_what_cannot_be_the_same_is_refused():
     ):
         with pytest.raises(InputError, match=message):
             on_grid_of(config, replace(twice, **changes))
-    with pytest.raises(InputError, match="one of the task gather, whose outputs belong to its own grid"):
+    with pytest.raises(InputError, match="another grid so far, but runs/default is one of the task gather"):
         on_grid_of(replace(config, task=TaskConfig("gather")), twice)
+    gather = replace(config, task=TaskConfig("gather"))
+    assert on_grid_of(gather, replace(data, seed=1)) is gather  # the same grid
     with pytest.raises(InputError, match="12 x 10 cells cannot carry 5 x 5 modes"):
         coarse = replace(data, nz=12, nx=10, spacing=20.0)
         on_grid_of(replace(config, model=replace(SPECTRAL, modes=[5, 5])), coarse).create()
     on_grid_of(config, replace(twice, nx=42))  # 210 m
-
-
-def test_the_runs_loss_asks_nothing_of_other_data():
-    """Trained with the misfit at receivers that the finer data set does not have."""
-    data = tiny_config("none")
-    training = TrainingConfig(loss=LossConfig(traces=1.0))
-    config = TrainConfig(data=data, model=SPECTRAL, encoding=EncodingConfig("source_map"), training=training)
-    on_grid_of(config, finer(data, 2, records=["snapshots"])).create()

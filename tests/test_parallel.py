@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from data_gen.sample import DataConfig
 from surrogate import parallel
 from surrogate.config import TrainConfig, TrainingConfig, read_run
 from surrogate.encoding import EncodingConfig
+from surrogate.ffno import SeparableConv
 from surrogate.fno import FNOConfig
 from surrogate.metrics import relative_l2
 from surrogate.model import training_statistics
@@ -122,11 +124,21 @@ def test_split_weights_train_as_whole_ones(data, alone):
     assert on_one_device[0] - on_one_device[1] == 8 * 9 * 5 * 8 * 8 * 4 // 2
 
 
-def test_a_split_layer_sends_nothing():
-    """As the module says: a spectral layer whose weights are split by output channel needs no other device."""
+@pytest.mark.parametrize(
+    ("layer", "split"),
+    [
+        (partial(SpectralConv, 4, 4, (2, 1)), P(None, None, None, MODEL)),
+        (partial(SeparableConv, 4, (2, 1)), P(None, None, MODEL)),
+        (partial(SeparableConv, 4, (2, 1)), P()),
+        (partial(TuckerConv, 4, (2, 1), 0.5), P()),
+    ],
+)
+def test_a_split_layer_sends_nothing(layer, split):
+    """As the module says: a spectral layer whose samples, and whose weights by output channel, are split needs no
+    other device."""
     mesh = Mesh(np.array(jax.devices()).reshape(2, 2), (DATA, MODEL))
-    graphdef, state = nnx.split(nnx.jit(lambda: SpectralConv(4, 4, (2, 1), rngs=nnx.Rngs(0)))())
-    state = jax.device_put(state, NamedSharding(mesh, P(None, None, None, MODEL)))
+    graphdef, state = nnx.split(nnx.jit(lambda: layer(rngs=nnx.Rngs(0)))())
+    state = jax.device_put(state, NamedSharding(mesh, split))
     x = jax.device_put(jnp.ones((4, 8, 8, 4)), NamedSharding(mesh, P(DATA)))
     program = str(jax.jit(lambda state, x: nnx.merge(graphdef, state)(x)).lower(state, x).compile().as_text())
     assert "dot(" in program

@@ -537,11 +537,22 @@ def test_bad_training(training, message):
         ({"task": TaskConfig(unroll=2, pushforward=True)}, "task.unroll and task.pushforward would change nothing"),
     ],
 )
-def test_what_would_fail_or_be_ignored_is_refused(changes, message):
-    """Before anything is compiled, and in a paragraph."""
-    config = replace(TrainConfig(data=tiny_config("nowhere"), encoding=EncodingConfig("source_map")), **changes)
+def test_what_would_fail_or_be_ignored_is_refused(changes, message, tmp_path):
+    """Before anything is compiled or written, and in a paragraph."""
+    plain = TrainConfig(str(tmp_path / "run"), tiny_config("nowhere"), encoding=EncodingConfig("source_map"))
     with pytest.raises(InputError, match=message):
-        config.create()
+        fit(replace(plain, **changes))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_with_options_that_are_refused_today_is_loaded_as_it_was():
+    """What was once ignored is ignored still: a surrogate can be made, only no new run begun."""
+    data = tiny_config("nowhere", source="online")
+    training = TrainingConfig(workers=2, mode_schedule=ModeSchedule(steps=5))
+    old = TrainConfig(data=data, model=UNetConfig(width=2, levels=1), training=training, task=TaskConfig(unroll=2))
+    old.encoding = EncodingConfig("source_map")
+    with pytest.raises(InputError):
+        old.check_training(old.create())
 
 
 def test_parts_must_be_shared_by_the_devices(data, tmp_path):

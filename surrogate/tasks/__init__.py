@@ -37,10 +37,8 @@ class TaskConfig:
     noise: float = 0.0
     pushforward: bool = False
 
-    def create(self, spec: DataSpec) -> Task:
-        """Raises `InputError` for an unknown name, or data the task cannot be learnt from."""
-        if self.name not in TASKS:
-            raise InputError(f"task.name must be one of {', '.join(TASKS)}, but is {self.name!r}.")
+    def check(self) -> None:
+        """Raise `InputError` for settings that would change nothing."""
         default = TaskConfig(self.name)
         unused = [n for n in ("unroll", "noise", "pushforward") if getattr(self, n) != getattr(default, n)]
         if unused and self.name != "propagator":
@@ -48,6 +46,11 @@ class TaskConfig:
                 f"{' and '.join(f'task.{name}' for name in unused)} would change nothing for task={self.name}: only a "
                 "propagator is unrolled. Leave the default, or choose task=propagator."
             )
+
+    def create(self, spec: DataSpec) -> Task:
+        """Raises `InputError` for an unknown name, or data the task cannot be learnt from."""
+        if self.name not in TASKS:
+            raise InputError(f"task.name must be one of {', '.join(TASKS)}, but is {self.name!r}.")
         return TASKS[self.name](self, spec)
 
 
