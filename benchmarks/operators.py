@@ -39,6 +39,7 @@ from surrogate.trainer import fit, load_surrogate, predict_batch
 
 OPERATORS: dict[str, list[str]] = {
     "fno": [],
+    "fno, gated": ["model.gated=true"],
     "fno, products": ["model=fno_reference"],
     "fno, classic": ["model.block=classic", "model.norm=none", "model.local=false"],
     "ffno": ["model=ffno"],

@@ -1,23 +1,29 @@
 """Fourier neural operator, with classic or with pre-norm residual blocks.
 
-    residual      x <- x + Spectral(norm(x)) + Local(norm(x)),    x <- x + MLP(norm(x))
+    residual      x <- x + Spectral(norm(x)) + Local(norm(x)),    x <- x + MLP(norm(x)),    MLP(x) = B gelu(A x)
     feedforward   x <- x + MLP(Spectral(norm(x)) + Local(norm(x)))
     classic       x <- gelu(Spectral(norm(x)) + Linear(norm(x)) + Local(norm(x))), and a pointwise MLP before projection
 
 Sources: Z. Li et al., ICLR 2021 (the operator, classic with `norm=none local=false`); J. A. Lara Benitez et al.,
 "Out-of-distributional risk bounds for neural operators with applications to the Helmholtz equation", J. Comput. Phys.
-2024 (the residual block); A. Tran et al., ICLR 2023 (the feed-forward block, see separable_conv.py).
+2024 (the residual block); A. Tran et al., ICLR 2023 (the feed-forward block, see ffno.py); N. Shazeer, "GLU variants
+improve transformer", 2020 (`gated`).
+
+With `gated` the MLP of a residual or feed-forward block is B (gelu(A x) * C x): a product of features, as waves are
+scattered by the product of a field and the medium. It has two thirds of the hidden channels, so as many parameters.
 
 Local is a 3x3 convolution: it sees cells, not metres, so an operator with one does not transfer to a finer grid.
 
 Parameters, with w = width, r = mlp_ratio, S = those of a spectral layer, L = 9 w^2 + w (or 0), n = 2 w per norm, and
 F = those of the frame (see grid_operator.py): F + depth (S + L + B), where B is 2 n + M (residual), n + M
-(feedforward) or n + w^2 + w (classic, which adds M once), with M = 2 r w^2 + (r + 1) w.
+(feedforward) or n + w^2 + w (classic, which adds M once), with M = 2 r w^2 + (r + 1) w; gated, with g hidden channels,
+the integer nearest to 2 r w / 3, M = 3 g w + 2 g + w.
 """
 
 from dataclasses import dataclass, field
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -34,7 +40,8 @@ class FourierConfig(GridOperatorConfig):
     """What all operators made of Fourier blocks have.
 
     depth: blocks. modes: kept along z and x. mlp_ratio: hidden channels of the MLP over width.
-    local: a 3x3 convolution beside the spectral path. block: residual, feedforward or classic.
+    local: a 3x3 convolution beside the spectral path. block: residual, feedforward or classic. gated: an MLP with a
+    product in it.
     """
 
     depth: int = 4
@@ -42,6 +49,7 @@ class FourierConfig(GridOperatorConfig):
     mlp_ratio: int = 4
     local: bool = True
     block: str = "residual"
+    gated: bool = False
 
     def check(self) -> None:
         """Raise `InputError` for values no operator could be made of."""
@@ -54,6 +62,8 @@ class FourierConfig(GridOperatorConfig):
             raise InputError(f"model.block must be one of {', '.join(BLOCKS)}, but is {self.block!r}.")
         if self.block == "classic" and self.drop_path:
             raise InputError("A classic block has no residual branch to drop: set model.drop_path=0.")
+        if self.block == "classic" and self.gated:
+            raise InputError("A classic block has no MLP to gate: set model.gated=false.")
 
     def reach(self) -> tuple[float, float]:
         """See `OperatorConfig`."""
@@ -103,37 +113,50 @@ class Block(nnx.Module):
         raise NotImplementedError
 
 
-class ResidualBlock(Block):
-    """Two residual branches; see the module's equations."""
+class BlockWithMLP(Block):
+    """And an MLP, plain or gated; both end a residual branch."""
 
-    def __init__(self, config: FourierConfig, index: int, depth: int, *, rngs: nnx.Rngs):
-        super().__init__(config, index, rngs=rngs)
-        width, hidden = config.width, config.mlp_ratio * config.width
-        self.mlp_norm = make_norm(config.norm, width, rngs=rngs)
-        self.expand = Linear(width, hidden, rngs=rngs)
+    def make_mlp(self, config: FourierConfig, index: int, depth: int, rngs: nnx.Rngs) -> None:
+        """The layers of `mlp`, and what drops a branch."""
+        width, self.gated = config.width, config.gated
+        hidden = round(2 / 3 * config.mlp_ratio * width) if self.gated else config.mlp_ratio * width
+        self.expand = Linear(width, 2 * hidden if self.gated else hidden, rngs=rngs)
         self.contract = Linear(hidden, width, rngs=rngs)
         self.drop = make_drop_path(config.drop_path * (index + 1) / depth, rngs=rngs)
 
-    @recomputable
-    def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
-        x = x + self.drop(self.mix(self.spectral_norm(x)))
-        return x + self.drop(self.contract(jax.nn.gelu(self.expand(self.mlp_norm(x)))))
+    def mlp(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
+        """Pointwise; see the module's equations."""
+        hidden = self.expand(x)
+        if not self.gated:
+            return self.contract(jax.nn.gelu(hidden))
+        gate, value = jnp.split(hidden, 2, axis=-1)
+        return self.contract(jax.nn.gelu(gate) * value)
 
 
-class FeedForwardBlock(Block):
+class FeedForwardBlock(BlockWithMLP):
     """One residual branch, the MLP behind the spectral layer; see the module's equations."""
 
     def __init__(self, config: FourierConfig, index: int, depth: int, *, rngs: nnx.Rngs):
         super().__init__(config, index, rngs=rngs)
-        width, hidden = config.width, config.mlp_ratio * config.width
-        self.expand = Linear(width, hidden, rngs=rngs)
-        self.contract = Linear(hidden, width, rngs=rngs)
-        self.drop = make_drop_path(config.drop_path * (index + 1) / depth, rngs=rngs)
+        self.make_mlp(config, index, depth, rngs)
 
     @recomputable
     def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
-        mixed = self.mix(self.spectral_norm(x))
-        return x + self.drop(self.contract(jax.nn.gelu(self.expand(mixed))))
+        return x + self.drop(self.mlp(self.mix(self.spectral_norm(x))))
+
+
+class ResidualBlock(BlockWithMLP):
+    """Two residual branches; see the module's equations."""
+
+    def __init__(self, config: FourierConfig, index: int, depth: int, *, rngs: nnx.Rngs):
+        super().__init__(config, index, rngs=rngs)
+        self.mlp_norm = make_norm(config.norm, config.width, rngs=rngs)
+        self.make_mlp(config, index, depth, rngs)
+
+    @recomputable
+    def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
+        x = x + self.drop(self.mix(self.spectral_norm(x)))
+        return x + self.drop(self.mlp(self.mlp_norm(x)))
 
 
 class ClassicBlock(Block):

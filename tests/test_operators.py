@@ -54,6 +54,7 @@ MULTISCALE = MultiscaleConfig(first=ONE_BLOCK, second=ONE_BLOCK, cutoff=[1, 1])
 # All on a periodic box, where a shift has a meaning; small enough to compile in a second or two.
 SMALL: dict[str, OperatorConfig] = {
     "fno": FNO_CONFIG,
+    "fno_gated": FNOConfig(**FOURIER, depth=2, gated=True),
     "fno_classic": FNOConfig(**FOURIER, depth=2, block="classic", local=False, products=4),
     "ffno": FFNOConfig(**FOURIER, depth=2),
     "ffno_shared": FFNOConfig(**FOURIER, depth=2, shared=True, local=True),
@@ -288,9 +289,12 @@ TUCKER_RANKS = [round(0.5**0.25 * n) for n in SIZES]
 TUCKER = 2 * prod(TUCKER_RANKS) + sum(r * n for r, n in zip(TUCKER_RANKS, SIZES, strict=True))
 CP = round(2 * 0.5 * prod(SIZES) / (2 + sum(SIZES))) * (2 + sum(SIZES))
 SEPARABLE = 2 * W**2 * (3 + 1 + 2 + 1)
+HIDDEN = 8  # two thirds of R W
+GATED = 3 * HIDDEN * W + 2 * HIDDEN + W
 RESIDUAL, FEEDFORWARD = 4 * W + M, 2 * W + M
 COUNTS = {
     "fno": frame() + 2 * (S + local() + RESIDUAL),
+    "fno_gated": frame() + 2 * (S + local() + RESIDUAL - M + GATED),
     "fno_classic": frame() + 2 * (S + 2 * W + W**2 + W) + M + products(4, OUTPUTS),
     "ffno": frame() + 2 * (SEPARABLE + FEEDFORWARD),
     "ffno_shared": frame() + SEPARABLE + 2 * (local() + FEEDFORWARD),
@@ -351,6 +355,7 @@ def test_norms_and_refusals():
         (FNOConfig(periodic=True), "no sides to pad"),
         (FNOConfig(block="dense"), "block must be one of residual"),
         (FNOConfig(block="classic", drop_path=0.1), "no residual branch"),
+        (FNOConfig(block="classic", gated=True), "no MLP to gate"),
         (FNOConfig(modes=[4]), "two positive modes"),
         (FNOConfig(drop_path=1.0), "drop_path < 1"),
         (FNOConfig(name="unet"), "choose another with model=unet"),

@@ -540,6 +540,7 @@ def test_bad_training(training, message):
 def test_what_would_fail_or_be_ignored_is_refused(changes, message, tmp_path):
     """Before anything is compiled or written, and in a paragraph."""
     plain = TrainConfig(str(tmp_path / "run"), tiny_config("nowhere"), encoding=EncodingConfig("source_map"))
+    plain.model = FNOConfig(width=2, depth=1, modes=[4, 4])
     with pytest.raises(InputError, match=message):
         fit(replace(plain, **changes))
     assert not list(tmp_path.iterdir())
