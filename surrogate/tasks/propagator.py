@@ -20,18 +20,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
-from matplotlib.figure import Figure
 
 from data_gen.checks import check_velocity
 from data_gen.errors import InputError
 from data_gen.recording import decode
 from data_gen.sample import DataSpec
-from surrogate import metrics, plots
+from surrogate import metrics
 from surrogate.coarse_grid import coarse_simulation
-from surrogate.encoding import Coarse
 from surrogate.rollout import Rollout
-from surrogate.task import Batch, Encoded, Encoding, Method
-from surrogate.tasks.shared import OnGrid, check_one_wavelet
+from surrogate.task import Batch, Encoded, Encoding
+from surrogate.tasks.shared import OfSnapshots, check_one_wavelet
 
 SILENT = 0.01  # of the wavelet's peak
 
@@ -55,7 +53,7 @@ class StatePair:
 
 
 @dataclass(frozen=True)
-class Propagator(OnGrid):
+class Propagator(OfSnapshots):
     """See `Task`. Raises `InputError` for data without three uniformly spaced snapshots of a silent source.
 
     unroll: steps of a training example. noise: of the first state in training, relative to its root mean square.
@@ -71,7 +69,7 @@ class Propagator(OnGrid):
 
     name: ClassVar[str] = "propagator"
     inputs: ClassVar[tuple[str, ...]] = ("velocity", "state")
-    target: ClassVar[str] = "snapshots"
+    given: ClassVar[int] = 2
 
     def __post_init__(self):
         steps = self.spec.simulation.snapshot_steps
@@ -173,41 +171,7 @@ class Propagator(OnGrid):
             raise InputError(f"encoding.name must be none for propagators, but is {name!r}: set encoding=none.")
         return StatePair(self.spec)
 
-    def methods(self) -> dict[str, Method]:
-        """The coarse solver and the solver, both from the source on: all but the first two snapshots."""
-        spec, coarse = self.spec, Coarse(self.spec)
-
-        @jax.jit
-        def coarse_fields(velocity, source):
-            return jax.vmap(lambda v, s: coarse(v, s).baseline[2:])(velocity, source)
-
-        @jax.jit
-        def fields(velocity, source):
-            return jax.vmap(lambda v, s: spec.fields(v, s[None])[0, 2:])(velocity, source)
-
-        return {
-            "coarse_solver": lambda batch: coarse_fields(batch["velocity"], batch["source"]),
-            "solver": lambda batch: fields(batch["velocity"], batch["source"]),
-        }
-
     def errors(self, prediction: jax.Array, batch: Batch) -> dict[str, Any]:
         """See `Task`: over all, at each step of the rollout, of the first step, by band, and at the receivers."""
-        rows, columns = self.spec.receiver_cells
-        truth = jnp.asarray(batch["snapshots"])
-        return {
-            "relative_l2": metrics.relative_l2(prediction, truth),
-            "per_snapshot": metrics.relative_l2_per_snapshot(prediction, truth),
-            "one_step": metrics.relative_l2(prediction[:, 0], truth[:, 0]),
-            "bands": metrics.band_errors(prediction, truth),
-            "gather_misfit": metrics.relative_l2(prediction[:, :, rows, columns], truth[:, :, rows, columns]),
-        }
-
-    def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
-        """See `Task`; of whole shots."""
-        spacing, times = self.spec.simulation.grid.spacing, list(self.spec.simulation.snapshot_times[2:])
-        truth = example["snapshots"]
-        shown = {name: field[-1] for name, field in predictions.items()}
-        return {
-            "a_overview": plots.overview(example["velocity"], truth[-1], shown, spacing),
-            "fields": plots.snapshots(truth, predictions, times, spacing),
-        }
+        one_step = metrics.relative_l2(prediction[:, 0], jnp.asarray(batch["snapshots"])[:, 0])
+        return super().errors(prediction, batch) | {"one_step": one_step}

@@ -1,16 +1,23 @@
 """What several tasks have in common."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, ClassVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from matplotlib.figure import Figure
 
 from data_gen.checks import check_points, check_velocity
 from data_gen.errors import InputError
 from data_gen.sample import DataSpec
 from data_gen.simulation import HIGHEST_FREQUENCY
 from data_gen.solver import simulate
-from surrogate.task import Batch
+from surrogate import metrics, plots
+from surrogate.encoding import Coarse
+from surrogate.task import Batch, Method
 
 
 def spatial_cycles(spec: DataSpec) -> tuple[float, float]:
@@ -34,6 +41,51 @@ class OnGrid:
     def cycles(self) -> tuple[float, float]:
         """k_max = f_max L / v_min, of the waves along z and x."""
         return spatial_cycles(self.spec)
+
+
+class OfSnapshots(OnGrid):
+    """A task that predicts the snapshots of a shot, behind those that it is given."""
+
+    target: ClassVar[str] = "snapshots"
+    given: ClassVar[int] = 0
+
+    def methods(self) -> dict[str, Method]:
+        """The coarse solver, interpolated to the grid, and the solver, both from the source on; compiled."""
+        spec, coarse, given = self.spec, Coarse(self.spec), self.given
+
+        @jax.jit
+        def coarse_fields(velocity, source):
+            return jax.vmap(lambda v, s: coarse(v, s).baseline[given:])(velocity, source)
+
+        @jax.jit
+        def fields(velocity, source):
+            return jax.vmap(lambda v, s: spec.fields(v, s[None])[0, given:])(velocity, source)
+
+        return {
+            "coarse_solver": lambda batch: coarse_fields(batch["velocity"], batch["source"]),
+            "solver": lambda batch: fields(batch["velocity"], batch["source"]),
+        }
+
+    def errors(self, prediction: jax.Array, batch: Batch) -> dict[str, Any]:
+        """See `Task`: over all, at each snapshot, by band of wavenumbers, and at the receivers."""
+        rows, columns = self.spec.receiver_cells
+        truth = jnp.asarray(batch["snapshots"])
+        return {
+            "relative_l2": metrics.relative_l2(prediction, truth),
+            "per_snapshot": metrics.relative_l2_per_snapshot(prediction, truth),
+            "bands": metrics.band_errors(prediction, truth),
+            "gather_misfit": metrics.relative_l2(prediction[:, :, rows, columns], truth[:, :, rows, columns]),
+        }
+
+    def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
+        """See `Task`; of whole shots. The overview is half-way, or at the end, where a rollout has come furthest."""
+        spacing, times = self.spec.simulation.grid.spacing, list(self.spec.simulation.snapshot_times[self.given :])
+        truth, at = example["snapshots"], -1 if self.given else len(times) // 2
+        shown = {name: field[at] for name, field in predictions.items()}
+        return {
+            "a_overview": plots.overview(example["velocity"], truth[at], shown, spacing),
+            "fields": plots.snapshots(truth, predictions, times, spacing),
+        }
 
 
 def recorded(

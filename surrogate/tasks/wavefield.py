@@ -5,30 +5,26 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
-from matplotlib.figure import Figure
 
 from data_gen.errors import InputError
 from data_gen.recording import decode
 from data_gen.sample import DataSpec
-from surrogate import metrics, plots
 from surrogate.coarse_grid import coarse_simulation
 from surrogate.encoding import Background, Coarse, SourceMap
-from surrogate.task import Batch, Encoding, Method
-from surrogate.tasks.shared import OnGrid, check_one_wavelet, check_shots
+from surrogate.task import Batch, Encoding
+from surrogate.tasks.shared import OfSnapshots, check_one_wavelet, check_shots
 
 
 @dataclass(frozen=True)
-class Wavefield(OnGrid):
+class Wavefield(OfSnapshots):
     """See `Task`. Raises `InputError` for data without snapshots, or that no encoding could serve."""
 
     spec: DataSpec
 
     name: ClassVar[str] = "wavefield"
     inputs: ClassVar[tuple[str, ...]] = ("velocity", "source")
-    target: ClassVar[str] = "snapshots"
 
     def __post_init__(self):
         if not self.spec.simulation.snapshot_steps:
@@ -90,41 +86,3 @@ class Wavefield(OnGrid):
         if name not in makers:
             raise InputError(f"encoding.name must be {', '.join(makers)} for wavefields, but is {name!r}.")
         return makers[name]()
-
-    def methods(self) -> dict[str, Method]:
-        """The coarse solver, interpolated to the grid, and the solver; compiled."""
-        spec, coarse = self.spec, Coarse(self.spec)
-
-        @jax.jit
-        def coarse_fields(velocity, source):
-            return jax.vmap(lambda v, s: coarse(v, s).baseline)(velocity, source)
-
-        @jax.jit
-        def fields(velocity, source):
-            return jax.vmap(lambda v, s: spec.fields(v, s[None])[0])(velocity, source)
-
-        return {
-            "coarse_solver": lambda batch: coarse_fields(batch["velocity"], batch["source"]),
-            "solver": lambda batch: fields(batch["velocity"], batch["source"]),
-        }
-
-    def errors(self, prediction: jax.Array, batch: Batch) -> dict[str, Any]:
-        """See `Task`: over all, at each snapshot, by band of wavenumbers, and at the receivers."""
-        rows, columns = self.spec.receiver_cells
-        truth = jnp.asarray(batch["snapshots"])
-        return {
-            "relative_l2": metrics.relative_l2(prediction, truth),
-            "per_snapshot": metrics.relative_l2_per_snapshot(prediction, truth),
-            "bands": metrics.band_errors(prediction, truth),
-            "gather_misfit": metrics.relative_l2(prediction[:, :, rows, columns], truth[:, :, rows, columns]),
-        }
-
-    def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
-        """See `Task`."""
-        spacing, times = self.spec.simulation.grid.spacing, list(self.spec.simulation.snapshot_times)
-        truth, middle = example["snapshots"], len(times) // 2
-        shown = {name: field[middle] for name, field in predictions.items()}
-        return {
-            "a_overview": plots.overview(example["velocity"], truth[middle], shown, spacing),
-            "fields": plots.snapshots(truth, predictions, times, spacing),
-        }
