@@ -3,8 +3,12 @@
 import json
 
 import pytest
+from flax import nnx
+from hydra import initialize_config_dir
 
-from benchmarks.operators import COARSE, kept_rows, table
+from benchmarks.operators import COARSE, OPERATORS, Data, configured, kept_rows, table
+from surrogate.config import register
+from tests.conftest import ROOT
 
 
 def row(operator: str, encoding: str, seed: int, error: float) -> dict:
@@ -21,6 +25,24 @@ def test_seeds_are_a_mean_with_half_their_range_and_what_was_not_measured_is_emp
         "| unet | 4.67 M |  | 0.5000 (90) |  |",
         f"| {COARSE} |  |  |  | 0.0300 |",
     ]
+
+
+def test_what_diverged_is_told():
+    rows = [
+        row(COARSE, "", 0, 0.03),
+        row("fno", "coarse", 0, 0.02),
+        row("fno", "coarse", 1, 0.0) | {"relative_l2": None},
+    ]
+    assert "1 of 2 diverged" in table(rows)
+
+
+@pytest.mark.filterwarnings("error::surrogate.modes_check.ModesWarning")
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_small_operators_build_and_reach_the_waves_of_the_small_set(operator, tmp_path):
+    register()
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        config = configured(Data(tmp_path, "reference_small", 8, 8), operator, "source_map", 0, 10)
+    assert nnx.eval_shape(config.create).task.outputs == 8
 
 
 def test_rows_at_another_budget_are_neither_mixed_nor_lost(tmp_path):

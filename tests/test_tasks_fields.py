@@ -405,7 +405,9 @@ def test_inversion_through_a_gather_surrogate(data):
 # --- presets --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["gather_reference", "gather_small", "harmonic_reference", "harmonic_small"])
+@pytest.mark.parametrize(
+    "name", ["gather_reference", "gather_small", "harmonic_reference", "harmonic_medium", "harmonic_small"]
+)
 @pytest.mark.filterwarnings("error::surrogate.modes_check.ModesWarning")
 def test_experiments_build(name):
     """Each preset makes an untrained surrogate that keeps as many modes as its waves have."""
