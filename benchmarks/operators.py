@@ -37,11 +37,15 @@ from surrogate.host_memory import keep_freed_memory
 from surrogate.pipeline import ordered_batches
 from surrogate.trainer import fit, load_surrogate, predict_batch
 
+CLASSIC = ["model.block=classic", "model.norm=none", "model.local=false"]
+DEEP = ["model.depth=8", "model.width=22"]  # twice the blocks of the presets, and as many parameters
 OPERATORS: dict[str, list[str]] = {
     "fno": [],
     "fno, gated": ["model.gated=true"],
     "fno, products": ["model=fno_reference"],
-    "fno, classic": ["model.block=classic", "model.norm=none", "model.local=false"],
+    "fno, gated, deep": ["model.gated=true", *DEEP],
+    "fno, classic": CLASSIC,
+    "fno, classic, deep": [*CLASSIC, *DEEP],
     "ffno": ["model=ffno"],
     "tfno": ["model=tfno"],
     "ufno": ["model=ufno"],
