@@ -31,6 +31,7 @@ from surrogate.guard import name_samples, read_trouble
 from surrogate.losses import LossConfig
 from surrogate.mode_schedule import ModeSchedule, limit_modes
 from surrogate.model import Surrogate
+from surrogate.multiscale import MultiscaleConfig
 from surrogate.optimiser import Average, clip, evaluated, make_optimizer
 from surrogate.pipeline import Examples
 from surrogate.spectral_conv import SpectralConv, SpectralLayer
@@ -503,6 +504,8 @@ def test_a_full_disk_costs_rows_not_the_run(tmp_path, monkeypatch):
 
 # --- bad input --------------------------------------------------------------------------------------------------
 
+TINY = FNOConfig(width=2, depth=1, modes=[4, 4])
+
 
 @pytest.mark.parametrize(
     ("training", "message"),
@@ -534,13 +537,17 @@ def test_bad_training(training, message):
             {"data": tiny_config("nowhere", source="online"), "training": TrainingConfig(workers=2)},
             "no data set",
         ),
+        (
+            {"model": MultiscaleConfig(first=TINY, second=TINY, cutoff=[2, 2], first_run="nowhere")},
+            "nowhere is not a run",
+        ),
         ({"task": TaskConfig(unroll=2, pushforward=True)}, "task.unroll and task.pushforward would change nothing"),
     ],
 )
 def test_what_would_fail_or_be_ignored_is_refused(changes, message, tmp_path):
     """Before anything is compiled or written, and in a paragraph."""
     plain = TrainConfig(str(tmp_path / "run"), tiny_config("nowhere"), encoding=EncodingConfig("source_map"))
-    plain.model = FNOConfig(width=2, depth=1, modes=[4, 4])
+    plain.model = TINY
     with pytest.raises(InputError, match=message):
         fit(replace(plain, **changes))
     assert not list(tmp_path.iterdir())
