@@ -504,7 +504,7 @@ def test_a_full_disk_costs_rows_not_the_run(tmp_path, monkeypatch):
 
 # --- bad input --------------------------------------------------------------------------------------------------
 
-TINY = FNOConfig(width=2, depth=1, modes=[4, 4])
+SMALLEST = FNOConfig(width=2, depth=1, modes=[4, 4])
 
 
 @pytest.mark.parametrize(
@@ -538,7 +538,7 @@ def test_bad_training(training, message):
             "no data set",
         ),
         (
-            {"model": MultiscaleConfig(first=TINY, second=TINY, cutoff=[2, 2], first_run="nowhere")},
+            {"model": MultiscaleConfig(first=SMALLEST, second=SMALLEST, cutoff=[2, 2], first_run="nowhere")},
             "nowhere is not a run",
         ),
         ({"task": TaskConfig(unroll=2, pushforward=True)}, "task.unroll and task.pushforward would change nothing"),
@@ -547,7 +547,7 @@ def test_bad_training(training, message):
 def test_what_would_fail_or_be_ignored_is_refused(changes, message, tmp_path):
     """Before anything is compiled or written, and in a paragraph."""
     plain = TrainConfig(str(tmp_path / "run"), tiny_config("nowhere"), encoding=EncodingConfig("source_map"))
-    plain.model = TINY
+    plain.model = SMALLEST
     with pytest.raises(InputError, match=message):
         fit(replace(plain, **changes))
     assert not list(tmp_path.iterdir())
