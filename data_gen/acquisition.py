@@ -58,7 +58,7 @@ def _axis_weights(
         inside = jnp.maximum(1 - (distance / half_width) ** 2, 0.0)
         # The square root's slope is infinite at the window's edge, where the weight itself is sinc(integer) = 0.
         root = jnp.sqrt(jnp.where(inside > 0, inside, 1.0))
-        window = jnp.where(inside > 0, jax.scipy.special.i0(beta * root) / np.i0(beta), 0.0)
+        window = jnp.where(inside > 0, jax.scipy.special.i0(beta * root) / float(np.i0(beta)), 0.0)
         index, weights = cells.astype(int) + before, jnp.sinc(distance) * window
     # Beyond a wall the field continues as its mirror image (and beyond an absorbing layer it is nothing).
     if free_surface:

@@ -83,15 +83,22 @@ def holds_files(folder: Path) -> bool:
 
 
 @contextmanager
-def exclusive(lock: Path) -> Iterator[None]:
-    """Hold `lock` against every other process, waiting for it; the system releases it however its holder ends.
+def exclusive(lock: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold `lock` against every other process; the system releases it however its holder ends.
 
-    The file is removed at the end. Who waited for it then holds a file without a name, sees that, and tries again.
+    wait: until it is free; else `InputError` is raised, with its holder. The file is removed at the end. Who waited for
+    it then holds a file without a name, sees that, and tries again.
     """
     while True:
         with lock.open("a+") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX)
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError as error:
+                file.seek(0)
+                holder = "process " + (" on ".join(file.read().split()) or "unknown")
+                raise InputError(
+                    f"{lock.parent} is being written by {holder}. Wait for its end, stop it, or choose another folder."
+                ) from error
             except OSError as error:
                 raise DatasetError(
                     f"{lock} cannot be locked ({error}), so two writers could not be kept apart. Mount that file "

@@ -87,7 +87,7 @@ def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None, 
     """
     check_inputs(velocity, survey, simulation, density, coupling)
     velocity = jnp.asarray(velocity)
-    if not jnp.issubdtype(velocity.dtype, jnp.floating):
-        velocity = velocity.astype(float)
+    # Of a type that nothing widens: JAX makes `jnp.full(shape, 2500.0)` of one that gives way to 64 bits.
+    velocity = velocity.astype(velocity.dtype if jnp.issubdtype(velocity.dtype, jnp.floating) else float)
     density = None if density is None else jnp.asarray(density, velocity.dtype)
     return _simulate(velocity, survey, simulation, density, coupling)

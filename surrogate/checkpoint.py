@@ -5,13 +5,14 @@
     RUN/checkpoints/last/N      model, optimizer, step, iterator, best so far
     RUN/checkpoints/best/N      the model alone: weights (averaged, if averages are taken) and normalisation
 
-Two of the last are kept, since a kill may interrupt the newer one, and the newest that was due: a preempted run saves
-between those, but a rollback goes to the same checkpoint whether there was a preemption or not. Of the best, the newest
+Two of the last are kept, should the newer one be damaged, and the newest that was due: a preempted run saves between
+those, but a rollback goes to the same checkpoint whether there was a preemption or not. Of the best, the newest
 is kept, and what was the best at each of those.
 
 The only importer of Orbax. Nothing read from a run's folder is executed: arrays and JSON.
 """
 
+import shutil
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,11 @@ class CheckpointError(InputError):
     """A checkpoint that does not exist or does not fit the model."""
 
 
+REMOVED = "removed"  # what is deleted is moved there first: a kill half-way leaves nothing that looks complete
+
+
 def _manager(folder: Path, create: bool) -> ocp.CheckpointManager:
-    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, create=create)
+    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, create=create, todelete_subdir=REMOVED)
     handlers = {"state": ocp.StandardCheckpointHandler(), "progress": ocp.JsonCheckpointHandler()}
     return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
 
@@ -51,8 +55,15 @@ def _check_fit(manager: ocp.CheckpointManager, step: int, pure: Any, where: Path
 
 
 def _delete(manager: ocp.CheckpointManager, steps: set[int]) -> None:
-    for step in steps:
-        manager.delete(step)
+    def empty() -> None:
+        if jax.process_index() == 0:
+            shutil.rmtree(Path(manager.directory) / REMOVED, ignore_errors=True)
+
+    if steps:
+        empty()  # of what a kill left
+        for step in steps:
+            manager.delete(step)
+        empty()
 
 
 class Checkpoints:
@@ -100,6 +111,18 @@ class Checkpoints:
         manager.wait_until_finished()
         self._prune()
 
+    def check_removed(self) -> None:
+        """Raise `CheckpointError` if the best weights are here, but somebody removed what was saved beside them.
+
+        (A run that was killed before its first checkpoint has a folder for it.)
+        """
+        if self.best_step is not None and not (self.folder / "last").is_dir():
+            raise CheckpointError(
+                f"The best weights are in {self.folder / 'best'}, but {self.folder / 'last'}, from which training "
+                "would go on, was removed. The run can be evaluated and used as it is. To train it anew, choose "
+                f"another folder, or remove {self.folder}."
+            )
+
     @property
     def last_step(self) -> int | None:
         """The step of the newest complete checkpoint, or None."""
@@ -135,11 +158,13 @@ class Checkpoints:
         if step is None:
             raise CheckpointError(f"There is no checkpoint in {where}. Train first: `python train.py run=...`.")
         pure = nnx.to_pure_dict(state)
-        _check_fit(manager, step, pure, where)
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, pure)
         items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), progress=ocp.args.JsonRestore())
         try:
+            _check_fit(manager, step, pure, where)
             restored = manager.restore(step, args=items)
+        except CheckpointError:
+            raise
         except Exception as error:  # Orbax's errors for a damaged tree are many; the remedy is the same
             raise CheckpointError(f"The checkpoint {where / str(step)} is damaged ({error}). Remove it.") from error
         nnx.replace_by_pure_dict(state, restored["state"])

@@ -72,6 +72,7 @@ class TrainConfig:
         """
         self.training.check()
         self.task.check()
+        self.encoding.check()
         if self.training.workers and self.data.source == "online":
             raise InputError(
                 f"training.workers = {self.training.workers} processes have no data set to read with "
@@ -157,10 +158,10 @@ def from_plain(values: dict[str, Any], schema: type[Schema], where: str) -> Sche
         raise InputError(f"{where} does not fit this version's schema: {error}. Restore it, or run anew.") from error
 
 
-def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
-    """Claim `folder` for `config`; True if it was already this config's.
+def is_claimed(folder: Path, config: TrainConfig | InvertConfig) -> bool:
+    """Whether `folder` is already this config's.
 
-    Raises `InputError`, before anything is written, if the folder belongs to another config or is something else.
+    Raises `InputError` if it belongs to another config or is something else.
     """
     place = "run" if isinstance(config, TrainConfig) else "out"
 
@@ -181,8 +182,18 @@ def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
         )
     if holds_files(folder):
         raise InputError(f"{folder} exists and holds something else. Choose another folder, or empty it.")
+    return False
+
+
+def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
+    """Claim `folder` for `config`; True if it was already this config's.
+
+    Raises `InputError`, before anything is written, if the folder belongs to another config or is something else.
+    """
+    if is_claimed(folder, config):
+        return True
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(file, ours)
+    write_json(folder / CONFIG, asdict(config))
     return False
 
 

@@ -17,6 +17,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from data_gen.acquisition import Survey
+from data_gen.checks import check_velocity
+from data_gen.errors import InputError
 from data_gen.grid import Grid
 from data_gen.sample import DataSpec
 from data_gen.solver import simulate
@@ -125,7 +127,7 @@ class Coarse:
 
 @dataclass
 class EncodingConfig:
-    """name: source_map, background or coarse; none or log for states.
+    """name: source_map, background or coarse; none for states; none or log for what is inverted.
 
     radius [cells]: of the map. velocity [m/s]: of the background.
     """
@@ -133,6 +135,19 @@ class EncodingConfig:
     name: str = "coarse"
     radius: float = 2.0
     velocity: float = 2500.0
+
+    def check(self) -> None:
+        """Raise `InputError` for values that cannot be, or would change nothing."""
+        default, belongs = EncodingConfig(self.name), {"radius": "source_map", "velocity": "background"}
+        for key, name in belongs.items():
+            if self.name != name and getattr(self, key) != getattr(default, key):
+                raise InputError(
+                    f"encoding.{key} would change nothing for encoding={self.name}: it belongs to {name}. Leave the "
+                    f"default, or choose encoding={name}."
+                )
+        if not 0 < self.radius < np.inf:
+            raise InputError(f"encoding.radius must be a positive number of cells, but is {self.radius:g}.")
+        check_velocity(np.asarray(self.velocity), "encoding.velocity")
 
     def create(self, task: Task) -> Encoding:
         """Raises `InputError` for a name that the task does not have."""

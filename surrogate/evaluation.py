@@ -7,6 +7,7 @@ an operator that does not beat it, at its price, has learned nothing of use.
 import hashlib
 import platform
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
@@ -32,7 +33,11 @@ from surrogate.other_grid import TASKS, check_same_domain, same_grid, waves_of
 from surrogate.pipeline import check_dataset, ordered_batches
 from surrogate.report import write_report
 from surrogate.task import Batch, Grouped, Method, Task, whole
-from surrogate.trainer import best_step, load_surrogate, predict_batch
+from surrogate.trained import best_step, last_step, load_surrogate, predict_batch
+
+
+class UnfinishedWarning(UserWarning):
+    """A run is evaluated that has not come to its end."""
 
 
 @partial(jax.jit, static_argnames="task")
@@ -109,10 +114,14 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
     real = None if config.real.path is None else read_real(config.real, spec)
     if real is not None:
         _shots(run.task.create(spec), real[0])  # a task that has no answer for it is refused before anything is made
-    out = Path(config.run)
+    out, steps = Path(config.run), last_step(config.run) or run.training.steps
+    if steps < run.training.steps:
+        text = f"{config.run} is at step {steps} of {run.training.steps}: its best weights so far are evaluated."
+        warnings.warn(text, UnfinishedWarning, stacklevel=2)
     done = read_json(out / "metrics.json") if (out / "metrics.json").exists() else {}
     evaluated = {
         "step": best_step(config.run),
+        "trained": steps,
         "file": None if real is None else hashlib.sha256(real[0].tobytes()).hexdigest(),
         "other": None if other is None else fingerprint(other),
     }
@@ -143,7 +152,7 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
         **tables.pop("surrogate"),
         **tables,
         "seconds_per_sample": seconds | {"batch_size": len(batch[task.target])},
-        "training": {"steps": run.training.steps, "batch_size": run.training.batch_size, "seed": run.training.seed},
+        "training": {"steps": steps, "batch_size": run.training.batch_size, "seed": run.training.seed},
         "environment": environment(),
     }
     if other is not None:
@@ -179,10 +188,13 @@ def read_other(path: str, run: TrainConfig) -> DataConfig:
     on another grid, if it is not of the same waves over the same domain.
     """
     other = config_of(read_manifest(path), path)
+    kept = ["gather_every"]
+    if "source" not in run.task.create(run.data.create()).inputs:
+        kept += ["sources", "placement", "source_depths"]  # which the operator is not told, so it has learnt them
 
     def decisive(config: DataConfig) -> dict[str, Any]:
         values = {name: value for name, value in config.physics().items() if name != "families"}
-        return values | waves_of(config) | {"gather_every": config.gather_every}
+        return values | waves_of(config) | {name: getattr(config, name) for name in kept}
 
     ours, theirs = decisive(run.data), decisive(other)
     if run.task.name in TASKS and not same_grid(run.data, other):
@@ -192,6 +204,7 @@ def read_other(path: str, run: TrainConfig) -> DataConfig:
             f"The data set at {path} has another simulation than the run ({differences(ours, theirs)}), so the run "
             "cannot be asked about it. Generate one that differs in its families, sources or seed only."
         )
+    run.task.create(other.create())  # refuses what lacks the records, or has other wavelets, than the task needs
     verify(path, checksums=run.training.verify)
     return other
 

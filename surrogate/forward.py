@@ -89,7 +89,7 @@ class SurrogateForward:
     def steps(self) -> tuple[int, ...]:
         """The steps the operator was trained on: of the snapshots, or of the stored gathers."""
         task = self.model.task
-        return task.steps if isinstance(task, Gather) else self.spec.simulation.snapshot_steps
+        return task.steps if isinstance(task, Gather) else task.spec.simulation.snapshot_steps
 
     def __call__(self, velocity: Float[Array, "nz nx"]) -> Float[Array, "n_sources n_times ..."]:
         sources = jnp.asarray(self.sources, velocity.dtype)
@@ -103,7 +103,15 @@ class SurrogateForward:
 
 
 def spread_sources(spec: DataSpec, count: int, depth: float) -> np.ndarray:
-    """`count` source positions `(count, 2)` [m] evenly along the surface at `depth` [m], on cell centres."""
+    """`count` source positions `(count, 2)` [m] evenly along the surface at `depth` [m], on cell centres.
+
+    Raises `InputError` for a depth between them.
+    """
     grid = spec.simulation.grid
+    row = depth / grid.spacing
+    if abs(row - round(row)) > 1e-3:
+        raise InputError(
+            f"Sources lie on cell centres: their depth must be a multiple of {grid.spacing:g} m, but is {depth:g} m."
+        )
     columns = np.round((np.arange(count) + 0.5) / count * (grid.shape[1] - 1))
-    return np.stack([np.full(count, round(depth / grid.spacing)), columns], axis=1) * grid.spacing
+    return np.stack([np.full(count, round(row)), columns], axis=1) * grid.spacing

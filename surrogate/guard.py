@@ -9,6 +9,7 @@ and from then on all are, until the host has looked: the weights stay those that
 spoilt is ever saved, and which sample it was can still be found out. No step waits for the host.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -77,15 +78,14 @@ def read_trouble(guard: Guard) -> Trouble | None:
     return Trouble(int(step), float(loss), float(grad_norm)) if step else None
 
 
-def name_samples(losses: np.ndarray, indices: np.ndarray, examples: int, source: str) -> str:
+def name_samples(losses: np.ndarray, indices: np.ndarray, name: Callable[[int], str]) -> str:
     """Which of a bad batch's samples is to blame, by their losses and their indices in the data, both `(batch,)`.
 
-    examples: that one record gives (for wavefields, its shots).
+    name: what to call the sample of an index.
     """
     bad = ~np.isfinite(losses)
     worst = int(np.argmax(bad if bad.any() else losses))
-    record, example = divmod(int(indices[worst]), examples)
-    where = f"record {record}, example {example} of the {source}"
+    where = name(int(indices[worst]))
     if bad.all():
         return f"no sample's loss is finite (the first is {where}), so the weights or the learning rate are to blame"
     if bad.any():

@@ -54,13 +54,13 @@ class InversionConfig:
                 raise InputError(f"inversion.{name} must be one of {choices}, but is {getattr(self, name)!r}.")
         if self.record_every is not None and self.record_every < 1:
             raise InputError(f"inversion.record_every must be at least 1, but is {self.record_every}.")
-        if self.start_velocity is not None and not self.bounds[0] <= self.start_velocity <= self.bounds[-1]:
+        if len(self.bounds) != 2 or not 0 < self.bounds[0] < self.bounds[1]:
+            raise InputError(f"inversion.bounds must be [lowest, highest] in m/s, but is {self.bounds}.")
+        if self.start_velocity is not None and not self.bounds[0] <= self.start_velocity <= self.bounds[1]:
             raise InputError(f"inversion.start_velocity = {self.start_velocity} m/s lies outside {self.bounds} m/s.")
         for name in ("shots", "iterations", "check_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"inversion.{name} must be at least 1, but is {getattr(self, name)}.")
-        if len(self.bounds) != 2 or not 0 < self.bounds[0] < self.bounds[1]:
-            raise InputError(f"inversion.bounds must be [lowest, highest] in m/s, but is {self.bounds}.")
         if not self.learning_rate > 0 or self.smoothing < 0 or self.gradient_smoothing < 0:
             raise InputError("inversion.learning_rate must be positive, and the smoothing lengths not negative.")
 

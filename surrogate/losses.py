@@ -24,6 +24,8 @@ from surrogate.metrics import BANDS
 from surrogate.pde_residual import residual
 from surrogate.task import Batch, Task
 
+HIGHEST_ORDER = 4  # of derivatives, of which there are 2^s: the next would be of rounding errors
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -87,10 +89,10 @@ class LossConfig:
                 "The weights of the loss's terms must be 0 (not computed) or positive, and one at least positive, but "
                 f"training.loss has {weights or 'none'}. For the default set training.loss.relative_l2=1."
             )
-        if self.sobolev_order < 1 or self.directions < 1:
+        if not 1 <= self.sobolev_order <= HIGHEST_ORDER or self.directions < 1:
             raise InputError(
-                "training.loss.sobolev_order and training.loss.directions must be at least 1, but are "
-                f"{self.sobolev_order} and {self.directions}."
+                f"training.loss.sobolev_order must be from 1 to {HIGHEST_ORDER} and training.loss.directions at least "
+                f"1, but they are {self.sobolev_order} and {self.directions}."
             )
         given = self.band_weights
         if given.keys() != BANDS.keys() or not (min(given.values()) >= 0 and 0 < max(given.values()) < float("inf")):

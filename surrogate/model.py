@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
+from data_gen.errors import InputError
 from surrogate.task import Batch, Encoding, Task
 
 
@@ -65,7 +66,10 @@ class Surrogate(nnx.Module):
 
 
 def training_statistics(model: Surrogate, batches: Iterable[Batch]) -> Statistics:
-    """Statistics over an iterable of batches: the training split's only."""
+    """Statistics over an iterable of batches: the training split's only.
+
+    Raises `InputError` if they are not finite.
+    """
     encoding, task = model.encoding, model.task
 
     @jax.jit
@@ -81,8 +85,17 @@ def training_statistics(model: Surrogate, batches: Iterable[Batch]) -> Statistic
 
     # Summed in double precision on the host: the squares of 1,000 samples of velocities exhaust float32.
     rows = [([np.asarray(m, np.float64) for m in moments(needed(batch))], len(batch[task.target])) for batch in batches]
+    for number, (row, count) in enumerate(rows):
+        if not all(np.isfinite(moment).all() for moment in row):
+            first = sum(count for _, count in rows[:number])
+            raise InputError(
+                f"The training data, or what the operator is to see of them, have values that are not finite among "
+                f"examples {first} to {first + count - 1}, so there is no scale to normalise them by. Verify the data "
+                "set (python -m data_gen verify PATH) and generate it again, or choose another encoding."
+            )
     total = sum(count for _, count in rows)
     mean, square, field, residual = (sum(row[i] * count for row, count in rows) / total for i in range(4))
-    scales = (np.sqrt(square - mean**2), np.sqrt(field), np.sqrt(residual))
+    # Of a constant channel the difference may fall below zero by rounding.
+    scales = (np.sqrt(np.maximum(square - mean**2, 0)), np.sqrt(field), np.sqrt(residual))
     # A scale of zero belongs to a channel that is silent throughout: it is left as it is.
     return Statistics(*(jnp.asarray(x, jnp.float32) for x in (mean, *(np.where(s > 0, s, 1.0) for s in scales))))

@@ -59,6 +59,11 @@ class ParallelConfig:
                 "parallel.processes and parallel.process go together, and with parallel.coordinator, but got "
                 f"{self.processes}, {self.process} and {self.coordinator!r}. Give all three, or leave them to jax."
             )
+        if self.processes is not None and not 0 <= (self.process or 0) < self.processes:
+            raise InputError(
+                f"parallel.process must be from 0 to below parallel.processes, but they are {self.process} and "
+                f"{self.processes}."
+            )
 
     def initialise(self) -> None:
         """Join the other processes, if there are any; before anything else is asked of jax, and once in a process.

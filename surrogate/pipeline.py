@@ -25,14 +25,12 @@ from absl import flags
 from data_gen import dataset
 from data_gen.errors import InputError
 from data_gen.sample import ONLINE, DataConfig
-from surrogate.task import Task, whole
+from surrogate.task import Batch, Task, whole
 
 # Batches read ahead, and the threads that read them, in each reading process.
 READ_AHEAD = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
 STATISTICS_ITEMS = 512  # that the normalisation of online training is taken from
 LAST_ITEM = 2**32  # a random key folds in 32 bits
-
-Batch = dict[str, Any]
 
 
 @runtime_checkable
@@ -77,6 +75,21 @@ def check_dataset(config: DataConfig, *, verify: bool = True) -> None:
     dataset.verify(config.path, checksums=verify)
 
 
+def check_share(config: DataConfig, task: Task, processes: int) -> None:
+    """Raise `InputError` if there are fewer training examples on disk than `processes` that share them."""
+    examples = config.train * task.examples
+    if config.source == "disk" and examples < processes:
+        raise InputError(f"{processes} processes cannot share {examples} training examples. Generate more of them.")
+
+
+def name_example(config: DataConfig, task: Task, index: int) -> str:
+    """What to call the training example of an index."""
+    if config.source == "online":
+        return f"model {index}, example {index % task.examples} of the online stream"
+    record, example = divmod(index, task.examples)
+    return f"record {record}, example {example} of the training split"
+
+
 class Examples:
     """Random access to a task's examples of one split."""
 
@@ -103,10 +116,6 @@ class DiskBatches:
     ):
         index, count = process
         examples = grain.MapDataset.source(Examples(path, "train", task)).seed(seed).shuffle()
-        if len(examples) < count:
-            raise InputError(
-                f"{count} processes cannot share {len(examples)} training examples. Generate more of them."
-            )
         endless = examples[index::count].repeat().batch(batch_size, drop_remainder=True)
         batches = endless.to_iter_dataset(READ_AHEAD)
         if workers:

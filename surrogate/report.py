@@ -151,9 +151,11 @@ def write_report(root: str | Path, title: str | None = None) -> tuple[Path, list
         tables.append(inversion_table(inversions))
     sections = []
     for folder, result in evaluations:
-        training = result["training"]
+        training, step = result["training"], result.get("evaluated", {}).get("step")
+        best = "" if step in (None, training["steps"]) else f" (the best, after {step})"
         note = (
-            f"{result['parameters']:,} parameters, {training['steps']} steps of {training['batch_size']} samples, "
+            f"{result['parameters']:,} parameters, {training['steps']} steps of {training['batch_size']} samples"
+            f"{best}, "
             f"seed {training['seed']}, jax {result['environment']['jax']}."
         )
         heading = f"{operator_of(result)}, {task_of(result)}, {result['encoding']} encoding"

@@ -36,6 +36,15 @@ class TrackingWarning(UserWarning):
     """A run goes on without some of its records."""
 
 
+def _whole(row: str) -> bool:
+    """Whether a row is JSON: a full disk or a power cut may have left less."""
+    try:
+        json.loads(row)
+    except json.JSONDecodeError:
+        return False
+    return True
+
+
 class Curves:
     """`metrics.jsonl`: one row of JSON for each time something was measured."""
 
@@ -49,7 +58,7 @@ class Curves:
         """
         if not self._file.exists():
             return
-        rows = [row for row in self._file.read_text().splitlines() if row.endswith("}")]
+        rows = [row for row in self._file.read_text().splitlines() if _whole(row)]
         kept = [row for row in rows for r in [json.loads(row)] if (r["step"], "rollback" in r) <= (step, not resumed)]
         try:
             temporary = self._file.with_suffix(".tmp")

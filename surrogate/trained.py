@@ -84,6 +84,14 @@ def best_step(run: str | Path) -> int | None:
         return checkpoints.best_step
 
 
+def last_step(run: str | Path) -> int | None:
+    """The step of a run's last checkpoint, or None."""
+    if not (Path(run) / "checkpoints" / "last").is_dir():
+        return None
+    with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
+        return checkpoints.last_step
+
+
 def load_surrogate(run: str | Path, data: DataConfig | None = None) -> Surrogate:
     """The trained surrogate of a run: its config, its best weights and its normalisation, in one call.
 
@@ -97,8 +105,9 @@ def load_surrogate(run: str | Path, data: DataConfig | None = None) -> Surrogate
     if best_step(run) is None:
         raise CheckpointError(
             f"There are no best weights in {run}: no validation of it was finite, or it has not come to one yet "
-            f"({run}/metrics.jsonl says which). Train it further: `python train.py run={run}`; or, if its validations "
-            "are not finite, start another run with a lower training.learning_rate, or look at the validation split."
+            f"({run}/metrics.jsonl says which). Repeat the command that began it to train it further; or, if its "
+            "validations are not finite, start another run with a lower training.learning_rate, or look at the "
+            "validation split."
         )
     with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
         state, _ = checkpoints.restore_best(nnx.state(model))

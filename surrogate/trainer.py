@@ -21,14 +21,22 @@ from matplotlib.figure import Figure
 
 from data_gen.dataset import MANIFEST
 from data_gen.errors import NumericalError
+from data_gen.files import exclusive
 from surrogate import provenance
 from surrogate.checkpoint import Checkpoints
-from surrogate.config import CONFIG, TrainConfig, claim_folder
+from surrogate.config import CONFIG, TrainConfig, claim_folder, is_claimed
 from surrogate.guard import Trouble, name_samples, read_trouble
 from surrogate.model import Surrogate, training_statistics
 from surrogate.optimiser import evaluated, learning_rate, make_optimizer
 from surrogate.parallel import Devices, gather, is_first, own, together
-from surrogate.pipeline import check_dataset, ordered_batches, statistics_batches, training_batches
+from surrogate.pipeline import (
+    check_dataset,
+    check_share,
+    name_example,
+    ordered_batches,
+    statistics_batches,
+    training_batches,
+)
 from surrogate.preemption import Interruption
 from surrogate.stages import first_stage
 from surrogate.tracking import Silent, Tracker
@@ -37,6 +45,7 @@ from surrogate.trained import apply_to_batch, best_step, load_surrogate, predict
 
 __all__ = ["best_step", "fit", "load_surrogate", "make_optimizer", "make_train_step", "predict", "predict_batch"]
 
+LOCK = "training.lock"
 OnProgress = Callable[[int, dict[str, float]], None]
 
 
@@ -178,8 +187,7 @@ class _Run:
         batch = self.devices.put(next(self.batches))
         losses = sample_losses(model, batch, trouble.step - 1, self.training)
         losses, indices = (self.devices.fetch(x) for x in (losses, batch["index"]))
-        source = "online stream" if self.config.data.source == "online" else "training split"
-        sample = name_samples(losses, indices, model.task.examples, source)
+        sample = name_samples(losses, indices, partial(name_example, self.config.data, model.task))
         kept = self.checkpoints.last_step
         kept = (
             "No checkpoint was saved before" if kept is None else f"The last good checkpoint, of step {kept}, is kept"
@@ -219,18 +227,22 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
     """
     training, folder = config.training, Path(config.run)
     model = config.create()
-    if not (folder / CONFIG).exists():
+    if not is_claimed(folder, config):
         config.check_training(model)
         config.model.warm_start(model.operator, partial(first_stage, config, model))
     devices = config.parallel.create(training.batch_size, training.accumulate)
-    with together():
-        check_dataset(config.data, verify=training.verify and is_first())
-        if is_first():
-            claim_folder(folder, config)
-    with (
-        Interruption() as interruption,
-        contextlib.closing(Checkpoints(folder, every=training.checkpoint_every)) as checkpoints,
-    ):
+    devices.shardings(nnx.state(model))
+    with contextlib.ExitStack() as stack:
+        with together():
+            check_dataset(config.data, verify=training.verify and is_first())
+            check_share(config.data, model.task, jax.process_count())
+            if is_first():
+                claim_folder(folder, config)
+                stack.enter_context(exclusive(folder / LOCK, wait=False))
+        interruption = stack.enter_context(Interruption())
+        checkpoints = Checkpoints(folder, every=training.checkpoint_every)
+        stack.callback(checkpoints.close)
+        checkpoints.check_removed()
         if checkpoints.last_step == training.steps:
             on_progress(training.steps, {})
             return training.steps
@@ -247,15 +259,16 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
 def _start(config: TrainConfig, model: Surrogate, checkpoints: Checkpoints, devices: Devices):
     """State, data iterator and progress to go on from: the last checkpoint's, or fresh ones."""
     training = config.training
-    checkpoints.forget_after(checkpoints.last_step or 0)
     batches = training_batches(config.data, devices.share, training.seed, model.task, workers=training.workers)
     if checkpoints.last_step is None:
         if not config.model.warm_start(model.operator, partial(first_stage, config, model)):
             once = statistics_batches(config.data, training.batch_size, model.task)
             model.set_statistics(training_statistics(model, once))
+        checkpoints.forget_after(0)
         fresh = {"step": 0, "best": float("inf"), "rollbacks": 0}
         return devices.place(nnx.state((model, make_optimizer(model, training)))), batches, fresh
     state = devices.place(nnx.state((model, make_optimizer(model, training))))
     state, progress = checkpoints.restore_last(state)
     batches.set_state(own(progress["data"]))
+    checkpoints.forget_after(int(progress["step"]))
     return state, batches, {"rollbacks": 0} | progress

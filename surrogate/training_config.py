@@ -1,6 +1,7 @@
 """The schema of `training`: what decides how a surrogate is trained; see docs/training.md."""
 
 from dataclasses import dataclass, field
+from math import inf
 
 from data_gen.errors import InputError
 from surrogate.execution import PRECISIONS
@@ -56,12 +57,19 @@ class TrainingConfig:
         for name in ("steps", "batch_size", "accumulate", "log_every", "validate_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"training.{name} must be at least 1, but is {getattr(self, name)}.")
+        if self.seed < 0:
+            raise InputError(f"training.seed must be 0 or above, but is {self.seed}.")
         if self.workers < 0:
             raise InputError(f"training.workers must be 0 (threads) or more processes, but is {self.workers}.")
-        if not (self.learning_rate > 0 and self.clip_norm > 0 and 0 <= self.warmup_steps < self.steps):
+        if not (0 < self.learning_rate < inf and self.clip_norm > 0 and 0 <= self.weight_decay < inf):
             raise InputError(
-                "Training needs learning_rate > 0, clip_norm > 0 and 0 <= warmup_steps < steps, but got "
-                f"{self.learning_rate}, {self.clip_norm}, {self.warmup_steps} and {self.steps}."
+                "Training needs learning_rate > 0, clip_norm > 0 and weight_decay >= 0, but got "
+                f"{self.learning_rate}, {self.clip_norm} and {self.weight_decay}."
+            )
+        if not 0 <= self.warmup_steps < self.steps:
+            raise InputError(
+                f"training.warmup_steps must be 0 or more and below training.steps = {self.steps}, but is "
+                f"{self.warmup_steps}."
             )
         if not 0 <= self.ema < 1:
             raise InputError(f"training.ema is a decay per step, 0 (none) or below 1, but is {self.ema}.")

@@ -101,6 +101,7 @@ def test_ray_work(tmp_path):
     check_work(RayConfig(workers=2).create(), tmp_path)
 
 
+@pytest.mark.slow
 def test_ray_worker_killed(local, tmp_path):
     """Two workers, one killed by SIGKILL with a shard under its hands: generation finishes, bitwise as made here."""
     path = tmp_path / "set"

@@ -19,6 +19,9 @@ from data_gen.wavelets import ricker
 
 pytestmark = pytest.mark.filterwarnings("ignore::data_gen.checks.DispersionWarning")
 
+# What a case beside it covers in part: a compilation of many seconds each.
+slow = partial(pytest.param, marks=pytest.mark.slow)
+
 SIDES = {
     "layers": {"widths": (8, 8, 8, 8)},
     "walls": {"widths": (0, 0, 0, 0)},
@@ -63,7 +66,17 @@ def relative(a, b):
     return max(float(jnp.linalg.norm(x - y) / jnp.linalg.norm(y)) for x, y in pairs if y.size)
 
 
-@pytest.mark.parametrize(("sides", "order"), [*((sides, 4) for sides in SIDES), ("layers", 2), ("mixed", 8)])
+@pytest.mark.parametrize(
+    ("sides", "order"),
+    [
+        ("layers", 4),
+        ("free surface", 4),
+        ("mixed", 8),
+        slow("mixed", 4),
+        slow("walls", 4),
+        slow("layers", 2),
+    ],
+)
 def test_native_is_the_scan(sides, order, float64):
     """Records and gradients by model, positions and wavelets: 70 steps of rounding, 1e-12, for each strategy."""
     velocity, survey, simulation = problem(order, **SIDES[sides])
@@ -78,8 +91,8 @@ def test_native_is_the_scan(sides, order, float64):
 @pytest.mark.parametrize(
     ("options", "staggered"),
     [
-        ({}, True),
-        ({"time_order": 4}, False),
+        slow({}, True),
+        slow({"time_order": 4}, False),
         ({"time_order": 4, "free_surface": True, "widths": (0, 8, 8, 8)}, True),
         ({"substeps": 2}, False),
     ],
@@ -97,8 +110,15 @@ def test_recompute_is_the_scan(options, staggered, float64):
     assert relative(jax.grad(misfit, (0, 1))(velocity, survey, checkpointed), expected) < 1e-12
 
 
-@pytest.mark.parametrize("strategy", ["full", "boundary"])
-@pytest.mark.parametrize("sides", ["mixed", "free surface"])
+@pytest.mark.parametrize(
+    ("sides", "strategy"),
+    [
+        ("mixed", "full"),
+        ("free surface", "boundary"),
+        slow("mixed", "boundary"),
+        slow("free surface", "full"),
+    ],
+)
 def test_reversal_is_the_scan(sides, strategy, float64):
     """The adjoint written out in JAX, with the past kept or run backwards from the layers."""
     velocity, survey, simulation = problem(**SIDES[sides])

@@ -63,7 +63,7 @@ def test_forward_models_are_interchangeable(spec, kind):
     # Untrained, the coarse encoding predicts the coarse field: already near the truth.
     assert jnp.linalg.norm(predicted - true) < 0.5 * jnp.linalg.norm(true)
     for forward in (surrogate, physics):
-        gradient = jax.grad(lambda v, f=forward: jnp.sum(f(v) ** 2))(velocity)
+        gradient = jax.jit(jax.grad(lambda v, f=forward: jnp.sum(f(v) ** 2)))(velocity)
         assert jnp.isfinite(gradient).all() and jnp.abs(gradient).max() > 0
 
 

@@ -458,7 +458,7 @@ def test_the_solvers_time_harmonic_fields():
     [
         ({"relative_l2": 0.0}, "one at least positive"),
         ({"sobolev": -1.0}, "must be 0 .* or positive"),
-        ({"sobolev_order": 0}, "sobolev_order and training.loss.directions must be at least 1"),
+        ({"sobolev_order": 0}, "sobolev_order must be from 1 to 4"),
         ({"band_weights": {"low": 1.0}}, "for each of low, middle, high"),
         ({"band_weights": dict.fromkeys(BANDS, 0.0)}, "not all 0"),
     ],

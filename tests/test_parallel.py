@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from data_gen import dataset
@@ -33,7 +33,7 @@ from surrogate.ffno import SeparableConv
 from surrogate.fno import FNOConfig
 from surrogate.metrics import relative_l2
 from surrogate.model import training_statistics
-from surrogate.parallel import DATA, MODEL, ParallelConfig
+from surrogate.parallel import DATA, MODEL, Devices, ParallelConfig
 from surrogate.pipeline import ordered_batches, statistics_batches, training_batches
 from surrogate.spectral_conv import SpectralConv
 from surrogate.tfno import TuckerConv
@@ -84,9 +84,11 @@ def weights(run: Path | str) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(load_surrogate(run)))]
 
 
-def steps_by_hand(config: TrainConfig, batch_size: int) -> tuple[nnx.State, list[float]]:
-    """What `fit` does to the state, and the losses, with all devices of this process."""
-    model, devices = config.create(), config.parallel.create(batch_size)
+def steps_by_hand(
+    config: TrainConfig, batch_size: int, devices: Devices | None = None
+) -> tuple[nnx.State, list[float]]:
+    """What `fit` does to the state, and the losses, with all devices of this process or with some."""
+    model, devices = config.create(), devices or config.parallel.create(batch_size)
     model.set_statistics(training_statistics(model, statistics_batches(config.data, batch_size, model.task)))
     graphdef, state = nnx.split((model, make_optimizer(model, config.training)))
     state, losses = devices.place(state), []
@@ -102,6 +104,14 @@ def steps_by_hand(config: TrainConfig, batch_size: int) -> tuple[nnx.State, list
 def alone(data) -> tuple[nnx.State, list[float]]:
     """One process, whole models."""
     return steps_by_hand(train_config(data, ""), 4)
+
+
+def test_four_devices_train_as_one(data, alone):
+    """The loss over four devices is that over one: the same sums in another order, 1e-5 in float32."""
+    mesh = jax.make_mesh((1, 1), (DATA, MODEL), devices=jax.devices()[:1], axis_types=(AxisType.Auto,) * 2)
+    _, losses = steps_by_hand(train_config(data, ""), 4, Devices(mesh, 4))
+    assert len(jax.devices()) == 4
+    np.testing.assert_allclose(alone[1], losses, rtol=1e-5)
 
 
 def test_split_weights_train_as_whole_ones(data, alone):
@@ -290,6 +300,7 @@ def test_processes_that_cannot_be_found():
         ({"model_axis": 3}, "does not divide the 4 devices"),
         ({"processes": 2, "process": 0}, "go together"),
         ({"coordinator": "a:1", "process": 0}, "go together"),
+        ({"coordinator": "a:1", "processes": 0, "process": 0}, "from 0 to below parallel.processes"),
     ],
 )
 def test_bad_configs(config, message):

@@ -17,7 +17,7 @@ from surrogate import pipeline
 from surrogate.config import TrainConfig
 from surrogate.encoding import EncodingConfig
 from surrogate.fno import FNOConfig
-from surrogate.pipeline import Batches, check_dataset, ordered_batches, training_batches
+from surrogate.pipeline import Batches, check_dataset, check_share, ordered_batches, training_batches
 from surrogate.task import Task
 from surrogate.tasks import TaskConfig
 from surrogate.trainer import fit, load_surrogate
@@ -90,7 +90,7 @@ def test_processes_share_an_epoch(data, epoch):
     assert sorted(shares[0] + shares[1]) == sorted(pairs_of(data))
     assert len(set(shares[0] + shares[1])) == 15
     with pytest.raises(InputError, match="16 processes cannot share 15 training examples"):
-        training_batches(data, 1, 1, task_of(data), process=(0, 16))
+        check_share(data, task_of(data), 16)
 
 
 @pytest.mark.parametrize("source", ["disk", "online"])

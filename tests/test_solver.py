@@ -87,7 +87,7 @@ def _compare_with_lecture(dtype, bound):
 
 @pytest.mark.parametrize("order", [2, 4, 8])
 @pytest.mark.parametrize("staggered", [False, True])
-def test_standing_mode_and_convergence(order, staggered, float64):
+def test_standing_mode_and_convergence(order, staggered, float64, optimised):
     """A cosine mode of the rigid box oscillates at v k; its error falls as h^order.
 
     The mode is set going by a source spread over all cells at t = 0, and dt is so small (error ~ (w dt)^2 / 24
@@ -221,6 +221,20 @@ def test_off_grid_points():
     distance = np.hypot(152.5 - 121.7, 101.3 - 222.5)
     # The window's error at half a cell is 1.4e-3 for wavelengths down to 4 cells; twice that for two points.
     assert relative(computed, greens_function_2d(distance, time.times, wavelet, velocity)) < 5e-3
+
+
+@pytest.mark.parametrize("half_width", [0, 4])
+def test_the_precision_is_the_models(half_width):
+    """A float32 model is simulated in float32, with 64-bit numbers enabled too: rounding only, some 1e-6."""
+    grid, time = Grid((30, 30), 10.0), TimeAxis(100, 1e-3)
+    simulation = Simulation(grid, time, 2500.0, 20.0, half_width=half_width)
+    survey = make_survey([[50.0, 100.0]], [[20.0, 200.0]], ricker(time, 20.0))
+    velocity, records = jnp.full(grid.shape, 2500.0), []
+    for enabled in (False, True):
+        with jax.enable_x64(enabled):
+            records.append(simulate(velocity, survey, simulation).gathers)
+    assert records[1].dtype == jnp.float32
+    assert relative(records[1], records[0]) < 1e-5
 
 
 # --- transformations ----------------------------------------------------------------------------------------

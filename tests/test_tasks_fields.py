@@ -378,6 +378,18 @@ def test_other_data_of_another_simulation(data):
         read_other(data.path, TrainConfig(data=replace(data, families=slower), task=task))
 
 
+def test_other_data_that_the_task_cannot_use(data, tmp_path):
+    """Told before anything is computed: records that are not there, and sources that an inverse operator has learnt."""
+    manifest = dataset.read_manifest(data.path)
+    manifest["recipe"]["records"] = ["gathers"]
+    (tmp_path / dataset.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="harmonic"):
+        read_other(str(tmp_path), TrainConfig(data=data, task=TaskConfig("harmonic")))
+    deeper = replace(data, placement="line", source_depths=[40.0, 40.0])
+    with pytest.raises(InputError, match=r"source_depths: .* -> \[40\.0, 40\.0\]"):
+        read_other(data.path, TrainConfig(data=deeper, task=TaskConfig("inverse")))
+
+
 def test_inversion_through_a_gather_surrogate(data):
     """It stands where the solver does, at the stored steps, is differentiable, and refuses what it cannot predict."""
     config = TrainConfig(data=data, task=TaskConfig("gather"), model=SMALL)

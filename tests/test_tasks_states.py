@@ -30,7 +30,7 @@ from surrogate.tasks import TaskConfig, make_model
 from surrogate.tasks.inverse import Inverse, fold, middle, spread
 from surrogate.tasks.propagator import Propagator
 from surrogate.trainer import fit, load_surrogate, predict_batch
-from tests.conftest import ROOT, tiny_config
+from tests.conftest import ROOT, spoil, tiny_config
 
 configs.register()
 # Operators too small for their waves: quick is what counts here.
@@ -347,13 +347,7 @@ def test_trained_and_evaluated(data, tmp_path, name):
 
 def test_the_sample_that_a_propagator_diverged_at_is_named(data, tmp_path, monkeypatch):
     """As in training, window by window and in parts: not as in evaluation, which is of whole shots."""
-    intact = Examples.__getitem__
-
-    def spoil(self, index):
-        sample = intact(self, index)
-        return sample | {"snapshots": np.where(len(self) == 16 and index == 5, np.nan, sample["snapshots"])}
-
-    monkeypatch.setattr(Examples, "__getitem__", spoil)
+    spoil(monkeypatch, lambda snapshots: np.full_like(snapshots, np.nan))
     task = TaskConfig("propagator", unroll=2, noise=0.01)
     config = train_config(data, tmp_path / "run", task, steps=3, batch_size=8, accumulate=2)
     with pytest.raises(NumericalError, match="1 of 8 samples are not finite, the first of them record 1, example 1"):

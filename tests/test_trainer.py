@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -21,7 +24,7 @@ from data_gen import dataset
 from data_gen.errors import InputError, NumericalError
 from data_gen.sample import DataConfig
 from surrogate.checkpoint import CheckpointError, Checkpoints
-from surrogate.config import TrainConfig
+from surrogate.config import TrainConfig, claim_folder
 from surrogate.drop_path import DropState
 from surrogate.encoding import EncodingConfig
 from surrogate.execution import compiler_options, set_precision
@@ -33,7 +36,8 @@ from surrogate.mode_schedule import ModeSchedule, limit_modes
 from surrogate.model import Surrogate
 from surrogate.multiscale import MultiscaleConfig
 from surrogate.optimiser import Average, clip, evaluated, make_optimizer
-from surrogate.pipeline import Examples
+from surrogate.parallel import ParallelConfig
+from surrogate.pipeline import name_example
 from surrogate.spectral_conv import SpectralConv, SpectralLayer
 from surrogate.tasks import TaskConfig
 from surrogate.tfno import TFNOConfig
@@ -43,7 +47,7 @@ from surrogate.trained import best_validation
 from surrogate.trainer import RollbackWarning, ValidationWarning, best_step, fit, load_surrogate
 from surrogate.training_config import TrainingConfig
 from surrogate.unet import UNetConfig
-from tests.conftest import tiny_config
+from tests.conftest import spoil, tiny_config
 from train import interrupted
 
 pytestmark = pytest.mark.filterwarnings("ignore::surrogate.modes_check.ModesWarning")
@@ -293,12 +297,18 @@ def test_a_loss_far_above_its_running_mean_is_divergence():
 
 
 def test_the_sample_to_blame_is_named():
-    indices = np.array([4, 7, 9])
-    assert "1 of 3 samples are not finite, the first of them record 3, example 1 of the x" in name_samples(
-        np.array([0.1, np.nan, 9.0]), indices, 2, "x"
-    )
-    assert "the largest, 9, is that of record 4, example 1" in name_samples(np.array([0.1, 0.2, 9.0]), indices, 2, "x")
-    assert "the learning rate" in name_samples(np.full(3, np.inf), indices, 2, "x")
+    """Of a data set's records, each gives two examples here; of the online stream every item is a model of its own."""
+    data, indices = tiny_config("nowhere", sources=2, placement="line"), np.array([4, 7, 9])
+    task = TaskConfig().create(data.create())
+    for source, seventh, ninth in (
+        ("disk", "record 3, example 1 of the training split", "record 4, example 1"),
+        ("online", "model 7, example 1 of the online stream", "model 9, example 1"),
+    ):
+        name = partial(name_example, replace(data, source=source), task)
+        first_bad = name_samples(np.array([0.1, np.nan, 9.0]), indices, name)
+        assert f"1 of 3 samples are not finite, the first of them {seventh}" in first_bad
+        assert f"the largest, 9, is that of {ninth}" in name_samples(np.array([0.1, 0.2, 9.0]), indices, name)
+    assert "the learning rate" in name_samples(np.full(3, np.inf), indices, name)
 
 
 # --- the loop ---------------------------------------------------------------------------------------------------
@@ -339,16 +349,8 @@ def run_config(data: DataConfig, run: Path, **training) -> TrainConfig:
 
 @pytest.fixture
 def spoilt(monkeypatch):
-    """Sample 5 of the training split has a NaN in its last snapshot."""
-    intact = Examples.__getitem__
-
-    def spoil(self, index):
-        sample = intact(self, index)
-        if len(self) == 16 and index == 5:
-            sample["snapshots"] = np.where(np.arange(20) == 7, np.nan, sample["snapshots"])
-        return sample
-
-    monkeypatch.setattr(Examples, "__getitem__", spoil)
+    """Sample 5 of the training split has a NaN in its last snapshot, once the normalisation was taken."""
+    spoil(monkeypatch, lambda snapshots: np.where(np.arange(20) == 7, np.nan, snapshots))
 
 
 def test_rollback_names_the_sample_and_resumes_bitwise(data, tmp_path, spoilt):
@@ -433,6 +435,24 @@ def test_validations_that_are_not_finite_are_never_the_best(data, tmp_path, monk
     (tmp_path / "run" / "metrics.jsonl").write_text('{"st')
     assert best_validation(config.run) == 0.5 and best_step(config.run) == 2
     fit(config)  # finished: it is left alone
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "last")
+    with pytest.raises(CheckpointError, match="from which training would go on, was removed"):
+        fit(config)
+    assert best_step(config.run) == 2
+
+
+def test_one_process_at_a_time(data, tmp_path):
+    """A second one is told who holds the run, and changes nothing."""
+    config, run = run_config(data, tmp_path / "run", steps=2), tmp_path / "run"
+
+    def meanwhile(step: int, values: dict[str, float]) -> None:
+        before = sorted(run.rglob("*"))
+        with pytest.raises(InputError, match=rf"run is being written by process {os.getpid()} on "):
+            fit(config)
+        assert sorted(run.rglob("*")) == before
+
+    assert fit(config, meanwhile) == 2
+    assert not list(run.glob("*.lock"))
 
 
 def test_the_best_before_the_last_checkpoint_is_kept(tmp_path):
@@ -451,6 +471,30 @@ def test_the_best_before_the_last_checkpoint_is_kept(tmp_path):
     assert again.due_step == 2
     again.forget_after(2)
     assert again.best_step == again.last_step == 2
+    again.close()
+
+
+def test_a_kill_in_mid_deletion_leaves_nothing_half(tmp_path, monkeypatch):
+    """What is being deleted has no longer the name of a checkpoint; what is damaged is told as such."""
+    model = Line()
+    checkpoints = Checkpoints(tmp_path, every=2)
+    for step in (2, 3):
+        checkpoints.save_last(step, nnx.state(model), {"step": step})
+    with monkeypatch.context() as patch:
+        calls = iter([lambda: None, lambda: (_ for _ in ()).throw(KeyboardInterrupt)])  # before it, and after it
+        killed = SimpleNamespace(rmtree=lambda *_, **__: next(calls)())
+        patch.setattr("surrogate.checkpoint.shutil", killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.forget_after(2)
+    checkpoints.close()
+    again = Checkpoints(tmp_path, every=2)
+    assert again.last_step == 2 and again.restore_last(nnx.state(model))[1] == {"step": 2}
+    again.save_last(3, nnx.state(model), {"step": 3})  # again, over what the kill left of it
+    again.forget_after(2)
+    assert sorted(path.name for path in (tmp_path / "checkpoints" / "last").iterdir()) == ["2"]
+    shutil.rmtree(tmp_path / "checkpoints" / "last" / "2" / "state")
+    with pytest.raises(CheckpointError, match=r"last/2 is damaged .*Remove it"):
+        again.restore_last(nnx.state(model))
     again.close()
 
 
@@ -498,6 +542,8 @@ def test_a_full_disk_costs_rows_not_the_run(tmp_path, monkeypatch):
     curves.append({"step": 1, "rollback": 1})
     curves.rewind(1, resumed=False)
     assert (tmp_path / "metrics.jsonl").read_text().endswith('"rollback": 1}\n')
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('\0\0{"step": 0}\n')  # as a power cut may leave it
     curves.rewind(1, resumed=True)
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1}\n'
 
@@ -517,6 +563,10 @@ SMALLEST = FNOConfig(width=2, depth=1, modes=[4, 4])
         ({"on_divergence": "hope"}, "one of stop, rollback"),
         ({"divergence_factor": 0.5}, "above 1"),
         ({"rollback_factor": 0.0}, "rollback_factor"),
+        ({"seed": -1}, "seed must be 0 or above"),
+        ({"weight_decay": float("nan")}, "weight_decay >= 0"),
+        ({"warmup_steps": 1000}, "below training.steps = 1000"),
+        ({"loss": LossConfig(sobolev=1.0, sobolev_order=30)}, "from 1 to 4"),
     ],
 )
 def test_bad_training(training, message):
@@ -542,6 +592,9 @@ def test_bad_training(training, message):
             "nowhere is not a run",
         ),
         ({"task": TaskConfig(unroll=2, pushforward=True)}, "task.unroll and task.pushforward would change nothing"),
+        ({"encoding": EncodingConfig("source_map", radius=0.0)}, "positive number of cells"),
+        ({"encoding": EncodingConfig("coarse", radius=3.0)}, "encoding.radius would change nothing"),
+        ({"encoding": EncodingConfig("background", velocity=2.5)}, "spans 2.5 to 2.5, which looks like km/s"),
     ],
 )
 def test_what_would_fail_or_be_ignored_is_refused(changes, message, tmp_path):
@@ -563,7 +616,19 @@ def test_a_run_with_options_that_are_refused_today_is_loaded_as_it_was():
         old.check_training(old.create())
 
 
-def test_parts_must_be_shared_by_the_devices(data, tmp_path):
+def test_what_the_devices_cannot_share_is_refused(data, tmp_path):
     with pytest.raises(InputError, match="8 cannot be split over 4 devices in 4 parts"):
         fit(run_config(data, tmp_path / "run", batch_size=8, accumulate=4))
+    odd = run_config(data, tmp_path / "run")
+    odd = replace(odd, parallel=ParallelConfig(model_axis=2), model=replace(SMALLEST, width=3))
+    with pytest.raises(InputError, match=r"\[3\] channels"):
+        fit(odd)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_not_trained_by_another_config(data, tmp_path):
+    """Whatever else is wrong with it, that is told first."""
+    config = run_config(data, tmp_path / "run", steps=2)
+    claim_folder(tmp_path / "run", config)
+    with pytest.raises(InputError, match=r"another config \(training.accumulate: 1 -> 0\)"):
+        fit(replace(config, training=replace(config.training, accumulate=0)))

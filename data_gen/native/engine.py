@@ -53,6 +53,8 @@ def _attributes(simulation: Simulation, strategy: str) -> dict[str, np.ndarray]:
 def _call(direction: str, components: int, simulation: Simulation, strategy: str, operands, shapes) -> list[jax.Array]:
     """Call a handler: `shapes` of the results without batch dimensions."""
     dtype, order = str(operands[2].dtype), simulation.order
+    # The handler reads them all as values of one size.
+    assert all(str(x.dtype) in (dtype, "int32") for x in operands), [x.dtype for x in operands]
     load(direction, components, dtype, order)
     batches = [np.shape(operands[0])[:-1], *(np.shape(x)[: np.ndim(operands[0]) - 1] for x in operands[1:])]
     batch = np.broadcast_shapes(*batches)

@@ -21,7 +21,14 @@ from data_gen.sample import DataSpec
 from data_gen.solver import simulate
 from surrogate import metrics, plots
 from surrogate.coarse_grid import coarse_simulation
-from surrogate.harmonic_encoding import HarmonicBackground, HarmonicCoarse, HarmonicSourceMap, spectrum, unit_source
+from surrogate.harmonic_encoding import (
+    HarmonicBackground,
+    HarmonicCoarse,
+    HarmonicSourceMap,
+    nearest,
+    spectrum,
+    unit_source,
+)
 from surrogate.task import Batch, Encoding, Method
 from surrogate.tasks.shared import OnGrid, check_one_wavelet, check_shots
 
@@ -123,23 +130,22 @@ class Harmonic(OnGrid):
     def methods(self) -> dict[str, Method]:
         """The coarse solver, interpolated to the grid, and the solver; compiled. Both make all frequencies at once, so
         that each of their examples costs what all frequencies of a shot do."""
-        coarse, frequencies = HarmonicCoarse(self.spec), np.array(self.frequencies)
+        coarse = HarmonicCoarse(self.spec)
 
         @jax.jit
         def coarse_fields(*inputs):
             return jax.vmap(lambda *one: coarse(*one).baseline)(*inputs)
 
         @jax.jit
-        def fields(velocity, source, index):
-            return jax.vmap(lambda v, s, f: self._solve(v, s)[f])(velocity, source, index)
+        def fields(*inputs):
+            return jax.vmap(lambda v, s, f: self._solve(v, s)[nearest(f, self.spec)])(*inputs)
 
-        def solve(batch: Batch) -> jax.Array:
-            index = jnp.abs(jnp.asarray(batch["frequency"])[:, None] - frequencies).argmin(axis=1)
-            return fields(batch["velocity"], batch["source"], index)
+        def arrays(batch: Batch) -> list[jax.Array]:
+            return [jnp.asarray(batch[name]) for name in self.inputs]
 
         return {
-            "coarse_solver": lambda batch: coarse_fields(*(jnp.asarray(batch[name]) for name in self.inputs)),
-            "solver": solve,
+            "coarse_solver": lambda batch: coarse_fields(*arrays(batch)),
+            "solver": lambda batch: fields(*arrays(batch)),
         }
 
     def errors(self, prediction: jax.Array, batch: Batch) -> dict[str, Any]:
