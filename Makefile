@@ -40,7 +40,7 @@ test: .venv/installed
 
 # What takes minutes, such as twenty kills of one generation.
 slow: .venv/installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 -m slow
 
 # Peers need an environment of their own; its numbers are only good on an idle machine. About half an hour.
 .venv-bench/installed: benchmarks/requirements.txt pyproject.toml

@@ -161,7 +161,7 @@ def directions(key, velocity, survey):
     return jax.tree.map(jnp.multiply, jax.tree.unflatten(tree, noise), (jnp.asarray(50.0, velocity.dtype), scales))
 
 
-@pytest.mark.parametrize("strategy", ["full", "recompute", "boundary"])
+@pytest.mark.parametrize("strategy", ["full", slow("recompute"), slow("boundary")])
 def test_second_derivatives(strategy, float64):
     """jvp, Hessian-vector and Gauss-Newton products of the native loop are the scan's: 1e-11, two more sums deep."""
     velocity, survey, simulation = problem(widths=(0, 8, 5, 9))
@@ -181,7 +181,9 @@ def test_second_derivatives(strategy, float64):
         assert relative(ours, expected) < 1e-11
 
 
-@pytest.mark.parametrize("order_of_modes", ["forward over forward", "reverse over forward", "reverse over reverse"])
+@pytest.mark.parametrize(
+    "order_of_modes", [slow("forward over forward"), slow("reverse over forward"), "reverse over reverse"]
+)
 def test_other_second_derivatives(order_of_modes, float64):
     """Reverse over reverse is the same Hessian; derivatives of a jvp go through the scan. 1e-10: two more sums deep."""
     velocity, survey, simulation = problem(nt=62, widths=(8, 8, 8, 8))

@@ -201,6 +201,7 @@ def test_dot_product(float64):
     assert abs(left - right) < 1e-12 * jnp.linalg.norm(y) * jnp.linalg.norm(computed)
 
 
+@pytest.mark.slow
 def test_forward_mode_and_second_derivatives(float64):
     """jvp against a central difference (h^2 and rounding / h: 1e-6), Hessian-vector products against the scan's."""
     velocity, survey, simulation = problem(backend="native", snapshot_steps=(35,))

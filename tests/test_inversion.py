@@ -49,7 +49,7 @@ def test_gaussian_smooth():
     assert abs(variance - 9.0) < 0.3
 
 
-@pytest.mark.parametrize("kind", ["wavefield", "gather"])
+@pytest.mark.parametrize("kind", [pytest.param("wavefield", marks=pytest.mark.slow), "gather"])
 def test_forward_models_are_interchangeable(spec, kind):
     """Solver and surrogate predict data of one shape at the same steps, and both are differentiable."""
     config = TrainConfig(data=tiny_config("unused"), model=FNOConfig(width=4, depth=1, modes=[3, 3]))

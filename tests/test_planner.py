@@ -55,8 +55,8 @@ print("peak", resident("VmHWM") - before)
         ("full", "bfloat16", "native"),
         ("boundary", "same", "native"),
         ("full", "same", "xla"),
-        ("recompute", "same", "xla"),
-        ("boundary", "same", "xla"),
+        pytest.param("recompute", "same", "xla", marks=pytest.mark.slow),
+        pytest.param("boundary", "same", "xla", marks=pytest.mark.slow),
     ],
 )
 def test_prediction_is_within_20_percent(strategy, precision, backend):

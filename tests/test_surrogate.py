@@ -130,7 +130,7 @@ def test_training_overfits_one_batch(name, batch):
     assert losses[-1] < 0.05, losses[::50]
 
 
-@pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.parametrize("name", ["source_map", "background", pytest.param("coarse", marks=pytest.mark.slow)])
 def test_gradient_with_respect_to_the_velocity(name, batch):
     """Reverse mode against forward mode and a central difference, in a random direction, in float64.
 
