@@ -8,7 +8,8 @@ import io
 import json
 import secrets
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,11 @@ class TrackingWarning(UserWarning):
     """A run goes on without some of its records."""
 
 
-def _whole(row: str) -> bool:
-    """Whether a row is JSON: a full disk or a power cut may have left less."""
-    try:
-        json.loads(row)
-    except json.JSONDecodeError:
-        return False
-    return True
+def _rows(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows that are JSON, and what they say: of others a full disk or a power cut may have left less."""
+    for row in text.splitlines():
+        with suppress(json.JSONDecodeError):
+            yield row, json.loads(row)
 
 
 class Curves:
@@ -58,8 +57,8 @@ class Curves:
         """
         if not self._file.exists():
             return
-        rows = [row for row in self._file.read_text().splitlines() if _whole(row)]
-        kept = [row for row in rows for r in [json.loads(row)] if (r["step"], "rollback" in r) <= (step, not resumed)]
+        rows = _rows(self._file.read_text())
+        kept = [row for row, r in rows if (r["step"], "rollback" in r) <= (step, not resumed)]
         try:
             temporary = self._file.with_suffix(".tmp")
             temporary.write_text("".join(f"{row}\n" for row in kept))

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -78,18 +79,19 @@ def best_validation(run: str | Path) -> float:
 
 def best_step(run: str | Path) -> int | None:
     """The step of a run's best weights, or None."""
-    if not (Path(run) / "checkpoints" / "best").is_dir():
-        return None
-    with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
-        return checkpoints.best_step
+    return _newest_step(run, "best")
 
 
 def last_step(run: str | Path) -> int | None:
     """The step of a run's last checkpoint, or None."""
-    if not (Path(run) / "checkpoints" / "last").is_dir():
+    return _newest_step(run, "last")
+
+
+def _newest_step(run: str | Path, series: Literal["best", "last"]) -> int | None:
+    if not (Path(run) / "checkpoints" / series).is_dir():
         return None
     with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
-        return checkpoints.last_step
+        return checkpoints.best_step if series == "best" else checkpoints.last_step
 
 
 def load_surrogate(run: str | Path, data: DataConfig | None = None) -> Surrogate:
