@@ -22,12 +22,13 @@ from omegaconf import OmegaConf
 
 from benchmarks.report import machine, write_rows
 from benchmarks.worker import ROOT
-from data_gen.__main__ import register
-from data_gen.caching import use_compilation_cache
-from data_gen.executors import Local
-from data_gen.sample import SPLITS, DataConfig
-from data_gen.shards import make_shard, shard_layout
-from data_gen.solver import simulate
+from data_gen.commands.generate import register
+from data_gen.common.compile_cache import use_compilation_cache
+from data_gen.dataset.config import DataConfig
+from data_gen.dataset.executors.local import Local
+from data_gen.dataset.sample import SPLITS
+from data_gen.dataset.shards import make_shard, shard_layout
+from data_gen.solver.simulator import simulate
 
 # Name to overrides of the configs of `python -m data_gen`, samples of a shard (for openfwi half a preset's), shards.
 CASES = {

@@ -27,15 +27,18 @@ from hydra import compose, initialize_config_dir
 
 from benchmarks.report import machine, results_path, slug, write_rows
 from benchmarks.worker import ROOT
-from data_gen import dataset
-from data_gen.caching import use_compilation_cache
-from data_gen.errors import NumericalError
-from surrogate.checkpoint import CheckpointError
-from surrogate.config import TrainConfig, register, typed
-from surrogate.evaluation import count_parameters
-from surrogate.host_memory import keep_freed_memory
-from surrogate.pipeline import ordered_batches
-from surrogate.trainer import fit, load_surrogate, predict_batch
+from data_gen.common.compile_cache import use_compilation_cache
+from data_gen.common.errors import NumericalError
+from data_gen.common.hydra_app import typed
+from data_gen.dataset import generation as dataset
+from surrogate.config import TrainConfig, register
+from surrogate.models.surrogate import count_parameters
+from surrogate.runs.checkpoints import CheckpointError
+from surrogate.runs.fit import fit
+from surrogate.runs.load import load_surrogate
+from surrogate.runs.predict import predict_batch
+from surrogate.training.batches import ordered_batches
+from surrogate.training.host_memory import keep_freed_memory
 
 CLASSIC = ["model.block=classic", "model.norm=none", "model.local=false"]
 DEEP = ["model.depth=8", "model.width=22"]  # twice the blocks of the presets, and as many parameters

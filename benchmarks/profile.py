@@ -17,12 +17,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from data_gen.acquisition import make_survey, surface_line
-from data_gen.gradients import STRATEGIES, Memory
-from data_gen.grid import Grid, TimeAxis
-from data_gen.simulation import Simulation
-from data_gen.solver import simulate
-from data_gen.wavelets import ricker
+from data_gen.solver.problem.acquisition import make_survey, surface_line
+from data_gen.solver.problem.gradient_memory import STRATEGIES, Memory
+from data_gen.solver.problem.grid import Grid, TimeAxis
+from data_gen.solver.problem.simulation import Simulation
+from data_gen.solver.problem.wavelets import ricker
+from data_gen.solver.simulator import simulate
 
 WIDTH = 20
 

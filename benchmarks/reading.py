@@ -23,11 +23,13 @@ from hydra import compose, initialize_config_dir
 
 from benchmarks.report import machine, slug, write_rows
 from benchmarks.worker import ROOT
-from data_gen import dataset
-from surrogate.config import TrainConfig, register, typed
-from surrogate.model import training_statistics
-from surrogate.pipeline import Batches, ordered_batches, training_batches
-from surrogate.trainer import make_optimizer, make_train_step
+from data_gen.common.hydra_app import typed
+from data_gen.dataset import generation as dataset
+from surrogate.config import TrainConfig, register
+from surrogate.models.surrogate import training_statistics
+from surrogate.training.batches import Batches, ordered_batches, training_batches
+from surrogate.training.optimizer import make_optimizer
+from surrogate.training.step import make_train_step
 
 CASES = {
     "1 shot, float32": [],

@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 
-from data_gen.sample import DataConfig
-from surrogate.forward import PhysicsForward, spread_sources
-from surrogate.inversion import InversionConfig, gaussian_smooth, invert
+from data_gen.dataset.config import DataConfig
+from surrogate.inversion.descent import InversionConfig, gaussian_smooth, invert
+from surrogate.inversion.forward import PhysicsForward, spread_sources
 
 spec = DataConfig(families={"inclusions": {}}, nt=301, snapshot_times=[0.15, 0.2, 0.25, 0.3]).create()
 forward = PhysicsForward(spec, spread_sources(spec, 3, depth=20.0), "wavefield", spec.simulation.snapshot_steps)

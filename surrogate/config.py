@@ -5,35 +5,26 @@ The dataclasses are what a YAML file or an override may say; a misspelt key or a
 config as JSON, and reading it back goes through the same schema.
 """
 
-import json
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import MISSING, OmegaConf
 
-from data_gen.dataset import differences, holds_files, read_json, write_json
-from data_gen.errors import InputError
-from data_gen.sample import DataConfig
-from surrogate.encoding import EncodingConfig
-from surrogate.fno import FNOConfig
-from surrogate.grid_operator import OperatorConfig
-from surrogate.inversion import InversionConfig
-from surrogate.model import Surrogate
-from surrogate.modes_check import check_modes
-from surrogate.operators import operator_schema, register_operators
-from surrogate.parallel import ParallelConfig
-from surrogate.tasks import TaskConfig, make_model
-from surrogate.tracking import TrackingConfig
-from surrogate.training_config import TrainingConfig
-
-CONFIG = "config.json"
-Schema = TypeVar("Schema")
+from data_gen.common.errors import InputError
+from data_gen.dataset.config import DataConfig
+from surrogate.devices import ParallelConfig
+from surrogate.inversion.descent import InversionConfig
+from surrogate.models.modes_check import check_modes
+from surrogate.models.surrogate import Surrogate
+from surrogate.operators.base import OperatorConfig
+from surrogate.operators.fno import FNOConfig
+from surrogate.operators.registry import register_operators
+from surrogate.tasks.registry import EncodingConfig, TaskConfig, make_model
+from surrogate.training.config import TrainingConfig
+from surrogate.training.tracking import TrackingConfig
 
 
 @dataclass
@@ -134,79 +125,3 @@ def register() -> None:
         ("invert_schema", InvertConfig),
     ):
         store.store(name=name, node=schema)
-
-
-def typed(config: DictConfig, schema: type[Schema]) -> Schema:
-    """The dataclass that a composed config describes."""
-    result = OmegaConf.to_object(config)
-    assert isinstance(result, schema)
-    return result
-
-
-def from_plain(values: dict[str, Any], schema: type[Schema], where: str) -> Schema:
-    """The dataclass that plain values describe. Raises `InputError` for unknown keys, wrong types, interpolations."""
-    if "${" in json.dumps(values):
-        raise InputError(f"{where} holds an interpolation; a resolved config has plain values only. Restore the file.")
-    try:
-        start = OmegaConf.structured(schema)
-        if schema is TrainConfig:
-            # Runs from before there was a choice of operators have no name in them: they are FNOs.
-            model = values.get("model")
-            start.model = operator_schema(model.get("name", FNOConfig.name) if isinstance(model, dict) else "fno")
-        return typed(OmegaConf.merge(start, values), schema)  # pyright: ignore[reportArgumentType]
-    except OmegaConfBaseException as error:
-        raise InputError(f"{where} does not fit this version's schema: {error}. Restore it, or run anew.") from error
-
-
-def is_claimed(folder: Path, config: TrainConfig | InvertConfig) -> bool:
-    """Whether `folder` is already this config's.
-
-    Raises `InputError` if it belongs to another config or is something else.
-    """
-    place = "run" if isinstance(config, TrainConfig) else "out"
-
-    def identity(values: dict[str, Any]) -> dict[str, Any]:
-        # What decides a result: not where it is kept, how it is tracked or on which devices it is made.
-        return _flat({key: value for key, value in values.items() if key not in (place, "tracking", "parallel")})
-
-    ours = json.loads(json.dumps(asdict(config)))
-    file = folder / CONFIG
-    if file.exists():
-        # Through the schema: a key that is newer than the folder has its default there.
-        theirs = json.loads(json.dumps(asdict(from_plain(read_json(file), type(config), str(file)))))
-        if identity(theirs) == identity(ours):
-            return True
-        raise InputError(
-            f"{folder} exists with another config ({differences(identity(ours), identity(theirs))}). "
-            "Choose another folder, set the same values, or remove it."
-        )
-    if holds_files(folder):
-        raise InputError(f"{folder} exists and holds something else. Choose another folder, or empty it.")
-    return False
-
-
-def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
-    """Claim `folder` for `config`; True if it was already this config's.
-
-    Raises `InputError`, before anything is written, if the folder belongs to another config or is something else.
-    """
-    if is_claimed(folder, config):
-        return True
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / CONFIG, asdict(config))
-    return False
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
-
-
-def read_run(run: str | Path) -> TrainConfig:
-    """The config of a trained run. Raises `InputError` if `run` is not one."""
-    file = Path(run) / CONFIG
-    if not str(run) or not file.is_file():
-        raise InputError(f"{str(run) or '(nothing)'} is not a run: {CONFIG} is missing. Give run=FOLDER of `train.py`.")
-    return from_plain(read_json(file), TrainConfig, str(file))

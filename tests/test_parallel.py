@@ -23,27 +23,31 @@ from flax import nnx
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from data_gen import dataset
-from data_gen.errors import InputError
-from data_gen.sample import DataConfig
-from surrogate import parallel
-from surrogate.config import TrainConfig, TrainingConfig, read_run
-from surrogate.encoding import EncodingConfig
-from surrogate.ffno import SeparableConv
-from surrogate.fno import FNOConfig
-from surrogate.metrics import relative_l2
-from surrogate.model import training_statistics
-from surrogate.parallel import DATA, MODEL, Devices, ParallelConfig
-from surrogate.pipeline import ordered_batches, statistics_batches, training_batches
-from surrogate.spectral_conv import SpectralConv
-from surrogate.tfno import TuckerConv
-from surrogate.train_step import make_train_step
-from surrogate.trained import best_validation, load_surrogate, predict
-from surrogate.trainer import fit, make_optimizer
-from tests.conftest import ROOT, tiny_config
+from data_gen.common.errors import InputError
+from data_gen.dataset import generation as dataset
+from data_gen.dataset.config import DataConfig
+from surrogate import devices as parallel
+from surrogate.config import TrainConfig
+from surrogate.devices import DATA, MODEL, Devices, ParallelConfig
+from surrogate.metrics.errors import relative_l2
+from surrogate.models.surrogate import training_statistics
+from surrogate.operators.ffno import SeparableConv
+from surrogate.operators.fno import FNOConfig
+from surrogate.operators.layers.spectral import SpectralConv
+from surrogate.operators.tfno import TuckerConv
+from surrogate.runs.fit import fit
+from surrogate.runs.folder import read_run
+from surrogate.runs.load import best_validation, load_surrogate
+from surrogate.runs.predict import predict
+from surrogate.tasks.registry import EncodingConfig
+from surrogate.training.batches import ordered_batches, statistics_batches, training_batches
+from surrogate.training.config import TrainingConfig
+from surrogate.training.optimizer import make_optimizer
+from surrogate.training.step import make_train_step
+from tests.helpers import ROOT, tiny_config
 
 # Operators too small for their waves: quick is what counts here.
-pytestmark = pytest.mark.filterwarnings("ignore::surrogate.modes_check.ModesWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::surrogate.models.modes_check.ModesWarning")
 
 
 @pytest.fixture(scope="module")

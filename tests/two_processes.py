@@ -9,10 +9,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from data_gen.errors import InputError
-from surrogate.config import TrainConfig, from_plain
-from surrogate.parallel import gather, together
-from surrogate.trainer import fit, load_surrogate
+from data_gen.common.errors import InputError
+from surrogate.config import TrainConfig
+from surrogate.devices import gather, together
+from surrogate.runs.fit import fit
+from surrogate.runs.folder import from_plain
+from surrogate.runs.load import load_surrogate
 
 
 class Killed(Exception):

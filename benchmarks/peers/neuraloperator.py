@@ -15,7 +15,7 @@ from neuralop.models import FNO
 from benchmarks import training_cases as cases
 from benchmarks.memory import HostMeter, TorchMeter
 from benchmarks.training_cases import TRAIN, Case
-from surrogate.host_memory import keep_freed_memory
+from surrogate.training.host_memory import keep_freed_memory
 
 keep_freed_memory()  # as ours does; a fifth (64 x 64) to two fifths (128 x 128) off its training step
 if not torch.cuda.is_available():

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from benchmarks import cases
 from benchmarks.cases import Case
 from benchmarks.peers.jax_programs import compiled, device, meter, program, versions
-from data_gen.acquisition import make_survey
-from data_gen.grid import Grid, TimeAxis
-from data_gen.simulation import Simulation
-from data_gen.solver import simulate
+from data_gen.solver.problem.acquisition import make_survey
+from data_gen.solver.problem.grid import Grid, TimeAxis
+from data_gen.solver.problem.simulation import Simulation
+from data_gen.solver.simulator import simulate
 
 __all__ = ["compile_seconds", "configurations", "device", "meter", "prepare", "versions"]
 

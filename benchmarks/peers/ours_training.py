@@ -13,13 +13,14 @@ from flax import nnx
 from benchmarks import training_cases as cases
 from benchmarks.peers.jax_programs import device, meter
 from benchmarks.training_cases import TRAIN, Case
-from surrogate.config import TrainingConfig
-from surrogate.execution import compiler_options
-from surrogate.fno import FNOConfig
-from surrogate.host_memory import keep_freed_memory
-from surrogate.pointwise import Linear
-from surrogate.spectral_conv import SpectralConv
-from surrogate.trainer import make_optimizer, make_train_step
+from surrogate.operators.fno import FNOConfig
+from surrogate.operators.layers.pointwise import Linear
+from surrogate.operators.layers.recompute import compiler_options
+from surrogate.operators.layers.spectral import SpectralConv
+from surrogate.training.config import TrainingConfig
+from surrogate.training.host_memory import keep_freed_memory
+from surrogate.training.optimizer import make_optimizer
+from surrogate.training.step import make_train_step
 
 __all__ = ["Case", "configurations", "device", "meter", "parameters", "prepare", "versions"]
 
@@ -77,7 +78,7 @@ def prepare(case: Case, quantity: str, configuration: str) -> Callable:
 
 @dataclass(frozen=True)
 class Task:
-    """As much of `surrogate.task.Task` as a training step asks for."""
+    """As much of `surrogate.protocols.Task` as a training step asks for."""
 
     name: str = "regression"
     inputs: tuple[str, ...] = ("inputs",)
@@ -117,7 +118,9 @@ class Block(nnx.Module):
     def __call__(self, x: jax.Array, last: bool) -> jax.Array:
         mixed = self.spectral(x) + self.skip(x)
         x = self.mlp(mixed if last else _gelu(mixed)) + self.gate[...] * x
-        return jax.lax.optimization_barrier(x if last else _gelu(x))  # as all our blocks; see surrogate/execution.py
+        return jax.lax.optimization_barrier(
+            x if last else _gelu(x)
+        )  # as all our blocks; see surrogate/training/precision.py
 
 
 class SameFNO(nnx.Module):

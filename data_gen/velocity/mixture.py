@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from data_gen.grid import Grid
-from data_gen.velocity.isolated import isolated
+from data_gen.solver.problem.grid import Grid
+from data_gen.velocity.base.reproducible import isolated
 
 
 @runtime_checkable

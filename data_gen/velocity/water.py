@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
-from data_gen.errors import InputError
-from data_gen.grid import Grid
+from data_gen.common.errors import InputError
+from data_gen.solver.problem.grid import Grid
 
 WATER_VELOCITY = 1500.0  # [m/s]
 WATER_DENSITY = 1000.0  # [kg/m^3]

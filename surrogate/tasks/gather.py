@@ -10,13 +10,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 from matplotlib.figure import Figure
 
-from data_gen.errors import InputError
-from data_gen.recording import decode
-from data_gen.resampling import upsample
-from data_gen.sample import DataSpec
-from data_gen.simulation import HIGHEST_FREQUENCY
-from surrogate import metrics, plots
-from surrogate.gather_encoding import (
+from data_gen.common.errors import InputError
+from data_gen.dataset.recording import decode
+from data_gen.dataset.sample import DataSpec
+from data_gen.solver.numerics.resampling import upsample
+from data_gen.solver.problem.simulation import HIGHEST_FREQUENCY
+from surrogate import figures as plots
+from surrogate.encodings.gather import (
     CoarseGather,
     DirectWave,
     HomogeneousGather,
@@ -24,9 +24,10 @@ from surrogate.gather_encoding import (
     stored_steps,
     stored_times,
 )
-from surrogate.ssim import ssim
-from surrogate.task import Batch, Encoding, Method
-from surrogate.tasks.shared import check_one_wavelet, check_shots, recorded, spatial_cycles
+from surrogate.metrics import errors as metrics
+from surrogate.metrics.ssim import ssim
+from surrogate.protocols import Batch, Encoding, Method
+from surrogate.tasks.common import check_one_wavelet, check_shots, recorded, spatial_cycles
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Time-harmonic fields: the velocity, the source's position and a frequency to the complex pressure on the grid.
 
-The field is that of a source of unit spectrum, G = P / W(f): what is stored (data_gen/harmonic.py) without the
+The field is that of a source of unit spectrum, G = P / W(f): what is stored (engines/fourier_sums.py) without the
 wavelet's amplitude and phase, so that all frequencies are alike in size and nothing has to be learnt of the wavelet.
 """
 
@@ -15,13 +15,13 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int, Key
 from matplotlib.figure import Figure
 
-from data_gen.errors import InputError
-from data_gen.recording import decode
-from data_gen.sample import DataSpec
-from data_gen.solver import simulate
-from surrogate import metrics, plots
-from surrogate.coarse_grid import coarse_simulation
-from surrogate.harmonic_encoding import (
+from data_gen.common.errors import InputError
+from data_gen.dataset.recording import decode
+from data_gen.dataset.sample import DataSpec
+from data_gen.solver.simulator import simulate
+from surrogate import figures as plots
+from surrogate.encodings.coarse_solver import coarse_simulation
+from surrogate.encodings.harmonic import (
     HarmonicBackground,
     HarmonicCoarse,
     HarmonicSourceMap,
@@ -29,8 +29,9 @@ from surrogate.harmonic_encoding import (
     spectrum,
     unit_source,
 )
-from surrogate.task import Batch, Encoding, Method
-from surrogate.tasks.shared import OnGrid, check_one_wavelet, check_shots
+from surrogate.metrics import errors as metrics
+from surrogate.protocols import Batch, Encoding, Method
+from surrogate.tasks.common import OnGrid, check_one_wavelet, check_shots
 
 
 @dataclass(frozen=True)

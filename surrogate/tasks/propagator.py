@@ -19,37 +19,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Int, Key
 
-from data_gen.checks import check_velocity
-from data_gen.errors import InputError
-from data_gen.recording import decode
-from data_gen.sample import DataSpec
-from surrogate import metrics
-from surrogate.coarse_grid import coarse_simulation
-from surrogate.rollout import Rollout
-from surrogate.task import Batch, Encoded, Encoding
-from surrogate.tasks.shared import OfSnapshots, check_one_wavelet
+from data_gen.common.errors import InputError
+from data_gen.dataset.recording import decode
+from data_gen.dataset.sample import DataSpec
+from data_gen.solver.problem.checks import check_velocity
+from surrogate.encodings.coarse_solver import coarse_simulation
+from surrogate.encodings.state_pair import StatePair
+from surrogate.metrics import errors as metrics
+from surrogate.models.rollout import Rollout
+from surrogate.protocols import Batch, Encoding
+from surrogate.tasks.common import OfSnapshots, check_one_wavelet
 
 SILENT = 0.01  # of the wavelet's peak
-
-
-@dataclass(frozen=True)
-class StatePair:
-    """The velocity and both pressures; the baseline is the recurrence at the wavelet's peak frequency."""
-
-    spec: DataSpec
-
-    media = 1
-    channels = 2
-
-    def __call__(self, velocity: Float[Array, "nz nx"], state: Float[Array, "2 nz nx"]) -> Encoded:
-        """See `Encoding`."""
-        steps, simulation = self.spec.simulation.snapshot_steps, self.spec.simulation
-        interval = (steps[1] - steps[0]) * simulation.time.dt
-        factor = 2 * float(np.cos(2 * np.pi * simulation.peak_frequency * interval))
-        baseline = factor * state[1:] - state[:1]
-        return Encoded(velocity[None], state, baseline)
 
 
 @dataclass(frozen=True)

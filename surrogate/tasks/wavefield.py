@@ -8,13 +8,13 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int, Key
 
-from data_gen.errors import InputError
-from data_gen.recording import decode
-from data_gen.sample import DataSpec
-from surrogate.coarse_grid import coarse_simulation
-from surrogate.encoding import Background, Coarse, SourceMap
-from surrogate.task import Batch, Encoding
-from surrogate.tasks.shared import OfSnapshots, check_one_wavelet, check_shots
+from data_gen.common.errors import InputError
+from data_gen.dataset.recording import decode
+from data_gen.dataset.sample import DataSpec
+from surrogate.encodings.coarse_solver import coarse_simulation
+from surrogate.encodings.wavefield import Background, Coarse, SourceMap
+from surrogate.protocols import Batch, Encoding
+from surrogate.tasks.common import OfSnapshots, check_one_wavelet, check_shots
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The commands of data generation; nothing imports them."""

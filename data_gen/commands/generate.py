@@ -1,0 +1,65 @@
+"""Generate a data set: `python -m data_gen data=demo data.path=data/mine data.train=2000`; or look after one."""
+
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from data_gen.commands import manage
+from data_gen.common.compile_cache import use_compilation_cache
+from data_gen.common.console import progress_bar
+from data_gen.common.hydra_app import command, typed
+from data_gen.dataset.config import DataConfig
+from data_gen.dataset.executors.local import LocalConfig
+from data_gen.dataset.executors.ray import RayConfig
+from data_gen.dataset.executors.slurm import SlurmConfig
+from data_gen.dataset.generation import generate
+
+
+@dataclass
+class GenerateConfig:
+    """`python -m data_gen`. executor: who makes the shards."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    executor: Any = MISSING
+
+
+def register() -> None:
+    """Make the schemas known to Hydra."""
+    store = ConfigStore.instance()
+    store.store(name="generate_schema", node=GenerateConfig)
+    for name, schema in (("local", LocalConfig), ("ray", RayConfig), ("slurm", SlurmConfig)):
+        store.store(group="executor", name=f"{name}_schema", node=schema)
+
+
+register()
+
+
+@command("generate")
+def main(composed: DictConfig) -> None:
+    """Turn the config into typed objects and generate what is missing, with a progress bar."""
+    use_compilation_cache()
+    config = typed(composed.data, DataConfig)
+    executor: Any = OmegaConf.to_object(composed.executor)
+    done, made, start = 0, 0, time.perf_counter()
+    with progress_bar(f"generate {config.path}", config.train + config.validation + config.test) as update:
+
+        def count(samples: int, fresh: bool) -> None:
+            nonlocal done, made
+            done += samples
+            made += samples * fresh
+            update(done, f"{made / (time.perf_counter() - start):.1f} samples/s")
+
+        manifest = generate(config, executor.create(), count)
+    print(f"{config.path}: {done} samples, fingerprint {manifest['fingerprint']}")
+
+
+def run() -> None:
+    """Generate, or run the command that the first argument names."""
+    if manage.is_command(sys.argv[1:]):
+        manage.main(sys.argv[1:])
+    else:
+        main()

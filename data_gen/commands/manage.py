@@ -1,0 +1,124 @@
+"""The commands beside generation: `python -m data_gen verify PATH`, describe, rebuild, import, export."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from data_gen.common.compile_cache import use_compilation_cache
+from data_gen.common.errors import InputError, one_paragraph
+from data_gen.dataset.description import describe
+from data_gen.dataset.exporting import export
+from data_gen.dataset.importing import import_files
+from data_gen.dataset.sample import SPLITS
+from data_gen.dataset.verification import rebuild, verify
+
+GENERATE = """\
+Without a command it generates, with Hydra's overrides:
+
+  python -m data_gen data=demo data.path=data/mine data.train=2000     here
+  python -m data_gen data=demo executor=ray                            by Ray; executor=slurm: by a Slurm array
+  python -m data_gen data=demo --cfg job                               show the config, generate nothing
+
+Run the same command again to go on after an interruption of any kind."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m data_gen",
+        description="Data sets of velocity models and the waves through them.",
+        epilog=GENERATE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, summary: str, run, detail: str = "") -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=summary, description=f"{summary}. {detail}")
+        added.set_defaults(run=run)
+        return added
+
+    checked = command("verify", "check every record of a data set", _verify, "Checksums, finite and physical values.")
+    card = command("describe", "print what a data set is", _describe, "Config, units, sizes, versions, checksum.")
+    remade = command("rebuild", "make one sample again from the manifest alone and compare", _rebuild)
+    remade.add_argument("--sample", type=int, required=True, metavar="N", help="its index in the split, from 0")
+    remade.add_argument("--split", choices=SPLITS, default="train")
+    exported = command("export", "copy a data set to .npz, .zarr or .h5", _export)
+    exported.add_argument("--to", type=Path, required=True, metavar="FILE", help="out.npz, out.zarr or out.h5")
+    for added in (checked, card, remade, exported):
+        added.add_argument("path", type=Path, metavar="PATH", help="folder of the data set")
+    imported = command(
+        "import",
+        "make a data set of velocity models and gathers in files",
+        _import,
+        "Reads OpenFWI's folders (model*.npy with data*.npy, vel* with seis*), and .npz and SEG-Y files of models and "
+        "gathers that are named alike. Nothing is unpickled.",
+    )
+    imported.add_argument("source", type=Path, metavar="SOURCE", help="a folder of such files, or one file of models")
+    imported.add_argument("--to", type=Path, required=True, metavar="PATH", help="folder of the data set to make")
+    imported.add_argument("--spacing", type=float, metavar="M", help="of the models' cells [m], if no file says")
+    imported.add_argument("--dt", type=float, metavar="S", help="of the gathers' samples [s], if no file says")
+    imported.add_argument("--validation", type=int, default=0, metavar="N", help="samples of that split, after train")
+    imported.add_argument("--test", type=int, default=0, metavar="N", help="samples of that split, the last ones")
+    imported.add_argument("--shard-size", type=int, default=64, metavar="N", help="samples in one file (64)")
+    return parser
+
+
+def is_command(arguments: Sequence[str]) -> bool:
+    """Whether these arguments are for this module, not for Hydra."""
+    return bool(arguments) and (arguments[0] in COMMANDS or arguments[0] in ("-h", "--help"))
+
+
+@one_paragraph
+def main(arguments: Sequence[str]) -> None:
+    """Run one command."""
+    options = _parser().parse_args(arguments)
+    options.run(options)
+
+
+def _verify(options: argparse.Namespace) -> None:
+    manifest = verify(options.path, contents=True)
+    samples = sum(manifest["splits"].values())
+    print(f"{options.path}: {samples} samples in {len(manifest['shards'])} shards are what was written, finite and")
+    print("physical, and no velocity model is in two splits.")
+
+
+def _describe(options: argparse.Namespace) -> None:
+    describe(options.path, Console())
+
+
+def _rebuild(options: argparse.Namespace) -> None:
+    use_compilation_cache()
+    changes, versions = rebuild(options.path, options.split, options.sample)
+    what = f"Sample {options.sample} of {options.split} in {options.path}"
+    if not any(changes.values()):
+        print(f"{what}, made again from the manifest alone, is identical to the stored one, bit for bit.")
+        return
+    name = max(changes, key=lambda name: changes[name])
+    made_with = f"What made it differs too ({versions})." if versions else "The versions agree."
+    raise InputError(
+        f"{what}, made again from the manifest alone, differs from the stored one: by up to {changes[name]:.3g} of the "
+        f"largest value, in `{name}`. {made_with} Rounding differs between processors and versions by about 1e-6; run "
+        "`verify` if it is more."
+    )
+
+
+def _import(options: argparse.Namespace) -> None:
+    manifest = import_files(
+        options.source,
+        options.to,
+        spacing=options.spacing,
+        dt=options.dt,
+        validation=options.validation,
+        test=options.test,
+        shard_size=options.shard_size,
+    )
+    print(f"{options.to}: {sum(manifest['splits'].values())} samples, fingerprint {manifest['fingerprint']}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    samples = export(options.path, options.to)
+    print(f"{options.to}: {samples} samples of {options.path}")
+
+
+COMMANDS = ("verify", "describe", "rebuild", "import", "export")

@@ -1,0 +1,1 @@
+"""Tools that know no waves: errors, the console, files, the compilation cache, linear maps, commands."""

@@ -1,0 +1,1 @@
+"""Generate, check, describe, import and export data sets on disk."""

@@ -1,0 +1,91 @@
+"""The card of a data set: what it is, how large, in which units, made with what."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from data_gen.dataset.manifest import read_manifest, shards_of
+from data_gen.dataset.sample import SPLITS
+
+UNITS = {
+    "velocity": "m/s",
+    "density": "kg/m^3",
+    "direction": "m/s",
+    "sources": "(z, x) m",
+    "receivers": "(z, x) m",
+    "spacing": "m",
+    "dt": "s",
+    "peak_frequency": "Hz",
+    "peak_frequency_spread": "Hz",
+    "water_depth": "m",
+    "frequencies": "Hz",
+    "snapshot_times": "s",
+    "source_depths": "m",
+    "receiver_depth": "m",
+    "nz": "cells",
+    "nx": "cells",
+    "nt": "steps",
+    "receiver_every": "cells",
+    "gather_every": "steps",
+    "absorbing_width": "cells",
+}
+
+
+def checksum_of_all(manifest: Mapping[str, Any]) -> str:
+    """One checksum for all records, whatever the number of machines that made them: that of the shards' checksums."""
+    digests = [manifest["shards"].get(shard.name, {}).get("sha256", "") for shard in shards_of(manifest)]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def describe(path: str | Path, console: Console) -> None:
+    """Print the card of the data set at `path`. Raises `DatasetError` if there is none."""
+    path = Path(path)
+    manifest = read_manifest(path)
+    state = "complete" if manifest["complete"] else "unfinished: run the command that began it again"
+    console.print(f"[bold]{escape(str(path))}[/bold]: {manifest['source']}, {state}", soft_wrap=True)
+    checksum = checksum_of_all(manifest)[:16]
+    console.print(f"fingerprint {manifest['fingerprint']}, checksum of all shards {checksum}", soft_wrap=True)
+    _print(console, "Splits", ("split", "samples", "shards", "MB on disk"), _splits(manifest, path))
+    fields = [
+        (name, " x ".join(map(str, field["shape"])) or "one", field["dtype"], UNITS.get(name, ""))
+        for name, field in manifest["fields"].items()
+    ]
+    _print(console, "One record", ("field", "shape", "type", "unit"), fields)
+    recipe = dict(manifest["recipe"])
+    if families := recipe.pop("families", None):
+        rows = []
+        for name, options in families.items():
+            options = dict(options or {})
+            weight = options.pop("weight", 1)
+            rows.append((name, f"{weight:g}", ", ".join(f"{key} {value}" for key, value in options.items())))
+        _print(console, "Families of velocity models", ("family", "weight", "parameters"), rows)
+    if files := recipe.pop("files", None):
+        rows = [(file["name"], str(file["samples"]), file["sha256"][:12]) for file in files]
+        _print(console, "Made of the files", ("file", "samples", "sha256"), rows)
+    settings = [(key, str(value), UNITS.get(key, "")) for key, value in recipe.items() if key not in SPLITS]
+    _print(console, "Settings", ("name", "value", "unit"), settings)
+    _print(console, "Made with", ("software", "version"), list(manifest["versions"].items()))
+
+
+def _splits(manifest: Mapping[str, Any], path: Path) -> list[tuple[str, ...]]:
+    rows = []
+    for split in (split for split in SPLITS if manifest["splits"].get(split)):
+        shards = [shard for shard in shards_of(manifest) if shard.split == split]
+        size = sum((path / shard.name).stat().st_size for shard in shards if (path / shard.name).is_file())
+        rows.append((split, f"{manifest['splits'][split]:,}", str(len(shards)), f"{size / 1e6:,.3f}"))
+    return rows
+
+
+def _print(console: Console, title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1), title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console.print(table)

@@ -1,0 +1,136 @@
+"""Shards made by Ray: on this machine's cores and GPUs, or on a cluster that is already there.
+
+A local cluster listens on the loopback only, has no dashboard and reports no usage. Ray sends functions and arguments
+to its workers by pickle, so whoever may connect to a cluster may run code on it: use one that you trust.
+"""
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_gen.common.errors import InputError
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass
+class RayConfig:
+    """address: of an existing cluster (`auto` finds one on this machine); none: a cluster of this machine's own.
+
+    workers: tasks at once on a cluster of one's own; none: one for each GPU or, without a GPU, each `cpus_per_task`
+    cores. cpus_per_task, gpus_per_task: what each shard is given (none: a whole GPU where the cluster has any).
+    max_retries: how often a shard is tried again after its worker died or could not read or write.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    cpus_per_task: int = 1
+    gpus_per_task: float | None = None
+    max_retries: int = 3
+
+    def create(self) -> "RayExecutor":
+        """The executor. Raises `InputError` if Ray is not installed, or for numbers that cannot be."""
+        try:
+            import ray  # noqa: F401
+        except ImportError as error:
+            raise InputError(
+                f"executor=ray needs Ray, which cannot be imported here ({error}). Install it with `pip install "
+                "-e '.[ray]'`, or choose executor=local."
+            ) from error
+        if self.workers is not None and self.workers < 1:
+            raise InputError(f"executor.workers must be at least 1, or none for all, but is {self.workers}.")
+        if self.address and self.workers is not None:
+            raise InputError("executor.workers is of a cluster of one's own; a cluster at an address has its own.")
+        if self.cpus_per_task < 1 or self.max_retries < 0 or (self.gpus_per_task or 0) < 0:
+            raise InputError(
+                "executor needs cpus_per_task >= 1, gpus_per_task >= 0 and max_retries >= 0, but got "
+                f"{self.cpus_per_task}, {self.gpus_per_task} and {self.max_retries}."
+            )
+        return RayExecutor(self)
+
+
+@dataclass(frozen=True)
+class RayExecutor:
+    """See `data_gen.dataset.executors`."""
+
+    config: RayConfig
+
+    def run(self, work: Callable[[Any], Any], shards: Sequence[Any]) -> Iterator[Any]:
+        """Call `work` for every shard; which is done when, is Ray's to say.
+
+        Raises the `InputError` of a call that cannot be made, and one of its own if workers keep dying.
+        """
+        import ray
+        from ray.exceptions import RayTaskError, WorkerCrashedError
+
+        with _cluster(self.config):
+            gpus = self.config.gpus_per_task
+            if gpus is None:
+                gpus = 1.0 if ray.cluster_resources().get("GPU") else 0.0
+            task = ray.remote(_call).options(
+                num_cpus=self.config.cpus_per_task,
+                num_gpus=gpus,
+                max_retries=self.config.max_retries,
+                retry_exceptions=[OSError, RuntimeError],
+            )
+            pending = [task.remote(work, shard) for shard in shards]
+            while pending:
+                (done,), pending = ray.wait(pending)
+                try:
+                    yield ray.get(done)
+                except RayTaskError as error:
+                    raise error.cause from error
+                except WorkerCrashedError as error:
+                    raise InputError(
+                        f"A shard's worker died {self.config.max_retries + 1} times: {error} Finished shards stay; see "
+                        "whether memory or time ran out, then run the same command again to go on."
+                    ) from error
+
+
+def _call(work: Callable[[Any], Any], shard: Any) -> Any:
+    return work(shard)
+
+
+@contextmanager
+def _cluster(config: RayConfig) -> Iterator[None]:
+    """Connect to the cluster that the config names or, unless this process is connected to one already, start one."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if config.address:
+        try:
+            ray.init(address=config.address, log_to_driver=False, logging_level=logging.ERROR)
+        except ConnectionError as error:
+            raise InputError(
+                f"There is no Ray cluster at executor.address={config.address}: {error} Start one (`ray start --head`) "
+                "or leave the address out to use this machine."
+            ) from error
+    else:
+        # Workers import the very package that this process does, installed or not.
+        package = str(Path(__file__).parents[2])
+        path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+        cores = None if config.workers is None else config.workers * config.cpus_per_task
+        with warnings.catch_warnings():
+            # Ray's servers are forked off and become other programs at once: no lock of JAX's threads is waited for.
+            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+            ray.init(
+                address="local",
+                _node_ip_address=LOOPBACK,
+                num_cpus=cores,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"env_vars": {"PYTHONPATH": path}},
+            )
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,140 @@
+"""Copies of a data set for other programs: .npz (NumPy), .h5 (h5py) and .zarr (zarr), one array a field and split.
+
+Arrays are named `split/field`, samples first; the manifest goes along as text named `manifest`. Records are written as
+they are read, so that a copy needs no more memory than one shard. It gets its name when it is whole.
+"""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_gen.common.errors import InputError
+from data_gen.common.files import full_disk_is_told, temporary_name
+from data_gen.dataset.manifest import shards_of
+from data_gen.dataset.sample import SPLITS
+from data_gen.dataset.shards import read_shard
+from data_gen.dataset.verification import verify
+
+# Begins an array `(samples, ...)` of a name, shape and dtype, and returns what takes its samples in order.
+Begin = Callable[[str, tuple[int, ...], np.dtype], AbstractContextManager[Callable[[np.ndarray], None]]]
+
+
+def export(path: str | Path, to: str | Path) -> int:
+    """Copy the data set at `path` to the file `to` (.npz, .h5, .hdf5, .zarr), and return its number of samples.
+
+    Raises `InputError` if `to` exists or is of another kind, if the library for it is missing, or if the data set is
+    unfinished or damaged.
+    """
+    path, to = Path(path), Path(to)
+    formats = {".npz": _npz, ".h5": _hdf5, ".hdf5": _hdf5, ".zarr": _zarr}
+    if to.suffix.lower() not in formats:
+        raise InputError(f"A data set is exported to one of {', '.join(formats)}, but --to is {to}.")
+    if to.exists():
+        raise InputError(f"{to} exists. Choose another name, or remove it.")
+    if not to.parent.is_dir():
+        raise InputError(f"There is no folder {to.parent} to export to. Make it first.")
+    manifest = verify(path)
+    temporary = temporary_name(to)
+    try:
+        with full_disk_is_told(to.parent):
+            with formats[to.suffix.lower()](temporary, json.dumps(manifest)) as begin:
+                for split in SPLITS:
+                    _copy(path, manifest, split, begin)
+            temporary.replace(to)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        temporary.unlink(missing_ok=True)
+    return sum(manifest["splits"].values())
+
+
+def _copy(path: Path, manifest: Mapping[str, Any], split: str, begin: Begin) -> None:
+    """Each field in turn: its samples then follow one another, as a .npz needs them."""
+    samples = manifest["splits"].get(split, 0)
+    shards = [shard for shard in shards_of(manifest) if shard.split == split]
+    for name, field in manifest["fields"].items() if samples else ():
+        shape, dtype = tuple(field["shape"]), np.dtype(field["dtype"])
+        with begin(f"{split}/{name}", (samples, *shape), dtype) as take:
+            for shard in shards:
+                records = [
+                    np.asarray(record[name], dtype) for record in read_shard(path / shard.name, manifest["fields"])
+                ]
+                take(np.stack(records))
+
+
+@contextmanager
+def _npz(file: Path, manifest: str) -> Iterator[Begin]:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+
+        @contextmanager
+        def begin(name: str, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Callable[[np.ndarray], None]]:
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(member, header)
+
+                def take(part: np.ndarray) -> None:
+                    member.write(np.ascontiguousarray(part).tobytes())
+
+                yield take
+
+        yield begin
+        with archive.open("manifest.npy", "w") as member:
+            np.lib.format.write_array(member, np.array(manifest), allow_pickle=False)
+
+
+def _missing(library: str, error: ImportError) -> InputError:
+    return InputError(
+        f"This export needs {library}, which cannot be imported here ({error}). Install it with `pip install "
+        "-e '.[export]'`, or export to .npz."
+    )
+
+
+def _filler(array: Any) -> Callable[[np.ndarray], None]:
+    filled = 0
+
+    def take(part: np.ndarray) -> None:
+        nonlocal filled
+        array[filled : filled + len(part)] = part
+        filled += len(part)
+
+    return take
+
+
+@contextmanager
+def _hdf5(file: Path, manifest: str) -> Iterator[Begin]:
+    try:
+        import h5py
+    except ImportError as error:
+        raise _missing("h5py", error) from error
+    with h5py.File(file, "w") as root:
+        root["manifest"] = manifest
+
+        @contextmanager
+        def begin(name: str, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Callable[[np.ndarray], None]]:
+            chunks = (1, *shape[1:]) if len(shape) > 1 else None
+            yield _filler(root.create_dataset(name, shape, dtype, chunks=chunks))
+
+        yield begin
+
+
+@contextmanager
+def _zarr(folder: Path, manifest: str) -> Iterator[Begin]:
+    try:
+        import zarr
+    except ImportError as error:
+        raise _missing("zarr", error) from error
+    root = zarr.open_group(str(folder), mode="w-")
+    root.attrs["manifest"] = manifest
+
+    @contextmanager
+    def begin(name: str, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Callable[[np.ndarray], None]]:
+        chunks = (1, *shape[1:]) if len(shape) > 1 else shape
+        yield _filler(root.create_array(name, shape=shape, dtype=dtype, chunks=chunks))
+
+    yield begin

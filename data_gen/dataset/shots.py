@@ -1,0 +1,105 @@
+"""Where the shots of a sample are fired, and with which wavelet: drawn from a key, all on cell centres.
+
+random   every shot anywhere along the surface, at a depth of its own
+line     the shots evenly spaced from one end of the surface to the other, all at one depth
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from data_gen.common.errors import InputError
+from data_gen.solver.problem.grid import Grid, TimeAxis
+from data_gen.solver.problem.wavelets import ricker
+
+PLACEMENTS = ("random", "line")
+
+
+@dataclass(frozen=True)
+class Shots:
+    """count: shots of a sample. rows: shallowest and deepest. peak_frequencies: lowest and highest [Hz]."""
+
+    count: int
+    placement: str
+    rows: tuple[int, int]
+    peak_frequencies: tuple[float, float]
+
+    @property
+    def one_wavelet(self) -> bool:
+        """Whether every sample has the same wavelet."""
+        return self.peak_frequencies[0] == self.peak_frequencies[1]
+
+    def positions(self, row_key: Key[Array, ""], column_key: Key[Array, ""], grid: Grid) -> Float[Array, "n_sources 2"]:
+        """Positions `(z, x)` [m]. Those of the first shots do not depend on how many there are, if placed at random."""
+        first, last = self.rows
+        if self.placement == "random":
+            rows = jax.random.randint(row_key, (self.count,), first, last + 1)
+            columns = jax.random.randint(column_key, (self.count,), 0, grid.shape[1])
+        else:
+            rows = jnp.full(self.count, jax.random.randint(row_key, (), first, last + 1))
+            columns = jnp.asarray(self.columns(grid))
+        return grid.spacing * jnp.stack([rows, columns], axis=1).astype(jnp.float32)
+
+    def columns(self, grid: Grid) -> np.ndarray:
+        """The cells of a line of shots; a single one is in the middle."""
+        last = grid.shape[1] - 1
+        return np.round(np.linspace(0, last, self.count) if self.count > 1 else [last / 2]).astype(np.int32)
+
+    def nominal_wavelet(self, time: TimeAxis) -> np.ndarray:
+        """The Ricker wavelet of the mean peak frequency, unit peak, `(nt,)`."""
+        return ricker(time, sum(self.peak_frequencies) / 2)
+
+    def wavelet(self, key: Key[Array, ""], time: TimeAxis) -> Float[Array, " nt"]:
+        """The Ricker wavelet of one sample, whose peak frequency is uniform over the range."""
+        if self.one_wavelet:
+            return jnp.asarray(self.nominal_wavelet(time), jnp.float32)
+        low, high = self.peak_frequencies
+        frequency = jax.random.uniform(key, (), jnp.float32, low, high)
+        # As wavelets.ricker, which takes no traced frequency: the delay is 1.2 periods of the peak frequency.
+        exponent = (jnp.pi * (frequency * jnp.asarray(time.times, jnp.float32) - 1.2)) ** 2
+        return (1 - 2 * exponent) * jnp.exp(-exponent)
+
+
+def make_shots(
+    count: int,
+    placement: str,
+    depths: Sequence[float],
+    peak_frequency: float,
+    spread: float,
+    grid: Grid,
+    *,
+    free_surface: bool,
+) -> Shots:
+    """The checked shots; depths: `[shallowest, deepest]` [m]; peak_frequency and the half-width of its range [Hz].
+
+    Raises `InputError` for none, an unknown placement, shots outside the grid or on a free surface, a bad range.
+    """
+    if count < 1:
+        raise InputError(f"data.sources, the shots of each sample, must be at least 1, but is {count}.")
+    if placement not in PLACEMENTS:
+        raise InputError(f"data.placement must be one of {', '.join(PLACEMENTS)}, but is {placement!r}.")
+    if placement == "line" and count > grid.shape[1]:
+        raise InputError(
+            f"A line of {count} shots needs as many cells along the surface, but there are {grid.shape[1]}."
+        )
+    if not 0 <= spread < peak_frequency:
+        raise InputError(
+            f"Peak frequencies are drawn from data.peak_frequency -+ data.peak_frequency_spread, which must stay "
+            f"positive, but are {peak_frequency:g} and {spread:g} Hz. Lower the spread."
+        )
+    if len(depths) != 2 or not 0 <= depths[0] <= depths[1] <= grid.extent[0]:
+        raise InputError(
+            f"A source lies outside the grid: data.source_depths must be [shallowest, deepest] within 0 to "
+            f"{grid.extent[0]:g} m, but is {list(depths)}."
+        )
+    first, last = (round(z / grid.spacing) for z in depths)
+    if free_surface and first == 0:
+        raise InputError(
+            "A source on the free surface fires nothing, as p = 0 there: data.source_depths must begin at "
+            f"{grid.spacing:g} m or deeper, but is {list(depths)}."
+        )
+    return Shots(count, placement, (first, last), (peak_frequency - spread, peak_frequency + spread))

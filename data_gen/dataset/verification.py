@@ -1,0 +1,171 @@
+"""What is on disk, held against the manifest: checksums, values, splits; and one sample made anew."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from google.protobuf import json_format
+
+from data_gen.common.errors import DatasetError, InputError
+from data_gen.common.files import differences, read_json
+from data_gen.dataset.manifest import config_of, read_manifest, shards_of
+from data_gen.dataset.records import add_to_digest, features, made_with, sample_records
+from data_gen.dataset.sample import SPLITS
+from data_gen.dataset.shards import Shard, read_shard
+from data_gen.solver.problem.checks import check_velocity
+
+POSITIONS = ("sources", "receivers")
+
+
+@dataclass
+class Contents:
+    """What records must be beside what was written: finite, physical, and of one split only.
+
+    velocities: the least and the largest [m/s], where known. extent: of the grid, `(depth, width)` [m], where known.
+    """
+
+    velocities: tuple[float, float] | None
+    extent: tuple[float, float] | None
+    models: dict[str, set[bytes]] = field(default_factory=lambda: {split: set() for split in SPLITS})
+
+    def check(self, record: Mapping[str, Any], shard: Shard, place: int) -> None:
+        """Raise `DatasetError` unless one record, at `place` in its shard, is what it must be."""
+        where = f"Record {place} of {shard.name} (sample {shard.start + place} of split {shard.split})"
+        for name, value in record.items():
+            if not np.isfinite(value).all():
+                raise DatasetError(f"{where} has values in `{name}` that are not finite. Make the data set anew.")
+        if record.get("index", shard.start + place) != shard.start + place:
+            raise DatasetError(f"{where} says that it is sample {record['index']}. Make the data set anew.")
+        if "velocity" in record:
+            self._check_velocity(np.asarray(record["velocity"]), where)
+            digest = hashlib.sha256(np.ascontiguousarray(record["velocity"]).tobytes()).digest()
+            self.models[shard.split].add(digest[:16])
+        for name in POSITIONS if self.extent else ():
+            if name in record:
+                points = np.asarray(record[name], np.float64).reshape(-1, 2)
+                limits = np.array(self.extent)
+                if not ((points >= -1e-3 * limits) & (points <= 1.001 * limits)).all():
+                    raise DatasetError(
+                        f"{where} has its `{name}` at (z, x) = {points.tolist()} m, outside the grid of {self.extent} "
+                        "m. Make the data set anew."
+                    )
+
+    def _check_velocity(self, velocity: np.ndarray, where: str) -> None:
+        try:
+            check_velocity(velocity.astype(np.float64), where)
+        except InputError as error:
+            raise DatasetError(str(error)) from error
+        if self.velocities:
+            # Stored with the rounding of its own type, after a few operations of it.
+            slack = 1 + 4 * float(np.finfo(velocity.dtype).eps)
+            low, high = float(velocity.min()), float(velocity.max())
+            if low * slack < self.velocities[0] or high > self.velocities[1] * slack:
+                raise DatasetError(
+                    f"{where} has velocities of {low:g} to {high:g} m/s, but its families span "
+                    f"{self.velocities[0]:g} to {self.velocities[1]:g} m/s. Make the data set anew."
+                )
+
+    def check_splits(self) -> None:
+        """Raise `DatasetError` if one model is in two splits."""
+        for i, a in enumerate(SPLITS):
+            for b in SPLITS[i + 1 :]:
+                if common := self.models[a] & self.models[b]:
+                    raise DatasetError(
+                        f"{len(common)} velocity models are in split {a} and in split {b}: what is learnt from one is "
+                        "known in the other. Divide the data so that each model is in one split only."
+                    )
+
+
+def _contents(manifest: Mapping[str, Any], path: Path) -> Contents:
+    if manifest["source"] != "generated":
+        return Contents(None, None)
+    spec = config_of(manifest, path).create()
+    return Contents((spec.slowest, spec.mixture.max_velocity), spec.simulation.grid.extent)
+
+
+def _damage(file: Path, shard: Shard, manifest: Mapping[str, Any], contents: Contents | None) -> str:
+    """What is wrong with the bytes of a shard, if anything. Raises `DatasetError` for sound bytes of bad contents."""
+    if not file.is_file():
+        return "is missing"
+    digest, bad = hashlib.sha256(), None
+    try:
+        for place, record in enumerate(read_shard(file, manifest["fields"])):
+            add_to_digest(digest, record)
+            try:
+                if contents and not bad:
+                    contents.check(record, shard, place)
+            except DatasetError as error:  # told only if the bytes are those written: damage explains anything
+                bad = error
+        found = digest.hexdigest()
+    except Exception as error:  # whatever the reader makes of a damaged file, the remedy is the same
+        found = f"unreadable: {error}"
+    expected = manifest["shards"].get(shard.name, {}).get("sha256", "none")
+    if found != expected:
+        return f"is damaged ({found[:60]} instead of {expected[:12]}...)"
+    if bad:
+        raise bad
+    return ""
+
+
+def verify(path: str | Path, *, checksums: bool = True, contents: bool = False) -> dict[str, Any]:
+    """Check that the data set is whole and, by its checksums, that every shard holds what was written to it.
+
+    contents: also check that every value is finite and physical, and that no velocity model is in two splits.
+    Returns the manifest. Raises `DatasetError`, naming the files, if some are missing, truncated or changed, or if the
+    making is unfinished.
+    """
+    path = Path(path)
+    manifest = read_manifest(path)
+    if not manifest["complete"]:
+        raise DatasetError(f"The data set at {path} is unfinished. Run the command that began it again.")
+    # TFDS imports the classes that features.json names: it must be the one we wrote.
+    if read_json(path / "features.json") != json_format.MessageToDict(features(manifest["fields"]).to_proto()):
+        raise DatasetError(f"{path / 'features.json'} is not what the manifest implies. Make the set anew.")
+    if not checksums:
+        return manifest
+    judge = _contents(manifest, path) if contents else None
+    found = {shard.name: _damage(path / shard.name, shard, manifest, judge) for shard in shards_of(manifest)}
+    if damaged := [f"{path / name} {reason}" for name, reason in found.items() if reason]:
+        raise DatasetError(
+            f"{len(damaged)} of {len(found)} shards do not match the manifest's checksums: {', '.join(damaged[:10])}. "
+            "Delete these files and run the command that made them again: only they are made anew."
+        )
+    if judge:
+        judge.check_splits()
+    return manifest
+
+
+def rebuild(path: str | Path, split: str, index: int) -> tuple[dict[str, float], str]:
+    """Make one sample from the manifest alone and compare it with the stored record.
+
+    Returns, for each field, the largest difference in parts of the stored field's largest value (0: bitwise the same),
+    and in words how this software differs from that which made the set.
+    """
+    path = Path(path)
+    manifest = read_manifest(path)
+    config = config_of(manifest, path)
+    spec = config.create()
+    if split not in SPLITS or not 0 <= index < manifest["splits"].get(split, 0):
+        raise InputError(
+            f"There is no sample {index} in split {split!r} of {path}: it has {manifest['splits']}, counted from 0."
+        )
+    shard = next(shard for shard in shards_of(manifest) if shard.split == split and index in shard.indices)
+    if not (path / shard.name).is_file():
+        raise DatasetError(f"Shard {path / shard.name} is missing. Run the command that made it again.")
+    stored = list(read_shard(path / shard.name, manifest["fields"]))[index - shard.start]
+    made = next(sample_records(spec, split, range(index, index + 1), config.batch_size))
+    changes = {name: _difference(np.asarray(stored[name]), np.asarray(made[name])) for name in stored}
+    return changes, differences(made_with(spec, config.batch_size), manifest["versions"])
+
+
+def _difference(stored: np.ndarray, made: np.ndarray) -> float:
+    if stored.shape != made.shape or stored.dtype != made.dtype:
+        return float("inf")
+    if stored.tobytes() == made.tobytes():
+        return 0.0
+    stored, made = stored.astype(np.float64), made.astype(np.float64)
+    tiny = np.finfo(np.float64).tiny  # never 0, which means the same bits: -0.0 is not 0.0
+    return max(tiny, float(np.abs(stored - made).max() / max(np.abs(stored).max(), tiny)))

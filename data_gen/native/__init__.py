@@ -1,6 +1,0 @@
-"""The constant-density time loop and its adjoint in C++, for CPUs. kernel.cc has the equations."""
-
-from data_gen.native.engine import NativeEngine
-from data_gen.native.library import compiler, load
-
-__all__ = ["NativeEngine", "compiler", "load"]

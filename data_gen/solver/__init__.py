@@ -1,0 +1,1 @@
+"""Solve the acoustic wave equation, differentiably."""

@@ -1,0 +1,307 @@
+"""What will go wrong with a simulation, told before it runs: each number beside its limit, with what to set instead.
+
+    python -m data_gen.diagnose data=demo              the first training sample of a data set; status 1 on an error
+    diagnose(velocity, survey, simulation).show()      any model and survey
+
+Rules of thumb. Points per wavelength: checks.POINTS_PER_WAVELENGTH, at the frequency where the wavelets' spectrum has
+fallen to 5 % of its peak. Cut wavelets: 1 %, as wavelets.ormsby lets its side lobes be cut. Absorbing layers, measured
+with this CPML in a homogeneous medium, constant density, orders 2 to 8: of a point source's field 3 cells reflect 1e-2
+to 2e-2, 5 cells 5e-4 to 3e-3, 10 cells 3e-5 to 5e-4, 20 cells 5e-6 to 1e-4, whether they span 0.02 or 0.6 of the peak's
+wavelength; of grazing waves 10 cells reflect up to 1e-2. So the cells count, hardly the wavelength. Sources near a
+layer: their own stencil, order / 2 cells, stays out of it; with one in the grid's outermost row the echo at near offset
+was 1e-3, not 1e-4.
+"""
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
+from functools import partial
+from math import ceil, hypot
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from data_gen.common.errors import InputError
+from data_gen.solver.memory_plan import candidates, peak_bytes
+from data_gen.solver.numerics.cpml import REDUCTION
+from data_gen.solver.numerics.resampling import substeps
+from data_gen.solver.numerics.stencils import largest_stable_step
+from data_gen.solver.problem.acquisition import Survey
+from data_gen.solver.problem.checks import POINTS_PER_WAVELENGTH, DispersionWarning, largest_local_velocity
+from data_gen.solver.problem.simulation import HIGHEST_FREQUENCY, Simulation
+from data_gen.solver.problem.wavelets import HIGHEST_PART, wavelet_band
+from data_gen.solver.simulator import simulate
+
+Severity = Literal["good", "warning", "error"]
+COLOURS = {"good": "green", "warning": "yellow", "error": "bold red"}
+LAYER_CELLS, LAYER_WAVELENGTHS = 10, 0.025
+CUT = 0.01
+MEMORY_PART = 0.8  # of what there is; the rest is for the program and for others
+TRIAL_STEPS, TRIAL_SHOTS, TRIAL_UPDATES = 50, 16, 10**8
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One number of a simulation beside what it should be. remedy: what to set instead, empty where all is well."""
+
+    name: str
+    measured: str
+    wanted: str
+    severity: Severity = "good"
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All findings on a simulation; `diagnosis["time step"]` is one of them. It is ok if none is an error."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(finding.severity != "error" for finding in self.findings)
+
+    def __getitem__(self, name: str) -> Finding:
+        return next(finding for finding in self.findings if finding.name == name)
+
+    def __str__(self) -> str:
+        lines = (f"{f.severity:8}{f.name}: {f.measured}; wanted: {f.wanted}. {f.remedy}" for f in self.findings)
+        return "\n".join(line.rstrip() for line in lines)
+
+    def show(self, title: str = "Diagnosis") -> None:
+        """Print it as a table."""
+        table = Table("", "", "measured", "wanted", "remedy", title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        for f in self.findings:
+            table.add_row(f"[{COLOURS[f.severity]}]{f.severity}[/]", f.name, f.measured, f.wanted, f.remedy)
+        Console().print(table)
+
+
+def _judge(name: str, measured: str, wanted: str, remedy: str = "", severity: Severity = "warning") -> Finding:
+    """A finding that is good where it needs no remedy."""
+    return Finding(name, measured, wanted, severity if remedy else "good", remedy)
+
+
+def _rounded(value: float, rounding: str = ROUND_FLOOR, digits: int = 6) -> float:
+    """The next number of so many digits below `value`, or above: printed with %g it keeps a limit."""
+    return float(Context(prec=digits, rounding=rounding).create_decimal(value))
+
+
+def _model(model: np.ndarray, name: str, unit: str, simulation: Simulation) -> Finding:
+    """Whether a model has the grid's shape and finite, positive values; the velocity's in m/s."""
+    shape, finite = simulation.grid.shape, model[np.isfinite(model)]
+    measured = f"{finite.min():g} to {finite.max():g} {unit}" if finite.size else "nothing finite"
+    bad, remedy = ~(np.isfinite(model) & (model > 0)), ""
+    if model.shape != shape:
+        measured += f", shape {model.shape}"
+        remedy = f"Resample it to {shape}, or give the grid the shape {model.shape}."
+    elif bad.any():
+        first = tuple(int(i) for i in np.argwhere(bad)[0])
+        remedy = f"Replace the {bad.sum()} values that are not finite or not positive, the first at index {first}."
+    elif unit == "m/s" and finite.max() < 20:
+        remedy = "It looks like km/s: multiply by 1000."
+    return _judge(name, measured, f"finite, positive, in {unit}, of shape {shape}", remedy, "error")
+
+
+def _points(points: np.ndarray, what: str, simulation: Simulation) -> Finding:
+    """Sources or receivers `(z, x)` [m]: in the grid, on its cells or with a sinc, clear of the layers."""
+    source, name, wanted = what == "source", f"{what}s", "in the grid, on cells or with a sinc, clear of layers"
+    if points.ndim != 2 or points.shape[1] != 2 or source > len(points):
+        return Finding(name, f"an array {points.shape}", "(n, 2)", "error", "Give (z, x) in metres, one a row.")
+    cells, last = points / simulation.grid.spacing, np.array(simulation.grid.shape) - 1
+    between = np.abs(cells - np.round(cells)).max(axis=1, initial=0) > 1e-3
+    # A sinc reaches half_width - 1 cells beyond the two it lies between; on a cell it is a delta.
+    clear = np.where(between, max(simulation.half_width - 1, 0), 0)
+    clear = np.maximum(clear, simulation.order // 2 if source else 0)[:, None]
+    low_layer, high_layer = np.array(simulation.widths).reshape(2, 2).T > 0
+    low, high = np.where(low_layer, clear, 0), last - np.where(high_layer, clear, 0)
+    faults: list[tuple[str, Any, Severity]] = [
+        ("outside the grid", ~((cells >= -1e-3) & (cells <= last + 1e-3)).all(axis=1), "error"),
+        ("between cells with half_width=0", between & (simulation.half_width == 0), "error"),
+        ("on the free surface, where p = 0", simulation.free_surface & (cells[:, 0] < 1e-3), "error"),
+        ("too near an absorbing layer", ((cells < low - 1e-3) | (cells > high + 1e-3)).any(axis=1), "warning"),
+    ]
+    low[:, 0] += simulation.free_surface
+    for fault, where, severity in faults:
+        if where.any():
+            i = int(np.argmax(where))
+            target = np.clip(np.nan_to_num(cells[i]), low[i], high[i])
+            z, x = (np.round(target) if simulation.half_width == 0 else target) * simulation.grid.spacing
+            measured = f"{where.sum()} of {len(points)} {fault}, the first at ({points[i, 0]:g}, {points[i, 1]:g}) m"
+            sinc = ", or set half_width=4" if fault.startswith("between") else ""
+            return Finding(name, measured, wanted, severity, f"Move it to ({z:.6g}, {x:.6g}) m{sinc}.")
+    return Finding(name, f"{len(points)} in place", wanted)
+
+
+def _wavelets(wavelets: np.ndarray, n_sources: int, simulation: Simulation) -> Finding:
+    """Whether the wavelets fit the time axis, fire, and neither begin nor end on their way.
+
+    The remedy of a cut one takes it to be symmetric, or as long as a Ricker wavelet where both ends are cut.
+    """
+    nt, dt, wanted = (
+        simulation.time.nt,
+        simulation.time.dt,
+        f"finite, not silent, <= {CUT:.0%} of the peak at both ends",
+    )
+    if wavelets.shape != (n_sources, nt):
+        remedy = f"Sample one for each source on the time axis: shape {(n_sources, nt)}."
+        return Finding("wavelets", f"an array {wavelets.shape}", wanted, "error", remedy)
+    sizes = np.abs(wavelets)
+    peaks = sizes.max(axis=1)
+    if (bad := ~(np.isfinite(peaks) & (peaks > 0))).any():
+        remedy = f"Replace that of source {np.argmax(bad)}, the first."
+        return Finding("wavelets", f"{bad.sum()} silent or not finite", wanted, "error", remedy)
+    ends, remedy = sizes[:, [0, -1]] / peaks[:, None], ""
+    if ends.max(initial=0) > CUT:
+        i = int(np.argmax(ends.max(axis=1)))
+        at, moving = int(np.argmax(sizes[i])), np.flatnonzero(sizes[i] > CUT * peaks[i])
+        whole = [int(abs(moving[side] - at)) for side in (0, -1) if ends[i, side] <= CUT]
+        reach = max(whole, default=ceil(1.2 / (simulation.peak_frequency * dt))) + 1
+        at = max(at, reach) if ends[i, 0] > CUT else at
+        remedy = f"Put the peak of number {i} at {at * dt:g} s and take nt={max(nt, at + reach + 1)} samples."
+    start, end = ends.max(axis=0, initial=0)
+    return _judge("wavelets", f"{start:.2g} of the peak at the start, {end:.2g} at the end", wanted, remedy)
+
+
+def _stability(velocity: np.ndarray, density: np.ndarray | None, simulation: Simulation) -> list[Finding]:
+    """The internal step [s] against the model's largest stable one, and its velocity against that of the setup."""
+    reached, limit, staggered = float(velocity.max()), simulation.max_velocity, density is not None
+    fastest = reached if density is None else largest_local_velocity(velocity, density)
+    order, spacing, time_order = simulation.order, simulation.grid.spacing, simulation.time_order
+    largest = largest_stable_step(order, spacing, fastest, time_order=time_order, staggered=staggered)
+    step, shorten, raised = simulation.step_length, "", ""
+    if step > largest:
+        dt = _rounded(largest * simulation.substeps)
+        shorten = f"Set substeps={substeps(simulation.time.dt, largest)}, or dt={dt:g}."
+    if reached > limit * (1 + 1e-6):
+        # R = exp(-2 / v int sigma dx), with the sigma that gives REDUCTION^-width at max_velocity (absorbing.py).
+        reflection = REDUCTION ** -float(min((width for width in simulation.widths if width), default=0))
+        reflected = f"the layers reflect {reflection ** (limit / reached):.1g} in theory, not {reflection:.1g}"
+        raised = f"Set max_velocity={_rounded(reached, ROUND_CEILING):g}: as it is, {reflected}."
+    measured, model = f"{step:g} s, {step / largest:.0%} of the limit", f"the model reaches {reached:g} m/s"
+    return [
+        _judge("time step", measured, f"<= {_rounded(largest):g} s", shorten, "error"),
+        _judge("reference velocity", model, f"<= max_velocity = {limit:g} m/s", raised),
+    ]
+
+
+def _wavelengths(velocity: np.ndarray, wavelets: np.ndarray, simulation: Simulation) -> Iterator[Finding]:
+    """The wavelets' band against `peak_frequency`, the shortest wavelength against the cells, the longest against the
+    layers; and for information, whether the slowest wave can cross the grid along its diagonal within the record."""
+    spacing, dt, widths = simulation.grid.spacing, simulation.time.dt, simulation.widths
+    slowest, fastest = float(velocity.min()), float(velocity.max())
+    low, high = wavelet_band(wavelets, dt)
+    assumed, remedy = HIGHEST_FREQUENCY * simulation.peak_frequency, ""
+    if not assumed / 2 <= high <= assumed:
+        remedy = f"Set peak_frequency={_rounded(high / HIGHEST_FREQUENCY, ROUND_CEILING, 4):g}."
+    measured = f"the wavelets reach {high:.3g} Hz ({HIGHEST_PART:.0%} of their peak)"
+    yield _judge("peak frequency", measured, f"{assumed / 2:.3g} to {assumed:.3g} Hz, as set", remedy)
+
+    high, needed, remedy = max(high, assumed), POINTS_PER_WAVELENGTH[simulation.order], ""
+    cells = slowest / (high * spacing)
+    if cells < needed:
+        finer, slower = (_rounded(cells / needed * x, digits=4) for x in (spacing, simulation.peak_frequency))
+        enough = [order for order, points in POINTS_PER_WAVELENGTH.items() if points <= cells]
+        remedy = f"Set spacing={finer:g}, or peak_frequency={slower:g}" + "".join(f", or order={o}" for o in enough[:1])
+    measured = f"{cells:.3g} at {high:.3g} Hz and {slowest:g} m/s"
+    yield _judge("points per wavelength", measured, f">= {needed:g} for order {simulation.order}", remedy)
+
+    longest, narrowest, remedy = fastest / low, min((width for width in widths if width), default=0), ""
+    needed = max(LAYER_CELLS, ceil(LAYER_WAVELENGTHS * longest / spacing))
+    if 0 < narrowest < needed:
+        remedy = f"Set widths={tuple(max(width, needed) if width else 0 for width in widths)}."
+    part = f"{narrowest * spacing / longest:.2g} of the longest wavelength ({longest:.4g} m at {low:.3g} Hz)"
+    wanted = f">= {needed} cells ({LAYER_CELLS}, and {LAYER_WAVELENGTHS:g} of that wavelength)"
+    measured = f"{narrowest} cells, {part}" if narrowest else "none, all walls reflect"
+    yield _judge("absorbing layers", measured, wanted, remedy)
+
+    last = simulation.time.times[-1]
+    crossed = float(np.argmax(np.abs(wavelets), axis=1).max()) * dt + hypot(*simulation.grid.extent) / slowest
+    remedy = f"Take nt={ceil(crossed / dt) + 1} to see it cross, if that is wanted." if last < crossed else ""
+    yield _judge("record", f"{last:.4g} s", f"{crossed:.4g} s for {slowest:g} m/s to cross the grid", remedy, "good")
+
+
+def _memory(
+    peak: Callable[..., int], ways: list[str], shots: int, strategy: str | None, available: int | None
+) -> Finding:
+    """Predicted bytes against those of the device or machine; the remedy names the batch, or strategy, that fits."""
+    if available is None:
+        statistics = jax.devices()[0].memory_stats() or {}
+        available = statistics.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed, limit, remedy = peak(shots, strategy=strategy), MEMORY_PART * available, ""
+    if needed > limit:
+        fit = sum(peak(n, strategy=strategy) <= limit for n in range(1, shots))
+        remedy = f"Simulate at most {fit} shots at once" if fit else "Coarsen the grid: not even one shot fits"
+        others = [way for way in ways if strategy and peak(shots, strategy=way) <= limit]
+        remedy += "".join(f", or take the strategy {way!r}" for way in others) + "."
+    what = f"the gradient ({strategy})" if strategy else "the fields"
+    measured, wanted = f"{needed / 1e9:.3g} GB for {what} of {shots} shots", f"<= {limit / 1e9:.3g} GB"
+    severity = "error" if needed > available else "warning"
+    return _judge("memory", measured, f"{wanted}, {MEMORY_PART:.0%} of all", remedy, severity)
+
+
+def trial_rate(velocity, survey: Survey, simulation: Simulation, *, density=None, shots: int = 1) -> float:
+    """Cell updates per second: of the second of two short runs, of up to 16 shots taken from the survey in turn."""
+    cells = int(np.prod(simulation.padded_shape))
+    shots = max(1, min(shots, TRIAL_SHOTS, TRIAL_UPDATES // (cells * TRIAL_STEPS)))
+    steps = max(TRIAL_STEPS, TRIAL_UPDATES // (cells * shots))
+    nt = min(simulation.time.nt, steps // simulation.substeps + 2)
+    short = replace(simulation, time=replace(simulation.time, nt=nt), snapshot_steps=())
+    turn = np.arange(shots) % len(survey.sources)
+    trial, elapsed = Survey(survey.sources[turn], survey.receivers, survey.wavelets[turn, :nt]), 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DispersionWarning)
+        for _ in range(2):
+            start = time.perf_counter()
+            jax.block_until_ready(simulate(velocity, trial, short, density=density))
+            elapsed = time.perf_counter() - start
+    return cells * short.steps * shots / elapsed
+
+
+def diagnose(
+    velocity,
+    survey: Survey,
+    simulation: Simulation,
+    *,
+    density=None,
+    models: int = 1,
+    strategy: str | None = None,
+    available: int | None = None,
+    measure: bool = False,
+) -> Diagnosis:
+    """What is good, doubtful or wrong with simulating a survey through a model, found without running it.
+
+    velocity [m/s], density [kg/m^3]: as for `simulate`, not traced. models: so many at once, each with all shots.
+    strategy: of the gradient's memory, None for the fields alone. available: memory [bytes], by default the device's
+    or the machine's. measure: time a short run, if nothing is wrong. What hangs on a wrong input is left out.
+    """
+    velocity, density = np.asarray(velocity), None if density is None else np.asarray(density)
+    sources, receivers, wavelets = (np.asarray(leaf, dtype=float) for leaf in survey)
+    findings = [_model(velocity, "velocity", "m/s", simulation)]
+    findings += [] if density is None else [_model(density, "density", "kg/m^3", simulation)]
+    if sound := all(finding.severity == "good" for finding in findings):
+        findings += _stability(velocity, density, simulation)
+    findings += [_points(sources, "source", simulation), _points(receivers, "receiver", simulation)]
+    findings.append(_wavelets(wavelets, len(sources), simulation))
+    if sound and findings[-1].severity != "error" and len(wavelets):
+        findings += _wavelengths(velocity, wavelets, simulation)
+    shots = models * len(sources)
+    dtype = jax.dtypes.canonicalize_dtype(velocity.dtype if velocity.dtype.kind == "f" else float)
+    peak = partial(peak_bytes, simulation, n_receivers=len(receivers), dtype=dtype, constant_density=density is None)
+    ways = candidates(simulation, constant_density=density is None)
+    findings.append(_memory(peak, list(dict.fromkeys(way.strategy for way in ways)), shots, strategy, available))
+    updates = float(np.prod(simulation.padded_shape)) * simulation.steps * shots
+    work, refused = f"{updates:.3g} cell updates for {shots} shots", ""
+    if measure and Diagnosis(tuple(findings)).ok:
+        try:
+            rate = trial_rate(velocity, survey, simulation, density=density, shots=shots)
+            work += f", {updates / rate:.3g} s at {rate:.2g} a second"
+        except InputError as error:
+            refused = str(error)
+    return Diagnosis((*findings, _judge("time", work, "for information: forward, compiled", refused, "error")))

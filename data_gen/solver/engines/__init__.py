@@ -1,0 +1,1 @@
+"""Repeat the time step, and differentiate the repetition."""

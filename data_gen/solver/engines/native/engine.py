@@ -1,0 +1,104 @@
+"""The C++ time loop as an engine of derivatives.py: it marshals arrays, and names what kernel.cc expects."""
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from data_gen.solver.engines import fourier_sums as harmonic
+from data_gen.solver.engines.native.library import load, target_name, threads
+from data_gen.solver.engines.time_step import factor_placement, strip_profile
+from data_gen.solver.numerics.cpml import Strip
+from data_gen.solver.numerics.stencils import factor_weights, second_derivative_weights
+from data_gen.solver.problem.simulation import Simulation
+
+STRATEGIES = {"none": 0, "full": 1, "recompute": 2, "boundary": 3}
+PRECISIONS = {"same": 0, "bfloat16": 1, "float16": 2}
+
+
+def layout(simulation: Simulation) -> np.ndarray:
+    """The padded grid as kernel.cc wants it: mz, mx, the four widths, free surface or not."""
+    return np.array([*simulation.padded_shape, *simulation.widths, simulation.free_surface], np.int64)
+
+
+def plan(simulation: Simulation, strategy: str) -> np.ndarray:
+    """Strategy, precision, steps, interval and threads as kernel.cc wants them."""
+    memory = simulation.memory
+    numbers = [STRATEGIES[strategy], PRECISIONS[memory.precision], simulation.steps, simulation.recompute_interval]
+    return np.array([*numbers, threads()], np.int64)
+
+
+def _attributes(simulation: Simulation, strategy: str) -> dict[str, np.ndarray]:
+    spacing, (top, _, left, _) = simulation.grid.spacing, simulation.widths
+    second = np.array(second_derivative_weights(simulation.order)) / spacing**2
+    profiles = []
+    for place, width in enumerate(simulation.widths):
+        if width:
+            strip = Strip(place // 2, bool(place % 2), width)
+            psi = strip_profile(strip, simulation, **factor_placement(strip, simulation.order))
+            profiles += [c.ravel() for c in (*psi, *strip_profile(strip, simulation))]
+    return {
+        "layout": layout(simulation),
+        "inner": np.array([top, left, *simulation.grid.shape], np.int64),
+        "snapshots": np.array(simulation.snapshot_steps, np.int64) * simulation.substeps,
+        "stride": np.array([harmonic.stride(simulation)], np.int64),
+        "shares": harmonic.weights(simulation).ravel(),
+        "plan": plan(simulation, strategy),
+        "second": np.concatenate([[-2 * second.sum()], second]),
+        "factor": factor_weights(simulation.order) / spacing,
+        "profiles": np.concatenate([np.zeros(0), *profiles]),
+    }
+
+
+def _call(direction: str, components: int, simulation: Simulation, strategy: str, operands, shapes) -> list[jax.Array]:
+    """Call a handler: `shapes` of the results without batch dimensions."""
+    dtype, order = str(operands[2].dtype), simulation.order
+    # The handler reads them all as values of one size.
+    assert all(str(x.dtype) in (dtype, "int32") for x in operands), [x.dtype for x in operands]
+    load(direction, components, dtype, order)
+    batches = [np.shape(operands[0])[:-1], *(np.shape(x)[: np.ndim(operands[0]) - 1] for x in operands[1:])]
+    batch = np.broadcast_shapes(*batches)
+    results = [jax.ShapeDtypeStruct((*batch, *shape), dtype) for shape in shapes]
+    function = jax.ffi.ffi_call(target_name(direction, components, dtype, order), results, vmap_method="expand_dims")
+    return list(function(*operands, **_attributes(simulation, strategy)))
+
+
+def _record_shapes(simulation: Simulation, receiver_cells) -> list[tuple[int, ...]]:
+    return [
+        (simulation.steps, receiver_cells.shape[-2]),
+        (harmonic.field_count(simulation), *simulation.grid.shape),
+    ]
+
+
+def saved_values(simulation: Simulation, dtype, strategy: str) -> int:
+    """Values of `dtype` that the forward pass saves for the adjoint of one shot."""
+    size = load("forward", 1, str(dtype), simulation.order).saved_bytes(layout(simulation), plan(simulation, strategy))
+    return -(-size // np.dtype(dtype).itemsize)
+
+
+def workspace_bytes(simulation: Simulation, dtype, *, adjoint: bool) -> int:
+    """Bytes that each shot under way takes beside its arguments and results."""
+    numbers = plan(simulation, simulation.memory.strategy if adjoint else "none")
+    return load("forward", 1, str(dtype), simulation.order).workspace_bytes(layout(simulation), numbers)
+
+
+@dataclass(frozen=True)
+class NativeEngine:
+    """See `derivatives.Engine`. Several components are numbers x_0 + x_1 eps: the second is the first's tangent."""
+
+    def forward(
+        self, simulation: Simulation, strategy: str, geometry, *components, coupling: jax.Array | None = None
+    ) -> list[jax.Array]:
+        """Gathers, fields and saved block of every component `(m, q)`. coupling: for one component, saving nothing."""
+        _, receiver_cells, weights = geometry
+        saved = (saved_values(simulation, weights.dtype, strategy),)
+        shapes = [*_record_shapes(simulation, receiver_cells), saved] * len(components)
+        operands = [*geometry, *(x for component in components for x in component)]
+        operands += [] if coupling is None else [coupling]
+        return _call("forward", len(components), simulation, strategy, operands, shapes)
+
+    def adjoint(self, simulation: Simulation, geometry, models, records) -> list[jax.Array]:
+        """Gradients by m and q of every component; models `(m, q)`, records `(gathers, fields, saved)`."""
+        shapes = [simulation.padded_shape, (simulation.steps, geometry[0].shape[-1])] * len(models)
+        operands = [*geometry, *(x for model in models for x in model), *(x for record in records for x in record)]
+        return _call("adjoint", len(models), simulation, simulation.memory.strategy, operands, shapes)

@@ -1,0 +1,243 @@
+"""Derivatives of the constant-density time loop for engines that compute forward and adjoint themselves.
+
+    gathers, fields = propagate(m, q)              m = v^2 dt^2 on the padded grid, q the sources' injections
+    d(gathers, fields) = tangent(m, q) (dm, dq)    Born modelling
+    (dm, dq) = adjoint(m, q) d(gathers, fields)    the exact transpose of the tangent
+
+An engine does these for the model and, with a second component, for its tangent: so jvp, vjp, Gauss-Newton products
+and Hessian-vector products (forward or reverse over reverse) run on it. What is left (derivatives of a jvp, third
+derivatives) goes through loop.py, which computes the same discrete map.
+
+Arrays of one shot: m `(mz, mx)`; q `(steps, k)`; source cells `(k,)`; receiver cells and weights `(n_receivers, j)`;
+gathers `(steps, n_receivers)`; fields `(n_fields, nz, nx)`, the snapshots and the sums of harmonic.py. What the forward
+pass saves for the adjoint is an opaque block of values. Each may have leading batch dimensions of size 1 or the
+batch's.
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, Float, Int
+
+from data_gen.common.linear_map import linear_call
+from data_gen.solver.engines import scan as loop
+from data_gen.solver.engines.fourier_sums import field_count
+from data_gen.solver.engines.time_step import Medium
+from data_gen.solver.problem.simulation import Simulation
+
+# Geometry: source cells, receiver cells, receiver weights. A gather is bilinear in the weights and the field.
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Hashable. One component is a field; two are a field and its tangent."""
+
+    def forward(self, simulation: Simulation, strategy: str, geometry, *components) -> list[jax.Array]:
+        """Gathers, fields and saved block of every component `(m, q)`; strategy "none" saves nothing."""
+        ...
+
+    def adjoint(self, simulation: Simulation, geometry, models, records) -> list[jax.Array]:
+        """Gradients by m and q of every component; models `(m, q)`, records `(gathers, fields, saved)`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tangent:
+    """(dm, dq) -> d(gathers, fields). Residuals: geometry, m, q, saved blocks, whose change follows if `saving`."""
+
+    engine: Engine
+    simulation: Simulation
+    saving: bool = False
+
+    def apply(self, residuals, operands):
+        strategy = self.simulation.memory.strategy if self.saving else "none"
+        results = self.engine.forward(self.simulation, strategy, residuals[:3], residuals[3:5], operands)
+        return tuple(results[len(results) // 2 :][: None if self.saving else 2])
+
+    def shapes(self, residuals, operands):
+        dtype, simulation = operands[0].dtype, self.simulation
+        gathers = jax.ShapeDtypeStruct((simulation.steps, residuals[1].shape[-2]), dtype)
+        fields = jax.ShapeDtypeStruct((field_count(simulation), *simulation.grid.shape), dtype)
+        batch = _batch((*residuals, *operands))
+        return (*_batched((gathers, fields), batch), *(_like(residuals[5:], batch) if self.saving else ()))
+
+    def transpose(self) -> "Adjoint":
+        return Adjoint(self.engine, self.simulation)
+
+    def residual_tangent(self, residuals, tangents, operands):
+        geometry, model = residuals[:3], residuals[3:5]
+        dweights, *dmodel = tangents[2:5]
+        dmodel = _known(dmodel, model)
+        gathers, fields = _reference_hessian(self.simulation, geometry, model, dmodel, operands)
+        if dweights is not None:
+            gathers = gathers + linear_call(self, (*geometry[:2], dweights, *residuals[3:]), operands)[0]
+        # The saved blocks' second derivative is nobody's: whoever needs one comes by the reference.
+        return gathers, fields, *(jnp.zeros_like(x) for x in (residuals[5:] if self.saving else ()))
+
+
+@dataclass(frozen=True)
+class Adjoint:
+    """d(gathers, fields) -> (dm, dq): the transpose of `Tangent`, with the same residuals.
+
+    Cotangents of saved blocks may follow: they belong to residuals and are zero.
+    """
+
+    engine: Engine
+    simulation: Simulation
+
+    def apply(self, residuals, operands):
+        geometry, model, saved = residuals[:3], residuals[3:5], residuals[5:]
+        return tuple(self.engine.adjoint(self.simulation, geometry, [model], [(*operands[:2], *saved)]))
+
+    def shapes(self, residuals, operands):
+        return _like(residuals[3:5], _batch((*residuals, *operands)))
+
+    def transpose(self) -> Tangent:
+        return Tangent(self.engine, self.simulation)
+
+    def residual_tangent(self, residuals, tangents, operands):
+        changes = _known(tangents[3:], residuals[3:])
+        result = linear_call(Curvature(self.engine, self.simulation), (*residuals, *operands[:2]), changes)
+        if (dweights := tangents[2]) is not None:
+            gathers, fields = operands[:2]
+            residuals = (*residuals[:2], dweights, *residuals[3:])
+            extra = linear_call(self, residuals, (gathers, jnp.zeros_like(fields)))
+            result = [a + b for a, b in zip(result, extra, strict=True)]
+        return tuple(result)
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """(dm, dq, d(saved blocks)) -> change of the adjoint's (dm, dq): the second derivative, weighted by data.
+
+    Residuals: those of `Adjoint`, then gathers and fields. Symmetric in the model, so its own transpose; that has
+    to find the change of the saved blocks itself (`tied`) and returns none for them.
+    """
+
+    engine: Engine
+    simulation: Simulation
+    tied: bool = False
+
+    def apply(self, residuals, operands):
+        geometry, model, (*saved, gathers, fields) = residuals[:3], residuals[3:5], residuals[5:]
+        dmodel, dsaved = operands[:2], operands[2:]
+        if self.tied:
+            both = self.engine.forward(self.simulation, self.simulation.memory.strategy, geometry, model, dmodel)
+            dsaved = both[len(both) // 2 + 2 :]
+        nothing = (jnp.zeros_like(gathers), jnp.zeros_like(fields))
+        records = [(gathers, fields, *saved), (*nothing, *dsaved)]
+        result = self.engine.adjoint(self.simulation, geometry, [model, dmodel], records)[2:]
+        return *result, *((jnp.zeros_like(x) for x in dsaved) if self.tied else ())
+
+    def shapes(self, residuals, operands):
+        return _like(residuals[3 : -2 if self.tied else 5], _batch((*residuals, *operands)))
+
+    def transpose(self) -> "Curvature":
+        return replace(self, tied=not self.tied)
+
+    def residual_tangent(self, residuals, tangents, operands):
+        def reference(weights, model, records):
+            adjoint = partial(_reference_adjoint, self.simulation, (*residuals[:2], weights))
+            return jax.jvp(lambda m: adjoint(m, records), (model,), (operands[:2],))[1]
+
+        moving = (residuals[2], residuals[3:5], residuals[-2:])
+        changes = _known(tangents[2:5] + tangents[-2:], (*residuals[2:5], *residuals[-2:]))
+        result = jax.jvp(reference, moving, (changes[0], changes[1:3], changes[3:]))[1]
+        return *result, *((jnp.zeros_like(x) for x in residuals[5:-2]) if self.tied else ())
+
+
+def _batch(arrays) -> tuple[int, ...]:
+    """The batch dimensions that arrays share; the first are source cells, of one dimension."""
+    rank = len(arrays[0].shape) - 1
+    return np.broadcast_shapes(*(x.shape[:rank] for x in arrays))
+
+
+def _batched(unbatched, batch: tuple[int, ...]):
+    return tuple(jax.ShapeDtypeStruct((*batch, *x.shape), x.dtype) for x in unbatched)
+
+
+def _like(arrays, batch: tuple[int, ...]):
+    return tuple(jax.ShapeDtypeStruct((*batch, *x.shape[len(batch) :]), x.dtype) for x in arrays)
+
+
+def _known(tangents, primals):
+    return tuple(jnp.zeros_like(p) if t is None else t for t, p in zip(tangents, primals, strict=True))
+
+
+def _reference(simulation: Simulation, geometry, m, q):
+    """What `propagate` computes, by loop.py; for batches too."""
+
+    def one(source_cells, receiver_cells, weights, m, q):
+        return loop.propagate(Medium(m, None), q, source_cells, receiver_cells, weights, simulation)
+
+    return jnp.vectorize(one, signature="(k),(r,j),(r,j),(z,x),(t,k)->(t,r),(n,a,b)")(*geometry, m, q)
+
+
+def _reference_hessian(simulation: Simulation, geometry, model, first, second):
+    """Second derivative of `_reference` along two changes `(dm, dq)` of the model."""
+
+    def tangent(*model):
+        return jax.jvp(partial(_reference, simulation, geometry), model, tuple(second))[1]
+
+    return jax.jvp(tangent, tuple(model), tuple(first))[1]
+
+
+def _reference_adjoint(simulation: Simulation, geometry, model, records):
+    return jax.vjp(partial(_reference, simulation, geometry), *model)[1](tuple(records))
+
+
+def _linear(engine: Engine, simulation: Simulation, geometry, model, saved, tangents, *, saving: bool):
+    """Changes of gathers, fields (and saved blocks) with the weights, m and q; tangents may be symbolic zeros."""
+    dweights, *dmodel = tangents
+    dmodel = [jnp.zeros_like(x) if isinstance(t, SymbolicZero) else t for t, x in zip(dmodel, model, strict=True)]
+    changes = linear_call(Tangent(engine, simulation, saving), (*geometry, *model, *saved), dmodel)
+    if not isinstance(dweights, SymbolicZero):
+        source_cells, receiver_cells, weights = geometry
+        ones = jnp.ones((weights.size, 1), weights.dtype)
+        samples, _ = _propagate(engine, simulation, source_cells, receiver_cells.reshape(-1, 1), ones, *model)
+        changes[0] += jnp.einsum("trj,rj->tr", samples.reshape(-1, *weights.shape), dweights)
+    return changes
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _propagate_saving(engine: Engine, simulation: Simulation, source_cells, receiver_cells, weights, m, q):
+    """Gathers, fields and the saved blocks of the strategy."""
+    geometry = (source_cells, receiver_cells, weights)
+    return tuple(engine.forward(simulation, simulation.memory.strategy, geometry, (m, q)))
+
+
+@partial(_propagate_saving.defjvp, symbolic_zeros=True)
+def _propagate_saving_jvp(engine, simulation, primals, tangents):
+    results = _propagate_saving(engine, simulation, *primals)
+    changes = _linear(engine, simulation, primals[:3], primals[3:], results[2:], tangents[2:], saving=True)
+    return results, tuple(changes)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _propagate(engine: Engine, simulation: Simulation, source_cells, receiver_cells, weights, m, q):
+    return tuple(engine.forward(simulation, "none", (source_cells, receiver_cells, weights), (m, q))[:2])
+
+
+@partial(_propagate.defjvp, symbolic_zeros=True)
+def _propagate_jvp(engine, simulation, primals, tangents):
+    gathers, fields, *saved = _propagate_saving(engine, simulation, *primals)
+    changes = _linear(engine, simulation, primals[:3], primals[3:], saved, tangents[2:], saving=False)
+    return (gathers, fields), tuple(changes)
+
+
+def propagate(
+    stiffness: Float[Array, "mz mx"],
+    injections: Float[Array, "steps k"],
+    source_cells: Int[Array, " k"],
+    receiver_cells: Int[Array, "n_receivers j"],
+    receiver_weights: Float[Array, "n_receivers j"],
+    simulation: Simulation,
+    engine: Engine,
+) -> tuple[Float[Array, "steps n_receivers"], Float[Array, "n_fields nz nx"]]:
+    """`loop.propagate` for constant density, run by an engine; the medium is its stiffness."""
+    return _propagate(engine, simulation, source_cells, receiver_cells, receiver_weights, stiffness, injections)

@@ -1,0 +1,254 @@
+"""One time step of the acoustic wave equation in two dimensions: leap-frog in time, central differences in space.
+
+    p_{n+1} = 2 p_n - p_{n-1} + m (L p)_n + q_n                                   (second order in time)
+    p_{n+1} = ... + (m lap(m (L p)_n + q_n) + q_{n+1} - 2 q_n + q_{n-1}) / 12      (fourth order)
+
+with `m = v^2 dt^2` and L the Laplacian, or `m = kappa dt^2` and `L = div((1 / rho) grad)` for variable density; q is
+what the sources inject. Where the model is finer than the grid, m is followed by the coupling of subgrid.py. The
+fourth order replaces the leading error `dt^4 p_tttt / 12` by the wave equation itself
+(the modified equation, or Lax-Wendroff): M. A. Dablain, Geophysics 51 (1986), 54-66.
+
+L is stretched by the CPML in each absorbing layer (absorbing.py). A side without one is a rigid wall (zero normal
+derivative) half a cell beyond the last cell centre; the top may be a free surface instead, p = 0 at the first row.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from data_gen.solver.numerics.coarse_medium import neighbours
+from data_gen.solver.numerics.cpml import Profile, Strip, profile, remember, strips
+from data_gen.solver.numerics.stencils import (
+    adjoint_factor_derivative,
+    factor_derivative,
+    factor_offset,
+    second_derivative,
+    staggered_derivative,
+)
+from data_gen.solver.problem.simulation import Simulation
+
+
+class WaveState(NamedTuple):
+    """Pressure now and one step ago on the padded grid, and the memory `(psi, zeta)` of each absorbing strip."""
+
+    pressure: Float[Array, "mz mx"]
+    previous: Float[Array, "mz mx"]
+    memory: tuple[tuple[Float[Array, "..."], Float[Array, "..."]], ...]
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Edges:
+    """What is at the ends of the grid: here the model's own walls and layers. sharded.py has grids with neighbours."""
+
+    def join(self, padded: jax.Array, axis: int, cells: int, simulation: Simulation) -> jax.Array:
+        """`padded`, a field continued by `cells` along `axis`, with the neighbours' cells in their places."""
+        return padded
+
+    def profile(self, strip: Strip, simulation: Simulation, **placement) -> Profile:
+        """The recursion coefficients of one strip."""
+        return strip_profile(strip, simulation, **placement)
+
+
+OWN = Edges()
+
+
+class Medium(NamedTuple):
+    """The model on the padded grid. stiffness: `kappa dt^2`, or `v^2 dt^2` for constant density.
+
+    buoyancy: `1 / rho` at the half points along each axis, `order - 1` more than cells; None for constant density.
+    coupling: of each cell to those around it, where the model is finer than the grid (subgrid.py).
+    """
+
+    stiffness: Float[Array, "mz mx"]
+    buoyancy: tuple[Float[Array, "hz mx"], Float[Array, "mz hx"]] | None
+    edges: Edges = OWN
+    coupling: Float[Array, "3 3 mz mx"] | None = None
+
+
+def make_medium(
+    velocity: Float[Array, "nz nx"],
+    density: Float[Array, "nz nx"] | None,
+    simulation: Simulation,
+    edges: Edges = OWN,
+    coupling: Float[Array, "3 3 nz nx"] | None = None,
+) -> Medium:
+    """Extend velocity [m/s], density [kg/m^3] and coupling into the absorbing layers by their edge values."""
+    top, bottom, left, right = simulation.widths
+    extend = partial(jnp.pad, pad_width=((top, bottom), (left, right)), mode="edge")
+    stiffness = extend(velocity) ** 2 * simulation.step_length**2
+    if coupling is not None:
+        coupling = jnp.pad(coupling, ((0, 0), (0, 0), (top, bottom), (left, right)), mode="edge")
+    if density is None:
+        return Medium(stiffness, None, edges, coupling)
+    density = extend(density)
+    half = simulation.order // 2
+
+    def half_points(axis: int) -> jax.Array:
+        padded = _continue(density, axis, half, simulation, rigid=(True, True), sign=1)
+        padded = edges.join(padded, axis, half, simulation)
+        size = padded.shape[axis]
+        low = lax.slice_in_dim(padded, 0, size - 1, axis=axis)
+        return 2 / (low + lax.slice_in_dim(padded, 1, size, axis=axis))
+
+    return Medium(stiffness * density, (half_points(0), half_points(1)), edges, coupling)
+
+
+def _continue(field: jax.Array, axis: int, cells: int, simulation: Simulation, rigid, sign: int = -1) -> jax.Array:
+    """`field` with `cells` more on both sides along `axis`: its mirror image beyond a wall, zero beyond a layer.
+
+    The image is about the wall half a cell away, or, at a free surface, about the first row, times `sign`.
+    """
+    size = field.shape[axis]
+
+    def image(start: int, stop: int) -> jax.Array:
+        return lax.rev(lax.slice_in_dim(field, start, stop, axis=axis), (axis,))
+
+    def nothing() -> jax.Array:
+        shape = list(field.shape)
+        shape[axis] = cells
+        return jnp.zeros(shape, field.dtype)
+
+    if simulation.free_surface and axis == 0:
+        low = sign * image(1, cells + 1)
+    else:
+        low = image(0, cells) if rigid[0] else nothing()
+    high = image(size - cells, size) if rigid[1] else nothing()
+    return jnp.concatenate([low, field, high], axis)
+
+
+def halo(field: jax.Array, axis: int, cells: int, simulation: Simulation, edges: Edges = OWN) -> jax.Array:
+    """The pressure continued by `cells` beyond both ends of `axis`."""
+    low, high = simulation.widths[2 * axis : 2 * axis + 2]
+    padded = _continue(field, axis, cells, simulation, (low == 0, high == 0))
+    return edges.join(padded, axis, cells, simulation)
+
+
+def _memory_size(strip: Strip, half: int, staggered: bool) -> tuple[int, int]:
+    """Points of (psi, zeta) along the strip's axis; see `factor_placement`, and staggered psi lives beyond the wall."""
+    return strip.width + (half if staggered else strip.overhang), strip.width
+
+
+def initial_state(simulation: Simulation, dtype, *, staggered: bool) -> WaveState:
+    """A field at rest on the padded grid; `staggered` for variable density."""
+    shape = simulation.padded_shape
+
+    def zeros(strip: Strip, size: int) -> jax.Array:
+        return jnp.zeros((size, shape[1]) if strip.axis == 0 else (shape[0], size), dtype)
+
+    half = simulation.order // 2
+    memory = tuple(
+        (zeros(strip, psi), zeros(strip, zeta))
+        for strip in strips(simulation.widths)
+        for psi, zeta in [_memory_size(strip, half, staggered)]
+    )
+    return WaveState(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype), memory)
+
+
+def strip_profile(strip: Strip, simulation: Simulation, **placement) -> Profile:
+    """The recursion coefficients of one strip in one simulation."""
+    return profile(
+        strip,
+        simulation.grid.spacing,
+        simulation.step_length,
+        simulation.max_velocity,
+        simulation.peak_frequency,
+        **placement,
+    )
+
+
+def factor_placement(strip: Strip, order: int) -> dict[str, float]:
+    """Where psi of constant density lies: at the one-sided first differences, below their cells."""
+    offset = factor_offset(order)
+    return {"shift": offset if strip.high else -offset, "inside": strip.overhang}
+
+
+def laplacian(state: WaveState, medium: Medium, simulation: Simulation) -> tuple[jax.Array, list]:
+    """Laplacian of the pressure, stretched in the absorbing strips, and the strips' new memory."""
+    order, spacing = simulation.order, simulation.grid.spacing
+    half = order // 2
+    total, memory = jnp.zeros((), state.pressure.dtype), []
+    layers = list(zip(strips(simulation.widths), state.memory, strict=True))
+    for axis in (0, 1):
+        padded = halo(state.pressure, axis, half, simulation, medium.edges)
+        curvature = second_derivative(padded, axis, order, spacing)
+        stretched = curvature
+        for strip, (psi, zeta) in layers:
+            if strip.axis != axis:
+                continue
+            slope = factor_derivative(strip.take(padded, 2 * half + strip.overhang), axis, order, spacing)
+            psi = remember(psi, slope, medium.edges.profile(strip, simulation, **factor_placement(strip, order)))
+            psi_slope = adjoint_factor_derivative(strip.pad(psi, half, 2 * half), axis, order, spacing)
+            extra = strip.take(curvature) + strip.take(psi_slope)
+            zeta = remember(zeta, extra, medium.edges.profile(strip, simulation))
+            stretched = strip.add_to(strip.add_to(stretched, psi_slope), zeta)
+            memory.append((psi, zeta))
+        total += stretched
+    return total, memory
+
+
+def _divergence(state: WaveState, medium: Medium, simulation: Simulation) -> tuple[jax.Array, list]:
+    """div((1 / rho) grad p) by staggered differences, stretched in the strips, and the strips' new memory."""
+    assert medium.buoyancy is not None
+    order, spacing = simulation.order, simulation.grid.spacing
+    half = order // 2
+    total, memory = jnp.zeros((), state.pressure.dtype), []
+    layers = list(zip(strips(simulation.widths), state.memory, strict=True))
+    for axis in (0, 1):
+        padded = halo(state.pressure, axis, order - 1, simulation, medium.edges)
+        slope = staggered_derivative(padded, axis, order, spacing)
+        stretched, new_psi = slope, []
+        own = [(strip, fields) for strip, fields in layers if strip.axis == axis]
+        for strip, (psi, _) in own:
+            coefficients = medium.edges.profile(strip, simulation, shift=0.5, outside=half)
+            psi = remember(psi, strip.take(slope, half), coefficients)
+            stretched = strip.add_to(stretched, psi)
+            new_psi.append(psi)
+        outflow = staggered_derivative(medium.buoyancy[axis] * stretched, axis, order, spacing)
+        stretched = outflow
+        for (strip, (_, zeta)), psi in zip(own, new_psi, strict=True):
+            zeta = remember(zeta, strip.take(outflow), medium.edges.profile(strip, simulation))
+            stretched = strip.add_to(stretched, zeta)
+            memory.append((psi, zeta))
+        total += stretched
+    return total, memory
+
+
+def unstretched(field: jax.Array, medium: Medium, simulation: Simulation) -> jax.Array:
+    """The operator in space without its absorbing layers."""
+    order, spacing, total = simulation.order, simulation.grid.spacing, jnp.zeros((), field.dtype)
+    for axis in (0, 1):
+        cells = order // 2 if medium.buoyancy is None else order - 1
+        padded = halo(field, axis, cells, simulation, medium.edges)
+        if medium.buoyancy is None:
+            total += second_derivative(padded, axis, order, spacing)
+        else:
+            slope = staggered_derivative(padded, axis, order, spacing)
+            total += staggered_derivative(medium.buoyancy[axis] * slope, axis, order, spacing)
+    return total
+
+
+def step(
+    state: WaveState,
+    injection: Float[Array, "k"],
+    cells: tuple[jax.Array, jax.Array],
+    medium: Medium,
+    simulation: Simulation,
+) -> WaveState:
+    """Advance by one step. injection: what is added to the pressure at `cells` = (rows, columns)."""
+    if medium.buoyancy is None:
+        acceleration, memory = laplacian(state, medium, simulation)
+    else:
+        acceleration, memory = _divergence(state, medium, simulation)
+    change = (medium.stiffness * acceleration).at[cells].add(injection)
+    if medium.coupling is not None:
+        change -= jnp.sum(medium.coupling * neighbours(change), axis=(0, 1))
+    if simulation.time_order == 4:
+        change += medium.stiffness * unstretched(change, medium, simulation) / 12
+    following = 2 * state.pressure - state.previous + change
+    return WaveState(following, state.pressure, tuple(memory))

@@ -1,0 +1,167 @@
+"""The adjoint of the constant-density time loop in JAX, with the past kept or run backwards.
+
+    lambda_n = 2 lambda_{n+1} - lambda_{n+2} + L^T (m lambda_{n+1}) + R^T r_n,
+    dJ/dm = sum_n lambda_{n+1} (L p)_n,    dJ/dq_n = lambda_{n+1} at the sources
+
+The accelerations (L p)_n are kept of all cells (strategy `full`), or of the cells that the absorbing layers act on
+(`boundary`): then p_{n-1} = 2 p_n - p_{n+1} + m (L p)_n + q_n gives back the past, L being the plain Laplacian
+elsewhere. L^T is JAX's transpose of the forward operator.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from data_gen.solver.engines import fourier_sums as harmonic
+from data_gen.solver.engines.scan import flat, in_groups, padded, padded_steps, record, run, segments
+from data_gen.solver.engines.time_step import Medium, WaveState, initial_state, laplacian, unstretched
+from data_gen.solver.problem.simulation import Simulation
+
+PRECISIONS = {"bfloat16": jnp.bfloat16, "float16": jnp.float16}
+
+
+def kept_cells(simulation: Simulation, strategy: str) -> np.ndarray:
+    """Numbers of the padded grid's cells whose acceleration is kept."""
+    kept = np.full(simulation.padded_shape, strategy == "full")
+    if strategy == "boundary":
+        # The memory's derivative reaches half the order beyond its layer.
+        (mz, mx), reach = kept.shape, simulation.order // 2
+        top, bottom, left, right = (width + reach if width else 0 for width in simulation.widths)
+        kept[:top] = kept[mz - bottom :] = kept[:, :left] = kept[:, mx - right :] = True
+    return np.flatnonzero(kept)
+
+
+def _pack(acceleration: jax.Array, cells: np.ndarray, simulation: Simulation) -> jax.Array:
+    values = acceleration.ravel()[cells]
+    return values.astype(PRECISIONS.get(simulation.memory.precision, values.dtype))
+
+
+def _forward(simulation: Simulation, strategy: str, source_cells, receiver_cells, weights, m, q):
+    """Gathers, fields, accelerations kept of each step, and the last two pressures, of one shot."""
+    mx, kept = simulation.padded_shape[1], kept_cells(simulation, strategy)
+    cells = (source_cells // mx, source_cells % mx)
+
+    def advance(state: WaveState, injection):
+        values = record(state, receiver_cells, weights, simulation)
+        acceleration, memory = laplacian(state, Medium(m, None), simulation)
+        change = (m * acceleration).at[cells].add(injection)
+        following = 2 * state.pressure - state.previous + change
+        return WaveState(following, state.pressure, tuple(memory)), (values, _pack(acceleration, kept, simulation))
+
+    state = initial_state(simulation, m.dtype, staggered=False)
+    state, (gathers, accelerations), fields = run(advance, state, q, simulation)
+    return gathers[: simulation.steps], fields, accelerations, state.pressure, state.previous
+
+
+def _retreat(simulation: Simulation, source_cells, receiver_cells, weights, m):
+    """The step back: from the adjoint field, two pressures and the model's image at n + 1 to those at n."""
+    kept, medium = kept_cells(simulation, simulation.memory.strategy), Medium(m, None)
+    mx = simulation.padded_shape[1]
+    cells = (source_cells // mx, source_cells % mx)
+    everything = simulation.memory.strategy == "full"
+    rest = initial_state(simulation, m.dtype, staggered=False)
+
+    def operator(pressure, memory):
+        acceleration, memory = laplacian(WaveState(pressure, pressure, memory), medium, simulation)
+        return acceleration, tuple(memory)
+
+    transposed = jax.linear_transpose(operator, rest.pressure, rest.memory)
+
+    def retreat(carry, inputs):
+        adjoint, (now, after), image = carry
+        trace, injection, saved = inputs
+        acceleration = jnp.zeros_like(m) if everything else unstretched(now, medium, simulation)
+        acceleration = acceleration.ravel().at[kept].set(saved.astype(m.dtype)).reshape(m.shape)
+        image += adjoint.pressure * acceleration
+        by_source = adjoint.pressure[cells]
+        spread, memory = transposed((m * adjoint.pressure, adjoint.memory))
+        earlier = 2 * adjoint.pressure - adjoint.previous + spread
+        earlier = earlier.at[receiver_cells // mx, receiver_cells % mx].add(weights * trace[:, None])
+        if not everything:
+            now, after = 2 * now - after + (m * acceleration).at[cells].add(injection), now
+        return (WaveState(earlier, adjoint.pressure, memory), (now, after), image), by_source
+
+    return rest, retreat
+
+
+def _segment(retreat, sums, simulation: Simulation):
+    """All steps back between two snapshots, the later one's residual first; sums: residuals of harmonic.py's sums."""
+    (top, _, left, _), (nz, nx) = simulation.widths, simulation.grid.shape
+
+    def receive(carry, residual):
+        adjoint, *others = carry
+        pressure = adjoint.pressure.at[top : top + nz, left : left + nx].add(residual)
+        return adjoint._replace(pressure=pressure), *others
+
+    def steps_back(carry, steps):
+        return lax.scan(retreat, carry, steps, reverse=True, unroll=2)
+
+    def group(carry, inputs):
+        steps, share = inputs
+        carry, by_source = steps_back(carry, steps)
+        return receive(carry, jnp.sum(share[:, None, None] * sums, axis=0)), by_source
+
+    def segment(carry, inputs):
+        steps, shares, residual = inputs
+        carry = receive(carry, residual)
+        if not simulation.frequencies:
+            return steps_back(carry, steps)
+        groups, _ = in_groups(steps, harmonic.stride(simulation))
+        carry, by_source = lax.scan(group, carry, (groups, shares), reverse=True)
+        return carry, flat(by_source)
+
+    return segment
+
+
+def _adjoint(simulation: Simulation, source_cells, receiver_cells, weights, m, q, records):
+    """Gradients by m and q of one shot; records: residuals of gathers and fields, then what `_forward` saved."""
+    residual, fields, accelerations, last, before_last = records
+    images, sums = jnp.split(fields, [len(simulation.snapshot_steps)])
+    stride, shares = harmonic.stride(simulation), jnp.asarray(harmonic.weights(simulation), m.dtype)
+    rest, retreat = _retreat(simulation, source_cells, receiver_cells, weights, m)
+    segment, by_source, stop, taken = _segment(retreat, sums, simulation), [], padded_steps(simulation), len(images)
+    inputs = (padded(residual, simulation), padded(q, simulation), accelerations)
+    carry = (rest, (before_last, last), jnp.zeros_like(m))
+    for count, size, snapshot in reversed(segments(simulation)):
+        start = stop - count * size
+        steps = tuple(x[start:stop].reshape(count, size, *x.shape[1:]) for x in inputs)
+        first, groups = start // stride, size // stride
+        share = shares[first : first + count * groups].reshape(count, groups, len(sums))
+        shown = images[taken - count : taken] if snapshot else jnp.zeros((count, *images.shape[1:]), m.dtype)
+        carry, part = lax.scan(segment, carry, (steps, share, shown), reverse=True)
+        by_source.insert(0, part.reshape(count * size, q.shape[1]))
+        stop, taken = start, taken - count * snapshot
+    return carry[2], jnp.concatenate(by_source)[: simulation.steps]
+
+
+def _with_tangent(function, arguments, tangents):
+    """Results of `function`, then their change along `tangents` where there are any."""
+    if tangents is None:
+        return list(function(*arguments))
+    return [x for results in jax.jvp(function, arguments, tangents) for x in results]
+
+
+@dataclass(frozen=True)
+class ReversalEngine:
+    """See `derivatives.Engine`. Everything is JAX, so the second component is a jvp."""
+
+    def forward(self, simulation: Simulation, strategy: str, geometry, *components) -> list[jax.Array]:
+        """Gathers, fields, accelerations and the last two pressures of every component `(m, q)`."""
+        signature = "(k),(r,j),(r,j),(z,x),(t,k)->(t,r),(n,a,b),(s,c),(z,x),(z,x)"
+        function = jnp.vectorize(partial(_forward, simulation, strategy), signature=signature)
+        return _with_tangent(partial(function, *geometry), *components, *[None] * (2 - len(components)))
+
+    def adjoint(self, simulation: Simulation, geometry, models, records) -> list[jax.Array]:
+        """Gradients by m and q of every component; records: residuals, then what `forward` gave beyond them."""
+
+        def one(source_cells, receiver_cells, weights, m, q, *records):
+            return _adjoint(simulation, source_cells, receiver_cells, weights, m, q, records)
+
+        signature = "(k),(r,j),(r,j),(z,x),(t,k),(t,r),(n,a,b),(s,c),(z,x),(z,x)->(z,x),(t,k)"
+        function = partial(jnp.vectorize(one, signature=signature), *geometry)
+        components = [(*model, *record) for model, record in zip(models, records, strict=True)]
+        return _with_tangent(function, *components, *[None] * (2 - len(components)))

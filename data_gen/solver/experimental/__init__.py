@@ -1,0 +1,1 @@
+"""Engines that no backend name reaches."""

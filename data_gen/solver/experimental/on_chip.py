@@ -1,0 +1,322 @@
+"""The solver's recursion as one GPU kernel that keeps a small grid on chip for the whole simulation.
+
+    p_{n+1} = 2 p_n - p_{n-1} + v^2 dt^2 (D_zz p + V_z psi_z + zeta_z + D_xx p + V_x psi_x + zeta_x) + q_n
+    psi = a psi + b W p,    zeta = c zeta + d (DD p + V psi),    V = -W^T     (CPML; b = d = 0 off its layers)
+
+One thread block per shot (and per model, under `vmap`) takes all the steps: it reads the model and the wavelet, writes
+the traces, and never pays the 16 bytes per cell and step of a leap-frog through global memory. What neighbours read
+is in shared memory, what only its own cell reads is in registers. A row of up to 128 cells is a vector of 128:
+
+    shared      512 (mz + order) bytes each for p, psi_z and psi_x            (psi only along axes with a layer)
+    registers   512 mz bytes each for p_{n-1}, v^2 dt^2, zeta_z and zeta_x    (zeta likewise)
+
+70 x 70 cells in layers of 20 at order 4 take 174 of the 227 KB of shared memory of an H100's multiprocessor, and 224
+of its 256 KB of registers.
+
+Of Pallas' two GPU backends only Mosaic (Hopper and later) has shared memory to allocate and a barrier for the block.
+"""
+
+from functools import partial, reduce
+from operator import add
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import mosaic_gpu as plgpu
+from jaxtyping import Array, Float
+
+from data_gen.common.errors import InputError
+from data_gen.solver.engines.time_step import factor_placement, halo, make_medium, strip_profile
+from data_gen.solver.numerics.cpml import strips
+from data_gen.solver.numerics.resampling import upsample
+from data_gen.solver.numerics.stencils import factor_weights, second_derivative, second_derivative_weights
+from data_gen.solver.problem.acquisition import Survey, point_cells
+from data_gen.solver.problem.checks import check_inputs
+from data_gen.solver.problem.simulation import Simulation
+
+# A warpgroup, Mosaic's unit of execution, is 128 threads: one column of cells each. With four of them ptxas spills 24
+# of the 112 numbers that a thread keeps of the 110 x 110 cells above (order 4, sm_90a); with three, 14 of 148.
+LANES, WARPGROUPS = 128, 4
+# Of one multiprocessor of an H100, for one block. Each array starts a unit of shared memory, the barrier too.
+SHARED_BYTES, REGISTER_BYTES, SHARED_UNIT = 227 * 1024, 256 * 1024, 1024
+
+
+class Plan(NamedTuple):
+    """Where the padded grid lies on the chip: each of `groups` warpgroups owns `rows` rows of LANES cells.
+
+    A field in shared memory is flat, with `half` more rows above and below. Cells beyond the grid have no stiffness
+    and stay zero, as the field beyond an absorbing layer is.
+    """
+
+    groups: int
+    rows: int
+    stride: int
+    half: int
+    layered_axes: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Numbers in one field in shared memory, a whole number of vectors for each warpgroup."""
+        cells, vectors = (self.groups * self.rows + 2 * self.half) * self.stride, self.groups * LANES
+        return -(-cells // vectors) * vectors
+
+    def at(self, row, column):
+        """Place of a cell in a flat field."""
+        return (row + self.half) * self.stride + column
+
+
+class Inputs(NamedTuple):
+    """What the kernel reads from global memory."""
+
+    stiffness: Any  # (groups rows, LANES)
+    z_profile: Any  # (4, groups rows): CPML's a, b, c and d, zero off the layers
+    x_profile: Any  # (4, LANES)
+    x_weights: Any  # (2 half + 1, LANES) of D_xx
+    source_rows: Any  # (n_sources, k)
+    strengths: Any  # (n_sources, k, LANES): what a unit of the wavelet adds to these rows
+    wavelets: Any  # (n_sources, steps)
+    cells: Any  # (n_receivers, j), in a flat field
+    weights: Any  # (n_receivers, j)
+
+
+def make_plan(simulation: Simulation, groups: int) -> Plan:
+    """Lay one shot out. Raises `InputError` if its state is too large for one multiprocessor."""
+    (mz, mx), half = simulation.padded_shape, simulation.order // 2
+    axes = tuple(sorted({strip.axis for strip in strips(simulation.widths)}))
+    plan = Plan(groups, -(-mz // groups), max(LANES, mx + half), half, axes)
+    shared = SHARED_UNIT * (1 + (1 + len(axes)) * -(-4 * plan.size // SHARED_UNIT))
+    registers = 4 * groups * plan.rows * LANES * (2 + len(axes))
+    if mx > LANES or shared > SHARED_BYTES or registers > REGISTER_BYTES:
+        raise InputError(
+            f"One shot must fit on one multiprocessor, in rows of at most {LANES} cells, but {mz} x {mx} cells (layers "
+            f"included) at order {simulation.order} take {shared} bytes of shared memory and {registers} bytes of "
+            f"registers, of {SHARED_BYTES} and {REGISTER_BYTES}. Use solver.simulate, a smaller grid or thinner layers."
+        )
+    return plan
+
+
+def _stencils(simulation: Simulation) -> tuple[list[float], list[float], list[float]]:
+    """Weights of W, of -W^T and of the second derivative on a cell and its `half` neighbours on each side."""
+    factor = [float(w) / simulation.grid.spacing for w in factor_weights(simulation.order)]
+    nothing = [0.0] * (simulation.order // 2)
+    second = [c / simulation.grid.spacing**2 for c in second_derivative_weights(simulation.order)]
+    lower, higher = [*factor[::-1], *nothing], [*nothing, *(-w for w in factor)]
+    return lower, higher, [*second[::-1], -2 * sum(second), *second]
+
+
+def _walled_weights(simulation: Simulation, plan: Plan) -> jax.Array:
+    """Weights of the second derivative along x for each column, the walls' mirror images folded in."""
+    columns, half = np.arange(simulation.padded_shape[1]), plan.half
+    padded = halo(jnp.eye(len(columns)), 1, half, simulation)
+    matrix = jnp.pad(second_derivative(padded, 1, simulation.order, simulation.grid.spacing), ((half, half), (0, 0)))
+    band = matrix[columns + np.arange(2 * half + 1)[:, None], columns]
+    return jnp.pad(band, ((0, 0), (0, LANES - len(columns)))).astype(jnp.float32)
+
+
+def _profiles(simulation: Simulation, plan: Plan) -> list[np.ndarray]:
+    tables = [np.zeros((4, size), np.float32) for size in (plan.groups * plan.rows, LANES)]
+    for strip in strips(simulation.widths):
+        psi = strip_profile(strip, simulation, **factor_placement(strip, simulation.order))
+        for row, values in enumerate((*psi, *strip_profile(strip, simulation))):
+            start = simulation.padded_shape[strip.axis] - values.size if strip.high else 0
+            tables[strip.axis][row, start : start + values.size] = values.ravel()
+    return tables
+
+
+def _weighted(weights: list, values: list):
+    return reduce(add, [w * v for w, v in zip(weights, values, strict=True) if not (isinstance(w, float) and w == 0)])
+
+
+class _Warpgroup:
+    """One warpgroup's work on its rows. Column c of every row and field is thread c's."""
+
+    def __init__(self, refs, simulation: Simulation, plan: Plan, shot, index):
+        self.simulation, self.plan, self.shot, self.index = simulation, plan, shot, index
+        count = len(Inputs._fields)
+        self.inputs, (self.gathers, self.pressure, *rest) = Inputs(*refs[:count]), refs[count:]
+        self.psi = {axis: rest.pop(0) for axis in plan.layered_axes}
+        self.barrier = rest.pop() if rest else None
+        self.rows = [index * plan.rows + i for i in range(plan.rows)]
+        self.stiffness = [self.inputs.stiffness[row] for row in self.rows]
+        self.x_profile = [self.inputs.x_profile[k] for k in range(4)]
+        self.lower, self.higher, curvature = _stencils(simulation)
+        walled = [self.inputs.x_weights[k] for k in range(len(curvature))] if 0 in simulation.widths[2:] else curvature
+        self.curvature = (curvature, walled)
+
+    def wait(self):
+        """Until all warpgroups are here: each then sees what the others wrote."""
+        if self.barrier is not None:
+            plgpu.barrier_arrive(self.barrier)
+            plgpu.barrier_wait(self.barrier)
+
+    def place(self, row, column=0):
+        return pl.ds(self.plan.at(row, column), LANES)
+
+    def along(self, axis: int, field, row) -> list:
+        """A row between its neighbours along an axis."""
+        shifts = range(-self.plan.half, self.plan.half + 1)
+        return [field[self.place(row + k) if axis == 0 else self.place(row, k)] for k in shifts]
+
+    def profile(self, axis: int, row) -> list:
+        return self.x_profile if axis else [self.inputs.z_profile[k, row] for k in range(4)]
+
+    def clear(self):
+        for field in [self.pressure, *self.psi.values()]:
+            for start in range(0, self.plan.size, self.plan.groups * LANES):
+                field[pl.ds(start + self.index * LANES, LANES)] = jnp.zeros(LANES, jnp.float32)
+
+    def remember(self):
+        """psi, from the pressure."""
+        for axis, psi in self.psi.items():
+            for row in self.rows:
+                (a, b, *_), here = self.profile(axis, row), self.place(row)
+                psi[here] = a * psi[here] + b * _weighted(self.lower, self.along(axis, self.pressure, row))
+
+    def record(self, n):
+        cells, weights, groups = self.inputs.cells, self.inputs.weights, self.plan.groups
+
+        def receiver(i, _):
+            r = i * groups + self.index
+            terms = [weights[r, j] * self.pressure[cells[r, j]] for j in range(cells.shape[1])]
+            self.gathers[self.shot, n, r] = reduce(add, terms)
+
+        lax.fori_loop(0, cells.shape[0] // groups, receiver, None)
+
+    def advance(self, previous: list, zeta: dict[int, list]) -> tuple[list, dict[int, list]]:
+        """The pressure one step later and zeta, from the pressure and psi."""
+        later, new_zeta = [], {axis: [] for axis in self.psi}
+        for i, row in enumerate(self.rows):
+            laplacian = []
+            for axis in (0, 1):
+                total = _weighted(self.curvature[axis], self.along(axis, self.pressure, row))
+                if axis in self.psi:
+                    total += _weighted(self.higher, self.along(axis, self.psi[axis], row))
+                    *_, c, d = self.profile(axis, row)
+                    new_zeta[axis].append(c * zeta[axis][i] + d * total)
+                    total += new_zeta[axis][i]
+                laplacian.append(total)
+            inertia = 2 * self.pressure[self.place(row)] - previous[i]
+            later.append(inertia + self.stiffness[i] * (laplacian[0] + laplacian[1]))
+        return later, new_zeta
+
+    def exchange(self, later: list) -> list:
+        """Store the pressure one step later, return that of now."""
+        now = []
+        for row, values in zip(self.rows, later, strict=True):
+            now.append(self.pressure[self.place(row)])
+            self.pressure[self.place(row)] = values
+        return now
+
+    def change_row(self, row, target, change):
+        """Let the owner of a row store its `change` in the place of another."""
+
+        @pl.when(row // self.plan.rows == self.index)
+        def _():
+            self.pressure[self.place(target)] = change(self.pressure[self.place(row)])
+
+    def inject(self, n):
+        wavelet, strengths = self.inputs.wavelets[self.shot, n], self.inputs.strengths
+        for k in range(strengths.shape[1]):
+            row = self.inputs.source_rows[self.shot, k]
+            self.change_row(row, row, lambda values, k=k: values + wavelet * strengths[self.shot, k])
+
+    def mirror(self):
+        """At a rigid wall or a free surface, continue the field beyond the grid along z."""
+        mz, free = self.simulation.padded_shape[0], self.simulation.free_surface
+        if 0 in self.simulation.widths[:2]:
+            self.wait()  # The last warpgroup's share may reach into a wall's images.
+        for d in range(self.plan.half):
+            if self.simulation.widths[0] == 0:
+                self.change_row(d + free, -1 - d, lambda values: -1 * values if free else values)
+            if self.simulation.widths[1] == 0:
+                self.change_row(mz - 1 - d, mz + d, lambda values: values)
+
+    def run(self):
+        self.clear()
+        self.wait()
+
+        def step(n, registers):
+            self.remember()
+            self.record(n)
+            self.wait()
+            later, zeta = self.advance(*registers)
+            self.wait()
+            now = self.exchange(later)
+            self.inject(n)
+            self.mirror()
+            self.wait()
+            return now, zeta
+
+        still = [self.pressure[self.place(row)] for row in self.rows]
+        lax.fori_loop(0, self.simulation.steps, step, (still, dict.fromkeys(self.psi, still)))
+
+
+def _make_inputs(velocity, survey: Survey, simulation: Simulation, plan: Plan) -> Inputs:
+    (mz, mx), (z_profile, x_profile) = simulation.padded_shape, _profiles(simulation, plan)
+    stiffness = make_medium(velocity, None, simulation).stiffness
+    locate = jax.vmap(partial(point_cells, simulation=simulation))
+    (cells, weights), (receiver_cells, receiver_weights) = locate(survey.sources), locate(survey.receivers)
+    # The cells of a point come row by row, in a square.
+    side = max(1, 2 * simulation.half_width)
+    places = (np.arange(len(cells))[:, None], np.arange(side**2) // side, cells % mx)
+    amounts = stiffness.ravel()[cells] * weights / simulation.grid.spacing**2
+    equal_shares = ((0, -len(receiver_cells) % plan.groups), (0, 0))
+    return Inputs(
+        jnp.pad(stiffness, ((0, plan.groups * plan.rows - mz), (0, LANES - mx))),
+        z_profile,
+        x_profile,
+        _walled_weights(simulation, plan),
+        source_rows=cells[:, ::side] // mx,
+        strengths=jnp.zeros((len(cells), side, LANES), jnp.float32).at[places].add(amounts),
+        wavelets=upsample(survey.wavelets, simulation.substeps),
+        cells=jnp.pad(plan.at(receiver_cells // mx, receiver_cells % mx), equal_shares),
+        weights=jnp.pad(receiver_weights, equal_shares),
+    )
+
+
+@partial(jax.jit, static_argnames=("simulation", "plan", "interpret"))
+def _simulate(velocity, survey: Survey, simulation: Simulation, plan: Plan, interpret):
+    velocity, survey = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), (velocity, survey))
+    alone = interpret is True
+    inputs = _make_inputs(velocity, survey, simulation, plan)
+    gathers = jax.ShapeDtypeStruct((len(survey.sources), simulation.steps, len(inputs.cells)), jnp.float32)
+    grid, fields = gathers.shape[:1], [plgpu.SMEM((plan.size,), jnp.float32)] * (1 + len(plan.layered_axes))
+
+    def wave_on_chip(*refs):
+        shot, index = (pl.program_id(0), 0) if alone else (lax.axis_index("shot"), lax.axis_index("warpgroup"))
+        _Warpgroup(refs, simulation, plan, shot, index).run()
+
+    if alone:
+        run = pl.pallas_call(wave_on_chip, gathers, grid=grid, scratch_shapes=fields, interpret=True)
+    else:
+        # `wait` parts every store from the other threads' loads: no barriers beside it.
+        options = {"compiler_params": plgpu.CompilerParams(unsafe_no_auto_barriers=True), "interpret": interpret}
+        threads = {"grid_names": ("shot",), "num_threads": plan.groups, "thread_name": "warpgroup"}
+        scratch = [*fields, plgpu.Barrier(num_arrivals=plan.groups)]
+        run = plgpu.kernel(wave_on_chip, out_type=gathers, scratch_types=scratch, grid=grid, **threads, **options)
+    return run(*inputs)[:, :: simulation.substeps, : len(survey.receivers)]
+
+
+def simulate_on_chip(
+    velocity, survey: Survey, simulation: Simulation, *, density=None, interpret: Any = False
+) -> Float[Array, "n_sources nt n_receivers"]:
+    """`solver.simulate(...).gathers` by one kernel on a GPU (Hopper or later), in float32, without derivatives.
+
+    velocity: `(nz, nx)` [m/s]. interpret: True runs the kernel as XLA operations on any device, for tests; parameters
+    of Mosaic's interpreter simulate its threads too. Batches of models: `vmap`. Returns `(n_sources, nt, n_receivers)`.
+
+    Raises `InputError` for bad inputs, for what the kernel lacks, and if a shot does not fit on one multiprocessor.
+    """
+    check_inputs(velocity, survey, simulation, density)
+    fields = simulation.snapshot_steps or simulation.frequencies
+    if density is not None or fields or simulation.time_order != 2 or not len(survey.receivers):
+        raise InputError(
+            "The kernel that keeps the grid on chip knows constant density, second order in time and gathers only: "
+            "give no density, no snapshot_steps or frequencies, time_order=2 and at least one receiver, or use "
+            "solver.simulate."
+        )
+    plan = make_plan(simulation, 1 if interpret is True else WARPGROUPS)
+    return _simulate(jnp.asarray(velocity), survey, simulation, plan, interpret)

@@ -1,0 +1,191 @@
+"""One model over many devices: the solver's own step on slabs of rows that swap their outermost rows.
+
+    p_{n+1} = 2 p_n - p_{n-1} + m (L p)_n + q_n         on the rows z_d .. z_{d+1} of device d
+
+L reaches `order / 2` rows beyond a slab (`order - 1` for variable density), which the two neighbours send before every
+application of it. Source of the pattern: F. B. Kjolstad and M. Snir, "Ghost cell pattern", Proc. ParaPLoP 2010.
+
+The split is in depth: rows lie one after the other in memory, so what is sent is one block. Every device runs the
+same program on `nz / devices` rows of the model between a layer above and one below. These layers are the model's own
+on the first and the last slab; on all others their cells have no stiffness and rest: the price of one program is
+`widths[0] + widths[1]` more rows per device. Nothing as large as the model is ever on one device.
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.core import Tracer
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Bool, Float, Int
+
+from data_gen.common.errors import InputError
+from data_gen.solver import simulator as solver
+from data_gen.solver.engines import fourier_sums as harmonic
+from data_gen.solver.engines import scan as loop
+from data_gen.solver.engines.time_step import Edges, make_medium
+from data_gen.solver.numerics.cpml import Profile, Strip
+from data_gen.solver.problem.acquisition import Survey, point_cells
+from data_gen.solver.problem.checks import check_inputs
+from data_gen.solver.problem.grid import Grid
+from data_gen.solver.problem.simulation import Simulation
+from data_gen.solver.simulator import Records
+
+AXIS = "slab"
+MODEL, FIELDS = P(AXIS, None), P(None, None, AXIS, None)
+
+
+def slab_mesh(devices=None) -> Mesh:
+    """A mesh of slabs, top to bottom, over `devices` (all of them by default; of every process, where many run)."""
+    devices = jax.devices() if devices is None else devices
+    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class SlabEdges(Edges):
+    """A slab's ends in depth: the model's own on the first and the last of `slabs`, neighbours elsewhere.
+
+    The rows of the padded slab are `widths[0]` of the upper layer, the slab's own, and `widths[1]` of the lower layer.
+    """
+
+    slabs: int
+
+    @property
+    def ends(self) -> tuple[jax.Array, jax.Array]:
+        """Whether this slab is the first, and the last."""
+        index = lax.axis_index(AXIS)
+        return index == 0, index == self.slabs - 1
+
+    def join(self, padded: jax.Array, axis: int, cells: int, simulation: Simulation) -> jax.Array:
+        if axis != 0:
+            return padded
+        start, count = simulation.widths[0] + cells, simulation.grid.shape[0]
+        stop, down = start + count, [(i, i + 1) for i in range(self.slabs - 1)]
+        above = lax.ppermute(padded[stop - cells : stop], AXIS, down)
+        below = lax.ppermute(padded[start : start + cells], AXIS, [(to, of) for of, to in down])
+        first, last = self.ends
+        above = jnp.where(first, padded[start - cells : start], above)
+        below = jnp.where(last, padded[stop : stop + cells], below)
+        return jnp.concatenate([padded[: start - cells], above, padded[start:stop], below, padded[stop + cells :]])
+
+    def profile(self, strip: Strip, simulation: Simulation, **placement) -> Profile:
+        a, b = super().profile(strip, simulation, **placement)
+        return Profile(a, b * self.ends[strip.high]) if strip.axis == 0 else Profile(a, b)
+
+    def owns(self, row: Int[Array, "..."], simulation: Simulation) -> Bool[Array, "..."]:
+        """Whether rows of the padded slab are this slab's: its own and, at the model's ends, the layers'."""
+        start, (first, last) = simulation.widths[0], self.ends
+        return (row >= jnp.where(first, 0, start)) & (
+            row < start + simulation.grid.shape[0] + jnp.where(last, simulation.widths[1], 0)
+        )
+
+
+def _slab(simulation: Simulation, slabs: int) -> Simulation:
+    """The simulation of one slab: the same but for its rows."""
+    nz, nx = simulation.grid.shape
+    return replace(simulation, grid=Grid((nz // slabs, nx), simulation.grid.spacing))
+
+
+def _locate(
+    positions: Float[Array, "n 2"], edges: SlabEdges, simulation: Simulation
+) -> tuple[Int[Array, "n k"], Float[Array, "n k"]]:
+    """Cells of the padded slab that points touch, and their weights: zero for cells of other slabs."""
+    cells, weights = jax.vmap(partial(point_cells, simulation=simulation))(positions)
+    slab, columns = _slab(simulation, edges.slabs), simulation.padded_shape[1]
+    row = cells // columns - lax.axis_index(AXIS) * slab.grid.shape[0]
+    here = edges.owns(row, slab)
+    return jnp.where(here, row * columns + cells % columns, 0), jnp.where(here, weights, 0)
+
+
+def _simulate_slab(
+    velocity, density, survey: Survey, simulation: Simulation, edges: SlabEdges
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Every shot on this device's rows: the whole gathers, and this slab of the fields."""
+    slab = _slab(simulation, edges.slabs)
+    medium = make_medium(velocity, density, slab, edges)
+    here = edges.owns(jnp.arange(slab.padded_shape[0])[:, None], slab)
+    medium = medium._replace(stiffness=jnp.where(here, medium.stiffness, 0))
+    source_cells, source_weights = _locate(survey.sources, edges, simulation)
+    receivers = _locate(survey.receivers, edges, simulation)
+    strengths = medium.stiffness.ravel()[source_cells] * source_weights / simulation.grid.spacing**2
+    injections = solver.injections_of(survey.wavelets, strengths, simulation)
+    shoot = jax.vmap(partial(loop.propagate, simulation=slab), in_axes=(None, 0, 0, None, None))
+    gathers, fields = shoot(medium, injections, source_cells, *receivers)
+    # Each receiver's cells may lie on two slabs: its trace is the sum of what both have.
+    gathers = lax.psum(gathers[:, :: simulation.substeps], AXIS)
+    return gathers, *harmonic.split(fields, slab)
+
+
+@partial(jax.jit, static_argnames=("simulation", "mesh"))
+def _simulate(velocity, density, survey: Survey, simulation: Simulation, mesh: Mesh) -> Records:
+    survey = jax.tree.map(lambda leaf: leaf.astype(velocity.dtype), survey)
+    run = jax.shard_map(
+        partial(_simulate_slab, simulation=simulation, edges=SlabEdges(mesh.shape[AXIS])),
+        mesh=mesh,
+        in_specs=(MODEL, MODEL, P()),
+        out_specs=(P(), FIELDS, FIELDS),
+        check_vma=False,  # the loop's fields start from zeros, which are the same on all devices, and do not stay so
+    )
+    return Records(*run(velocity, density, survey))
+
+
+def check_mesh(simulation: Simulation, mesh: Mesh) -> None:
+    """Raise `InputError` unless the model divides into equal, thick enough slabs and is to be run as they can be."""
+    if AXIS not in mesh.shape:
+        raise InputError(
+            f"A model is split over a mesh axis named {AXIS!r}, but this mesh has {tuple(mesh.shape)}. "
+            "Make one by data_gen.solver.many_devices.slab_mesh()."
+        )
+    memory = simulation.memory
+    if simulation.backend == "native" or memory.strategy == "boundary" or memory.precision != "same":
+        raise InputError(
+            "A model split over devices runs through XLA, and its gradient keeps or recomputes every step, but the "
+            f"simulation asks for backend={simulation.backend!r} and {memory}. Choose backend='auto' or 'xla', and "
+            "Memory('recompute') or Memory('full')."
+        )
+    (nz, _), slabs, order = simulation.grid.shape, mesh.shape[AXIS], simulation.order
+    if nz % slabs or (slabs > 1 and nz // slabs < order):
+        counts = [n for n in range(2, nz // order + 1) if nz % n == 0]
+        rows = max(order, -(-nz // slabs)) * slabs
+        raise InputError(
+            f"A model must divide into equal slabs of at least {order} rows (the order in space), but it has {nz} rows "
+            f"and the mesh {slabs} devices. Take {rows} rows"
+            f"{', or as many devices as one of ' + str(counts) if counts else ', or one device'}."
+        )
+
+
+def _spans_processes(model) -> bool:
+    return isinstance(model, jax.Array) and not isinstance(model, Tracer) and not model.is_fully_addressable
+
+
+def simulate_sharded(velocity, survey: Survey, simulation: Simulation, mesh: Mesh, *, density=None) -> Records:
+    """`solver.simulate` with the model split in depth over the devices of `mesh`: the same numbers to rounding.
+
+    velocity, density: as in `simulate`; arrays already split by rows over `mesh` stay where they are, all others are
+    sent there slab by slab. Gathers are on every device; fields are split by rows, as gradients by split models
+    are. Pure: `jit`, `grad`, `jvp` and `vjp` apply, over every array argument, and `vmap` over the survey's. Shots run
+    side by side, each with its own state: where memory is short, take one shot at a time and add the gradients.
+
+    Raises `InputError` for bad inputs (see `check_mesh`, `check_inputs`); traced inputs are trusted, as are models
+    of which other processes hold a part.
+    """
+    check_mesh(simulation, mesh)
+    models = (velocity, density)
+    if any(map(_spans_processes, models)):
+        jax.eval_shape(lambda v, d: check_inputs(v, survey, simulation, d), *models)
+    else:
+        check_inputs(velocity, survey, simulation, density)
+    dtype = jnp.result_type(velocity)
+    dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
+
+    def spread(model):
+        # From the host in its own type: a JAX array made first would be whole on one device.
+        model = model if isinstance(model, jax.Array) else np.asarray(model)
+        return jax.device_put(model.astype(dtype), NamedSharding(mesh, MODEL))
+
+    return _simulate(spread(velocity), None if density is None else spread(density), survey, simulation, mesh)

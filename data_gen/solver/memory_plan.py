@@ -1,0 +1,127 @@
+"""How much memory a simulation and its gradient take, and the cheapest strategy within a budget.
+
+Counted are the arrays that grow with the problem: what each step leaves behind for the adjoint, the states and the
+workspace of the time loops, the sources' injections, gathers and snapshots with their residuals. Not counted is what
+a process needs anyway (some 300 MB for Python, JAX and the compiler).
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from data_gen.common.errors import InputError
+from data_gen.solver.engines import scan as loop
+from data_gen.solver.engines.choose import choose_engine
+from data_gen.solver.engines.fourier_sums import field_count
+from data_gen.solver.engines.native.engine import NativeEngine, saved_values, workspace_bytes
+from data_gen.solver.engines.native.library import threads
+from data_gen.solver.engines.xla_adjoint import kept_cells
+from data_gen.solver.numerics.cpml import strips
+from data_gen.solver.problem.gradient_memory import Memory
+from data_gen.solver.problem.simulation import Simulation
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A strategy, and the peak [bytes] that is predicted for the gradient with it."""
+
+    memory: Memory
+    peak: int
+
+    def __str__(self) -> str:
+        precision = "" if self.memory.precision == "same" else f" in {self.memory.precision}"
+        return f"gradient by {self.memory.strategy}{precision}: predicted peak {self.peak / 2**20:,.0f} MiB"
+
+
+def _past_values(simulation: Simulation, *, constant_density: bool) -> int:
+    """Values that the past of one shot takes in XLA."""
+    memory, cells, steps = simulation.memory, int(np.prod(simulation.padded_shape)), simulation.steps
+    # What the linearised step multiplies: (L p)_n, of variable density also the two slopes, of fourth order lap(...).
+    fields = (1 if constant_density else 3) + (simulation.time_order == 4)
+    if memory.strategy == "full":
+        return steps * cells * fields
+    if memory.strategy == "boundary":
+        return steps * len(kept_cells(simulation, "boundary")) + 2 * cells
+    shape, every = simulation.padded_shape, loop.interval(simulation)
+    state = 2 * cells + sum(2 * strip.width * shape[1 - strip.axis] for strip in strips(simulation.widths))
+    return -(-steps // every) * state + every * cells * fields
+
+
+def peak_bytes(
+    simulation: Simulation,
+    n_shots: int,
+    n_receivers: int,
+    dtype: Any = "float32",
+    *,
+    strategy: str | None = None,
+    constant_density: bool = True,
+) -> int:
+    """Predicted peak [bytes] of `simulate`, or with a `strategy` of its gradient by the model, of shots run at once.
+
+    Raises `InputError` for a strategy that does not exist for this physics.
+    """
+    gradient, item, cells = strategy is not None, np.dtype(dtype).itemsize, int(np.prod(simulation.padded_shape))
+    if gradient:
+        simulation = replace(simulation, memory=replace(simulation.memory, strategy=strategy))
+    injections = simulation.steps * max(1, (2 * simulation.half_width) ** 2)
+    # Time-harmonic fields are there twice: as sums, and as complex numbers.
+    fields = field_count(simulation) + 2 * len(simulation.frequencies)
+    records = simulation.steps * n_receivers + fields * int(np.prod(simulation.grid.shape))
+    engine = choose_engine(simulation, constant_density=constant_density)
+    if isinstance(engine, NativeEngine):
+        lanes = threads() if n_shots >= threads() else 1
+        past = n_shots * saved_values(simulation, dtype, strategy or "none") * item
+        work = lanes * workspace_bytes(simulation, dtype, adjoint=gradient)
+    else:
+        kept = {"bfloat16": 2, "float16": 2}.get(simulation.memory.precision, item)
+        past = n_shots * _past_values(simulation, constant_density=constant_density) * kept if gradient else 0
+        # Two fields and the update under way; some 20 in the reverse step, as XLA schedules it (measured).
+        work = n_shots * cells * item * (20 if gradient else 3)
+    # The records and, for the gradient, their residuals; the injections and theirs; the model's gradient per shot.
+    return past + work + item * n_shots * ((1 + gradient) * (records + injections) + gradient * cells)
+
+
+def candidates(simulation: Simulation, *, constant_density: bool) -> list[Memory]:
+    """Strategies that exist for this physics, the fastest first; half precision last, as it costs accuracy."""
+    engine = choose_engine(replace(simulation, memory=Memory()), constant_density=constant_density)
+    if isinstance(engine, NativeEngine):
+        # Writing and reading back all steps costs more than computing them again in the cache.
+        kinds = [("recompute", "same"), ("boundary", "same"), ("recompute", "bfloat16"), ("boundary", "bfloat16")]
+    elif constant_density and simulation.time_order == 2:
+        # On a CPU, XLA widens what is stored in half precision: nothing is gained.
+        half = [] if jax.default_backend() == "cpu" else [("boundary", "bfloat16")]
+        kinds = [("full", "same"), ("recompute", "same"), ("boundary", "same"), *half]
+    else:
+        kinds = [("full", "same"), ("recompute", "same")]
+    return [Memory(strategy, precision=precision) for strategy, precision in kinds]
+
+
+def plan(
+    simulation: Simulation,
+    n_shots: int,
+    n_receivers: int,
+    budget: int,
+    dtype="float32",
+    *,
+    constant_density: bool = True,
+) -> Plan:
+    """The fastest strategy whose predicted peak is within `budget` [bytes]: put its `.memory` into the simulation.
+
+    n_shots: all that are run at once, over all models. Raises `InputError` where no strategy fits, with the least
+    that would do and how many shots fit at once.
+    """
+    plans = []
+    for memory in candidates(simulation, constant_density=constant_density):
+        tried, options = replace(simulation, memory=memory), {"constant_density": constant_density}
+        peak = peak_bytes(tried, n_shots, n_receivers, dtype, strategy=memory.strategy, **options)
+        plans.append(Plan(memory, peak))
+        if peak <= budget:
+            return plans[-1]
+    least = min(plans, key=lambda plan: plan.peak)
+    raise InputError(
+        f"The gradient of {n_shots} shots does not fit into {budget / 2**20:,.0f} MiB: the least is "
+        f"{least.peak / 2**20:,.0f} MiB ({least.memory.strategy}, stored in {least.memory.precision} precision). "
+        f"Sum the gradients of groups of about {max(1, n_shots * budget // least.peak)} shots, or coarsen the grid."
+    )

@@ -1,0 +1,1 @@
+"""Finite-difference coefficients, resampling, absorbing layers, and media on a coarser grid."""

@@ -1,0 +1,42 @@
+"""What the gradient keeps and what it computes again.
+
+Reverse mode needs the acceleration (L p)_n of every step, last first. Three ways to have it:
+
+    full        keep it: one field a step
+    recompute   keep the state every `interval` steps and propagate each interval again: about 2 sqrt(steps) fields,
+                one more forward run (square-root checkpointing: A. Griewank, Optim. Methods Softw. 1 (1992), 35-54)
+    boundary    keep it in the absorbing layers only and run the interior backwards, which the leap-frog does exactly
+                up to rounding: perimeter x width values a step, one more (cheaper) forward run
+                (J.-E. Anderson, L. Tan and D. Wang, Geophysics 77 (2012), S93-S103, discuss the alternatives)
+"""
+
+from dataclasses import dataclass
+
+from data_gen.common.errors import InputError
+
+STRATEGIES = ("full", "recompute", "boundary")
+PRECISIONS = ("same", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How reverse mode has its past. strategy: "full", "recompute" or "boundary".
+
+    every: steps of an interval of `recompute`, None for the optimum. precision: of what is kept of each step: "same"
+    as the model's, "bfloat16" or "float16" (half the bytes; the gradient keeps about 3 or 4 digits).
+
+    Raises `InputError` for unknown names or an interval below one step.
+    """
+
+    strategy: str = "recompute"
+    every: int | None = None
+    precision: str = "same"
+
+    def __post_init__(self):
+        if self.strategy not in STRATEGIES or self.precision not in PRECISIONS:
+            raise InputError(
+                f"The gradient's memory needs a strategy of {STRATEGIES} and a precision of {PRECISIONS}, but got "
+                f"{self.strategy!r} and {self.precision!r}."
+            )
+        if self.every is not None and self.every < 1:
+            raise InputError(f"An interval of recomputation has at least one step, but every={self.every}.")

@@ -1,0 +1,70 @@
+"""Grid and time axis: the two static axes of every simulation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_gen.common.errors import InputError
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Square cells; positions are `(z, x)` in metres from the centre of the first cell.
+
+    shape: `(nz, nx)`, depth first. spacing: cell size [m].
+
+    Raises `InputError` if a side has fewer than two cells or the spacing is not positive.
+    """
+
+    shape: tuple[int, int]
+    spacing: float
+
+    def __post_init__(self):
+        if len(self.shape) != 2 or min(self.shape) < 2:
+            raise InputError(
+                f"A grid needs a shape (nz, nx) of at least two cells a side, but got {self.shape}. "
+                "Give the number of cells in depth, then along the surface."
+            )
+        if not self.spacing > 0:
+            raise InputError(f"The grid spacing must be a positive length in metres, but got {self.spacing}.")
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Position `(z, x)` of the centre of the last cell [m]."""
+        nz, nx = self.shape
+        return (nz - 1) * self.spacing, (nx - 1) * self.spacing
+
+    def coarsened(self) -> "Grid":
+        """The grid of cells twice as large over the same area; its first centre lies half a fine cell in.
+
+        Raises `InputError` if a side has an odd number of cells.
+        """
+        nz, nx = self.shape
+        if nz % 2 or nx % 2:
+            raise InputError(
+                f"A grid twice as coarse needs even sides, but got {self.shape}. Add or remove one row or column."
+            )
+        return Grid((nz // 2, nx // 2), 2 * self.spacing)
+
+
+@dataclass(frozen=True)
+class TimeAxis:
+    """Samples at `0, dt, ..., (nt - 1) dt`. dt: time step [s].
+
+    Raises `InputError` if there are fewer than two samples or the step is not positive.
+    """
+
+    nt: int
+    dt: float
+
+    def __post_init__(self):
+        if self.nt < 2 or not self.dt > 0:
+            raise InputError(
+                f"A time axis needs nt >= 2 samples and a positive step dt in seconds, "
+                f"but got nt={self.nt} and dt={self.dt}."
+            )
+
+    @property
+    def times(self) -> np.ndarray:
+        """Sample times [s], shape `(nt,)`."""
+        return np.arange(self.nt) * self.dt

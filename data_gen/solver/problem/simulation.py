@@ -1,0 +1,159 @@
+"""The static description of a simulation: what decides the compiled program."""
+
+from dataclasses import dataclass
+from math import ceil, sqrt
+
+import numpy as np
+
+from data_gen.common.errors import InputError
+from data_gen.solver.numerics import stencils
+from data_gen.solver.numerics.resampling import substeps
+from data_gen.solver.problem.gradient_memory import Memory
+from data_gen.solver.problem.grid import Grid, TimeAxis
+
+DEFAULT_MEMORY = Memory()
+BACKENDS = ("auto", "native", "xla")
+
+# A Ricker wavelet's amplitude falls below 5 % of its peak at about 2.5 times its peak frequency.
+HIGHEST_FREQUENCY = 2.5
+
+# The part of a cache that one core can count on: 4 to 8 MB did equally well on a last-level cache of 32 MB (measured).
+CACHE_BYTES = 6e6
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Everything static about a simulation: hashable, so a change of it is a change of compiled program.
+
+    grid, time: the axes. max_velocity: the largest velocity it will be used with [m/s]; it sets the CFL limit and
+    the absorbing layers. peak_frequency: of the wavelets [Hz]. order: of the differences in space (2, 4, 6, 8).
+    widths: absorbing cells at (top, bottom, left, right), 0 for a rigid wall. snapshot_steps: ascending steps at
+    which the whole field is kept. half_width: of the sinc that places points between cells; 0 demands on-grid
+    points. time_order: 2, or 4 by the modified equation. substeps: internal steps per sample of `time` (see
+    `substeps_for`); wavelets and gathers are resampled. free_surface: p = 0 along the first row (widths[0] = 0).
+    frequencies: of the time-harmonic fields [Hz]; see harmonic.py, which takes the wavelets' band from peak_frequency.
+    memory: what the gradient keeps and recomputes. backend: "native" (compiled C++, CPU), "xla", or "auto".
+
+    Raises `InputError` for an unknown order or backend, a time step over the CFL limit, steps outside the axis or
+    frequencies outside its band.
+    """
+
+    grid: Grid
+    time: TimeAxis
+    max_velocity: float
+    peak_frequency: float
+    order: int = 4
+    widths: tuple[int, int, int, int] = (20, 20, 20, 20)
+    snapshot_steps: tuple[int, ...] = ()
+    half_width: int = 0
+    time_order: int = 2
+    substeps: int = 1
+    free_surface: bool = False
+    frequencies: tuple[float, ...] = ()
+    memory: Memory = DEFAULT_MEMORY
+    backend: str = "auto"
+
+    def __post_init__(self):
+        if self.order not in stencils.ORDERS:
+            raise InputError(f"The order in space must be one of {stencils.ORDERS}, but got {self.order}.")
+        if len(self.widths) != 4 or min(self.widths) < 0:
+            raise InputError(
+                f"The absorbing widths must be four cell counts (top, bottom, left, right), 0 for a rigid wall, "
+                f"but got {self.widths}."
+            )
+        if not (self.max_velocity > 0 and self.peak_frequency > 0):
+            raise InputError(
+                f"The largest velocity [m/s] and the peak frequency [Hz] must be positive, but are "
+                f"{self.max_velocity} and {self.peak_frequency}."
+            )
+        if self.order // 2 > min(self.grid.shape):
+            raise InputError(f"Order {self.order} needs more cells than the grid {self.grid.shape} has.")
+        if self.time_order not in (2, 4):
+            raise InputError(f"The order in time must be 2 or 4, but got {self.time_order}.")
+        if self.substeps < 1:
+            raise InputError(f"A sample takes at least one internal step, but substeps={self.substeps}.")
+        if self.backend not in BACKENDS:
+            raise InputError(f"The backend must be one of {BACKENDS}, but got {self.backend!r}.")
+        if self.free_surface and self.widths[0]:
+            raise InputError(
+                f"A free surface takes the place of the absorbing layer on top, but widths[0] is {self.widths[0]}. "
+                "Set it to 0."
+            )
+        steps = self.snapshot_steps
+        if list(steps) != sorted(set(steps)) or (steps and not 0 <= steps[0] <= steps[-1] < self.time.nt):
+            raise InputError(
+                f"Snapshot steps must ascend within 0 .. {self.time.nt - 1}, but got {steps}. "
+                "Divide the snapshot times by dt, or lengthen the time axis."
+            )
+        nyquist = 0.5 / self.step_length
+        if not all(0 < frequency < nyquist for frequency in self.frequencies):
+            raise InputError(
+                "The frequencies of time-harmonic fields must lie between zero and the Nyquist frequency of "
+                f"{nyquist:g} Hz (internal time step {self.step_length:g} s), but are {self.frequencies}. Give them in "
+                "Hz, or take more substeps."
+            )
+        check_cfl(self, self.max_velocity)
+
+    @property
+    def padded_shape(self) -> tuple[int, int]:
+        """Shape of the computed field, absorbing cells included."""
+        (nz, nx), (top, bottom, left, right) = self.grid.shape, self.widths
+        return nz + top + bottom, nx + left + right
+
+    @property
+    def steps(self) -> int:
+        """Internal time steps: the last sample of the time axis is the field after `steps - 1` of them."""
+        return (self.time.nt - 1) * self.substeps + 1
+
+    @property
+    def step_length(self) -> float:
+        """Internal time step [s]."""
+        return self.time.dt / self.substeps
+
+    @property
+    def recompute_interval(self) -> int:
+        """Steps between two kept states of the strategy `recompute`: `memory.every`, or the fastest number.
+
+        The number that minimizes memory, kept states plus one interval's fields, or fewer: an interval that stays in a
+        cache is written and read back sooner; down to 2 / 5 of the optimum, which costs 1.45 times its memory.
+        """
+        # A state is two fields and the layers' memory: about three times one interval step's single field.
+        optimum = sqrt(3 * self.steps)
+        mz, mx = self.padded_shape
+        chosen = min(optimum, max(CACHE_BYTES / (4 * mz * mx), 0.4 * optimum))
+        # Even, as the scan does two steps at a time and would copy what an odd number leaves.
+        return min(self.steps, self.memory.every or 2 * ceil(chosen / 2))
+
+    @property
+    def snapshot_times(self) -> np.ndarray:
+        """Times of the snapshots [s]."""
+        return np.array(self.snapshot_steps) * self.time.dt
+
+    def points_per_wavelength(self, slowest: float) -> float:
+        """Cells per wavelength at the wavelet's highest frequency, for the slowest velocity [m/s]."""
+        return slowest / (HIGHEST_FREQUENCY * self.peak_frequency * self.grid.spacing)
+
+
+def substeps_for(
+    grid: Grid, time: TimeAxis, max_velocity: float, order: int = 4, *, time_order: int = 2, staggered: bool = False
+) -> int:
+    """The fewest internal steps per sample that are stable for velocities up to `max_velocity` [m/s]."""
+    largest = stencils.largest_stable_step(
+        order, grid.spacing, max_velocity, time_order=time_order, staggered=staggered
+    )
+    return substeps(time.dt, largest)
+
+
+def check_cfl(simulation: Simulation, velocity: float, *, staggered: bool = False) -> None:
+    """Raise `InputError` if the internal time step is unstable for `velocity` [m/s]."""
+    spacing, dt = simulation.grid.spacing, simulation.step_length
+    largest = stencils.largest_stable_step(
+        simulation.order, spacing, velocity, time_order=simulation.time_order, staggered=staggered
+    )
+    if dt > largest:
+        raise InputError(
+            f"The time step is over the CFL limit: dt = {dt:g} s with a spacing of {spacing:g} m and a largest "
+            f"velocity of {velocity:g} m/s, but order {simulation.order} is stable up to dt = {largest:.4g} s. "
+            f"Shorten dt, take substeps={substeps(simulation.time.dt, largest)} internal steps per sample, coarsen "
+            "the grid, or check the units of the velocity."
+        )

@@ -1,0 +1,227 @@
+"""Source wavelets on a time axis, and the band-pass filter that gives data the same band.
+
+    ricker       w(t) = (1 - 2 a t^2) exp(-a t^2),    a = (pi f)^2
+    Gaussian     w(t) ~ d^n/dt^n exp(-a t^2) = (-sqrt(a))^n H_n(sqrt(a) t) exp(-a t^2),    a = 2 (pi f)^2 / n
+    Ormsby       w(t) ~ L(t; f3, f4) - L(t; f1, f2),    L(t; p, q) = (q^2 sinc^2(q t) - p^2 sinc^2(p t)) / (q - p)
+
+t counts from the delay; each has unit peak. L is the low-pass whose spectrum is 1 up to p and falls along a line to 0
+at q; the band-pass filter has cosine flanks in its place. Sources: N. Ricker, Geophysics 18 (1953), 10-40; W. M.
+Heigl, "Computing Gaussian derivative waveforms of any order", Geophysics 72 (2007), H_n being the physicists' Hermite
+polynomial; H. Ryan, "Ricker, Ormsby, Klauder, Butterworth: a choice of wavelets", CSEG Recorder (September 1994).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy.polynomial.hermite import hermroots, hermval
+
+from data_gen.common.errors import InputError
+from data_gen.common.files import read_by_suffix
+from data_gen.solver.numerics.resampling import HALF_WIDTH, INTERPOLATE, LOW_PASS, windowed_sinc
+from data_gen.solver.problem.grid import TimeAxis
+
+# Side lobes of an Ormsby wavelet are below this part of its peak where the default delay cuts them.
+ORMSBY_CUT = 0.01
+
+
+def ricker(time: TimeAxis, peak_frequency: float, delay: float | None = None) -> Float[np.ndarray, " nt"]:
+    """Ricker wavelet of unit peak, shape `(nt,)`.
+
+    peak_frequency [Hz]; delay of the peak [s], by default 1.2 / peak_frequency.
+
+    Raises `InputError` for a peak frequency that is not between zero and the Nyquist frequency.
+    """
+    _check_frequency(peak_frequency, time)
+    shifted = time.times - (1.2 / peak_frequency if delay is None else delay)
+    exponent = (np.pi * peak_frequency * shifted) ** 2
+    return (1 - 2 * exponent) * np.exp(-exponent)
+
+
+def gaussian_derivative(
+    time: TimeAxis, peak_frequency: float, derivative: int = 1, delay: float | None = None
+) -> Float[np.ndarray, " nt"]:
+    """The n-th derivative of a Gaussian, n = `derivative`, of unit peak, shape `(nt,)`.
+
+    The spectrum `f^n exp(-(pi f)^2 / a)` peaks at peak_frequency [Hz]. The sign makes an even one positive at its
+    centre and an odd one positive just before it; n = 2 is the Ricker wavelet. delay of the centre [s], by default
+    (0.5 + 0.35 n) / peak_frequency: the first sample is then below 2e-5.
+
+    Raises `InputError` for n below 1 or a peak frequency that is not between zero and the Nyquist frequency.
+    """
+    _check_frequency(peak_frequency, time)
+    n = derivative
+    if n < 1:
+        raise InputError(f"The derivative of a Gaussian must be of order 1 or more to have a peak frequency, not {n}.")
+    shifted = time.times - ((0.5 + 0.35 * n) / peak_frequency if delay is None else delay)
+
+    def waveform(x: np.ndarray) -> np.ndarray:
+        return hermval(x, [0.0] * n + [1.0]) * np.exp(-(x**2))
+
+    # The slope of H_n exp(-x^2) is -H_{n+1} exp(-x^2): the extrema are the next polynomial's roots.
+    peak = np.abs(waveform(hermroots([0.0] * (n + 1) + [1.0]).real)).max()
+    return (-1) ** ((n + 1) // 2) * waveform(np.sqrt(2 / n) * np.pi * peak_frequency * shifted) / peak
+
+
+def ormsby(time: TimeAxis, corners: Sequence[float], delay: float | None = None) -> Float[np.ndarray, " nt"]:
+    """Ormsby wavelet of unit peak, shape `(nt,)`: a spectrum that is a trapezoid over the corners.
+
+    corners: (f1, f2, f3, f4) [Hz], rising from f1 to f2, flat to f3, gone at f4; f1 = f2 = 0 for no low cut. delay of
+    the peak [s], by default where the side lobes, which fall as 1 / t^2, have come below 1 % of it.
+
+    Raises `InputError` for corners that do not ascend or reach the Nyquist frequency.
+    """
+    f1, f2, f3, f4 = check_corners(corners, time.dt)
+    sides = f4 + f3 - f2 - f1
+    if delay is None:
+        # A flank's terms are each sin^2 / (pi t)^2 over its width: their difference stays under one of them.
+        widths = [q - p for p, q in ((f1, f2), (f3, f4)) if q > 0]
+        delay = float(np.sqrt(sum(1 / width for width in widths) / (np.pi**2 * ORMSBY_CUT * sides)))
+    t = time.times - delay
+
+    def low_pass(p: float, q: float) -> np.ndarray:
+        return ((q * np.sinc(q * t)) ** 2 - (p * np.sinc(p * t)) ** 2) / (q - p) if q > 0 else np.zeros_like(t)
+
+    return (low_pass(f3, f4) - low_pass(f1, f2)) / sides
+
+
+def check_corners(corners: Sequence[float], dt: float) -> tuple[float, float, float, float]:
+    """The four corner frequencies [Hz] of a band sampled every dt [s], checked.
+
+    Raises `InputError` unless they ascend from zero or more to below the Nyquist frequency (f1 = f2 = 0 is a low-pass).
+    """
+    nyquist = 0.5 / dt
+    ascending = len(corners) == 4 and 0 <= corners[0] <= corners[1] < corners[2] < corners[3]
+    if not (ascending and (corners[0] < corners[1] or corners[1] == 0) and corners[3] < nyquist):
+        raise InputError(
+            f"A band needs four corner frequencies 0 <= f1 < f2 < f3 < f4 in Hz (f1 = f2 = 0 for no low cut), with f4 "
+            f"below the Nyquist frequency of {nyquist:g} Hz (dt = {dt:g} s), but got {tuple(corners)}. Spread them, or "
+            "shorten dt."
+        )
+    f1, f2, f3, f4 = corners
+    return f1, f2, f3, f4
+
+
+def _check_frequency(peak_frequency: float, time: TimeAxis) -> None:
+    if not 0 < peak_frequency < 0.5 / time.dt:
+        raise InputError(
+            f"A wavelet's peak frequency must lie between zero and the Nyquist frequency of {0.5 / time.dt:g} Hz "
+            f"(dt = {time.dt:g} s), but is {peak_frequency} Hz."
+        )
+
+
+def band_pass(traces: Float[Array, "*batch nt"], dt: float, corners: Sequence[float]) -> Float[Array, "*batch nt"]:
+    """Zero-phase band-pass of traces sampled every dt [s]: gain 1 from f2 to f3, cosine flanks to 0 at f1 and f4.
+
+    corners: (f1, f2, f3, f4) [Hz]; f1 = f2 = 0 is a low-pass. A trace is taken to be zero outside its samples, and
+    what the filter spreads beyond them is cut off: so the map is linear, symmetric, and its own adjoint. `jit`, `vmap`
+    and derivatives of any order apply.
+
+    Raises `InputError` for corners that do not ascend or reach the Nyquist frequency.
+    """
+    f1, f2, f3, f4 = check_corners(corners, dt)
+    nt = traces.shape[-1]
+    t = np.arange(nt) * dt
+
+    def low_pass(p: float, q: float) -> np.ndarray:
+        # Raised cosine (J. G. Proakis, Digital Communications, 4th ed., 9.2), its cos(pi u / 2) / (1 - u^2) written as
+        # two sincs, which have no pole at u = 1.
+        u = 2 * (q - p) * t
+        return (p + q) * np.sinc((p + q) * t) * np.pi / 4 * (np.sinc((u + 1) / 2) + np.sinc((u - 1) / 2))
+
+    response = dt * (low_pass(f3, f4) - low_pass(f1, f2))
+    # Every lag between two samples, and no other, so the circular convolution is the plain one: nothing wraps round.
+    size = 1 << (2 * nt - 2).bit_length()
+    circular = np.concatenate([response, np.zeros(size - 2 * nt + 1), response[:0:-1]])
+    gain = jnp.asarray(np.fft.rfft(circular).real, traces.dtype)
+    return jnp.fft.irfft(jnp.fft.rfft(traces, size) * gain, size)[..., :nt]
+
+
+def load_wavelet(path: str | Path, time: TimeAxis, *, dt: float | None = None) -> Float[np.ndarray, " nt"]:
+    """A recorded wavelet from .npy, .npz (`wavelet`, optionally `dt` [s]) or .txt (a number a line), shape `(nt,)`.
+
+    dt: of its samples [s], before the file's own; where neither is known, that of the time axis. A record of another
+    step is resampled: without aliasing to a coarser axis (0.9 of its Nyquist frequency is kept), exact on its own
+    samples on a finer one. It starts at t = 0 and is zero after its end.
+
+    Raises `InputError` if the file is missing or of another kind, is no sequence of two or more finite numbers, is zero
+    throughout, or lasts longer than the time axis: cutting it would change the source unsaid.
+    """
+    path = Path(path)
+    samples, own_dt = _read_samples(path)
+    step = next(known for known in (dt, own_dt, time.dt) if known is not None)
+    if not 0 < step < np.inf:
+        raise InputError(f"The samples of the wavelet in {path} must be a positive time apart, not dt = {step} s.")
+    samples = np.trim_zeros(samples, "b")
+    if not samples.size:
+        raise InputError(f"The wavelet in {path} is zero throughout: it would fire nothing. Check the file.")
+    duration = (len(samples) - 1) * step
+    if duration > time.times[-1] + 1e-6 * time.dt:
+        raise InputError(
+            f"The wavelet in {path} lasts {duration:g} s ({len(samples)} samples, dt = {step:g} s), but the time axis "
+            f"ends at {time.times[-1]:g} s. Lengthen the axis, shorten the record, or give its true dt."
+        )
+    if np.isclose(step, time.dt, rtol=1e-9, atol=0):
+        return np.pad(samples, (0, time.nt - len(samples)))
+    return _resample(samples, step, time)
+
+
+def _resample(samples: np.ndarray, step: float, time: TimeAxis) -> np.ndarray:
+    """Band-limited interpolation of samples `step` [s] apart at the times of an axis, low-passed if that is coarser."""
+    coarse, cutoff = (step, INTERPOLATE) if step >= time.dt else (time.dt, LOW_PASS)
+    reach = HALF_WIDTH * coarse / step
+    result = np.zeros(time.nt)
+    for i, position in enumerate(time.times / step):
+        last = min(len(samples), int(position + reach) + 1)
+        first = min(last, max(0, int(np.ceil(position - reach))))
+        distance = (position - np.arange(first, last)) * (step / coarse)
+        result[i] = windowed_sinc(distance, cutoff) @ samples[first:last] * (step / coarse)
+    return result
+
+
+def _read_samples(path: Path) -> tuple[np.ndarray, float | None]:
+    """Samples `(n,)` and the step [s] that the file gives, if it does."""
+    samples, dt = read_by_suffix(path, "wavelet", {".npy": _read_npy, ".npz": _read_npz, ".txt": _read_txt})
+    if samples.ndim != 1 or samples.size < 2 or samples.dtype.kind not in "iuf":
+        raise InputError(
+            f"{path} holds {samples.dtype} values of shape {samples.shape}, but a wavelet is one sequence of two or "
+            "more real numbers. Take one trace of it."
+        )
+    samples = samples.astype(np.float64)
+    if not np.isfinite(samples).all():
+        bad = np.flatnonzero(~np.isfinite(samples))
+        raise InputError(f"The wavelet in {path} has {len(bad)} samples that are not finite, the first at {bad[0]}.")
+    return samples, dt
+
+
+def _read_npy(path: Path) -> tuple[np.ndarray, float | None]:
+    return np.load(path, allow_pickle=False), None
+
+
+def _read_npz(path: Path) -> tuple[np.ndarray, float | None]:
+    with np.load(path, allow_pickle=False) as arrays:
+        if "wavelet" not in arrays.files:
+            raise InputError(f"{path} holds the arrays {arrays.files}: name the samples `wavelet`, their step `dt`.")
+        return arrays["wavelet"], float(arrays["dt"]) if "dt" in arrays.files else None
+
+
+def _read_txt(path: Path) -> tuple[np.ndarray, float | None]:
+    return np.loadtxt(path), None
+
+
+LOWEST_PART, HIGHEST_PART = 0.1, 0.05  # of the spectrum's peak, at the ends of the band
+
+
+def wavelet_band(wavelets: Float[np.ndarray, "n nt"], dt: float) -> tuple[float, float]:
+    """Where the amplitude spectra of wavelets sampled every dt [s] first reach 10 % and last 5 % of their peaks [Hz].
+
+    Not below the lowest frequency that the record resolves, 1 / (nt dt).
+    """
+    distinct = np.unique(wavelets, axis=0)
+    nt = distinct.shape[1]
+    spectra, frequencies = np.abs(np.fft.rfft(distinct, 8 * nt)), np.fft.rfftfreq(8 * nt, dt)
+    relative = (spectra / spectra.max(axis=1, keepdims=True)).max(axis=0)
+    low, high = frequencies[relative >= LOWEST_PART][0], frequencies[relative >= HIGHEST_PART][-1]
+    return float(max(low, 1 / (nt * dt))), float(high)

@@ -1,0 +1,1 @@
+"""Building blocks of the families of velocity models."""

@@ -1,0 +1,1 @@
+"""Families of velocity models, one file each."""

@@ -1,0 +1,58 @@
+"""Rough media: a Gaussian random field squeezed into a velocity range.
+
+The field has a von Karman-like spectrum
+
+    S(k) = (1 + (k_z a_z)^2 + (k_x a_x)^2)^(-(nu + 1)),
+
+a the correlation lengths along the layering and across it, nu the roughness (Hurst) exponent, with axes that may be
+tilted; it is mapped through the normal distribution's cumulative function, which makes velocities uniform over the
+range. In two dimensions the field's correlation at the scaled distance r (each component over its a) is Matern's,
+`2^(1 - nu) / Gamma(nu) r^nu K_nu(r)`. Source of the spectrum: Goff and Jordan, J. Geophys. Res. 93 (1988); the recipe
+is that of the isotropic and anisotropic random media in WaveBench (Liu et al., TMLR 2024).
+"""
+
+import math
+from dataclasses import dataclass
+
+import jax
+from jaxtyping import Array, Float, Key
+
+from data_gen.common.errors import InputError
+from data_gen.solver.problem.grid import Grid
+from data_gen.velocity.base.random_fields import gaussian_field
+from data_gen.velocity.base.reproducible import isolated
+
+
+@dataclass(frozen=True)
+class GaussianRandomField:
+    """min_velocity, max_velocity [m/s]; correlation_length: a_z, across the layering [m]; roughness: nu, smaller is
+
+    rougher; anisotropy: a_x / a_z; dip: of the layering below the horizontal, towards growing x [degrees].
+    """
+
+    min_velocity: float = 1500.0
+    max_velocity: float = 4500.0
+    correlation_length: float = 60.0
+    roughness: float = 1.0
+    anisotropy: float = 1.0
+    dip: float = 0.0
+
+    def __post_init__(self):
+        if min(self.correlation_length, self.roughness, self.anisotropy) <= 0:
+            raise InputError(
+                "A Gaussian random field needs a positive correlation_length in metres, roughness and anisotropy, but "
+                f"got {self.correlation_length:g}, {self.roughness:g} and {self.anisotropy:g}."
+            )
+
+    @isolated
+    def __call__(self, key: Key[Array, ""], grid: Grid) -> Float[Array, "nz nx"]:
+        """One model `(nz, nx)` [m/s]."""
+        cos, sin, stretch = math.cos(math.radians(self.dip)), math.sin(math.radians(self.dip)), self.anisotropy**2
+        zz, xx, zx = cos**2 + stretch * sin**2, sin**2 + stretch * cos**2, 2 * sin * cos * (stretch - 1)
+
+        def amplitude(kz, kx):
+            squared = (zz * kz**2 + xx * kx**2 + zx * kz * kx) * self.correlation_length**2
+            return (1 + squared) ** (-(self.roughness + 1) / 2)
+
+        uniform = jax.scipy.stats.norm.cdf(gaussian_field(key, grid, amplitude))
+        return self.min_velocity + (self.max_velocity - self.min_velocity) * uniform

@@ -1,0 +1,130 @@
+"""Families of velocity models: one file each, pure functions of `(key, grid)`; docs/velocity.md shows them."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+from data_gen.common.errors import InputError
+from data_gen.velocity.density import gardner
+from data_gen.velocity.families.crops import Crops
+from data_gen.velocity.families.faulted_layers import FaultedLayers
+from data_gen.velocity.families.gaussian_lens import GaussianLens
+from data_gen.velocity.families.gaussian_random_field import GaussianRandomField
+from data_gen.velocity.families.inclusions import Inclusions
+from data_gen.velocity.families.layered import Layered
+from data_gen.velocity.families.salt import Salt
+from data_gen.velocity.families.style import Style
+from data_gen.velocity.mixture import Family, Mixture
+from data_gen.velocity.water import add_water
+
+__all__ = ["FAMILIES", "Family", "Mixture", "add_water", "gardner", "make_family", "make_mixture", "pin_files"]
+
+_HARD: dict[str, Any] = {"min_layers": 4, "max_layers": 8, "ordered": False}
+_ONE_FAULT: dict[str, Any] = {"min_faults": 1, "max_faults": 1, "min_layers": 3}
+_MORE_FAULTS: dict[str, Any] = {"min_faults": 2, "max_faults": 3, **_HARD}
+
+# Name in a config: class and the parameters in which it differs from the class's own defaults.
+FAMILIES: dict[str, partial[Family]] = {
+    "flat_vel_a": partial(Layered),
+    "flat_vel_b": partial(Layered, **_HARD),
+    "curve_vel_a": partial(Layered, curved=True),
+    "curve_vel_b": partial(Layered, curved=True, **_HARD),
+    "flat_fault_a": partial(Layered, **_ONE_FAULT),
+    "flat_fault_b": partial(Layered, **_MORE_FAULTS),
+    "curve_fault_a": partial(Layered, curved=True, **_ONE_FAULT),
+    "curve_fault_b": partial(Layered, curved=True, **_MORE_FAULTS),
+    "style_a": partial(Style),
+    "style_b": partial(Style, smoothness=0.015, strata=8.0),
+    "gaussian_random_field": partial(GaussianRandomField),
+    "anisotropic_random_field": partial(GaussianRandomField, correlation_length=30.0, anisotropy=5.0),
+    "gaussian_lens": partial(GaussianLens),
+    "salt": partial(Salt),
+    "inclusions": partial(Inclusions),
+    "faulted_layers": partial(FaultedLayers),
+    "crops": partial(Crops),
+}
+
+
+def _coerced(value: Any, default: Any) -> Any:
+    """The value as the type of the default. Raises `TypeError` or `ValueError` if that would change it."""
+    if isinstance(default, bool) and not isinstance(value, bool):
+        raise TypeError("expected true or false")
+    coerced = type(default)(value)
+    if isinstance(default, int) and coerced != float(value):
+        raise ValueError("expected a whole number")
+    return coerced
+
+
+def make_family(name: str, options: Mapping[str, Any]) -> Family:
+    """A family from its entry in a config; `family` among the options says which, where the entry has another name.
+
+    Raises `InputError` for an unknown family or parameter, a value of another type, or velocities that are no range.
+    """
+    options = dict(options)
+    kind = options.pop("family", name)
+    if kind not in FAMILIES:
+        raise InputError(
+            f"Unknown family of velocity models {kind!r}: choose from {', '.join(FAMILIES)}. An entry of another name "
+            "says by `family: ...` which of them it is."
+        )
+    make = FAMILIES[kind]
+    known = {field.name: field.default for field in fields(make.func)}  # pyright: ignore[reportArgumentType]
+    if unknown := set(options) - set(known):
+        raise InputError(f"Unknown {name} parameters {sorted(unknown)}: it takes weight, family, {', '.join(known)}.")
+    for key, value in options.items():
+        try:
+            options[key] = _coerced(value, known[key])
+        except (TypeError, ValueError) as error:
+            kinds = {bool: "true or false", int: "whole numbers", float: "numbers", str: "text"}
+            raise InputError(
+                f"The parameters of family {name} must be {kinds[type(known[key])]}, but {key} is {value!r}."
+            ) from error
+    family = make(**options)
+    low, high = family.min_velocity, family.max_velocity
+    if not 0 < low < high:
+        raise InputError(f"Family {name} needs 0 < min_velocity < max_velocity in m/s, but got {low} and {high}.")
+    if high < 20:
+        raise InputError(
+            f"Family {name} spans {low:g} to {high:g}, which looks like km/s. Metres per second are meant: multiply by "
+            "1000."
+        )
+    return family
+
+
+def make_mixture(config: Mapping[str, Mapping[str, Any] | None]) -> Mixture:
+    """A mixture from `{name: {weight: ..., family: ..., parameter: ...}}`; a weight of zero leaves an entry out.
+
+    Raises `InputError` for what `make_family` refuses, and for weights that are negative or all zero.
+    """
+    made: dict[str, tuple[Family, float]] = {}
+    for name, entry in config.items():
+        options = dict(entry or {})
+        weight = options.pop("weight", 1.0)
+        try:
+            weight = _coerced(weight, 1.0)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"The weight of family {name} must be a number, but is {weight!r}.") from error
+        if not weight >= 0:
+            raise InputError(f"The weight of family {name} must not be negative, but is {weight}.")
+        if weight > 0:
+            made[name] = make_family(name, options), weight
+    if not made:
+        raise InputError(f"At least one family of positive weight is needed: choose from {', '.join(FAMILIES)}.")
+    families, weights = zip(*made.values(), strict=True)
+    return Mixture(families, tuple(weight / sum(weights) for weight in weights), tuple(made))
+
+
+def pin_files(config: Mapping[str, Mapping[str, Any] | None]) -> dict[str, dict[str, Any]]:
+    """The same config with the `sha256` of every file that it takes models from.
+
+    What a manifest must hold: made again from it, the mixture refuses a file whose content has changed.
+    """
+    pinned: dict[str, dict[str, Any]] = {}
+    for name, entry in config.items():
+        options = dict(entry or {})
+        if options.get("family", name) == "crops" and options.get("weight", 1.0):
+            family = make_family(name, {key: value for key, value in options.items() if key != "weight"})
+            options["sha256"] = family.sha256  # pyright: ignore[reportAttributeAccessIssue]
+        pinned[name] = options
+    return pinned

@@ -1,0 +1,32 @@
+"""Invert data for a velocity model: `python invert.py experiment=gathers forward=physics out=runs/fwi`."""
+
+import time
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from data_gen.common.compile_cache import use_compilation_cache
+from data_gen.common.console import print_tables, progress_bar
+from data_gen.common.hydra_app import command, typed
+from surrogate.config import InvertConfig, register
+from surrogate.report.page import write_report
+from surrogate.runs.invert import run_inversion
+
+register()
+
+
+@command("invert")
+def main(composed: DictConfig) -> None:
+    """Turn the config into an `InvertConfig`, invert, and print the table."""
+    use_compilation_cache()
+    config = typed(composed, InvertConfig)
+    with progress_bar(f"invert {Path(config.out).name}", config.inversion.iterations) as update:
+        start = time.perf_counter()
+
+        def show(iteration: int, values: dict[str, float]) -> None:
+            rate = iteration / (time.perf_counter() - start)
+            status = [f"{name.replace('_', ' ')} {values[name]:.2g}" for name in ("misfit", "model_error") if values]
+            update(iteration, ", ".join([*status, f"{rate:.1f} iterations/s"]))
+
+        run_inversion(config, show)
+    print_tables(*write_report(config.out))

@@ -1,0 +1,58 @@
+"""Train a surrogate: `python train.py encoding=coarse run=runs/mine training.steps=2000`."""
+
+import sys
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from data_gen.common.compile_cache import use_compilation_cache
+from data_gen.common.console import progress_bar
+from data_gen.common.errors import NumericalError
+from data_gen.common.hydra_app import command, typed
+from surrogate.config import TrainConfig, register
+from surrogate.devices import is_first
+from surrogate.runs.fit import fit
+from surrogate.runs.load import best_validation
+from surrogate.training.host_memory import keep_freed_memory
+
+register()
+
+
+@command("train")
+def main(composed: DictConfig) -> float:
+    """Turn the config into a `TrainConfig` and fit it, with a progress bar; the best validation, for sweeps."""
+    use_compilation_cache()
+    keep_freed_memory()
+    config = typed(composed, TrainConfig)
+    config.parallel.initialise()
+    try:
+        reached = _fit(config)
+    except NumericalError as error:
+        if HydraConfig.get().mode != RunMode.MULTIRUN:
+            raise
+        # One bad guess of a sweep: the worst there is, and the others go on.
+        print(f"{config.run}: {error}")
+        return float("inf")
+    if reached < (steps := config.training.steps):
+        # Of a sweep, too: whoever asked for the end of this process meant all of it.
+        print(interrupted(reached, steps) if is_first() else "")
+        sys.exit(0)
+    return best_validation(config.run)
+
+
+def interrupted(reached: int, steps: int) -> str:
+    """What an interrupted run says at its end."""
+    if not reached:
+        return "Interrupted before the first step: nothing is there to be saved, and the same command starts afresh."
+    return f"Interrupted at step {reached} of {steps}, which is saved. The same command goes on from there."
+
+
+def _fit(config: TrainConfig) -> int:
+    with progress_bar(f"train {config.run}", config.training.steps, shown=is_first()) as update:
+
+        def show(step: int, values: dict[str, float]) -> None:
+            status = f"loss {values['loss']:.4f}, {values['samples_per_s']:.1f} samples/s" if values else ""
+            update(step, status)
+
+        return fit(config, show)

@@ -1,0 +1,1 @@
+"""Encode the inputs of a task as the fields that an operator reads."""

@@ -1,0 +1,171 @@
+"""What the operator sees of a shot whose gather it predicts, on the grid of stored times and receivers.
+
+The medium is drawn twice under each receiver: by depth, the rows of the model spread evenly over the record, and by
+time, at the two-way time of vertical rays, so that a reflector stands where it is heard at no offset:
+
+    t(z) = t_peak + 2 int_{z_r}^z dz' / v(z', x_r)
+
+    source_map   the direct wave on straight rays: the envelope of the wavelet at t_peak + |x_r - x_s| <1 / v>
+    background   the gather of a homogeneous medium
+    coarse       the gather of the solver on a grid twice as coarse, at the receivers and one coarse cell below them
+                 (together they tell upgoing from downgoing waves); the first is the baseline to which the output adds
+
+All are differentiable by the velocity.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.ndimage import map_coordinates
+from jaxtyping import Array, Float
+
+from data_gen.dataset.sample import DataSpec
+from data_gen.solver.numerics.resampling import upsample
+from data_gen.solver.problem.acquisition import Survey
+from data_gen.solver.problem.grid import TimeAxis
+from data_gen.solver.problem.simulation import Simulation
+from data_gen.solver.simulator import simulate
+from surrogate.encodings.coarse_solver import coarse_simulation, coarsen, onto_coarse
+from surrogate.encodings.homogeneous import traces
+from surrogate.protocols import Encoded
+
+TABLE_STEPS = 4  # distances in a cell, of the table of the homogeneous gather
+
+
+def stored_steps(spec: DataSpec) -> tuple[int, ...]:
+    """The steps of the time axis that a gather keeps."""
+    return tuple(range(0, spec.simulation.time.nt, spec.recording.gather_every))
+
+
+def stored_times(spec: DataSpec) -> Float[np.ndarray, " nt_stored"]:
+    """When they are [s]."""
+    return np.array(stored_steps(spec)) * spec.simulation.time.dt
+
+
+def peak_time(spec: DataSpec) -> float:
+    """When the wavelet peaks [s]."""
+    return float(np.argmax(np.abs(spec.wavelet))) * spec.simulation.time.dt
+
+
+def medium_sections(velocity: Float[Array, "nz nx"], spec: DataSpec) -> Float[Array, "2 nt_stored n_receivers"]:
+    """The velocity [m/s] under each receiver: by depth, and by two-way vertical time."""
+    rows, columns = spec.receiver_cells
+    times, spacing = stored_times(spec), spec.simulation.grid.spacing
+    under = velocity[:, columns]
+    depth = np.linspace(0, len(under) - 1, len(times))
+    above = np.minimum(depth.astype(int), len(under) - 2)
+    part = jnp.asarray(depth - above, under.dtype)[:, None]
+    by_depth = (1 - part) * under[above] + part * under[above + 1]
+    slowness = 1 / under
+    # 2 int dz / v between neighbouring cell centres, by the trapezoidal rule.
+    between = jnp.pad(spacing * jnp.cumsum(slowness[:-1] + slowness[1:], axis=0), ((1, 0), (0, 0)))
+    arrivals = between - between[rows[0]] + peak_time(spec)
+    heard = partial(jnp.interp, jnp.asarray(times, under.dtype))
+    by_time = jax.vmap(heard, in_axes=1, out_axes=1)(arrivals, under)
+    return jnp.stack([by_depth, by_time])
+
+
+def offsets(source: Float[Array, "2"], spec: DataSpec) -> Float[Array, " n_receivers"]:
+    """Distances from the source to the receivers [m]."""
+    away = jnp.asarray(spec.receivers, source.dtype) - source
+    return jnp.hypot(away[:, 0], away[:, 1])
+
+
+def direct_times(
+    velocity: Float[Array, "nz nx"], source: Float[Array, "2"], spec: DataSpec
+) -> Float[Array, " n_receivers"]:
+    """How long a straight ray takes from the source to each receiver [s]: its length times the mean slowness on it."""
+    points = max(velocity.shape)
+    along = (jnp.arange(points, dtype=velocity.dtype) + 0.5) / points
+    receivers = jnp.asarray(spec.receivers, velocity.dtype)
+    ray = source[:, None, None] + along * (receivers - source).T[:, :, None]
+    slowness = map_coordinates(1 / velocity, list(ray / spec.simulation.grid.spacing), order=1, mode="nearest")
+    return offsets(source, spec) * jnp.mean(slowness, axis=-1)
+
+
+@dataclass(frozen=True)
+class DirectWave:
+    """The direct wave on straight rays, and the offset as a fraction of the surface's length; the baseline is zero."""
+
+    spec: DataSpec
+
+    media = channels = 2
+
+    def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:
+        """See `Encoding`; source [m]."""
+        spec = self.spec
+        arrivals = peak_time(spec) + direct_times(velocity, source.astype(velocity.dtype), spec)
+        late = jnp.asarray(stored_times(spec), velocity.dtype)[:, None] - arrivals
+        pulse = jnp.exp(-((jnp.pi * spec.simulation.peak_frequency * late) ** 2))
+        offset = offsets(source.astype(velocity.dtype), spec) / spec.simulation.grid.extent[1]
+        fields = jnp.stack([pulse, jnp.broadcast_to(offset, pulse.shape)])
+        return Encoded(medium_sections(velocity, spec), fields, jnp.zeros_like(fields[:1]))
+
+
+@dataclass(frozen=True)
+class HomogeneousGather:
+    """The gather of a homogeneous medium of `velocity` [m/s], from a table over the distance; the baseline is zero."""
+
+    spec: DataSpec
+    velocity: float
+
+    media = 2
+    channels = 1
+
+    @cached_property
+    def table(self) -> Float[np.ndarray, "n_distances nt_stored"]:
+        """Traces at every `TABLE_STEPS`-th of a cell, up to the grid's diagonal."""
+        simulation = self.spec.simulation
+        spacing, every = simulation.grid.spacing, self.spec.recording.gather_every
+        count = int(np.ceil(TABLE_STEPS * np.hypot(*simulation.grid.extent) / spacing)) + 2
+        distances = np.arange(count) * spacing / TABLE_STEPS
+        return traces(self.spec.wavelet, simulation.time.dt, distances, self.velocity, spacing)[:, ::every]
+
+    def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:
+        """See `Encoding`; source [m]."""
+        place = offsets(source.astype(velocity.dtype), self.spec) * TABLE_STEPS / self.spec.simulation.grid.spacing
+        below = jnp.clip(place.astype(int), 0, len(self.table) - 2)
+        part, table = (place - below)[:, None], jnp.asarray(self.table, velocity.dtype)
+        field = ((1 - part) * table[below] + part * table[below + 1]).T[None]
+        return Encoded(medium_sections(velocity, self.spec), field, jnp.zeros_like(field))
+
+
+def coarse_gather_simulation(spec: DataSpec) -> Simulation:
+    """The coarse solver, without the fields, for the whole of the record; raises `InputError` as it does."""
+    simulation = coarse_simulation(replace(spec.simulation, snapshot_steps=(), frequencies=()))
+    # One step more where the number of fine steps is odd: the last fine sample lies between two coarse ones.
+    time = spec.simulation.time
+    return replace(simulation, time=TimeAxis(time.nt // 2 + 1, 2 * time.dt))
+
+
+def _coarse_gather(
+    velocity: Float[Array, "nz nx"], source: Float[Array, "2"], receivers: Float[Array, "n 2"], spec: DataSpec
+) -> Float[Array, "nt_stored n"]:
+    simulation, every = coarse_gather_simulation(spec), spec.recording.gather_every
+    wavelet = jnp.asarray(spec.wavelet[::2], velocity.dtype)
+    wavelet = jnp.pad(wavelet, (0, simulation.time.nt - len(wavelet)))  # what is fired last is not heard any more
+    (model, coupling), spacing = coarsen(velocity), spec.simulation.grid.spacing
+    survey = Survey(onto_coarse(source, spacing)[None], onto_coarse(receivers, spacing), wavelet[None])
+    gather = simulate(model, survey, simulation, density=spec.density(model), coupling=coupling).gathers[0]
+    stored = gather[:: every // 2] if every % 2 == 0 else upsample(gather.T, 2).T[::every]
+    return stored[: len(stored_steps(spec))]
+
+
+@dataclass(frozen=True)
+class CoarseGather:
+    """The coarse solver's gather at the receivers, which is the baseline too, and one coarse cell below them."""
+
+    spec: DataSpec
+
+    media = channels = 2
+
+    def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:
+        """See `Encoding`; source [m]."""
+        receivers, cell = self.spec.receivers, 2 * self.spec.simulation.grid.spacing
+        lines = jnp.asarray(np.concatenate([receivers, receivers + np.array([cell, 0.0])]), velocity.dtype)
+        gathers = _coarse_gather(velocity, source.astype(velocity.dtype), lines, self.spec)
+        fields = jnp.stack([gathers[:, : len(receivers)], gathers[:, len(receivers) :]])
+        return Encoded(medium_sections(velocity, self.spec), fields, fields[:1])

@@ -1,0 +1,1 @@
+"""Invert data for a velocity model by gradient descent."""

@@ -1,0 +1,115 @@
+"""The training loss: a weighted sum of named terms, each relative and per sample, averaged over the batch.
+
+    loss = mean over samples of sum_t weight_t e_t,    e_t = N_t(prediction - truth) / N_t(truth)
+
+relative_l2, sobolev, bands and traces are in loss_terms.py, jacobian in jacobian_loss.py, residual (of the wave
+equation) in pde_residual.py. Each is 0 for the truth, and 1 for a prediction of zero, so weights compare. (The residual
+is 0 for the truth as far as finite differences go, and for silence: it cannot stand alone.) A term of weight 0 is not
+computed. docs/losses.md says when to use which.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Key
+
+from data_gen.common.errors import InputError
+from surrogate.losses.jacobian import jacobian
+from surrogate.losses.terms import Judged, Term, bands, relative_l2, sobolev, traces
+from surrogate.losses.wave_residual import residual
+from surrogate.metrics.errors import BANDS
+from surrogate.protocols import Batch, Task
+
+HIGHEST_ORDER = 4  # of derivatives, of which there are 2^s: the next would be of rounding errors
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of a task; `terms` are (name, weight, term)."""
+
+    task: Task
+    terms: tuple[tuple[str, float, Term], ...]
+
+    def __call__(
+        self, model: nnx.Module, batch: Batch, key: Key[Array, ""]
+    ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+        """The scalar to minimise, and the mean of each term, unweighted. key: of this step, for what is drawn."""
+        per_sample, errors = self.per_sample(model, batch, key)
+        return jnp.mean(per_sample), {name: jnp.mean(error) for name, error in errors.items()}
+
+    def per_sample(
+        self, model: nnx.Module, batch: Batch, key: Key[Array, ""]
+    ) -> tuple[Float[Array, " batch"], dict[str, Float[Array, " batch"]]]:
+        """The same of each sample: says which of them is to blame."""
+        # Split off before: what is dropped at random in the prediction is dropped in its derivatives.
+        graphdef, state = nnx.split(model)
+        inputs = (batch[name] for name in self.task.inputs)
+        prediction = model(*inputs)  # pyright: ignore[reportCallIssue]
+
+        def predict(*inputs):
+            return nnx.merge(graphdef, state, copy=True)(*inputs)
+
+        judged = Judged(predict, prediction, batch[self.task.target], batch, key)
+        errors = {name: term(judged) for name, _, term in self.terms}
+        return reduce(add, (weight * errors[name] for name, weight, _ in self.terms)), errors
+
+
+@dataclass
+class LossConfig:
+    """Weights of the loss's terms (0: not computed), and their settings; see losses.py.
+
+    sobolev_order: s. band_weights: of the squared errors in the bands. directions: along which the Jacobian is compared
+    in each sample and step, where the data set has none stored.
+    """
+
+    relative_l2: float = 1.0
+    sobolev: float = 0.0
+    bands: float = 0.0
+    traces: float = 0.0
+    jacobian: float = 0.0
+    residual: float = 0.0
+    sobolev_order: int = 1
+    band_weights: dict[str, float] = field(default_factory=lambda: {"low": 1.0, "middle": 4.0, "high": 16.0})
+    directions: int = 1
+
+    def weights(self) -> dict[str, float]:
+        """Of the terms that are computed."""
+        names = ("relative_l2", "sobolev", "bands", "traces", "jacobian", "residual")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
+
+    def check(self) -> None:
+        """Raise `InputError` for values that make no loss."""
+        weights = self.weights()
+        if not weights or not all(0 < weight < float("inf") for weight in weights.values()):
+            raise InputError(
+                "The weights of the loss's terms must be 0 (not computed) or positive, and one at least positive, but "
+                f"training.loss has {weights or 'none'}. For the default set training.loss.relative_l2=1."
+            )
+        if not 1 <= self.sobolev_order <= HIGHEST_ORDER or self.directions < 1:
+            raise InputError(
+                f"training.loss.sobolev_order must be from 1 to {HIGHEST_ORDER} and training.loss.directions at least "
+                f"1, but they are {self.sobolev_order} and {self.directions}."
+            )
+        given = self.band_weights
+        if given.keys() != BANDS.keys() or not (min(given.values()) >= 0 and 0 < max(given.values()) < float("inf")):
+            raise InputError(
+                f"training.loss.band_weights must have a weight of 0 or more for each of {', '.join(BANDS)}, not all "
+                f"0, but is {dict(given)}."
+            )
+
+    def create(self, task: Task) -> Loss:
+        """The loss of a task. Raises `InputError` for weights that make none, or terms that the task does not have."""
+        self.check()
+        makers: dict[str, Callable[[], Term]] = {
+            "relative_l2": lambda: relative_l2,
+            "sobolev": lambda: sobolev(self.sobolev_order),
+            "bands": lambda: bands(self.band_weights),
+            "traces": lambda: traces(task),
+            "jacobian": lambda: jacobian(task, self.directions),
+            "residual": lambda: residual(task),
+        }
+        return Loss(task, tuple((name, weight, makers[name]()) for name, weight in self.weights().items()))

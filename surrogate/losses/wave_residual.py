@@ -1,0 +1,136 @@
+"""The residual of the wave equation at constant density, of a predicted field.
+
+    snapshots   r = p_tt / v^2 - lap p,            p_tt ~ (p(t + D) - 2 p(t) + p(t - D)) / D^2
+    harmonic    r = -(2 pi f / v)^2 u - lap u
+
+    e = ||r(prediction)|| / ||inertia(truth)||,    inertia the term without space derivatives
+
+The Laplacian is the solver's own, so its snapshots leave only what differences in time do: a wave of angular frequency
+omega has its second derivative scaled by (sin(x) / x)^2, x = omega D / 2, an error of (omega D)^2 / 12. Snapshots
+are refused unless omega D <= 1 at the wavelet's highest frequency, where that is 8 %; at its peak frequency it then is
+1.3 %. Left out are cells within the stencil's reach of the grid's sides, beyond which it would need the absorbing
+layer, and of the source, which the residual does not hold. A propagator's first steps follow from the state it is
+given, so its residual begins with that.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from data_gen.common.errors import InputError
+from data_gen.dataset.sample import DataSpec
+from data_gen.solver.numerics import stencils
+from data_gen.solver.problem.simulation import HIGHEST_FREQUENCY
+from surrogate.losses.terms import Judged, Term, relative, squares
+from surrogate.protocols import Batch, Task
+
+Inner = Float[Array, "*rest mz mx"]  # without order / 2 cells on each side
+
+
+def laplacian(field: Float[Array, "*rest nz nx"], spacing: float, order: int) -> Inner:
+    """The solver's Laplacian [1/m^2], where the whole stencil fits."""
+    along_x = stencils.second_derivative(inner(field, order, (-2,)), field.ndim - 1, order, spacing)
+    along_z = stencils.second_derivative(inner(field, order, (-1,)), field.ndim - 2, order, spacing)
+    return along_x + along_z
+
+
+def inner(field: jax.Array, order: int, axes: tuple[int, ...] = (-2, -1)) -> jax.Array:
+    """Without the order / 2 outermost cells."""
+    for axis in axes:
+        field = jax.lax.slice_in_dim(field, order // 2, field.shape[axis] - order // 2, axis=axis)
+    return field
+
+
+def wave_terms(
+    snapshots: Float[Array, "n_snapshots nz nx"],
+    velocity: Float[Array, "nz nx"],
+    *,
+    interval: float,
+    spacing: float,
+    order: int,
+) -> tuple[Inner, Inner]:
+    """p_tt / v^2 and the Laplacian of p at all snapshots but the first and the last, which are `interval` [s] apart."""
+    before, now, after = snapshots[:-2], snapshots[1:-1], snapshots[2:]
+    inertia = (after - 2 * now + before) / (interval * velocity) ** 2
+    return inner(inertia, order), laplacian(now, spacing, order)
+
+
+def helmholtz_terms(
+    field: Float[Array, "*parts nz nx"],
+    velocity: Float[Array, "nz nx"],
+    frequency: Float[Array, ""] | float,
+    *,
+    spacing: float,
+    order: int,
+) -> tuple[Inner, Inner]:
+    """-(2 pi f / v)^2 u and the Laplacian of u, of its real and imaginary part alike; frequency [Hz]."""
+    inertia = -((2 * jnp.pi * frequency / velocity) ** 2) * field
+    return inner(inertia, order), laplacian(field, spacing, order)
+
+
+def away_from(source: Float[Array, "2"], shape: tuple[int, int], *, spacing: float, order: int) -> Inner:
+    """1 in cells further from `source` `(z, x)` [m] than the stencil's reach, 0 in the others."""
+    rows, columns = (jnp.abs(jnp.arange(n) - source[axis] / spacing) for axis, n in enumerate(shape))
+    reach = order // 2
+    return inner((rows[:, None] > reach) | (columns[None, :] > reach), order).astype(source.dtype)
+
+
+def check_snapshots(spec: DataSpec) -> float:
+    """The time between the snapshots [s]. Raises `InputError` where their residual would say little."""
+    simulation = spec.simulation
+    highest = HIGHEST_FREQUENCY * simulation.peak_frequency
+    longest = 1 / (2 * np.pi * highest)
+    gaps = np.diff(simulation.snapshot_times)
+    if len(gaps) < 2 or not np.allclose(gaps, gaps[0], rtol=1e-6) or gaps[0] > longest:
+        raise InputError(
+            "The loss `residual` takes the second derivative in time from three or more snapshots that are evenly "
+            f"spaced, at most {longest:.3g} s apart (2 pi f D <= 1 at the wavelets' highest frequency, {highest:g} "
+            f"Hz), but they are at {np.round(simulation.snapshot_times, 6).tolist()} s. Set data.snapshot_times so, in "
+            f"multiples of dt = {simulation.time.dt:g} s, or training.loss.residual=0."
+        )
+    return float(gaps[0])
+
+
+def residual(task: Task) -> Term:
+    """Norm of the residual of the prediction over that of the truth's inertia.
+
+    Raises `InputError` for tasks or data whose residual this is not.
+    """
+    spec, simulation = task.spec, task.spec.simulation
+    if spec.gardner:
+        raise InputError(
+            "The loss `residual` is that of the wave equation at constant density, but data.density=gardner. Set "
+            "training.loss.residual=0, or data.density=none."
+        )
+    cells = {"spacing": simulation.grid.spacing, "order": simulation.order}
+    if task.target == "snapshots":
+        interval = check_snapshots(spec)
+
+        def terms(field: jax.Array, example: Batch) -> tuple[Inner, Inner]:
+            snapshots = jnp.concatenate([example["state"], field]) if "state" in example else field
+            return wave_terms(snapshots, example["velocity"], interval=interval, **cells)
+
+    elif task.target == "harmonic":
+
+        def terms(field: jax.Array, example: Batch) -> tuple[Inner, Inner]:
+            return helmholtz_terms(field, example["velocity"], example["frequency"], **cells)
+
+    else:
+        raise InputError(
+            f"The loss `residual` is that of snapshots or time-harmonic fields, but this task predicts {task.target}. "
+            "Set training.loss.residual=0."
+        )
+
+    def sample(prediction: jax.Array, truth: jax.Array, example: Batch) -> tuple[Inner, Inner]:
+        mask = away_from(example["source"], simulation.grid.shape, **cells)
+        inertia, curvature = terms(prediction, example)
+        scale, _ = terms(truth, example)
+        return mask * (inertia - curvature), mask * scale
+
+    def term(judged: Judged) -> Float[Array, " batch"]:
+        examples = {name: judged.batch[name] for name in (*task.inputs, "source")}
+        left, scale = jax.vmap(sample)(judged.prediction, judged.truth, examples)
+        return relative(squares(left), squares(scale))
+
+    return term

@@ -1,0 +1,1 @@
+"""Surrogates: an encoding, an operator and a normalization as one model."""

@@ -1,0 +1,1 @@
+"""Neural operators: arrays to arrays, no waves and no tasks."""

@@ -1,0 +1,1 @@
+"""Write a page and tables of the results below a folder."""

@@ -1,0 +1,1 @@
+"""Fit, evaluate, load and export runs; alone knows the folder of a run."""

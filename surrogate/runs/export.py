@@ -1,0 +1,174 @@
+"""Deployment: a trained run as one file that JAX alone runs, for any batch size, on CPU and CUDA, and differentiates.
+
+    OUT         StableHLO with the weights in it; `jax.export.deserialize` makes it a function of the task's inputs
+    OUT.json    what it is: inputs, output, config, fingerprint of the data, versions, checksum
+
+`python -m surrogate.export run=runs/mine out=mine.stablehlo`; see docs/export.md.
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import export
+
+from data_gen.common.errors import InputError, NumericalError
+from data_gen.common.files import full_disk_is_told, publish, temporary_name, write_json
+from data_gen.dataset.manifest import fingerprint
+from data_gen.dataset.sample import SPLITS
+from data_gen.solver.problem.simulation import Simulation
+from surrogate.config import TrainConfig
+from surrogate.models.surrogate import Surrogate, count_parameters
+from surrogate.protocols import Task
+from surrogate.runs.export_signature import meanings
+from surrogate.runs.folder import read_run
+from surrogate.runs.load import best_step, load_surrogate
+from surrogate.runs.provenance import environment
+
+FORMAT = 1
+PLATFORMS = ("cpu", "cuda")
+# Rounding, that of two different time loops included, is some 1e-6: what is off by more than this is another function.
+LARGEST_DIFFERENCE = 1e-3
+
+
+@dataclass
+class ExportConfig:
+    """`python -m surrogate.export`. run: a trained run's folder. out: the file to write. check: compare the file with
+    the model before it is written.
+    """
+
+    run: str = ""
+    out: str = ""
+    check: bool = True
+
+
+def through_xla(part: Any) -> Any:
+    """A frozen dataclass, such as an encoding, with every simulation in it run by XLA's time loop, in no other code."""
+    if isinstance(part, Simulation):
+        return replace(part, backend="xla")
+    if not is_dataclass(part) or isinstance(part, type):
+        return part
+    old = {field.name: getattr(part, field.name) for field in fields(part) if field.init}
+    new = {name: through_xla(value) for name, value in old.items()}
+    changed = {name: value for name, value in new.items() if value is not old[name]}
+    return replace(part, **changed) if changed else part
+
+
+def lower(model: Surrogate) -> export.Exported:
+    """The model in evaluation as a function of its inputs alone, on `PLATFORMS`; the weights are constants of it.
+
+    The native loop's code could not travel in the file, so simulations inside the encoding go through XLA.
+    """
+    frozen, task = nnx.clone(model), model.task
+    frozen.encoding = through_xla(model.encoding)
+    frozen.eval()
+    example = jax.eval_shape(lambda: _example(task))
+    (batch,) = export.symbolic_shape("batch")
+    inputs = [jax.ShapeDtypeStruct((batch, *example[name].shape), example[name].dtype) for name in task.inputs]
+
+    def surrogate(*inputs):
+        return frozen(*inputs)
+
+    return export.export(jax.jit(surrogate), platforms=PLATFORMS)(*inputs)
+
+
+def _example(task: Task) -> dict[str, jax.Array]:
+    """The first example of the validation split, made by the solver."""
+    return task.make(task.spec.key(SPLITS.index("validation"), 0), jnp.array(0))
+
+
+def differences(artifact: bytes, model: Surrogate) -> dict[str, float]:
+    """Relative L2 between the artifact and the model on a random example: of the prediction, and of its vjp."""
+    example = jax.jit(lambda: _example(model.task))()
+    inputs = [example[name][None] for name in model.task.inputs]
+
+    @nnx.jit
+    def of_model(model, *inputs):
+        prediction, pull = jax.vjp(model, *inputs)
+        return prediction, pull(jnp.cos(jnp.arange(prediction.size)).reshape(prediction.shape))
+
+    prediction, pull = jax.vjp(export.deserialize(bytearray(artifact)).call, *inputs)
+    gradient = pull(jnp.cos(jnp.arange(prediction.size)).reshape(prediction.shape))
+    expected = of_model(model, *inputs)
+    return {"prediction": _relative(prediction, expected[0]), "gradient": _relative(gradient, expected[1])}
+
+
+def _relative(found: Any, expected: Any) -> float:
+    """The largest relative L2 of any array; where one should be zero everywhere, 0 if it is and infinity if not."""
+    errors = []
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        error, norm = float(jnp.linalg.norm(jnp.ravel(a - b))), float(jnp.linalg.norm(jnp.ravel(b)))
+        errors.append(error / norm if norm else np.inf if error else 0.0)
+    return max(errors)
+
+
+def describe(exported: export.Exported, artifact: bytes, model: Surrogate, run: TrainConfig) -> dict[str, Any]:
+    """What `OUT.json` says of an artifact: enough to call it, and to know what it was trained on."""
+    task = model.task
+    known = meanings(task)
+
+    def entry(name: str, aval: Any) -> dict[str, Any]:
+        shape = [size if isinstance(size, int) else str(size) for size in aval.shape]
+        return {"name": name, "shape": shape, "dtype": str(aval.dtype), **known[name]}
+
+    return {
+        "format": FORMAT,
+        "artifact": {
+            "sha256": hashlib.sha256(artifact).hexdigest(),
+            "bytes": len(artifact),
+            "platforms": list(exported.platforms),
+            "derivatives": "reverse mode, once",
+            "calling_convention_version": exported.calling_convention_version,
+        },
+        "task": task.name,
+        "inputs": [entry(name, aval) for name, aval in zip(task.inputs, exported.in_avals, strict=True)],
+        "outputs": [entry(task.target, aval) for aval in exported.out_avals],
+        "spacing": {"value": task.spec.simulation.grid.spacing, "unit": "m"},
+        "parameters": count_parameters(model),
+        "step": best_step(run.run),
+        "dataset": {"fingerprint": fingerprint(run.data)},
+        "config": asdict(run),
+        "versions": environment(),
+    }
+
+
+def write_export(config: ExportConfig) -> tuple[Path, dict[str, Any]]:
+    """Write `config.out` and its description; returns its path and the description, with `difference` if checked.
+
+    Raises `InputError`, before anything is compiled or written, if the run cannot be used or a file is there already;
+    `NumericalError`, with nothing written, if the artifact computes something else than the model.
+    """
+    if not config.out:
+        raise InputError("There is no name for the file to write: give out=FILE, such as out=mine.stablehlo.")
+    out = Path(config.out)
+    description = out.with_name(f"{out.name}.json")
+    for file in (out, description):
+        if file.exists():
+            raise InputError(f"{file} exists already; an export overwrites nothing. Choose another out, or remove it.")
+    run, model = replace(read_run(config.run), run=config.run), load_surrogate(config.run)
+    exported = lower(model)
+    artifact = bytes(exported.serialize(vjp_order=1))
+    content = describe(exported, artifact, model, run)
+    if config.check:
+        content["difference"] = differences(artifact, model)
+        if not max(content["difference"].values()) < LARGEST_DIFFERENCE:
+            raise NumericalError(
+                f"The export of {config.run} computes something else than its model: relative to it, it differs by "
+                f"{content['difference']}, more than {LARGEST_DIFFERENCE:g}. Nothing was written. Evaluate the run: if "
+                "its predictions are finite, this is a defect to report."
+            )
+    with full_disk_is_told(out.parent):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_name(out)
+        try:
+            temporary.write_bytes(artifact)
+            publish(temporary, out)
+        finally:
+            temporary.unlink(missing_ok=True)
+        write_json(description, content)
+    return out, content

@@ -1,0 +1,59 @@
+"""What a run was made from, besides its config: `RUN/provenance.json`.
+
+dataset     path, fingerprint of its recipe, digest of its records' checksums, and the software that made them
+versions    the software that the run was last trained with
+"""
+
+import hashlib
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from data_gen.common.errors import InputError
+from data_gen.common.files import differences, read_json, write_json
+from data_gen.dataset.manifest import read_manifest
+
+PROVENANCE = "provenance.json"
+PACKAGES = ("wave-surrogate", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def digest(manifest: dict[str, Any]) -> str:
+    """Hash of what a data set holds: every shard's checksum, which is of decoded records."""
+    content = {name: shard["sha256"] for name, shard in manifest["shards"].items()}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def describe(path: str | Path) -> dict[str, Any]:
+    """The provenance of a run on the data set at `path`."""
+    manifest = read_manifest(path)
+    dataset = {"path": str(path), "fingerprint": manifest["fingerprint"], "digest": digest(manifest)}
+    versions = {name: version(name) for name in PACKAGES}
+    versions |= {"python": platform.python_version(), "backend": jax.default_backend()}
+    return {"dataset": dataset | {"versions": manifest["versions"]}, "versions": versions}
+
+
+def record(run: Path, path: str | Path) -> None:
+    """Keep the provenance. Raises `InputError` if the run began with other records."""
+    ours = describe(path)
+    if (run / PROVENANCE).exists():
+        before, now = read_json(run / PROVENANCE)["dataset"], ours["dataset"]
+        if before["digest"] != now["digest"]:
+            raise InputError(
+                f"The records at {path} are not those that {run} was begun with ({differences(now, before)}): going on "
+                "would mix both. Restore the data set, or start another run."
+            )
+    write_json(run / PROVENANCE, ours)
+
+
+def environment() -> dict[str, str]:
+    """What a measured number depends on."""
+    device = jax.devices()[0]
+    packages = {name: version(name) for name in ("jax", "jaxlib", "flax")}
+    return {
+        "device": f"{device.device_kind} x {jax.local_device_count()}",
+        "python": platform.python_version(),
+    } | packages

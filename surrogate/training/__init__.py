@@ -1,0 +1,1 @@
+"""The training step and what feeds it; knows no folder of a run."""

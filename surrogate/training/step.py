@@ -1,0 +1,136 @@
+"""The training step: one compiled function from a state and a batch to the next state and the metrics.
+
+    gradient = mean over the parts of a batch of d loss / d weights;    weights <- weights + AdamW(clip(gradient))
+
+The state is that of (model, optimizer), and its buffers are reused; the metrics stay on the device until they are read.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from data_gen.common.errors import InputError
+from surrogate.operators.layers.recompute import compiler_options, recompute_blocks
+from surrogate.protocols import Batch
+from surrogate.training.config import TrainingConfig
+from surrogate.training.precision import set_precision
+
+Metrics = dict[str, jax.Array]
+Loss = Callable[[Any, Batch, jax.Array], tuple[jax.Array, Metrics]]
+Step = Callable[[nnx.State, Batch], tuple[nnx.State, Metrics]]
+
+
+def in_parts(batch: Batch, parts: int) -> Batch:
+    """Each array `(b, ...)` as `(parts, b / parts, ...)`: part p holds every parts-th sample from p on.
+
+    Strided, since a batch is split over devices in runs of samples: so each device has its share of every part.
+    """
+    size = len(next(iter(batch.values())))
+    if size % parts:
+        raise InputError(f"A batch of {size} samples cannot be taken in {parts} parts (training.accumulate).")
+    return {k: jnp.swapaxes(jnp.reshape(x, (size // parts, parts, *x.shape[1:])), 0, 1) for k, x in batch.items()}
+
+
+def step_key(config: TrainingConfig, step: jax.Array) -> jax.Array:
+    """Of what a loss draws in the step that follows `step` others."""
+    return jax.random.fold_in(jax.random.key(config.seed), step)
+
+
+def in_training(copy: Any, step: jax.Array, config: TrainingConfig) -> Any:
+    """The copy of a model that a step is traced with: everywhere else a model is in evaluation."""
+    copy.train()
+    config.mode_schedule.apply(copy.operator, step)
+    set_precision(copy.operator, config.precision)
+    if config.remat:
+        recompute_blocks(copy.operator)
+    return copy
+
+
+def mean_gradients(
+    model: nnx.Module, batch: Batch, key: jax.Array, step: jax.Array, loss: Loss, config: TrainingConfig
+):
+    """Loss, its parts, the gradients of the weights and the model's other state afterwards."""
+    definition, weights, others = nnx.split(model, nnx.Param, ...)
+
+    def scalar(weights: nnx.State, others: nnx.State, batch: Batch, key: jax.Array):
+        copy = in_training(nnx.merge(definition, weights, others, copy=True), step, config)
+        value, parts = loss(copy, batch, key)
+        return value, (parts, nnx.state(copy, nnx.Not(nnx.Param)))
+
+    differentiated = jax.value_and_grad(scalar, has_aux=True)
+    if config.accumulate == 1:
+        (value, (parts, others)), gradients = differentiated(weights, others, batch, key)
+        return value, parts, gradients, others
+
+    def add(carry, part):
+        others, total = carry
+        (value, (parts, others)), gradients = differentiated(weights, others, *part)
+        return (others, jax.tree.map(jnp.add, total, gradients)), (value, parts)
+
+    start = others, jax.tree.map(jnp.zeros_like, weights)
+    xs = in_parts(batch, config.accumulate), jax.random.split(key, config.accumulate)
+    (others, total), means = jax.lax.scan(add, start, xs)
+    value, parts = jax.tree.map(jnp.mean, means)
+    return value, parts, jax.tree.map(lambda x: x / config.accumulate, total), others
+
+
+def sample_losses(model: nnx.Module, batch: Batch, step: int, config: TrainingConfig) -> jax.Array:
+    """The loss `(batch,)` of each sample in the step that follows `step` others, as `mean_gradients` computes it."""
+    definition, weights, others = nnx.split(model, nnx.Param, ...)
+
+    def add(others: nnx.State, part: tuple[Batch, jax.Array], weights: nnx.State):
+        copy = in_training(nnx.merge(definition, weights, others, copy=True), jnp.array(step), config)
+        losses, _ = config.loss.create(copy.task).per_sample(copy, *part)
+        return nnx.state(copy, nnx.Not(nnx.Param)), losses
+
+    @partial(jax.jit, compiler_options=compiler_options())
+    def call(weights: nnx.State, others: nnx.State, batch: Batch) -> jax.Array:
+        key, parts = step_key(config, jnp.array(step)), config.accumulate
+        keys = jax.random.split(key, parts) if parts > 1 else key[None]
+        _, losses = jax.lax.scan(partial(add, weights=weights), others, (in_parts(batch, parts), keys))
+        return losses.T.reshape(-1)  # part p has every parts-th sample
+
+    return call(weights, others, batch)
+
+
+def make_train_step(
+    graphdef: nnx.GraphDef,
+    config: TrainingConfig | None = None,
+    loss: Loss | None = None,
+    shardings: nnx.State | None = None,
+) -> Step:
+    """The compiled step `(state, batch) -> (state, metrics)`; the old state's buffers are given back.
+
+    loss: the config's, unless another is given. shardings: where the new state stays (see `Devices.shardings`); none:
+    where the compiler likes. Metrics: loss (the mean since the last log), grad_norm and, where there are several, the
+    loss's terms (of this step).
+    """
+    training = config or TrainingConfig()
+
+    def step(state: nnx.State, batch: Batch):
+        model, optimizer = nnx.merge(graphdef, state, copy=True)  # or the old state would change with the model
+        guard = optimizer.guard
+        key, minimised = step_key(training, guard.step[...]), loss or training.loss.create(model.task)
+        value, parts, gradients, others = mean_gradients(model, batch, key, guard.step[...], minimised, training)
+        grad_norm = optax.tree.norm(gradients)
+        good = guard.accepts(value, grad_norm, training.divergence_factor)
+        # A branch, not a choice between two states: weights and moments are read and written once, in place.
+        state = jax.lax.cond(good, updated, lambda state, *_: state, state, gradients, others)
+        model, optimizer = nnx.merge(graphdef, state)
+        optimizer.guard.record(good, value, grad_norm, training.log_every)
+        metrics = {"loss": optimizer.guard.mean_loss(), "grad_norm": grad_norm} | (parts if len(parts) > 1 else {})
+        return nnx.state((model, optimizer)), metrics
+
+    def updated(state: nnx.State, gradients: nnx.State, others: nnx.State) -> nnx.State:
+        model, optimizer = nnx.merge(graphdef, state, copy=True)
+        nnx.update(model, others)
+        optimizer.update(model, gradients)
+        return nnx.state((model, optimizer))
+
+    kept_where = None if shardings is None else (shardings, None)
+    return jax.jit(step, donate_argnums=0, out_shardings=kept_where, compiler_options=compiler_options())

@@ -1,0 +1,323 @@
+"""Verification, cards, rebuilding, and data that come from files or go to them."""
+
+import io
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import segyio
+import tensorflow_datasets as tfds
+import zarr
+from rich.console import Console
+
+from data_gen.commands import manage as cli
+from data_gen.common.errors import DatasetError, InputError
+from data_gen.common.files import read_json, write_json
+from data_gen.dataset import generation as dataset
+from data_gen.dataset.description import describe
+from data_gen.dataset.exporting import export
+from data_gen.dataset.importing import find_pairs, import_files, read_gathers
+from data_gen.dataset.sample import SPLITS
+from data_gen.dataset.shards import Shard
+from data_gen.dataset.verification import Contents, rebuild, verify
+from tests.helpers import tiny_config
+
+NZ, NX, SHOTS, NT, RECEIVERS = 7, 6, 2, 9, 5
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory):
+    config = tiny_config(tmp_path_factory.mktemp("data") / "set", train=5, validation=1, test=2)
+    dataset.generate(config)
+    return config
+
+
+def models(seed: int, n: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(1500, 4500, (n, 1, NZ, NX)).astype(np.float32)
+
+
+def gathers(seed: int, n: int = 3) -> np.ndarray:
+    return np.random.default_rng(100 + seed).normal(size=(n, SHOTS, NT, RECEIVERS)).astype(np.float32)
+
+
+def write_pair(folder: Path, number: int, model: str = "model{}", data: str = "data{}") -> None:
+    for name, content in ((model, models(number)), (data, gathers(number))):
+        file = folder / f"{name.format(number)}.npy"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, content, allow_pickle=False)
+
+
+def edit_manifest(path, **recipe) -> None:
+    manifest = read_json(Path(path) / dataset.MANIFEST)
+    write_json(Path(path) / dataset.MANIFEST, manifest | {"recipe": manifest["recipe"] | recipe})
+
+
+# What is checked
+
+
+def test_one_flipped_byte(generated, tmp_path):
+    """In any record of any shard: named by `verify`, the others not; made anew, all is well."""
+    config = replace(generated, path=str(tmp_path / "flipped"))
+    dataset.generate(config)
+    assert verify(config.path, contents=True)["complete"]
+    shard = Path(config.path) / "wave_data-test.array_record-00000-of-00001"
+    content = bytearray(shard.read_bytes())
+    content[300] ^= 0x10
+    shard.write_bytes(content)
+    with pytest.raises(DatasetError, match=rf"1 of 4 shards do not match.*{shard.name} is damaged.*Delete these files"):
+        verify(config.path)
+    with pytest.raises(SystemExit, match=shard.name):
+        cli.main(["verify", config.path])
+    shard.unlink()
+    dataset.generate(config)
+    cli.main(["verify", config.path])
+
+
+def test_contents_are_checked():
+    """One good record, and each way in which it could be bad."""
+    shard, contents = Shard("x", "train", 10, 12), Contents((1500.0, 4500.0), (60.0, 50.0))
+    good = {"index": np.int64(11), "velocity": models(0)[0, 0], "sources": np.array([[60.0, 20.0]])}
+    contents.check(good, shard, 1)
+    # At the very limits of the range, rounded to half precision, 4500 is 4500 and 1500.3 is 1500.
+    contents.check(good | {"velocity": np.full((NZ, NX), 1500.3, np.float16)}, shard, 1)
+    for bad, message in (
+        ({"index": np.int64(3)}, r"Record 1 of x \(sample 11 of split train\) says that it is sample 3"),
+        ({"velocity": np.full((NZ, NX), np.nan, np.float32)}, "`velocity` that are not finite"),
+        ({"velocity": np.full((NZ, NX), 4600.0, np.float32)}, "4600 to 4600 m/s, but its families span 1500 to 4500"),
+        ({"velocity": np.full((NZ, NX), 2.0, np.float32)}, "looks like km/s"),
+        ({"sources": np.array([[60.0, 60.0]])}, "outside the grid"),
+        ({"sources": np.array([[60.0, 20.0], [-10.0, 0.0]])}, "outside the grid"),
+    ):
+        with pytest.raises(DatasetError, match=message):
+            contents.check(good | bad, shard, 1)
+
+
+def test_physical_ranges_of_a_data_set(generated, tmp_path):
+    """Velocities outside what the manifest's families can produce."""
+    config = replace(generated, path=str(tmp_path / "set"))
+    dataset.generate(config)
+    families = {name: {**options, "min_velocity": 4400} for name, options in config.families.items()}
+    edit_manifest(config.path, families=families)
+    with pytest.raises(DatasetError, match="its families span 4400 to 4500"):
+        verify(config.path, contents=True)
+
+
+def test_model_in_two_splits(tmp_path):
+    source = tmp_path / "source"
+    write_pair(source, 1)
+    np.save(source / "model2.npy", models(1))
+    np.save(source / "data2.npy", gathers(2))
+    import_files(source, tmp_path / "set", test=3)
+    verify(tmp_path / "set")
+    with pytest.raises(DatasetError, match="3 velocity models are in split train and in split test"):
+        verify(tmp_path / "set", contents=True)
+
+
+def test_manifest_cannot_lead_elsewhere(generated, tmp_path):
+    """File names are made, not read; fields are plain names of plain types."""
+    config = replace(generated, path=str(tmp_path / "set"))
+    dataset.generate(config)
+    file = Path(config.path) / dataset.MANIFEST
+    manifest = read_json(file)
+    for fields in ({"../../x": {"shape": [], "dtype": "int64"}}, {"x": {"shape": [2], "dtype": "object"}}):
+        write_json(file, manifest | {"fields": fields})
+        with pytest.raises(DatasetError, match="which no data set holds"):
+            verify(config.path)
+    write_json(file, manifest | {"format": 1})
+    with pytest.raises(DatasetError, match="has format 1, but this version reads format 2"):
+        verify(config.path)
+
+
+def test_rebuild(generated, tmp_path, capsys):
+    """From the manifest alone: bitwise. From a manifest with another seed: a difference, and status 1."""
+    changes, versions = rebuild(generated.path, "test", 1)
+    assert changes.keys() == dataset.read_manifest(generated.path)["fields"].keys()
+    assert not any(changes.values()) and not versions
+    cli.main(["rebuild", generated.path, "--sample", "4"])
+    assert "identical to the stored one, bit for bit" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"There is no sample 5 in split 'train'"):
+        cli.main(["rebuild", generated.path, "--sample", "5"])
+    config = replace(generated, path=str(tmp_path / "set"))
+    dataset.generate(config)
+    edit_manifest(config.path, seed=1)
+    with pytest.raises(SystemExit, match=r"differs from the stored one: by up to .* The versions agree"):
+        cli.main(["rebuild", config.path, "--sample", "4"])
+
+
+def test_card(generated):
+    text = io.StringIO()
+    describe(generated.path, Console(file=text, width=120))
+    fingerprint = dataset.fingerprint(generated)
+    for part in (
+        "generated, complete",
+        fingerprint,
+        "gaussian_random_field",
+        "min_velocity 2000",
+        "24 x 20",
+        "m/s",
+        "jax",
+    ):
+        assert part in text.getvalue()
+
+
+# Export
+
+
+@pytest.mark.parametrize("name", ["out.npz", "out.h5", "out.zarr"])
+def test_export(generated, tmp_path, name):
+    """Every value of every record, and the manifest."""
+    assert export(generated.path, tmp_path / name) == 8
+    if name == "out.npz":
+        opened = np.load(tmp_path / name, allow_pickle=False)
+        manifest = str(opened["manifest"])
+    elif name == "out.h5":
+        opened = h5py.File(tmp_path / name)
+        manifest = opened["manifest"].asstr()[()]  # pyright: ignore[reportAttributeAccessIssue]
+    else:
+        opened = zarr.open_group(str(tmp_path / name), mode="r")
+        manifest = str(opened.attrs["manifest"])
+    assert json.loads(str(manifest)) == dataset.read_manifest(generated.path)
+    for split in SPLITS:
+        records = [dict(record) for record in dataset.data_source(generated.path, split)]
+        for field in records[0]:
+            stored = np.asarray(opened[f"{split}/{field}"])
+            expected = np.stack([record[field] for record in records])
+            assert stored.dtype == expected.dtype
+            np.testing.assert_array_equal(stored, expected)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    with pytest.raises(InputError, match="exists"):
+        export(generated.path, tmp_path / name)
+
+
+def test_export_refuses(generated, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"one of \.npz, \.h5"):
+        export(generated.path, tmp_path / "out.csv")
+    with pytest.raises(InputError, match="There is no folder"):
+        export(generated.path, tmp_path / "none" / "out.npz")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(InputError, match=r"needs h5py, which cannot be imported.*\[export\]'"):
+        export(generated.path, tmp_path / "out.h5")
+    assert not list(tmp_path.iterdir())
+
+
+# Import
+
+
+@pytest.mark.parametrize(
+    ("model", "data"), [("model{}", "data{}"), ("model/model{}", "data/data{}"), ("A/vel{}_1_0", "A/seis{}_1_0")]
+)
+def test_import_openfwi(tmp_path, model, data, capsys):
+    """Its layouts of files, in the natural order of their numbers; the records are the files', and TFDS reads them."""
+    source, path = tmp_path / "source", tmp_path / "set"
+    for number in (10, 9, 2):
+        write_pair(source, number, model, data)
+    arguments = ["import", str(source), "--to", str(path), "--spacing", "10", "--dt", "0.001", "--test", "2"]
+    cli.main([*arguments, "--validation", "3", "--shard-size", "3"])
+    manifest = verify(path, contents=True)
+    assert manifest["source"] == "imported" and manifest["splits"] == {"train": 4, "validation": 3, "test": 2}
+    assert manifest["recipe"]["spacing"] == 10.0 and len(manifest["recipe"]["files"]) == 6
+    builder = tfds.builder_from_directory(str(path))
+    found = [
+        dict(record)
+        for split in SPLITS
+        for record in builder.as_data_source(split=split)  # pyright: ignore[reportCallIssue]
+    ]
+    np.testing.assert_array_equal([r["velocity"] for r in found], np.concatenate([models(n)[:, 0] for n in (2, 9, 10)]))
+    np.testing.assert_array_equal([r["gathers"] for r in found], np.concatenate([gathers(n) for n in (2, 9, 10)]))
+    # Again: nothing changes. A shard that was lost is made again. Other files, the same folder: refused.
+    before = {file: file.stat().st_mtime_ns for file in path.rglob("*record*") if "train" in file.name}
+    (path / "wave_data-test.array_record-00000-of-00001").unlink()
+    cli.main([*arguments, "--validation", "3", "--shard-size", "3"])
+    assert verify(path) == manifest
+    assert before == {file: file.stat().st_mtime_ns for file in before}
+    with pytest.raises(SystemExit, match="another config"):
+        cli.main(arguments)
+    with pytest.raises(SystemExit, match="have no recipe"):
+        cli.main(["rebuild", str(path), "--sample", "0"])
+    capsys.readouterr()
+    cli.main(["describe", str(path)])
+    assert "imported, complete" in capsys.readouterr().out
+
+
+def write_segy(file: Path, traces: np.ndarray, records, dt: float = 0.002) -> None:
+    """traces `(n, samples)`; records: the field record number of each."""
+    spec: Any = segyio.spec()
+    spec.format, spec.samples, spec.tracecount = 5, np.arange(traces.shape[1]) * dt * 1e3, len(traces)
+    with segyio.create(str(file), spec) as written:
+        for i, trace in enumerate(traces):
+            written.trace[i] = trace.astype(np.float32)
+            written.header[i] = {segyio.TraceField.FieldRecord: int(records[i])}
+        written.bin[segyio.BinField.Interval] = round(dt * 1e6)
+
+
+def test_import_segy(tmp_path):
+    """A model a trace a column; shots told apart by their field record numbers; the sampling interval from the file."""
+    source = tmp_path / "source"
+    source.mkdir()
+    shots = gathers(0)[0]
+    for name in ("1", "2"):
+        write_segy(source / f"model{name}.sgy", models(int(name))[0, 0].T, range(NX))
+        write_segy(
+            source / f"gathers{name}.segy", shots.transpose(0, 2, 1).reshape(-1, NT), np.repeat([7, 8], RECEIVERS)
+        )
+    import_files(source, tmp_path / "set")
+    manifest = verify(tmp_path / "set", contents=True)
+    record = dataset.data_source(tmp_path / "set", "train")[1]
+    np.testing.assert_array_equal(record["velocity"], models(2)[0, 0])
+    np.testing.assert_array_equal(record["gathers"], shots)
+    assert manifest["recipe"]["dt"] == pytest.approx(0.002)
+    write_segy(source / "gathers3.segy", shots.reshape(-1, NT)[:9], [1] * 5 + [2] * 4)
+    with pytest.raises(InputError, match="shots of 4 to 5 traces"):
+        read_gathers(source / "gathers3.segy")
+
+
+def test_import_npz(tmp_path):
+    """One file with both, half precision kept."""
+    file = tmp_path / "mine.npz"
+    half = models(1).astype(np.float16)
+    np.savez(file, velocity=half[:, 0], gathers=gathers(1).astype(np.float64), spacing=12.5, dt=0.004)
+    import_files(file, tmp_path / "set")
+    record = dataset.data_source(tmp_path / "set", "train")[2]
+    np.testing.assert_array_equal(record["velocity"], half[2, 0])
+    assert record["velocity"].dtype == np.float16 and record["gathers"].dtype == np.float32
+    recipe = dataset.read_manifest(tmp_path / "set")["recipe"]
+    assert (recipe["spacing"], recipe["dt"]) == (12.5, 0.004)
+    with pytest.raises(InputError, match=r"The files say that the spacing is 12\.5, but 10 was given"):
+        import_files(file, tmp_path / "other", spacing=10.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("data3.npy", gathers(3), "has no counterpart"),
+        ("data1.npy", gathers(3, 2), "has 3 models, but .* gathers of 2"),
+        ("model1.npy", models(1) / 1000, "looks like km/s"),
+        ("model1.npy", models(1)[:, :, :, :3], "the same shapes and types"),
+        ("model1.npy", models(1)[0, 0, 0], r"shape \(6,\), but models have"),
+        ("model1.npy", np.array([{}]), "could not be read"),
+        ("model-1.npy", models(1), "have the same name"),
+    ],
+)
+def test_import_refuses(tmp_path, name, content, message):
+    source = tmp_path / "source"
+    write_pair(source, 1)
+    write_pair(source, 2)
+    np.save(source / name, content)
+    with pytest.raises(InputError, match=message):
+        import_files(source, tmp_path / "set")
+
+
+def test_import_stays_in_its_folder(tmp_path):
+    write_pair(tmp_path / "elsewhere", 1)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "model1.npy").symlink_to(tmp_path / "elsewhere" / "model1.npy")
+    with pytest.raises(InputError, match="a link that leads out of"):
+        find_pairs(source)
+    with pytest.raises(InputError, match="holds no velocity models"):
+        find_pairs(Path(__file__).parent)

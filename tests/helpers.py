@@ -1,0 +1,54 @@
+"""Helpers that several test files share."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from data_gen.dataset.config import DataConfig
+from surrogate.runs import fit as trainer
+from surrogate.tasks.registry import TaskConfig
+from surrogate.training.batches import Examples
+
+ROOT = Path(__file__).parents[1]
+
+
+def tiny_config(path, **changes) -> DataConfig:
+    """`configs/data/tiny.yaml`, kept at `path`."""
+    preset = OmegaConf.load(ROOT / "configs/data/tiny.yaml")
+    merged = OmegaConf.merge(OmegaConf.structured(DataConfig), preset, {"path": str(path)} | changes)
+    config = OmegaConf.to_object(merged)
+    assert isinstance(config, DataConfig)
+    return config
+
+
+def task_config(name: str) -> TaskConfig:
+    """A task of `tasks.TASKS`; a propagator needs no more than three snapshots."""
+    return TaskConfig(name, unroll=1) if name == "propagator" else TaskConfig(name)
+
+
+def spoil(patch: pytest.MonkeyPatch, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Change the snapshots of example 5 of the 16 that are trained with, once the normalisation is taken."""
+    intact, statistics = Examples.__getitem__, trainer.statistics_batches
+
+    def spoilt(self, index):
+        example = intact(self, index)
+        return example | {"snapshots": change(example["snapshots"])} if len(self) == 16 and index == 5 else example
+
+    def of_intact(*arguments):
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(Examples, "__getitem__", intact)
+            return list(statistics(*arguments))
+
+    patch.setattr(Examples, "__getitem__", spoilt)
+    patch.setattr(trainer, "statistics_batches", of_intact)
+
+
+def relative(a, b) -> float:
+    """The relative L2 difference of two arrays; the largest one over the leaves of two trees, empty leaves apart."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    flat = [(np.ravel(np.asarray(x)), np.ravel(np.asarray(y))) for x, y in pairs]
+    return max(float(np.linalg.norm(x - y) / np.linalg.norm(y)) for x, y in flat if y.size)

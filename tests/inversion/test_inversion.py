@@ -1,0 +1,207 @@
+"""Inversion: misfits, forward models behind one protocol, and models that are recovered."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import segyio
+
+from data_gen.common.errors import InputError, NumericalError
+from data_gen.dataset.sample import SPLITS
+from data_gen.solver.problem.grid import Grid
+from data_gen.velocity.base.model_files import VelocityFile, read_velocity, to_grid
+from surrogate.config import InvertConfig, TrainConfig
+from surrogate.inversion.descent import InversionConfig, gaussian_smooth, invert, starting_model
+from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward, spread_sources
+from surrogate.inversion.misfits import MISFITS
+from surrogate.operators.fno import FNOConfig
+from surrogate.runs.invert import run_inversion
+from tests.helpers import tiny_config
+
+# Operators too small for their waves: quick is what counts here.
+pytestmark = pytest.mark.filterwarnings("ignore::surrogate.models.modes_check.ModesWarning")
+
+
+@pytest.fixture(scope="module")
+def spec():
+    return tiny_config("unused").create()
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_misfits(name):
+    """Zero at equality, positive elsewhere, and the right answer to a change of amplitude."""
+    observed = jax.random.normal(jax.random.key(0), (3, 7, 5))
+    misfit = MISFITS[name]
+    assert abs(misfit(observed, observed)) < 1e-6
+    assert misfit(observed + 0.1, observed) > 1e-3
+    scaled = misfit(1.5 * observed, observed)
+    np.testing.assert_allclose(scaled, 0.25 if name == "l2" else 0.0, atol=1e-6)
+
+
+def test_gaussian_smooth():
+    """A constant stays, a line stays inside, an impulse becomes the Gaussian of the stated width."""
+    np.testing.assert_allclose(gaussian_smooth(jnp.full((9, 11), 3.0), 2.0), 3.0, rtol=1e-6)
+    impulse = jnp.zeros((41, 41)).at[20, 20].set(1.0)
+    blurred = np.asarray(gaussian_smooth(impulse, 3.0))
+    offsets = np.arange(41) - 20
+    variance = (blurred.sum(axis=1) * offsets**2).sum() / blurred.sum()
+    # Truncation at three deviations takes about 3 % off the variance.
+    assert abs(variance - 9.0) < 0.3
+
+
+@pytest.mark.parametrize("kind", [pytest.param("wavefield", marks=pytest.mark.slow), "gather"])
+def test_forward_models_are_interchangeable(spec, kind):
+    """Solver and surrogate predict data of one shape at the same steps, and both are differentiable."""
+    config = TrainConfig(data=tiny_config("unused"), model=FNOConfig(width=4, depth=1, modes=[3, 3]))
+    sources = spread_sources(spec, 2, 20.0)
+    surrogate = SurrogateForward(config.create(), spec, sources, kind)
+    physics = PhysicsForward(spec, sources, kind, surrogate.steps)
+    velocity = jnp.full((24, 20), 2500.0)
+    assert isinstance(surrogate, ForwardModel) and isinstance(physics, ForwardModel)
+    predicted, true = surrogate(velocity), physics(velocity)
+    assert predicted.shape == true.shape == ((2, 3, 24, 20) if kind == "wavefield" else (2, 3, 10))
+    # Untrained, the coarse encoding predicts the coarse field: already near the truth.
+    assert jnp.linalg.norm(predicted - true) < 0.5 * jnp.linalg.norm(true)
+    for forward in (surrogate, physics):
+        gradient = jax.jit(jax.grad(lambda v, f=forward: jnp.sum(f(v) ** 2)))(velocity)
+        assert jnp.isfinite(gradient).all() and jnp.abs(gradient).max() > 0
+
+
+def test_inversion_recovers_the_model(spec):
+    """Whole wavefields over-determine the model: in 60 steps the misfit falls by over 95 %, the error by half."""
+    truth = 2500.0 + 300.0 * jnp.exp(-((jnp.arange(24)[:, None] - 12.0) ** 2 + (jnp.arange(20) - 9.0) ** 2) / 20.0)
+    sources = spread_sources(spec, 2, 20.0)
+    forward = PhysicsForward(spec, sources, "wavefield", tuple(range(0, 121, 4)))
+    config = InversionConfig(kind="wavefield", start="constant", iterations=60, learning_rate=20.0)
+    result = invert(forward, forward(truth), starting_model(config, truth), config, truth=truth)
+    assert result.misfit.shape == result.true_misfit.shape == result.model_error.shape == (61,)
+    assert result.misfit[-1] < 0.05 * result.misfit[0]
+    assert result.model_error[-1] < 0.5 * result.model_error[0]
+    np.testing.assert_array_equal(result.misfit, result.true_misfit)
+
+
+def test_bounds_hold_and_the_gradient_points_down(spec):
+    truth = jnp.full((24, 20), 2500.0)
+    forward = PhysicsForward(spec, spread_sources(spec, 1, 20.0), "gather", tuple(range(121)))
+    config = InversionConfig(iterations=3, learning_rate=500.0, bounds=[2300.0, 2600.0])
+    result = invert(forward, forward(truth), jnp.full_like(truth, 2400.0), config, truth=truth)
+    assert result.velocity.min() >= 2300.0 and result.velocity.max() <= 2600.0
+    # A start that is too slow everywhere must be sped up on the whole.
+    assert result.gradient.sum() < 0
+
+
+def test_a_misfit_that_is_not_finite_names_its_iteration(spec):
+    observed = jnp.zeros((1, 121, 10))
+    forward = PhysicsForward(spec, spread_sources(spec, 1, 20.0), "gather", tuple(range(121)))
+    with pytest.raises(NumericalError, match="iteration 0"):
+        invert(forward, observed, jnp.full((24, 20), 2500.0), InversionConfig(iterations=2))
+
+
+def test_run_inversion_writes_everything_once(tmp_path):
+    config = InvertConfig(
+        out=str(tmp_path / "fwi"),
+        data=tiny_config("unused"),
+        inversion=InversionConfig(iterations=4, shots=2, check_every=2, smoothing=3.0),
+    )
+    summary = run_inversion(config)
+    assert summary["misfit"]["end"] < summary["misfit"]["start"]
+    files = {file.name for file in (tmp_path / "fwi").rglob("*") if file.is_file()}
+    assert {"config.json", "inversion.json", "result.npz", "models.png", "curves.png", "report.html"} <= files
+    stamp = (tmp_path / "fwi" / "inversion.json").stat().st_mtime_ns
+    run_inversion(config)
+    assert (tmp_path / "fwi" / "inversion.json").stat().st_mtime_ns == stamp
+    config.inversion.iterations = 5
+    with pytest.raises(InputError, match=r"another config \(inversion.iterations: 4 -> 5\)"):
+        run_inversion(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "trace"}, "inversion.kind must be one of"),
+        ({"misfit": "l3"}, "inversion.misfit must be one of"),
+        ({"bounds": [3000.0, 2000.0]}, "lowest, highest"),
+        ({"bounds": [1500.0, 9000.0]}, "CFL limit"),
+        ({"source_depth": 500.0}, "source lies outside the grid"),
+    ],
+)
+def test_bad_inversions(tmp_path, changes, message):
+    config = InvertConfig(out=str(tmp_path / "x"), data=tiny_config("unused"), inversion=InversionConfig(**changes))
+    with pytest.raises(InputError, match=message):
+        run_inversion(config)
+    assert not (tmp_path / "x").exists()
+
+
+# --- models from files ----------------------------------------------------------------------------------------
+
+
+def write_model(path, velocity):
+    if path.suffix == ".npy":
+        np.save(path, velocity)
+    elif path.suffix == ".npz":
+        np.savez(path, velocity=velocity, spacing=25.0)
+    else:
+        segyio.tools.from_array2D(str(path), np.ascontiguousarray(velocity.T, dtype=np.float32))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".sgy"])
+def test_reading_models(tmp_path, suffix):
+    """What was written is what is read, depth first, whatever the format."""
+    velocity = np.linspace(1500.0, 4000.0, 30 * 50).reshape(30, 50).astype(np.float32)
+    model = read_velocity(write_model(tmp_path / f"model{suffix}", velocity))
+    np.testing.assert_allclose(model.velocity, velocity, rtol=1e-6)
+    assert model.spacing == (25.0 if suffix == ".npz" else None)
+
+
+def test_resampling_keeps_travel_times():
+    """A slowness that is linear in position is sampled exactly, at the stated place."""
+    slowness = 1 / 4000.0 + 1e-6 * np.arange(60)[:, None] + 2e-6 * np.arange(80)
+    model = VelocityFile(1 / slowness, 25.0)
+    sampled, _ = to_grid(model, Grid((32, 40), 10.0), origin=(100.0, 200.0))
+    z, x = 100.0 + 10.0 * np.arange(32)[:, None], 200.0 + 10.0 * np.arange(40)
+    np.testing.assert_allclose(1 / sampled, 1 / 4000.0 + 1e-6 * z / 25.0 + 2e-6 * x / 25.0, rtol=1e-5)
+    whole, where = to_grid(VelocityFile(1 / slowness, None), Grid((30, 30), 10.0))
+    assert whole.shape == (30, 30) and "not given" in where
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.full((4, 5, 6), 2000.0), r"shape \(4, 5, 6\).*two dimensions"),
+        (np.full((30, 30), 2.5), "looks like km/s"),
+        (np.full((30, 30), -2000.0), "positive everywhere"),
+        (np.where(np.eye(30) > 0, np.nan, 2000.0), "30 values that are not finite"),
+        (np.zeros((30, 30)), "positive everywhere"),
+    ],
+)
+def test_bad_models(tmp_path, array, message):
+    with pytest.raises(InputError, match=message):
+        read_velocity(write_model(tmp_path / "model.npy", array))
+
+
+def test_files_that_are_no_models(tmp_path):
+    with pytest.raises(InputError, match="no model file"):
+        read_velocity(tmp_path / "absent.npy")
+    (tmp_path / "model.txt").write_text("1500")
+    with pytest.raises(InputError, match=r"expected \.npy, \.npz"):
+        read_velocity(tmp_path / "model.txt")
+    (tmp_path / "model.npy").write_bytes(b"\x93NUMPY\x01\x00 nonsense")
+    with pytest.raises(InputError, match="could not be read"):
+        read_velocity(tmp_path / "model.npy")
+    np.save(tmp_path / "pickled.npy", np.array([[{"a": 1}]], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="could not be read"):
+        read_velocity(tmp_path / "pickled.npy")
+    with pytest.raises(InputError, match="window leaves the model"):
+        to_grid(VelocityFile(np.full((10, 10), 2000.0), 10.0), Grid((32, 32), 10.0))
+
+
+def test_true_models_come_from_the_test_stream(tmp_path):
+    spec = tiny_config("unused").create()
+    config = InvertConfig(
+        out=str(tmp_path / "x"), data=tiny_config("unused"), inversion=InversionConfig(iterations=1, shots=1)
+    )
+    run_inversion(config)
+    with np.load(tmp_path / "x" / "result.npz") as result:
+        drawn = jax.jit(spec.draw)(spec.key(SPLITS.index("test"), 0))[0]
+        np.testing.assert_array_equal(result["true"], drawn)

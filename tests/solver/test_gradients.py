@@ -1,0 +1,237 @@
+"""Every backend, strategy and storage precision gives the gradient of the plain scan; higher derivatives agree."""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from data_gen.common.errors import InputError
+from data_gen.solver.engines.xla_adjoint import ReversalEngine
+from data_gen.solver.problem.acquisition import Survey, make_survey, surface_line
+from data_gen.solver.problem.gradient_memory import Memory
+from data_gen.solver.problem.grid import Grid, TimeAxis
+from data_gen.solver.problem.simulation import Simulation
+from data_gen.solver.problem.wavelets import ricker
+from data_gen.solver.simulator import simulate
+from tests.helpers import relative
+
+pytestmark = pytest.mark.filterwarnings("ignore::data_gen.solver.problem.checks.DispersionWarning")
+
+# What a case beside it covers in part: a compilation of many seconds each.
+slow = partial(pytest.param, marks=pytest.mark.slow)
+
+SIDES = {
+    "layers": {"widths": (8, 8, 8, 8)},
+    "walls": {"widths": (0, 0, 0, 0)},
+    "mixed": {"widths": (0, 8, 5, 0)},
+    "free surface": {"widths": (0, 8, 5, 9), "free_surface": True},
+}
+
+
+def problem(order=4, nt=70, **options):
+    """A rough model, points between the cells, snapshots at odd steps; the sources sit inside and beside the layers."""
+    grid, time = Grid((24, 28), 10.0), TimeAxis(nt, 1.5e-3)
+    simulation = Simulation(grid, time, 3200.0, 20.0, order, half_width=3, snapshot_steps=(35,), **options)
+    survey = make_survey([[53.3, 83.3], [0.0, 203.3]], surface_line(grid, 21.7, every=3)[1:-1], ricker(time, 20.0))
+    velocity = 2400.0 + 600.0 * jax.random.uniform(jax.random.key(0), grid.shape)
+    return velocity, survey, simulation
+
+
+def loss(velocity, survey, simulation):
+    """A misfit with a residual everywhere: at the receivers, on the whole grid, in the layers' reach."""
+    gathers, snapshots, _ = simulate(velocity, survey, simulation)
+    return jnp.sum(gathers**2) + jnp.sum(jnp.sin(snapshots))
+
+
+def loss_of(engine, velocity, survey, simulation):
+    """`loss`, by an engine that would not be chosen."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("data_gen.solver.simulator.choose_engine", lambda *_, **__: engine)
+        jax.clear_caches()
+        result = loss(velocity, survey, simulation)
+    jax.clear_caches()
+    return result
+
+
+def plain(simulation):
+    """`jax.grad` of the scan, all steps kept."""
+    return replace(simulation, backend="xla", memory=Memory("full"))
+
+
+@pytest.mark.parametrize(
+    ("sides", "order"),
+    [
+        ("layers", 4),
+        ("free surface", 4),
+        ("mixed", 8),
+        slow("mixed", 4),
+        slow("walls", 4),
+        slow("layers", 2),
+    ],
+)
+def test_native_is_the_scan(sides, order, float64):
+    """Records and gradients by model, positions and wavelets: 70 steps of rounding, 1e-12, for each strategy."""
+    velocity, survey, simulation = problem(order, **SIDES[sides])
+    native = replace(simulation, backend="native")
+    assert relative(simulate(velocity, survey, native), simulate(velocity, survey, plain(simulation))) < 1e-13
+    gradient = jax.grad(loss, (0, 1))
+    expected = gradient(velocity, survey, plain(simulation))
+    for memory in (Memory("full"), Memory("recompute"), Memory("recompute", every=1), Memory("boundary")):
+        assert relative(gradient(velocity, survey, replace(native, memory=memory)), expected) < 1e-12, memory
+
+
+@pytest.mark.parametrize(
+    ("options", "staggered"),
+    [
+        slow({}, True),
+        slow({"time_order": 4}, False),
+        ({"time_order": 4, "free_surface": True, "widths": (0, 8, 8, 8)}, True),
+        ({"substeps": 2}, False),
+    ],
+)
+def test_recompute_is_the_scan(options, staggered, float64):
+    """The same through checkpointed scans, for what only they compute."""
+    velocity, survey, simulation = problem(**options)
+    density = 1000.0 + 0.3 * velocity if staggered else None
+
+    def misfit(velocity, survey, simulation):
+        return jnp.sum(simulate(velocity, survey, simulation, density=density).gathers ** 2)
+
+    checkpointed = replace(simulation, backend="xla", memory=Memory("recompute"))
+    expected = jax.grad(misfit, (0, 1))(velocity, survey, plain(simulation))
+    assert relative(jax.grad(misfit, (0, 1))(velocity, survey, checkpointed), expected) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("sides", "strategy"),
+    [
+        ("mixed", "full"),
+        ("free surface", "boundary"),
+        slow("mixed", "boundary"),
+        slow("free surface", "full"),
+    ],
+)
+def test_reversal_is_the_scan(sides, strategy, float64):
+    """The adjoint written out in JAX, with the past kept or run backwards from the layers."""
+    velocity, survey, simulation = problem(**SIDES[sides])
+    reversal = replace(simulation, backend="xla", memory=Memory(strategy))
+    ours = jax.grad(lambda v, s: loss_of(ReversalEngine(), v, s, reversal), (0, 1))(velocity, survey)
+    assert relative(ours, jax.grad(loss, (0, 1))(velocity, survey, plain(simulation))) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("memory", "bound"),
+    [
+        (Memory("full"), 1e-5),
+        (Memory("recompute"), 1e-5),
+        (Memory("boundary"), 1e-5),
+        # Half the bytes: one rounding of each kept value, at 2^-9 and 2^-12, which partly cancel in the sum over time.
+        (Memory("full", precision="bfloat16"), 4e-3),
+        # Below 6e-5 a half has fewer digits, and these fields reach down there.
+        (Memory("recompute", precision="float16"), 2e-3),
+        # A rounded layer also disturbs the field that runs backwards from it.
+        (Memory("boundary", precision="float16"), 1e-2),
+    ],
+)
+def test_float32_and_storage(memory, bound):
+    """Single precision: 70 steps of rounding at 6e-8 through sums of both signs stay under 1e-5."""
+    velocity, survey, simulation = problem(widths=(8, 8, 8, 8))
+
+    def misfit(velocity, simulation):
+        return jnp.sum(simulate(velocity, survey, simulation).gathers ** 2)
+
+    expected = jax.grad(misfit)(velocity, plain(simulation))
+    assert relative(jax.grad(misfit)(velocity, replace(simulation, memory=memory, backend="native")), expected) < bound
+
+
+def directions(key, velocity, survey):
+    """A random change of model, positions and wavelets, of sizes that matter about equally."""
+    scales = Survey(*(jnp.asarray(s, velocity.dtype) for s in (2.0, 2.0, 0.1)))
+    leaves, tree = jax.tree.flatten((velocity, survey))
+    keys = jax.random.split(key, len(leaves))
+    noise = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+    return jax.tree.map(jnp.multiply, jax.tree.unflatten(tree, noise), (jnp.asarray(50.0, velocity.dtype), scales))
+
+
+@pytest.mark.parametrize("strategy", ["full", slow("recompute"), slow("boundary")])
+def test_second_derivatives(strategy, float64):
+    """jvp, Hessian-vector and Gauss-Newton products of the native loop are the scan's: 1e-11, two more sums deep."""
+    velocity, survey, simulation = problem(widths=(0, 8, 5, 9))
+    native = replace(simulation, backend="native", memory=Memory(strategy))
+    a = directions(jax.random.key(1), velocity, survey)
+
+    def products(simulation):
+        def records(velocity, survey):
+            return simulate(velocity, survey, simulation)
+
+        born = jax.jvp(records, (velocity, survey), a)[1]
+        gauss_newton = jax.vjp(records, velocity, survey)[1](born)
+        gradient = jax.grad(partial(loss, simulation=simulation), (0, 1))
+        return born, gauss_newton, jax.jvp(gradient, (velocity, survey), a)[1]
+
+    for ours, expected in zip(products(native), products(plain(simulation)), strict=True):
+        assert relative(ours, expected) < 1e-11
+
+
+@pytest.mark.parametrize(
+    "order_of_modes", [slow("forward over forward"), slow("reverse over forward"), "reverse over reverse"]
+)
+def test_other_second_derivatives(order_of_modes, float64):
+    """Reverse over reverse is the same Hessian; derivatives of a jvp go through the scan. 1e-10: two more sums deep."""
+    velocity, survey, simulation = problem(nt=62, widths=(8, 8, 8, 8))
+    a, b = (directions(jax.random.key(i), velocity, survey)[0] for i in (1, 2))
+
+    def second(simulation):
+        def misfit(v):
+            return loss(v, survey, simulation)
+
+        if order_of_modes == "reverse over reverse":
+            return jnp.vdot(jax.grad(lambda v: jnp.vdot(jax.grad(misfit)(v), a))(velocity), b)
+
+        def slope(v):
+            return jax.jvp(misfit, (v,), (a,))[1]
+
+        if order_of_modes == "forward over forward":
+            return jax.jvp(slope, (velocity,), (b,))[1]
+        return jnp.vdot(jax.grad(slope)(velocity), b)
+
+    expected = second(plain(simulation))
+    assert abs(second(replace(simulation, backend="native")) - expected) < 1e-10 * abs(expected)
+
+
+def test_batches(float64):
+    """Gradients of a batch of models, positions and wavelets, nested, equal those taken one by one."""
+    velocity, survey, simulation = problem(nt=62, widths=(8, 8, 8, 8), backend="native")
+    models = velocity * jnp.array([0.9, 1.0, 1.1])[:, None, None]
+    wavelets = survey.wavelets * jnp.array([1.0, 2.0])[:, None, None]
+
+    def gradient(v, w):
+        return jax.grad(lambda v: loss(v, survey._replace(wavelets=w), simulation))(v)
+
+    batched = jax.vmap(lambda w: jax.vmap(lambda v: gradient(v, w))(models))(wavelets)
+    looped = jnp.stack([jnp.stack([gradient(v, w) for v in models]) for w in wavelets])
+    assert relative(batched, looped) < 1e-14
+    # The other way round: the gradient of a batch's sum is the sum over the batch.
+    total = jax.grad(lambda v: jnp.sum(jax.vmap(lambda w: loss(v, survey._replace(wavelets=w), simulation))(wavelets)))
+    assert relative(total(velocity), batched[:, 1].sum(0)) < 1e-12
+
+
+def test_batch_size_changes_no_bit():
+    """A simulation's arithmetic does not depend on what else is in its batch, nor on how threads share the work."""
+    velocity, survey, simulation = problem(widths=(8, 8, 8, 8), backend="native")
+    models = jnp.stack([velocity, 0.9 * velocity, 1.05 * velocity])
+    run = jax.vmap(lambda v: simulate(v, survey, simulation))
+    for i in range(3):
+        for whole, alone in zip(run(models), run(models[i : i + 1]), strict=True):
+            np.testing.assert_array_equal(whole[i], alone[0])
+
+
+def test_backend_that_cannot():
+    velocity, survey, simulation = problem(backend="native")
+    with pytest.raises(InputError, match="constant density of second order"):
+        simulate(velocity, survey, simulation, density=velocity)
+    with pytest.raises(InputError, match="strategy of"):
+        Memory("optimal")

@@ -1,0 +1,175 @@
+"""Free surface, plane waves, order in time, internal steps and off-grid points against theory."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from data_gen.common.errors import InputError
+from data_gen.solver.numerics.stencils import largest_stable_step, second_derivative_weights
+from data_gen.solver.problem.acquisition import Survey, make_survey, point_cells
+from data_gen.solver.problem.grid import Grid, TimeAxis
+from data_gen.solver.problem.simulation import Simulation, substeps_for
+from data_gen.solver.problem.wavelets import gaussian_derivative, ricker
+from data_gen.solver.simulator import simulate
+from tests.helpers import relative
+from tests.theory import greens_function_2d
+
+pytestmark = pytest.mark.filterwarnings("ignore::data_gen.solver.problem.checks.DispersionWarning")
+
+
+def analytic_ricker(peak_frequency):
+    def wavelet(t):
+        a = (np.pi * peak_frequency * (t - 1.2 / peak_frequency)) ** 2
+        return (1 - 2 * a) * np.exp(-a)
+
+    return wavelet
+
+
+@pytest.mark.parametrize("staggered", [False, True])
+@pytest.mark.parametrize("depth", [40.0, 7.3])
+def test_free_surface(staggered, depth, float64):
+    """Half a plane: the source minus its mirror image above the surface. A source at 7.3 m has its sinc folded there.
+
+    Order 8 at 16 cells a wavelength: dispersion below 2e-3, the sinc adds its 1.4e-3.
+    """
+    grid, time, velocity = Grid((70, 90), 5.0), TimeAxis(700, 4e-4), 2000.0
+    options = {"widths": (0, 20, 20, 20), "free_surface": True, "half_width": 4}
+    simulation = Simulation(grid, time, velocity, 25.0, 8, **options)
+    receiver = (35.2, 301.7)
+    survey = make_survey([[depth, 152.5]], [receiver, (0.0, 200.0)], ricker(time, 25.0))
+    density = jnp.full(grid.shape, 1.0) if staggered else None
+    computed = simulate(jnp.full(grid.shape, velocity), survey, simulation, density=density).gathers[0]
+    direct, image = (
+        greens_function_2d(np.hypot(receiver[0] - z, receiver[1] - 152.5), time.times, analytic_ricker(25.0), velocity)
+        for z in (depth, -depth)
+    )
+    assert relative(computed[:, 0], direct - image) < 1e-2
+    assert np.abs(computed[:, 1]).max() < 1e-25  # on the surface itself, but for the rounding of sinc(integer)
+
+
+def test_plane_wave(float64):
+    """d'Alembert: a sheet source w(t) delta(z) radiates (v / 2) int w, unchanged in shape, in both directions.
+
+    Order 8 and 20 cells a wavelength: the error is the time step's, (w dt)^2 / 24 of a phase of 60 rad, under 1e-2.
+    """
+    grid, time, velocity = Grid((400, 4), 5.0), TimeAxis(1200, 5e-4), 2000.0
+    simulation = Simulation(grid, time, velocity, 20.0, 8, widths=(20, 20, 0, 0))
+    # A sheet of one row: 1 / spacing a cell, where a point has 1 / spacing^2. Its integral is a Gaussian derivative.
+    wavelet = grid.spacing * ricker(time, 20.0)
+    survey = make_survey([[1000.0, 5.0 * i] for i in range(4)], [[600.0, 0.0], [1500.0, 5.0]], wavelet)
+    gather = simulate(jnp.full(grid.shape, velocity), survey, simulation).gathers.sum(0)
+    for trace, distance in zip(gather.T, (400.0, 500.0), strict=True):
+        t = time.times - 1.2 / 20.0 - distance / velocity
+        integral = t * np.exp(-((np.pi * 20.0 * t) ** 2))
+        assert relative(trace, velocity / 2 * integral) < 1e-2
+
+
+@pytest.mark.parametrize("time_order", [2, 4])
+@pytest.mark.parametrize("staggered", [False, True])
+def test_order_in_time(time_order, staggered, float64):
+    """A mode of the rigid box has a known frequency on the grid: what is left is the error in time, slopes 2 and 4.
+
+    A source in every cell sets the mode going; it then obeys A_{n+1} + A_{n-1} = 2 cos(w dt) A_n.
+    """
+    cells, length, velocity = 16, 100.0, 1000.0
+    grid = Grid((cells, cells), length / cells)
+    # Order 2: the eigenvalue of -laplacian is the sum of (2 sin(k h / 2) / h)^2, staggered or not.
+    wavenumbers = np.pi / length * np.array([4.0, 2.0])
+    omega = velocity * np.sqrt(((2 * np.sin(wavenumbers * grid.spacing / 2) / grid.spacing) ** 2).sum())
+    x = (np.arange(cells) + 0.5) * grid.spacing
+    mode = np.cos(wavenumbers[0] * x)[:, None] * np.cos(wavenumbers[1] * x)[None, :]
+    positions = jnp.asarray(np.stack(np.meshgrid(*(np.arange(cells) * grid.spacing,) * 2, indexing="ij"), -1))
+    density = jnp.ones(grid.shape) if staggered else None
+    errors, steps = [], (4e-3, 2e-3)
+    for dt in steps:
+        options = {"time_order": time_order, "snapshot_steps": (6, 7, 8)}
+        simulation = Simulation(grid, TimeAxis(9, dt), velocity, 1.0, 2, (0, 0, 0, 0), **options)
+        impulse = jnp.zeros((1, 9)).at[0, 0].set(1.0)
+
+        def response(position, impulse=impulse, simulation=simulation):
+            survey = Survey(position[None], jnp.zeros((0, 2)), impulse)
+            return simulate(jnp.full(grid.shape, velocity), survey, simulation, density=density).snapshots[0]
+
+        fields = jnp.einsum("s,sizx->izx", mode.ravel(), jax.vmap(response)(positions.reshape(-1, 2)))
+        before, now, after = (float(jnp.vdot(field, mode)) for field in fields)
+        errors.append(abs(np.arccos((before + after) / (2 * now)) / (omega * dt) - 1))
+    slope = np.log2(errors[0] / errors[1])
+    assert abs(slope - time_order) < 0.1 * time_order, errors
+
+
+@pytest.mark.parametrize("staggered", [False, True])
+def test_fourth_order_in_time_takes_longer_steps(staggered):
+    """sqrt(3) times the limit of second order, and stable at 0.99 of it in a rough model between layers and walls."""
+    grid, velocity = Grid((40, 44), 10.0), 3000.0
+    limits = [largest_stable_step(4, 10.0, velocity, time_order=order, staggered=staggered) for order in (2, 4)]
+    assert limits[1] / limits[0] == pytest.approx(np.sqrt(3))
+    time = TimeAxis(4000, 0.99 * limits[1])
+    model = velocity * (0.7 + 0.3 * jax.random.uniform(jax.random.key(0), grid.shape))
+    density = jnp.ones(grid.shape) if staggered else None
+    for widths in ((10, 10, 10, 10), (0, 10, 0, 10)):
+        options = {"time_order": 4, "snapshot_steps": (400, 3999)}
+        simulation = Simulation(grid, time, velocity, 10.0, 4, widths, **options)
+        survey = make_survey([[200.0, 200.0]], [], ricker(time, 10.0))
+        early, late = simulate(model, survey, simulation, density=density).snapshots[0]
+        assert np.isfinite(late).all()
+        assert jnp.linalg.norm(late) < 1.5 * jnp.linalg.norm(early)
+
+
+def test_fourth_order_in_time_is_more_accurate(float64):
+    """Against the Green's function at 0.7 of order 2's limit: the error falls from the time step's to space's."""
+    grid, velocity = Grid((60, 60), 5.0), 2000.0
+    time = TimeAxis(400, 0.7 * largest_stable_step(8, 5.0, velocity))
+    survey = make_survey([[150.0, 100.0]], [[120.0, 225.0]], ricker(time, 30.0))
+    exact = greens_function_2d(np.hypot(30.0, 125.0), time.times, analytic_ricker(30.0), velocity)
+    errors = []
+    for time_order in (2, 4):
+        simulation = Simulation(grid, time, velocity, 30.0, 8, time_order=time_order)
+        errors.append(relative(simulate(jnp.full(grid.shape, velocity), survey, simulation).gathers[0, :, 0], exact))
+    assert errors[1] < 0.1 * errors[0], errors
+
+
+@pytest.mark.parametrize("backend", ["native", "xla"])
+def test_internal_steps(backend, float64):
+    """A sample interval four times over the limit: the same gather as with fine samples throughout.
+
+    The wavelet ends at 60 Hz, half the Nyquist frequency of 125 Hz: interpolation is good to 1e-3 there.
+    """
+    grid, fine = Grid((40, 50), 10.0), TimeAxis(4 * 99 + 1, 1e-3)
+    coarse = TimeAxis(100, 4e-3)
+    with pytest.raises(InputError, match="substeps="):
+        Simulation(grid, coarse, 4500.0, 20.0)
+    count = substeps_for(grid, coarse, 4500.0)
+    assert count == np.ceil(coarse.dt / largest_stable_step(4, 10.0, 4500.0))
+    simulation = Simulation(grid, coarse, 4500.0, 20.0, substeps=4, snapshot_steps=(30, 99), backend=backend)
+    geometry = ([[100.0, 120.0]], [[20.0, 400.0], [300.0, 200.0]])
+    survey = make_survey(*geometry, gaussian_derivative(coarse, 20.0, 2))
+    velocity = jnp.asarray(np.linspace(3000.0, 4500.0, 50) * np.ones((40, 1)))
+    ours = simulate(velocity, survey, simulation)
+    reference = Simulation(grid, fine, 4500.0, 20.0, snapshot_steps=(120, 396))
+    expected = simulate(velocity, make_survey(*geometry, gaussian_derivative(fine, 20.0, 2)), reference)
+    assert ours.gathers.shape == (1, 100, 2)
+    assert relative(ours.gathers, expected.gathers[:, ::4]) < 2e-3
+    assert relative(ours.snapshots, expected.snapshots) < 2e-3
+
+
+@pytest.mark.parametrize(("half_width", "bound"), [(2, 0.051), (3, 0.003), (6, 5e-4), (8, 6e-5)])
+def test_sinc_half_a_cell_off(half_width, bound, float64):
+    """Waves of eight cells and more, in any direction, read half a cell off the grid in z and x."""
+    grid = Grid((40, 40), 1.0)
+    simulation = Simulation(grid, TimeAxis(2, 1e-4), 1.0, 1.0, widths=(0, 0, 0, 0), half_width=half_width)
+    cells, weights = point_cells(jnp.array([18.5, 20.5]), simulation)
+    z, x = np.divmod(np.arange(40 * 40), 40)
+    for angle in np.linspace(0, np.pi, 13):
+        for wavelength in (8.0, 12.0, 40.0):
+            k = 2 * np.pi / wavelength * np.array([np.cos(angle), np.sin(angle)])
+            wave = np.exp(1j * (k[0] * (z - 18.5) + k[1] * (x - 20.5)))
+            assert abs(np.sum(np.asarray(weights) * wave[np.asarray(cells)]) - 1) < bound
+
+
+def test_weights_are_exact_for_polynomials():
+    """Second-derivative weights of order 2L differentiate x^2 .. x^(2L+1) exactly at 0."""
+    for order in (2, 4, 6, 8):
+        for power in range(2, order + 2, 2):
+            value = sum(2 * c * k**power for k, c in enumerate(second_derivative_weights(order), start=1))
+            assert value == pytest.approx(2.0 if power == 2 else 0.0, abs=1e-11)

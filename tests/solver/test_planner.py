@@ -1,0 +1,96 @@
+"""The planner's prediction against what a process really touches, and its choices."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from data_gen.common.errors import InputError
+from data_gen.solver.memory_plan import peak_bytes, plan
+from data_gen.solver.problem.gradient_memory import Memory
+from data_gen.solver.problem.grid import Grid, TimeAxis
+from data_gen.solver.problem.simulation import Simulation
+from tests.helpers import ROOT
+
+SIMULATION = Simulation(Grid((200, 200), 10.0), TimeAxis(200, 1e-3), 4500.0, 15.0)
+SHOTS, RECEIVERS = 4, 200
+
+# Compiled first, then the resident memory's high-water mark is reset and one gradient is taken.
+MEASURE = """
+import re, sys
+import jax, jax.numpy as jnp, numpy as np
+from pathlib import Path
+from data_gen.solver.problem.acquisition import make_survey, surface_line
+from data_gen.solver.problem.gradient_memory import Memory
+from data_gen.solver.simulator import simulate
+from data_gen.solver.problem.wavelets import ricker
+from tests.solver.test_planner import SHOTS, SIMULATION, replace
+
+def resident(name):
+    return 1024 * int(re.search(name + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+strategy, precision, backend = sys.argv[1:]
+simulation = replace(SIMULATION, memory=Memory(strategy, precision=precision), backend=backend)
+sources = np.linspace([20.0, 0.0], [20.0, 1990.0], SHOTS).round(-1)
+survey = make_survey(sources, surface_line(simulation.grid, 20.0), ricker(simulation.time, 15.0))
+velocity = jnp.full(simulation.grid.shape, 3000.0)
+gradient = jax.jit(jax.grad(lambda v: jnp.sum(simulate(v, survey, simulation).gathers ** 2)))
+gradient = gradient.lower(velocity).compile()
+before = resident("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")
+gradient(velocity).block_until_ready()
+print("peak", resident("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the kernel has no high-water mark to reset")
+@pytest.mark.parametrize(
+    ("strategy", "precision", "backend"),
+    [
+        ("recompute", "same", "native"),
+        ("full", "bfloat16", "native"),
+        ("boundary", "same", "native"),
+        ("full", "same", "xla"),
+        pytest.param("recompute", "same", "xla", marks=pytest.mark.slow),
+        pytest.param("boundary", "same", "xla", marks=pytest.mark.slow),
+    ],
+)
+def test_prediction_is_within_20_percent(strategy, precision, backend):
+    simulation = replace(SIMULATION, memory=Memory(strategy, precision=precision), backend=backend)
+    predicted = peak_bytes(simulation, SHOTS, RECEIVERS, strategy=strategy)
+    command = [sys.executable, "-c", MEASURE, strategy, precision, backend]
+    optimised = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=optimised).stdout
+    match = re.search(r"peak (\d+)", said)
+    assert match and abs(predicted / int(match[1]) - 1) < 0.2, (predicted, said)
+
+
+def test_the_fastest_that_fits():
+    native, xla = (replace(SIMULATION, backend=backend) for backend in ("native", "xla"))
+    peaks = {
+        (backend.backend, strategy): peak_bytes(backend, SHOTS, RECEIVERS, strategy=strategy)
+        for backend in (native, xla)
+        for strategy in ("full", "recompute", "boundary")
+    }
+    assert plan(xla, SHOTS, RECEIVERS, peaks["xla", "full"]).memory == Memory("full")
+    assert plan(xla, SHOTS, RECEIVERS, peaks["xla", "full"] - 1).memory == Memory("recompute")
+    chosen = plan(native, SHOTS, RECEIVERS, peaks["native", "full"])
+    assert chosen.memory == Memory("recompute")
+    assert chosen.peak == peaks["native", "recompute"]
+    assert f"recompute: predicted peak {chosen.peak / 2**20:,.0f} MiB" in str(chosen)
+    with pytest.raises(InputError, match="groups of about 2 shots"):
+        plan(xla, SHOTS, RECEIVERS, int(0.55 * peaks["xla", "recompute"]))
+
+
+def test_physics_without_an_adjoint_of_its_own():
+    """Variable density and fourth order in time have the scan's strategies; the others are refused with a way out."""
+    for options, constant_density in (({}, False), ({"time_order": 4}, True)):
+        simulation = replace(SIMULATION, **options)
+        full = peak_bytes(simulation, 1, 1, strategy="full", constant_density=constant_density)
+        assert plan(simulation, 1, 1, full, constant_density=constant_density).memory == Memory("full")
+        with pytest.raises(InputError, match="Choose Memory"):
+            peak_bytes(simulation, 1, 1, strategy="boundary", constant_density=constant_density)
