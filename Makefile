@@ -23,12 +23,12 @@ demo: .venv/installed
 	$(BIN)/python train.py experiment=demo encoding=source_map run=$(RUNS)/source_map
 	$(BIN)/python evaluate.py run=$(RUNS)/source_map
 	$(BIN)/python evaluate.py run=$(RUNS)/coarse
-	$(BIN)/python invert.py experiment=lecture out=$(RUNS)/lecture
-	$(BIN)/python invert.py experiment=gathers out=$(RUNS)/gathers_physics
-	$(BIN)/python invert.py experiment=gathers forward=surrogate run=$(RUNS)/coarse out=$(RUNS)/gathers_surrogate
+	$(BIN)/python invert.py inversion=lecture out=$(RUNS)/lecture
+	$(BIN)/python invert.py inversion=gathers out=$(RUNS)/gathers_physics
+	$(BIN)/python invert.py inversion=gathers forward=surrogate run=$(RUNS)/coarse out=$(RUNS)/gathers_surrogate
 ifdef model
 	$(BIN)/python evaluate.py run=$(RUNS)/coarse $(file)
-	$(BIN)/python invert.py experiment=file $(file) out=$(RUNS)/file_$(name)
+	$(BIN)/python invert.py inversion=file $(file) out=$(RUNS)/file_$(name)
 endif
 	$(BIN)/python -m surrogate.report $(RUNS)
 

@@ -1,4 +1,4 @@
-"""Invert data for a velocity model: `python invert.py experiment=gathers forward=physics out=runs/fwi`."""
+"""Invert data for a velocity model: `python invert.py inversion=gathers forward=physics out=runs/fwi`."""
 
 import time
 from pathlib import Path

@@ -402,9 +402,9 @@ def test_surrogates_build(encoding):
     assert config.create()(velocity, source).shape == (2, 3, 24, 20)
 
 
-@pytest.mark.parametrize("experiment", ["lecture", "gathers", "file"])
-def test_inversion_experiments_build(experiment):
-    config = typed(composed("invert", f"experiment={experiment}"), InvertConfig)
+@pytest.mark.parametrize("preset", ["lecture", "gathers", "file"])
+def test_inversion_presets_build(preset):
+    config = typed(composed("invert", f"inversion={preset}"), InvertConfig)
     config.inversion.check()
     config.data.create()
 
