@@ -1,13 +1,18 @@
-"""All operators with all encodings at one equal budget: `python -m benchmarks.operators [--seconds 120] [--seeds 0 1]`.
+"""Train all operators with all encodings at one equal budget: `python -m benchmarks.operators [--seconds 120]`.
 
-The data set is `data=reference` or, with `--data reference_small`, one of half as many wavelengths a side, cut short by
-`--train` and `--test`; every operator has its preset, on the small set with about half the modes. Before each training
-the cost of a step is measured, and the steps are chosen so that all spend the same time: on a CPU core-seconds (the
-processor time of this process, which what else the machine does disturbs less than the clock, and least where the
-process has a core of its own: `taskset -c 0 python -m ...`), on other devices seconds; the learning rate decays over
-these steps. `--steps N` gives all the same number of steps instead. Errors are of the last weights, on the test split.
-A second seed trains for as many steps as the first, so that what differs is the seed's doing. Rows are kept as they
-come: the command goes on where it was interrupted.
+The data set is one of these, cut short by `--train` and `--test`:
+
+- `data=reference`, with the preset of every operator;
+- `--data reference_small`: half as many wavelengths a side, with about half the presets' modes;
+- `--data demo`: the data set and the settings of `make demo` (`experiment=demo`), for the FNOs only.
+
+The cost of a step is measured before the training, for all operators in turn and `ROUNDS` times, and its median decides
+the number of steps, so that all operators spend the same time. Time is core-seconds on a CPU: the processor time of
+this process. Other processes disturb it less than the clock, and least where this process has a core of its own
+(`taskset -c 0 python -m ...`). On other devices it is seconds of the clock. The learning rate decays over these steps.
+`--steps N` gives all operators the same number of steps instead. The errors are those of the last weights, on the test
+split. A second seed trains for as many steps as the first, so that only the seed differs. Rows are saved as they come:
+an interrupted command resumes.
 """
 
 import argparse
@@ -67,7 +72,8 @@ SMALL = {
 }
 ENCODINGS = ("source_map", "background", "coarse")
 COARSE = "coarse solver alone"
-COSTED = (4, 16)  # the steps between which a step's cost is measured
+# A step's cost is the median over as many short trainings of as many steps, the clock read every few steps.
+ROUNDS, COSTED, COSTED_EVERY = 3, 40, 4
 
 
 @dataclass(frozen=True)
@@ -91,37 +97,41 @@ def configured(data: Data, operator: str, encoding: str, seed: int, steps: int) 
     ]
     lines += [f"encoding={encoding}", f"run={run}", "tracking.mode=disabled"]
     lines += OPERATORS[operator] + (SMALL[operator] if data.preset == "reference_small" else [])
-    settings = {"steps": steps, "seed": seed, "learning_rate": 3e-3, "warmup_steps": min(50, steps - 1)}
+    settings = {"steps": steps, "seed": seed, "warmup_steps": min(50, steps - 1)}
+    if data.preset == "demo":
+        lines.append("experiment=demo")
+    else:
+        settings["learning_rate"] = 3e-3
     settings |= {"validate_every": steps, "checkpoint_every": steps, "verify": "false"}
     lines += [f"training.{name}={value}" for name, value in settings.items()]
     return typed(compose("train", overrides=lines), TrainConfig)
 
 
 def unit() -> str:
-    """What is spent: seconds of processor time, or of the clock where another device computes."""
+    """Name what is spent: seconds of processor time, or of the clock where another device computes."""
     return "core_s" if jax.default_backend() == "cpu" else "wall_s"
 
 
-def time_spent(config: TrainConfig, marks: tuple[int, int]) -> float:
-    """The time [s] that the steps between two of a training take."""
+def clocked(config: TrainConfig, every: int) -> dict[int, float]:
+    """Train, and return the time [s] at every `every`-th step."""
     clock = {"core_s": time.process_time, "wall_s": time.perf_counter}[unit()]
     times: dict[int, float] = {}
 
     def mark(step: int, values: dict[str, float]) -> None:
-        times[step] = clock()
+        if step % every == 0:
+            times[step] = clock()
 
-    config.training.log_every = marks[0]
+    config.training.log_every = every
     fit(config, mark)
-    return times[marks[1]] - times[marks[0]]
+    return times
 
 
-def step_cost(config: Callable[[int], TrainConfig]) -> float:
-    """Time of one step [s], compiling not among them; the short training is thrown away."""
-    short = config(COSTED[1])
-    shutil.rmtree(short.run, ignore_errors=True)
-    cost = time_spent(short, COSTED) / (COSTED[1] - COSTED[0])
-    shutil.rmtree(short.run)
-    return cost
+def step_costs(config: TrainConfig) -> np.ndarray:
+    """Return measurements of the time of one step [s], without compilation; the short training is thrown away."""
+    shutil.rmtree(config.run, ignore_errors=True)
+    times = clocked(config, COSTED_EVERY)
+    shutil.rmtree(config.run)
+    return np.diff([times[step] for step in sorted(times)]) / COSTED_EVERY
 
 
 def errors_of(config: TrainConfig, predict: Callable[[Any], jax.Array]) -> dict[str, float]:
@@ -135,20 +145,25 @@ def errors_of(config: TrainConfig, predict: Callable[[Any], jax.Array]) -> dict[
     return {"relative_l2": joined["relative_l2"], **{f"{k}_k": v for k, v in joined["bands"].items()}}
 
 
-def measure(data: Data, operator: str, encoding: str, seed: int, budget: float, steps: int) -> dict[str, Any]:
+def steps_within(data: Data, operators: list[str], encoding: str, seed: int, budget: float) -> dict[str, int]:
+    """Return the number of steps of each operator that takes the time of the budget."""
+    costs: dict[str, list[np.ndarray]] = {name: [] for name in operators}
+    for _ in range(ROUNDS):
+        for name in operators:
+            costs[name].append(step_costs(configured(data, name, encoding, seed, COSTED)))
+    return {name: max(1, round(budget / float(np.median(np.concatenate(costs[name]))))) for name in operators}
+
+
+def measure(data: Data, operator: str, encoding: str, seed: int, steps: int) -> dict[str, Any]:
     """One row: train, and test the last weights."""
-
-    def config(steps: int) -> TrainConfig:
-        return configured(data, operator, encoding, seed, steps)
-
-    steps = steps or max(COSTED[1] + 1, round(budget / step_cost(config)))
-    chosen = config(steps)
-    shutil.rmtree(chosen.run, ignore_errors=True)  # of a training that was broken off, whose time nobody knows
+    chosen = configured(data, operator, encoding, seed, steps)
+    shutil.rmtree(chosen.run, ignore_errors=True)  # of an interrupted training, whose time is unknown
     first = max(1, steps // 20)
     row: dict[str, Any] = {"operator": operator, "encoding": encoding, "seed": seed}
     row |= {"parameters": count_parameters(chosen.create()), "steps": steps}
     try:
-        spent = time_spent(chosen, (first, steps - steps % first)) / (steps - steps % first - first) * steps
+        times = clocked(chosen, first)
+        spent = (times[steps - steps % first] - times[first]) / (steps - steps % first - first) * steps
         model = load_surrogate(chosen.run)
     except (NumericalError, CheckpointError) as error:
         row |= {"relative_l2": None, "failure": str(error)}
@@ -202,7 +217,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--operators", nargs="+", default=list(OPERATORS), choices=OPERATORS)
     parser.add_argument("--encodings", nargs="+", default=list(ENCODINGS), choices=ENCODINGS)
-    parser.add_argument("--data", default="reference", choices=("reference", "reference_small"))
+    parser.add_argument("--data", default="reference", choices=("reference", "reference_small", "demo"))
     parser.add_argument("--train", type=int, default=4000, help="training samples")
     parser.add_argument("--test", type=int, default=128, help="test samples")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "operators", help="the data set and the trainings")
@@ -215,7 +230,7 @@ def main() -> None:
         "ignore", UserWarning
     )  # some operators keep fewer modes than the waves have: it is in the docs
     budget = {"steps": options.steps} if options.steps else {unit(): options.seconds}
-    name = "operators" + options.data.removeprefix("reference").replace("_", "-")
+    name = "operators" + {"reference": "", "reference_small": "-small", "demo": "-demo"}[options.data]
     name += f"-{options.steps}-steps" if options.steps else ""
     settings = {"data": options.data, "budget": budget, "train": options.train, "test": options.test, "batch_size": 8}
     rows = kept_rows(results_path(options.out, name), settings)
@@ -231,11 +246,12 @@ def main() -> None:
             rows.append({"operator": COARSE, "encoding": "", "seed": 0, **errors_of(first, coarse)})
         for seed in options.seeds:
             for encoding in options.encodings:
-                for operator in options.operators:
-                    if (operator, encoding, seed) in done:
-                        continue
-                    steps = options.steps or counts.get((operator, encoding), 0)
-                    row = measure(data, operator, encoding, seed, options.seconds, steps)
+                waiting = [operator for operator in options.operators if (operator, encoding, seed) not in done]
+                steps = {name: options.steps or counts.get((name, encoding), 0) for name in waiting}
+                uncounted = [name for name in waiting if not steps[name]]
+                steps |= steps_within(data, uncounted, encoding, seed, options.seconds) if uncounted else {}
+                for operator in waiting:
+                    row = measure(data, operator, encoding, seed, steps[operator])
                     counts[operator, encoding] = row["steps"]
                     rows.append(row)
                     print("  ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
