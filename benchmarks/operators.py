@@ -97,7 +97,7 @@ def configured(data: Data, operator: str, encoding: str, seed: int, steps: int) 
     ]
     lines += [f"encoding={encoding}", f"run={run}", "tracking.mode=disabled"]
     lines += OPERATORS[operator] + (SMALL[operator] if data.preset == "reference_small" else [])
-    settings = {"steps": steps, "seed": seed, "warmup_steps": min(50, steps - 1)}
+    settings: dict[str, Any] = {"steps": steps, "seed": seed, "warmup_steps": min(50, steps - 1)}
     if data.preset == "demo":
         lines.append("experiment=demo")
     else:
