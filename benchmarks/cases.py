@@ -21,7 +21,7 @@ class Case:
     """A square grid of `side` cells; `shots` shots through each of `models` models, `steps` time steps.
 
     order: of the differences in space. width: cells of the absorbing layers around the grid, 0 for rigid walls.
-    variable_density: whether the equation carries a density.
+    variable_density: whether the equation carries a density. backend: which of our own time loops runs it.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Case:
     order: int = 4
     width: int = 20
     variable_density: bool = False
+    backend: str = "auto"
 
     def __post_init__(self):
         if min(self.models, self.shots) > 1:

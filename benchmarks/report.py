@@ -58,7 +58,7 @@ def write(folder: Path, name: str, device: str, header: dict, findings: Findings
 def tables(findings: Findings) -> str:
     """All findings as text."""
     parts = [
-        _table(
+        table(
             ("case", "quantity", "peer", "ratio", "ours [s]", "peer [s]", "ours [MB]", "peer [MB]"),
             [
                 (
@@ -74,14 +74,14 @@ def tables(findings: Findings) -> str:
                 for row in findings.rows
             ],
         ),
-        _table(
+        table(
             ("grid", "quantity", "steps", "ns per cell and step"),
             [
                 (row["grid"], row["quantity"], str(row["steps"]), f"{1e9 * row['s_per_cell_step']:.3f}")
                 for row in findings.scaling
             ],
         ),
-        _table(
+        table(
             ("compiling", "quantity", "cold [s]", "warm [s]"),
             [
                 (row["case"], row["quantity"], f"{row['cold_s']:.2f}", f"{row['warm_s']:.2f}")
@@ -104,7 +104,7 @@ def _megabytes(size: int | None) -> str:
     return "failed" if size is None else f"{size / 1e6:.1f}"
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     if not rows:
         return ""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]

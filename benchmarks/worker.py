@@ -1,7 +1,8 @@
 """One solver in a process of its own, so that allocators, thread pools and their environment do not mix.
 
-The child (`python -m benchmarks.worker PEER`) answers one JSON request a line: `{"do": name, ...}` with a JSON
-object, arrays going through .npy files. The parent holds it as a `Worker` and asks with `ask`.
+The child (`python -m benchmarks.worker PEER [CHECKOUT]`) answers one JSON request a line: `{"do": name, ...}` with a
+JSON object, arrays going through .npy files. The parent holds it as a `Worker` and asks with `ask`. With a checkout,
+the child measures the project's code of that folder (see revisions.py), by the benchmarks of this one.
 """
 
 import importlib
@@ -20,6 +21,7 @@ from typing import Any, Self
 import numpy as np
 
 from benchmarks.cases import Case as SolverCase
+from benchmarks.checkouts import use_checkout
 from benchmarks.training_cases import Case as TrainingCase
 
 Case = SolverCase | TrainingCase
@@ -35,8 +37,9 @@ class WorkerError(Exception):
 class Worker:
     """A solver's process; a context that ends it."""
 
-    def __init__(self, peer: str):
+    def __init__(self, peer: str, checkout: Path | None = None):
         self.peer = peer
+        self.arguments = [peer] if checkout is None else [peer, str(checkout)]
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = self._start()
 
@@ -46,7 +49,7 @@ class Worker:
         environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
         environment |= {"OMP_NUM_THREADS": str(os.cpu_count()), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         return subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", self.peer],
+            [sys.executable, "-m", "benchmarks.worker", *self.arguments],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.PIPE,
@@ -163,7 +166,9 @@ def _shortest(run: Callable, of: int) -> float:
     return min(seconds)
 
 
-def main(peer: str) -> None:
+def main(peer: str, checkout: str | None = None) -> None:
+    if checkout is not None:
+        use_checkout(Path(checkout))
     # Whatever a library prints goes to the log; the pipe carries replies alone.
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -182,4 +187,4 @@ def main(peer: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -54,6 +54,7 @@ def _problem(case: Case) -> tuple[Callable, tuple]:
         peak_frequency=cases.PEAK_FREQUENCY,
         order=case.order,
         widths=(case.width, case.width, case.width, case.width),
+        backend=case.backend,
     )
     survey = make_survey(
         cases.sources(case) * cases.SPACING, cases.receivers(case) * cases.SPACING, cases.wavelet(case)
