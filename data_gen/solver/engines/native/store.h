@@ -3,6 +3,21 @@
 #pragma once
 #include "fields.h"
 
+// Half precision as the compiler has it in C++: `__fp16` on ARM; `_Float16` elsewhere, from GCC 12 and Clang 15 on;
+// before those, the processor's own conversions, which round alike.
+#if defined(__aarch64__)
+using Half = __fp16;
+#elif defined(__F16C__) && (defined(__clang__) ? __clang_major__ < 15 : __GNUC__ < 12)
+#include <immintrin.h>
+struct Half {
+  uint16_t bits;
+  explicit Half(float value) : bits(_cvtss_sh(value, 0)) {}
+  operator float() const { return _cvtsh_ss(bits); }
+};
+#else
+using Half = _Float16;
+#endif
+
 enum class Precision : int64_t { SAME = 0, BFLOAT16 = 1, FLOAT16 = 2 };
 
 inline uint16_t to_bfloat16(float value) {
@@ -62,8 +77,8 @@ struct Store {
       auto* __restrict out = reinterpret_cast<uint16_t*>(to);
       for (int j = 0; j < count; ++j) out[j] = to_bfloat16(float(values[j]));
     } else {
-      auto* __restrict out = reinterpret_cast<_Float16*>(to);
-      for (int j = 0; j < count; ++j) out[j] = _Float16(float(values[j]));
+      auto* __restrict out = reinterpret_cast<Half*>(to);
+      for (int j = 0; j < count; ++j) out[j] = Half(float(values[j]));
     }
   }
   void decode(const char* from, int count, Real* __restrict values) const {
@@ -73,7 +88,7 @@ struct Store {
       auto* __restrict in = reinterpret_cast<const uint16_t*>(from);
       for (int j = 0; j < count; ++j) values[j] = from_bfloat16(in[j]);
     } else {
-      auto* __restrict in = reinterpret_cast<const _Float16*>(from);
+      auto* __restrict in = reinterpret_cast<const Half*>(from);
       for (int j = 0; j < count; ++j) values[j] = float(in[j]);
     }
   }
