@@ -6,7 +6,7 @@ name = $(basename $(notdir $(model)))
 # Quoted for the shell and for Hydra. spacing=25 says the cell size [m] of a file that does not.
 file = "real.path='$(model)'" $(if $(spacing),real.spacing=$(spacing))
 
-.PHONY: demo test slow bench profile lock clean
+.PHONY: demo test slow docs bench profile lock clean
 
 # Installed again only when the lock changes.
 .venv/installed: requirements.lock
@@ -41,6 +41,10 @@ test: .venv/installed
 # What takes minutes, such as twenty kills of one generation.
 slow: .venv/installed
 	$(BIN)/python -m pytest -n 2 -m slow
+
+# The site, in build/docs. Any warning fails, such as a broken link or reference.
+docs: .venv/installed
+	$(BIN)/python -m sphinx -b html -W --keep-going -q docs build/docs
 
 # Peers need an environment of their own; its numbers are only good on an idle machine. About half an hour.
 .venv-bench/installed: benchmarks/requirements.txt pyproject.toml

@@ -1,4 +1,4 @@
-"""Draw six models of every family: `python examples/velocity_families.py docs/velocity.png`."""
+"""Draw six models of every family: `python examples/velocity_families.py docs/_static/velocity.png`."""
 
 import sys
 import tempfile
@@ -51,4 +51,4 @@ def main(out: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "docs/velocity.png")
+    main(sys.argv[1] if len(sys.argv) > 1 else "docs/_static/velocity.png")

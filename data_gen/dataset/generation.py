@@ -1,4 +1,4 @@
-"""Data sets on disk, made by any executor, killed at any time, the same in the end: see docs/data.md.
+"""Data sets on disk, made by any executor, killed at any time, the same in the end: see docs/guides/data.md.
 
 records.py has what a record is, shards.py how a shard is written, manifest.py what is said about them all, verify.py
 how they are checked.

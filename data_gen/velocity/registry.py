@@ -1,4 +1,4 @@
-"""Families of velocity models: one file each, pure functions of `(key, grid)`; docs/velocity.md shows them."""
+"""Families of velocity models: one file each, pure functions of `(key, grid)`; docs/guides/velocity.md shows them."""
 
 from collections.abc import Mapping
 from dataclasses import fields

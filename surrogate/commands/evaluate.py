@@ -1,6 +1,6 @@
 """Evaluate a trained run: `python evaluate.py run=runs/mine [other=data/finer] [real.path=model.npy real.spacing=25]`.
 
-other: another data set, of other models or (wavefields) on another grid; see docs/operators.md.
+other: another data set, of other models or (wavefields) on another grid; see docs/guides/operators.md.
 """
 
 from omegaconf import DictConfig

@@ -5,7 +5,7 @@
 relative_l2, sobolev, bands and traces are in loss_terms.py, jacobian in jacobian_loss.py, residual (of the wave
 equation) in pde_residual.py. Each is 0 for the truth, and 1 for a prediction of zero, so weights compare. (The residual
 is 0 for the truth as far as finite differences go, and for silence: it cannot stand alone.) A term of weight 0 is not
-computed. docs/losses.md says when to use which.
+computed. docs/guides/losses.md says when to use which.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The registry of operators: a name is all a config needs to say to choose one; see docs/operators.md."""
+"""The registry of operators: a name is all a config needs to say to choose one; see docs/guides/operators.md."""
 
 from hydra.core.config_store import ConfigStore
 

@@ -3,7 +3,7 @@
     OUT         StableHLO with the weights in it; `jax.export.deserialize` makes it a function of the task's inputs
     OUT.json    what it is: inputs, output, config, fingerprint of the data, versions, checksum
 
-`python -m surrogate.export run=runs/mine out=mine.stablehlo`; see docs/export.md.
+`python -m surrogate.export run=runs/mine out=mine.stablehlo`; see docs/guides/export.md.
 """
 
 import hashlib

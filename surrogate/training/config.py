@@ -1,4 +1,4 @@
-"""The schema of `training`: what decides how a surrogate is trained; see docs/training.md."""
+"""The schema of `training`: what decides how a surrogate is trained; see docs/guides/training.md."""
 
 from dataclasses import dataclass, field
 from math import inf
