@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 
+from data_gen.common.smoothing import gaussian_smooth
 from data_gen.dataset.config import DataConfig
-from surrogate.inversion.descent import InversionConfig, gaussian_smooth, invert
+from surrogate.inversion.descent import InversionConfig, invert
 from surrogate.inversion.forward import PhysicsForward, spread_sources
 
 spec = DataConfig(families={"inclusions": {}}, nt=301, snapshot_times=[0.15, 0.2, 0.25, 0.3]).create()

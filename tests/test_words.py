@@ -30,7 +30,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("data_gen", "surrogate")
 # Files and folders that keep the rules by now.
-DONE: tuple[str, ...] = ()
+DONE = ("data_gen/velocity",)
 UNWANTED = ("Of", "What", "Who", "Beside", "Nothing")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

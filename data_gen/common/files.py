@@ -6,31 +6,15 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from data_gen.common.errors import DatasetError, InputError
 
-Content = TypeVar("Content")
 # Disk full, quota used up, file larger than allowed: libraries in C++ tell these only in words.
 NO_ROOM = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-
-
-def read_by_suffix(path: Path, what: str, readers: Mapping[str, Callable[[Path], Content]]) -> Content:
-    """What the reader for the file's suffix makes of it. Raises `InputError` if it is missing, unknown or damaged."""
-    known = ", ".join(readers)
-    if not path.is_file():
-        raise InputError(f"There is no {what} file at {path}. Give the path of one of these kinds: {known}.")
-    if path.suffix.lower() not in readers:
-        raise InputError(f"{path} is not a {what} this reads: expected {known}, got {path.suffix!r}.")
-    try:
-        return readers[path.suffix.lower()](path)
-    except InputError:
-        raise
-    except Exception as error:  # each reader has its own errors for a damaged file; the remedy is the same
-        raise InputError(f"{path} could not be read as {path.suffix}: {error}. Check that it is complete.") from error
 
 
 def temporary_name(path: Path) -> Path:

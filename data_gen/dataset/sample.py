@@ -19,7 +19,7 @@ from data_gen.dataset.shots import Shots
 from data_gen.solver.problem.acquisition import Survey, surface_line
 from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.simulator import simulate
-from data_gen.velocity.base.reproducible import isolated
+from data_gen.velocity.base.reproducible import reproducible
 from data_gen.velocity.density import gardner
 from data_gen.velocity.directions import Directions
 from data_gen.velocity.mixture import Mixture
@@ -150,7 +150,7 @@ class DataSpec:
         """The random key of one sample; split: its place in `SPLITS`, or `ONLINE`."""
         return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), split), index)
 
-    @isolated
+    @reproducible
     def draw(self, key: Key[Array, ""]) -> Draw:
         """Model, shots and wavelet of one sample, without its simulation."""
         model_key, row_key, column_key, water_key, wavelet_key = jax.random.split(key, 5)

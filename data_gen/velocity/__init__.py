@@ -1,1 +1,1 @@
-"""Draw random velocity models."""
+"""Draw random velocity models, and read models from files."""

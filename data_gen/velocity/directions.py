@@ -1,11 +1,12 @@
-"""Directions of change of a velocity model, along which a sample's snapshots are differentiated.
+"""Draw directions of change of a velocity model, along which the snapshots of a sample are differentiated.
 
     d = FRACTION v g(x),    <g(x) g(x + r)> = exp(-|r|^2 / a^2),    a = v_min / (4 f)
     tangents = d/de p(v + e d) at e = 0
 
-with g of unit variance, f the wavelets' highest peak frequency and v_min the slowest velocity. The spectrum of g,
-exp(-(k a)^2 / 4), has fallen to 8 % at k = 4 pi f / v_min, twice the wavenumber of the shortest dominant wave: the
-finest detail of a model that reflected waves tell of, and so what an inversion asks a surrogate's derivative for.
+Here g has unit variance, f is the highest peak frequency of the wavelets and v_min the slowest velocity. The spectrum
+of g, exp(-(k a)^2 / 4), has fallen to 8 % at k = 4 pi f / v_min, twice the wavenumber of the shortest dominant wave.
+That is the finest detail of a model that reflected waves resolve, and the detail for which an inversion needs the
+derivative of a surrogate.
 """
 
 from dataclasses import dataclass
@@ -16,22 +17,36 @@ from jaxtyping import Array, Float, Key
 
 from data_gen.solver.problem.grid import Grid
 from data_gen.velocity.base.random_fields import gaussian_field
-from data_gen.velocity.base.reproducible import isolated
+from data_gen.velocity.base.reproducible import reproducible
 
-FRACTION = 0.01  # of the velocity; tangents are linear in it, so it is a matter of units only
+FRACTION = 0.01  # of the velocity; tangents are linear in it, so its value only scales them
 
 
 @dataclass(frozen=True)
 class Directions:
-    """Smooth random directions. length: a, of their correlation [m]."""
+    """Draw smooth random directions.
+
+    Attributes:
+        length: Correlation length a of the directions [m].
+    """
 
     length: float
 
     def draw(self, key: Key[Array, ""], velocity: Float[Array, "nz nx"], count: int, grid: Grid) -> Float[Array, "..."]:
-        """Directions `(count, nz, nx)` [m/s] about a model; direction i depends on the key and i alone."""
+        """Draw directions about a model; direction i depends only on the key and i.
+
+        Args:
+            key: Random key of the directions.
+            velocity: Velocity model `(nz, nx)` [m/s].
+            count: Number of directions.
+            grid: The grid `(nz, nx)`.
+
+        Returns:
+            Directions `(count, nz, nx)` [m/s].
+        """
         return FRACTION * velocity * self._fields(key, count, grid).astype(velocity.dtype)
 
-    @isolated
+    @reproducible
     def _fields(self, key: Key[Array, ""], count: int, grid: Grid) -> Float[Array, "count nz nx"]:
         def amplitude(kz, kx):
             return jnp.exp(-(kz**2 + kx**2) * self.length**2 / 8)

@@ -1,4 +1,8 @@
-"""Families of velocity models: one file each, pure functions of `(key, grid)`; docs/guides/velocity.md shows them."""
+"""List the families of velocity models by name, and make them from a config.
+
+A family is one file in `data_gen/velocity/families` and one line in `FAMILIES`;
+docs/guides/velocity.md shows all of them.
+"""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -24,7 +28,7 @@ _HARD: dict[str, Any] = {"min_layers": 4, "max_layers": 8, "ordered": False}
 _ONE_FAULT: dict[str, Any] = {"min_faults": 1, "max_faults": 1, "min_layers": 3}
 _MORE_FAULTS: dict[str, Any] = {"min_faults": 2, "max_faults": 3, **_HARD}
 
-# Name in a config: class and the parameters in which it differs from the class's own defaults.
+# Name in a config -> class, with the parameters that differ from the defaults of the class.
 FAMILIES: dict[str, partial[Family]] = {
     "flat_vel_a": partial(Layered),
     "flat_vel_b": partial(Layered, **_HARD),
@@ -47,26 +51,35 @@ FAMILIES: dict[str, partial[Family]] = {
 
 
 def _coerced(value: Any, default: Any) -> Any:
-    """The value as the type of the default. Raises `TypeError` or `ValueError` if that would change it."""
+    """Convert a value to the type of the default; raise `TypeError` or `ValueError` if that would change the value."""
     if isinstance(default, bool) and not isinstance(value, bool):
         raise TypeError("expected true or false")
     coerced = type(default)(value)
     if isinstance(default, int) and coerced != float(value):
-        raise ValueError("expected a whole number")
+        raise ValueError("expected an integer")
     return coerced
 
 
 def make_family(name: str, options: Mapping[str, Any]) -> Family:
-    """A family from its entry in a config; `family` among the options says which, where the entry has another name.
+    """Make a family from its entry in a config.
 
-    Raises `InputError` for an unknown family or parameter, a value of another type, or velocities that are no range.
+    Args:
+        name: Name of the entry, and of the family unless the options have the key `family`.
+        options: Parameters of the family; `family` names the family if the entry has another name.
+
+    Returns:
+        The family.
+
+    Raises:
+        InputError: If the family or a parameter is unknown, a value has the wrong type, or the velocities are not an
+            ascending range in m/s.
     """
     options = dict(options)
     kind = options.pop("family", name)
     if kind not in FAMILIES:
         raise InputError(
-            f"Unknown family of velocity models {kind!r}: choose from {', '.join(FAMILIES)}. An entry of another name "
-            "says by `family: ...` which of them it is."
+            f"Unknown family of velocity models {kind!r}: choose from {', '.join(FAMILIES)}. An entry with another "
+            "name needs the key `family`, which names one of them."
         )
     make = FAMILIES[kind]
     known = {field.name: field.default for field in fields(make.func)}  # pyright: ignore[reportArgumentType]
@@ -76,7 +89,7 @@ def make_family(name: str, options: Mapping[str, Any]) -> Family:
         try:
             options[key] = _coerced(value, known[key])
         except (TypeError, ValueError) as error:
-            kinds = {bool: "true or false", int: "whole numbers", float: "numbers", str: "text"}
+            kinds = {bool: "true or false", int: "integers", float: "numbers", str: "text"}
             raise InputError(
                 f"The parameters of family {name} must be {kinds[type(known[key])]}, but {key} is {value!r}."
             ) from error
@@ -86,16 +99,23 @@ def make_family(name: str, options: Mapping[str, Any]) -> Family:
         raise InputError(f"Family {name} needs 0 < min_velocity < max_velocity in m/s, but got {low} and {high}.")
     if high < 20:
         raise InputError(
-            f"Family {name} spans {low:g} to {high:g}, which looks like km/s. Metres per second are meant: multiply by "
-            "1000."
+            f"Family {name} spans {low:g} to {high:g}, which looks like km/s. Velocities are in m/s: multiply by 1000."
         )
     return family
 
 
 def make_mixture(config: Mapping[str, Mapping[str, Any] | None]) -> Mixture:
-    """A mixture from `{name: {weight: ..., family: ..., parameter: ...}}`; a weight of zero leaves an entry out.
+    """Make a mixture of families from a config.
 
-    Raises `InputError` for what `make_family` refuses, and for weights that are negative or all zero.
+    Args:
+        config: Entries `{name: {weight: ..., family: ..., parameter: ...}}`. The default weight is 1; an entry of
+            weight 0 is left out.
+
+    Returns:
+        The mixture, with weights that add up to 1.
+
+    Raises:
+        InputError: If a weight is no number, negative, or all are zero, or if `make_family` refuses an entry.
     """
     made: dict[str, tuple[Family, float]] = {}
     for name, entry in config.items():
@@ -116,9 +136,15 @@ def make_mixture(config: Mapping[str, Mapping[str, Any] | None]) -> Mixture:
 
 
 def pin_files(config: Mapping[str, Mapping[str, Any] | None]) -> dict[str, dict[str, Any]]:
-    """The same config with the `sha256` of every file that it takes models from.
+    """Add the `sha256` of every model file to a config of families.
 
-    What a manifest must hold: made again from it, the mixture refuses a file whose content has changed.
+    A manifest holds the result: a mixture made from it refuses a file whose content has changed.
+
+    Args:
+        config: Entries as for `make_mixture`.
+
+    Returns:
+        The same entries, those of the family `crops` with `sha256`.
     """
     pinned: dict[str, dict[str, Any]] = {}
     for name, entry in config.items():

@@ -1,4 +1,4 @@
-"""A layer of water on top of a model, which moves down by as much; what leaves the grid at its bottom is lost."""
+"""Put a layer of water on top of a model: the model moves down, and its lowest rows leave the grid."""
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,19 @@ WATER_DENSITY = 1000.0  # [kg/m^3]
 def add_water(
     key: Key[Array, ""], velocity: Float[Array, "nz nx"], grid: Grid, depths: tuple[float, float]
 ) -> Float[Array, "nz nx"]:
-    """The model [m/s] under water of 1500 m/s, whose depth [m] is drawn between `depths`, both ends in whole cells.
+    """Move a model down and fill the space above with water of 1500 m/s.
 
-    Equal depths fix it. Raises `InputError` if the depths are not in order, or leave no rock.
+    Args:
+        key: Random key of the water's depth.
+        velocity: Velocity model `(nz, nx)` [m/s].
+        grid: The grid `(nz, nx)`.
+        depths: Smallest and largest depth of the water [m], rounded to cells; equal values fix the depth.
+
+    Returns:
+        The model under water `(nz, nx)` [m/s].
+
+    Raises:
+        InputError: If the depths are not in ascending order or leave no rock.
     """
     shallowest, deepest = (round(depth / grid.spacing) for depth in depths)
     if not 0 <= shallowest <= deepest < grid.shape[0]:

@@ -8,7 +8,6 @@ while the data it stands for fit no better, so the solver re-simulates the true 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -18,6 +17,7 @@ import optax
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError, NumericalError
+from data_gen.common.smoothing import gaussian_smooth
 from surrogate.inversion.forward import KINDS, ForwardModel
 from surrogate.inversion.misfits import MISFITS
 
@@ -77,19 +77,6 @@ class Result(NamedTuple):
     misfit: np.ndarray
     true_misfit: np.ndarray
     model_error: np.ndarray
-
-
-def gaussian_smooth(model: Float[Array, "nz nx"], length: float) -> Float[Array, "nz nx"]:
-    """Gaussian of standard deviation `length` [cells], the model continued by its edge values."""
-    if length == 0:
-        return model
-    radius = int(np.ceil(3 * length))
-    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / length) ** 2)
-    kernel = jnp.asarray(kernel / kernel.sum(), model.dtype)
-    for axis in (0, 1):
-        padded = jnp.pad(model, [(radius, radius) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
-        model = jnp.apply_along_axis(partial(jnp.convolve, mode="valid"), axis, padded, kernel)
-    return model
 
 
 def starting_model(config: InversionConfig, truth: Float[Array, "nz nx"]) -> Float[Array, "nz nx"]:

@@ -9,17 +9,17 @@ seismic benchmarks do, beside whose figures ours stand.
 """
 
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
+
+from data_gen.common.smoothing import gaussian_kernel
 
 WINDOW, DEVIATION = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
 
 
 def _windowed_means(images: Float[Array, "n h w"]) -> Float[Array, "n h w"]:
-    kernel = np.exp(-0.5 * ((np.arange(WINDOW) - WINDOW // 2) / DEVIATION) ** 2)
-    kernel = jnp.asarray(kernel / kernel.sum(), images.dtype)
+    kernel = jnp.asarray(gaussian_kernel(WINDOW // 2, DEVIATION), images.dtype)
     for shape in ((1, 1, WINDOW, 1), (1, 1, 1, WINDOW)):
         # In full precision: a variance is the small difference of two means.
         out = lax.conv_general_dilated(

@@ -7,11 +7,12 @@ import pytest
 import segyio
 
 from data_gen.common.errors import InputError, NumericalError
+from data_gen.common.smoothing import gaussian_smooth
 from data_gen.dataset.sample import SPLITS
 from data_gen.solver.problem.grid import Grid
 from data_gen.velocity.base.model_files import VelocityFile, read_velocity, to_grid
 from surrogate.config import InvertConfig, TrainConfig
-from surrogate.inversion.descent import InversionConfig, gaussian_smooth, invert, starting_model
+from surrogate.inversion.descent import InversionConfig, invert, starting_model
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward, spread_sources
 from surrogate.inversion.misfits import MISFITS
 from surrogate.operators.fno import FNOConfig

@@ -58,7 +58,7 @@ def test_in_range_and_different(name):
 def test_same_bits_however_drawn(name, section):
     """Alone, in batches of 3 and 16, and in a loop: bit for bit the same, on a grid with odd sides.
 
-    Without `isolated`, lens, inclusions and style fail this in their last bits.
+    Without `reproducible`, lens, inclusions and style fail this in their last bits.
     """
     options = {"path": str(section), "max_scale": 1.4, "warp": 0.05} if name == "crops" else {}
     family, grid = make_family(name, options), Grid((31, 23), 10.0)
@@ -229,7 +229,7 @@ def test_mixture_weights():
         ({"inclusions": {"weight": 0}}, "positive weight"),
         ({"inclusions": {"weight": "much"}}, "must be a number"),
         ({"flat_vel_a": {"curved": "false"}}, "must be true or false, but curved"),
-        ({"flat_vel_a": {"max_layers": 2.5}}, "must be whole numbers, but max_layers"),
+        ({"flat_vel_a": {"max_layers": 2.5}}, "must be integers, but max_layers"),
         ({"flat_vel_a": {"max_layers": 40}}, "do not fit"),
         ({"salt": {"sediment_velocity": 5000}}, "Salt is faster"),
         ({"gaussian_lens": {"min_velocity": 4100}}, "0 < min_velocity < max_velocity"),

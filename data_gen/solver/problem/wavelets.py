@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.polynomial.hermite import hermroots, hermval
 
+from data_gen.common.array_files import read_by_suffix, read_npy, read_npz
 from data_gen.common.errors import InputError
-from data_gen.common.files import read_by_suffix
 from data_gen.solver.numerics.resampling import HALF_WIDTH, INTERPOLATE, LOW_PASS, windowed_sinc
 from data_gen.solver.problem.grid import TimeAxis
 
@@ -183,7 +183,7 @@ def _resample(samples: np.ndarray, step: float, time: TimeAxis) -> np.ndarray:
 
 def _read_samples(path: Path) -> tuple[np.ndarray, float | None]:
     """Samples `(n,)` and the step [s] that the file gives, if it does."""
-    samples, dt = read_by_suffix(path, "wavelet", {".npy": _read_npy, ".npz": _read_npz, ".txt": _read_txt})
+    samples, dt = read_by_suffix(path, "wavelet", {".npy": read_npy, ".npz": _read_npz, ".txt": _read_txt})
     if samples.ndim != 1 or samples.size < 2 or samples.dtype.kind not in "iuf":
         raise InputError(
             f"{path} holds {samples.dtype} values of shape {samples.shape}, but a wavelet is one sequence of two or "
@@ -196,15 +196,8 @@ def _read_samples(path: Path) -> tuple[np.ndarray, float | None]:
     return samples, dt
 
 
-def _read_npy(path: Path) -> tuple[np.ndarray, float | None]:
-    return np.load(path, allow_pickle=False), None
-
-
 def _read_npz(path: Path) -> tuple[np.ndarray, float | None]:
-    with np.load(path, allow_pickle=False) as arrays:
-        if "wavelet" not in arrays.files:
-            raise InputError(f"{path} holds the arrays {arrays.files}: name the samples `wavelet`, their step `dt`.")
-        return arrays["wavelet"], float(arrays["dt"]) if "dt" in arrays.files else None
+    return read_npz(path, ("wavelet",), "dt", "samples", any_name=False)
 
 
 def _read_txt(path: Path) -> tuple[np.ndarray, float | None]:

@@ -1,1 +1,1 @@
-"""Building blocks of the families of velocity models."""
+"""Provide the building blocks of the families of velocity models."""

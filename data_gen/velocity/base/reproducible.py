@@ -1,10 +1,10 @@
-"""One model at a time, compiled apart from whatever surrounds it: the same key gives the same bits everywhere.
+"""Draw one model at a time, compiled apart from the surrounding program: the same key always gives the same bits.
 
-A compiler rounds `a b + c` once or twice, reorders products and picks vector code by what surrounds a computation: a
-model drawn alone, in a batch or in a loop would differ in its last bits, and now and then a cell change its layer.
-So a draw is the body of a loop of one round, of which the compiler can neither know that there is only one nor move
-anything out; under `vmap` the models of a batch are drawn one after the other. Measured bit for bit on CPU, in
-tests/velocity/test_velocity.py.
+A compiler rounds `a b + c` once or twice, reorders products and chooses vector code depending on the surrounding
+program. A model drawn alone, in a batch or in a loop would therefore differ in its last bits, and occasionally a cell
+would change its layer. To prevent this, a draw is the body of a loop of one round. The compiler does not know the
+number of rounds and cannot move anything out of the loop. Under `vmap` the models of a batch are drawn one after the
+other. tests/velocity/test_velocity.py compares the results bit for bit on CPU.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,15 @@ from jax.custom_batching import sequential_vmap
 Draw = TypeVar("Draw", bound=Callable)
 
 
-def isolated(draw: Draw) -> Draw:
-    """The method `draw(self, key, ...)`, run in a loop of its own."""
+def reproducible(draw: Draw) -> Draw:
+    """Decorate a method that draws from a key, so that its result does not depend on the surrounding program.
+
+    Args:
+        draw: Method `draw(self, key, ...)`; its other arguments are static.
+
+    Returns:
+        The same method, run in a separate loop of one round.
+    """
 
     @wraps(draw)
     def wrapped(self, key, *static):
@@ -28,7 +35,7 @@ def isolated(draw: Draw) -> Draw:
         @sequential_vmap
         def run(bits):
             def once(state):
-                # The index, zero, ties the draw to the loop: what did not depend on it would be moved out.
+                # The index is zero. Without it nothing would depend on the loop, and the draw would be moved out.
                 index, _ = state
                 return index + 1, draw(self, jax.random.wrap_key_data(bits ^ index, impl=kind), *static)
 

@@ -1,1 +1,1 @@
-"""Families of velocity models, one file each."""
+"""Draw velocity models of one family each: one file for each family."""

@@ -1,12 +1,11 @@
-"""Random crops of a user's own model: windows of a file, stretched, warped and mirrored at random.
+"""Cut random crops from a user's model: windows of a file, stretched, warped and mirrored at random.
 
-The file is brought to the grid's spacing once (velocity/base/model_files.py: slowness averaged, so that travel times
-are kept).
-A window starts at a random cell and covers `scale` times the grid's extent; it is read at `origin + scale (i, j) +
-displacement`, interpolated linearly in between. Without scaling and warp that is a true sub-image. The displacement is
-a sum of the lowest sines of both directions, zero along the window's edges.
+The file is resampled once to the grid's spacing (`data_gen.velocity.base.model_files`: slowness is averaged, which
+keeps travel times). A window starts at a random cell and covers `scale` times the grid's extent. It is read at
+`origin + scale (i, j) + displacement`, interpolated linearly between cells. Without scaling and warp the window is a
+true sub-image. The displacement is a sum of the lowest sines of both directions, zero along the window's edges.
 
-The model belongs to the family by its content: `sha256` is that of its velocities and spacing.
+A family is tied to the content of its file: `sha256` is the hash of the file's velocities and spacing.
 """
 
 import hashlib
@@ -21,19 +20,25 @@ from jaxtyping import Array, Float, Key
 from data_gen.common.errors import InputError
 from data_gen.solver.problem.grid import Grid
 from data_gen.velocity.base.model_files import VelocityFile, read_velocity, to_grid
-from data_gen.velocity.base.reproducible import isolated
+from data_gen.velocity.base.reproducible import reproducible
 
-WAVES = 3  # of the warp, in each direction
+WAVES = 3  # sines of the warp in each direction
 LARGEST_WARP = 0.1  # below 1 / (pi WAVES): no displacement is then steep enough to fold the model over itself
 
 
 @dataclass(frozen=True)
 class Crops:
-    """path: of a .npy, .npz or SEG-Y file; sha256: of its content, found when the family is made, or checked if given;
+    """Cut windows from the velocity model in a file.
 
-    spacing: of the file's cells [m], before the file's own; where neither is known (0), they are the grid's. min_scale,
-    max_scale: extent of a window over that of the grid; warp: largest displacement, as a fraction of the grid's shorter
-    side; flip: mirror every other window left to right.
+    Attributes:
+        path: Path of a .npy, .npz or SEG-Y file with a velocity model in m/s.
+        sha256: SHA-256 of the file's content. Computed when the family is made; if given, the file must match it.
+        spacing: Cell size of the file's model [m]; takes precedence over the file's value. With 0, the file's value is
+            used or, if the file has none, the grid's spacing.
+        min_scale: Smallest extent of a window, as a multiple of the grid's extent.
+        max_scale: Largest extent of a window, as a multiple of the grid's extent.
+        warp: Largest displacement, as a fraction of the grid's shorter side: 0 to 0.1.
+        flip: Whether to mirror half of the windows left to right, chosen at random.
     """
 
     path: str = ""
@@ -56,7 +61,7 @@ class Crops:
         if self.sha256 not in ("", found):
             raise InputError(
                 f"The model in {self.path} is not the one this data set was made from: its content has sha256 "
-                f"{found[:12]}..., expected {self.sha256[:12]}.... Restore that file, or begin a data set of its own."
+                f"{found[:12]}..., expected {self.sha256[:12]}.... Restore that file, or start a new data set."
             )
         object.__setattr__(self, "sha256", found)
 
@@ -70,9 +75,13 @@ class Crops:
         """The largest velocity in the file [m/s]."""
         return float(_load(self.path, self.sha256).velocity.max())
 
-    @isolated
+    @reproducible
     def __call__(self, key: Key[Array, ""], grid: Grid) -> Float[Array, "nz nx"]:
-        """One model `(nz, nx)` [m/s]. Raises `InputError` if the file is smaller than the grid."""
+        """Draw one model. See `Family.__call__`.
+
+        Raises:
+            InputError: If the file's model is too small for windows of `min_scale` times the grid.
+        """
         image = jnp.asarray(_at_spacing(self.path, self.sha256, self.spacing, grid.spacing))
         (rows, columns), (nz, nx) = image.shape, grid.shape
         room = min((rows - 1) / (nz - 1), (columns - 1) / (nx - 1))
@@ -98,7 +107,14 @@ class Crops:
 
 
 def content_hash(model: VelocityFile) -> str:
-    """SHA-256 of the velocities in single precision, their shape and spacing: the same in whichever format."""
+    """Hash the content of a model, whichever file format it was read from.
+
+    Args:
+        model: Velocities [m/s] and spacing [m].
+
+    Returns:
+        SHA-256 (hexadecimal) of the velocities in single precision, their shape and their spacing.
+    """
     digest = hashlib.sha256(f"{model.velocity.shape} {model.spacing}".encode())
     digest.update(np.ascontiguousarray(model.velocity, "<f4").tobytes())
     return digest.hexdigest()
@@ -106,16 +122,18 @@ def content_hash(model: VelocityFile) -> str:
 
 @lru_cache(maxsize=8)
 def _load(path: str, sha256: str) -> VelocityFile:
-    """The file's content, read once. Raises `InputError` if it has changed since the family was made."""
+    """Read the file once; raise `InputError` if its content has changed since the family was made."""
     model = read_velocity(path)
     if content_hash(model) != sha256:
-        raise InputError(f"The model in {path} changed while it was in use. Start again with the file at rest.")
+        raise InputError(
+            f"The model in {path} changed while it was in use. Start again, and leave the file unchanged until the end."
+        )
     return model
 
 
 @lru_cache(maxsize=8)
 def _at_spacing(path: str, sha256: str, given: float, spacing: float) -> Float[np.ndarray, "_ _"]:
-    """The whole file in cells of `spacing` [m]."""
+    """Resample the entire file to cells of `spacing` [m]."""
     model = _load(path, sha256)
     cell = given or model.spacing or spacing
     rows, columns = (int((cells - 1) * cell / spacing + 1e-6) + 1 for cells in model.velocity.shape)
@@ -123,7 +141,7 @@ def _at_spacing(path: str, sha256: str, given: float, spacing: float) -> Float[n
 
 
 def _displacement(key: Key[Array, ""], grid: Grid) -> Float[Array, "2 nz nx"]:
-    """Along z and x, each within -1 to 1: sines of up to `WAVES` half periods in both directions, zero at the edges."""
+    """Draw displacements along z and x within -1 to 1: sines of up to `WAVES` half periods, zero at the edges."""
     z, x = (np.pi * jnp.arange(cells) / (cells - 1) for cells in grid.shape)
     order = jnp.arange(1, WAVES + 1)
     modes = jnp.sin(order[:, None] * z)[:, None, :, None] * jnp.sin(order[:, None] * x)[None, :, None, :]

@@ -1,8 +1,8 @@
-"""Layers, gently folded, cut by straight faults.
+"""Draw gently folded layers that straight faults cut.
 
-A depth coordinate is folded by a few sines and shifted by the throw of each fault on one side of its line; the
-layer in which it falls gives the velocity. After the recipe that Deng et al. describe for the Fault families of
-OpenFWI (NeurIPS 2022), regenerated here from its description.
+A depth coordinate is folded by a few sines and shifted by the throw of each fault on one side of its line. The layer
+that contains the resulting depth gives the velocity. The recipe follows the description of the Fault families of
+OpenFWI by Deng et al. (NeurIPS 2022), regenerated here from that description.
 """
 
 from dataclasses import dataclass
@@ -12,15 +12,21 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from data_gen.solver.problem.grid import Grid
-from data_gen.velocity.base.reproducible import isolated
+from data_gen.velocity.base.reproducible import reproducible
 
 
 @dataclass(frozen=True)
 class FaultedLayers:
-    """min_velocity, max_velocity [m/s]; layers, faults: how many at most (at least two and none);
+    """Draw folded layers with faults.
 
-    fold: largest height of a fold, and throw: largest shift along a fault, as fractions of the model's depth;
-    ordered: velocity grows with depth (else the layers come in random order).
+    Attributes:
+        min_velocity: Smallest velocity [m/s].
+        max_velocity: Largest velocity [m/s].
+        layers: Largest number of layers; the smallest is 2.
+        faults: Largest number of faults; the smallest is 0.
+        fold: Largest height of a fold, as a fraction of the model's depth.
+        throw: Largest shift along a fault, as a fraction of the model's depth.
+        ordered: Whether velocity grows with depth; otherwise the layers are in random order.
     """
 
     min_velocity: float = 1500.0
@@ -31,9 +37,9 @@ class FaultedLayers:
     throw: float = 0.12
     ordered: bool = False
 
-    @isolated
+    @reproducible
     def __call__(self, key: Key[Array, ""], grid: Grid) -> Float[Array, "nz nx"]:
-        """One model `(nz, nx)` [m/s]."""
+        """Draw one model. See `Family.__call__`."""
         nz, nx = grid.shape
         keys = jax.random.split(key, 8)
         # Unit coordinates along the depth; x keeps the aspect ratio.

@@ -1,7 +1,9 @@
-"""A smooth background that quickens with depth, holding a few elliptical inclusions.
+"""Draw a smooth background whose velocity grows with depth, and a few elliptical inclusions in it.
 
-v(z, x) = v_top + (v_bottom - v_top) z / depth, with the ends drawn at random; each inclusion adds a contrast
-inside an ellipse whose edge is smooth over about one cell (a logistic function of the ellipse's equation).
+    v(z, x) = v_top + (v_bottom - v_top) z / depth,
+
+with both ends drawn at random. Each inclusion adds a contrast inside an ellipse whose edge is smooth over about one
+cell (a logistic function of the ellipse's equation).
 """
 
 from dataclasses import dataclass
@@ -11,15 +13,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from data_gen.solver.problem.grid import Grid
-from data_gen.velocity.base.reproducible import isolated
+from data_gen.velocity.base.reproducible import reproducible
 
 
 @dataclass(frozen=True)
 class Inclusions:
-    """min_velocity, max_velocity [m/s]; inclusions: how many at most (at least one);
+    """Draw elliptical inclusions in a smooth background.
 
-    contrast: largest change inside one, as a fraction of the velocity range; size: largest half-axis, as a
-    fraction of the model's shorter side.
+    Attributes:
+        min_velocity: Smallest velocity [m/s].
+        max_velocity: Largest velocity [m/s].
+        inclusions: Largest number of inclusions; the smallest is 1.
+        contrast: Largest change of velocity inside an inclusion, as a fraction of the velocity range.
+        size: Largest half-axis of an inclusion, as a fraction of the model's shorter side.
     """
 
     min_velocity: float = 1500.0
@@ -28,9 +34,9 @@ class Inclusions:
     contrast: float = 0.35
     size: float = 0.22
 
-    @isolated
+    @reproducible
     def __call__(self, key: Key[Array, ""], grid: Grid) -> Float[Array, "nz nx"]:
-        """One model `(nz, nx)` [m/s]."""
+        """Draw one model. See `Family.__call__`."""
         nz, nx = grid.shape
         keys = jax.random.split(key, 7)
         span, side = self.max_velocity - self.min_velocity, min(nz, nx)
@@ -41,16 +47,16 @@ class Inclusions:
         bottom = top + span * jax.random.uniform(keys[1], maxval=0.6)
         background = top + (bottom - top) * (z[..., 0] + 0.5) / nz
 
-        many = (self.inclusions,)
-        centre_z = jax.random.uniform(keys[2], many, minval=0.15, maxval=0.9) * nz
-        centre_x = jax.random.uniform(keys[3], many, minval=0.05, maxval=0.95) * nx
-        half_axes = jax.random.uniform(keys[4], (2, *many), minval=0.25, maxval=1.0) * self.size * side
-        angle = jax.random.uniform(keys[5], many, maxval=jnp.pi)
+        shape = (self.inclusions,)
+        center_z = jax.random.uniform(keys[2], shape, minval=0.15, maxval=0.9) * nz
+        center_x = jax.random.uniform(keys[3], shape, minval=0.05, maxval=0.95) * nx
+        half_axes = jax.random.uniform(keys[4], (2, *shape), minval=0.25, maxval=1.0) * self.size * side
+        angle = jax.random.uniform(keys[5], shape, maxval=jnp.pi)
         count_key, contrast_key = jax.random.split(keys[6])
         count = jax.random.randint(count_key, (), 1, self.inclusions + 1)
-        contrast = self.contrast * span * jax.random.uniform(contrast_key, many, minval=-1.0)
+        contrast = self.contrast * span * jax.random.uniform(contrast_key, shape, minval=-1.0)
 
-        dz, dx = z - centre_z, x - centre_x
+        dz, dx = z - center_z, x - center_x
         along = (dz * jnp.sin(angle) + dx * jnp.cos(angle)) / half_axes[0]
         across = (dz * jnp.cos(angle) - dx * jnp.sin(angle)) / half_axes[1]
         radius = jnp.sqrt(along**2 + across**2 + 1e-12)

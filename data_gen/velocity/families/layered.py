@@ -1,13 +1,13 @@
-"""Flat or curved layers, whole or cut by faults: eight of the ten shapes of OpenFWI.
+"""Draw flat or curved layers, with or without faults: eight of the ten shapes of OpenFWI.
 
-The model is read from the bottom up, as the earth wrote it: a point is carried back through the faults, youngest
-first, each moving the block on one side along its line; then the folds are undone; the depth that remains says in
-which layer the point was laid down. So all layers share one fold, and older faults are offset by younger ones.
+Geological history is undone in reverse order. Each point is moved back through the faults, the youngest first; a fault
+moves the block on one side along its line. Then the folds are undone. The depth that remains tells in which layer the
+point was deposited. All layers therefore share one fold, and younger faults offset older ones.
 
-Source: Deng et al., OpenFWI (NeurIPS 2022): layers of constant velocity in 1500-4500 m/s, flat or along a curve, whole
-or cut by faults, each in an easy variant A, where velocity grows with depth, and a hard variant B, in random order.
-Regenerated from that description; the numbers beyond it (how many layers and faults, how far they move), in the
-presets of `data_gen.velocity.registry`, are ours.
+Source: Deng et al., OpenFWI (NeurIPS 2022): layers of constant velocity in 1500-4500 m/s, flat or along a curve, with
+or without faults, each in an easy variant A, where velocity grows with depth, and a hard variant B, in random order.
+The models are regenerated from that description. Numbers that it does not give (how many layers and faults, how far
+the faults move) are the presets of `data_gen.velocity.registry`.
 """
 
 from dataclasses import dataclass
@@ -18,16 +18,26 @@ from jaxtyping import Array, Float, Int, Key
 
 from data_gen.common.errors import InputError
 from data_gen.solver.problem.grid import Grid
-from data_gen.velocity.base.reproducible import isolated
+from data_gen.velocity.base.reproducible import reproducible
 
 
 @dataclass(frozen=True)
 class Layered:
-    """min_velocity, max_velocity [m/s]; min_layers, max_layers; ordered: velocity grows with depth, else in any order;
+    """Draw layers of constant velocity, optionally folded and faulted.
 
-    contrast: least difference between any two layers [m/s]; thinnest: least thickness of a layer, as a fraction of
-    the depth; curved: folded, with heights of up to `fold` of the depth; min_faults, max_faults; throw: largest
-    vertical shift along a fault, as a fraction of the depth (the least is a third of it).
+    Attributes:
+        min_velocity: Smallest velocity [m/s].
+        max_velocity: Largest velocity [m/s].
+        min_layers: Smallest number of layers, at least 1.
+        max_layers: Largest number of layers.
+        ordered: Whether velocity grows with depth; otherwise the layers are in random order.
+        contrast: Smallest difference of velocity between any two layers [m/s].
+        thinnest: Smallest thickness of a layer, as a fraction of the model's depth.
+        curved: Whether to fold the layers.
+        fold: Largest height of a fold, as a fraction of the model's depth; used if `curved`.
+        min_faults: Smallest number of faults, at least 0.
+        max_faults: Largest number of faults.
+        throw: Largest vertical shift along a fault, as a fraction of the model's depth; the smallest is a third of it.
     """
 
     min_velocity: float = 1500.0
@@ -56,9 +66,9 @@ class Layered:
                 f"not fit into the depth and a range of {span:g} m/s: lower max_layers, thinnest or contrast."
             )
 
-    @isolated
+    @reproducible
     def __call__(self, key: Key[Array, ""], grid: Grid) -> Float[Array, "nz nx"]:
-        """One model `(nz, nx)` [m/s]."""
+        """Draw one model. See `Family.__call__`."""
         fault_key, fold_key, count_key, depth_key, velocity_key = jax.random.split(key, 5)
         z, x = unit_coordinates(grid)
         width = grid.shape[1] / grid.shape[0]
@@ -74,7 +84,14 @@ class Layered:
 
 
 def unit_coordinates(grid: Grid) -> tuple[Float[Array, "nz nx"], Float[Array, "nz nx"]]:
-    """Depth and distance of the cell centres in units of the model's depth."""
+    """Compute the coordinates of the cell centers in units of the model's depth.
+
+    Args:
+        grid: The grid `(nz, nx)`.
+
+    Returns:
+        Depth and distance of every cell center, each `(nz, nx)`.
+    """
     nz, nx = grid.shape
     z, x = jnp.meshgrid((jnp.arange(nz) + 0.5) / nz, (jnp.arange(nx) + 0.5) / nz, indexing="ij")
     return z, x
@@ -88,10 +105,24 @@ def undo_faults(
     count: tuple[int, int],
     throw: float,
 ) -> tuple[Float[Array, "nz nx"], Float[Array, "nz nx"]]:
-    """Where each point `(z, x)` lay before the faults moved it. Faults stand 10 to 40 degrees off the vertical."""
+    """Compute where each point lay before the faults moved it.
+
+    Faults are drawn at 10 to 40 degrees from the vertical. Lengths are in units of the model's depth.
+
+    Args:
+        key: Random key of all faults.
+        z: Depth of each point `(nz, nx)`.
+        x: Distance of each point `(nz, nx)`.
+        width: Width of the model.
+        count: Smallest and largest number of faults.
+        throw: Largest vertical shift along a fault.
+
+    Returns:
+        Depth and distance of each point before faulting, each `(nz, nx)`.
+    """
     number_key, draw_key = jax.random.split(key)
     number = jax.random.randint(number_key, (), count[0], count[1] + 1)
-    # One draw for all: each call of a random function is compiled anew.
+    # All numbers are drawn at once: each call of a random function is compiled separately.
     draws = jax.random.uniform(draw_key, (count[1], 5))
     for i, (across, down, steepness, side, signed) in enumerate(draws):
         crossing, middle = width * (0.25 + 0.5 * across), 0.4 + 0.2 * down
@@ -103,7 +134,19 @@ def undo_faults(
 
 
 def fold(key: Key[Array, ""], x: Float[Array, "nz nx"], width: float, height: float) -> Float[Array, "nz nx"]:
-    """Upward shift of the layers at x: a long wave of half to one and a half periods, and a shorter one."""
+    """Draw the upward shift of the layers: a long wave of half to one and a half periods, and a shorter one.
+
+    Lengths are in units of the model's depth.
+
+    Args:
+        key: Random key of the fold.
+        x: Distance of each point `(nz, nx)`.
+        width: Width of the model.
+        height: Largest height of the fold.
+
+    Returns:
+        Shift of each point `(nz, nx)`.
+    """
     keys = jax.random.split(key, 3)
     periods = jnp.array([0.5, 1.5]) + jax.random.uniform(keys[0], (2,)) * jnp.array([1.0, 1.5])
     phases = jax.random.uniform(keys[1], (2,), maxval=2 * jnp.pi)
@@ -113,10 +156,20 @@ def fold(key: Key[Array, ""], x: Float[Array, "nz nx"], width: float, height: fl
 
 
 def layer_tops(key: Key[Array, ""], count: Int[Array, ""], most: int, thinnest: float) -> Float[Array, "most"]:
-    """Depth of each layer's top in units of the model's depth, the first at minus infinity, infinite beyond `count`."""
-    share = jnp.where(jnp.arange(most) < count, jax.random.uniform(key, (most,), minval=0.2), 0.0)
-    share = share / jnp.sum(share)
-    thickness = thinnest + (1 - thinnest * count) * share
+    """Draw the depth of each layer's top in units of the model's depth.
+
+    Args:
+        key: Random key of the thicknesses.
+        count: Number of layers that are present.
+        most: Number of layers in the result, at least `count`.
+        thinnest: Smallest thickness of a layer.
+
+    Returns:
+        Tops `(most,)`: the first is minus infinity, those after the first `count` are infinity.
+    """
+    fraction = jnp.where(jnp.arange(most) < count, jax.random.uniform(key, (most,), minval=0.2), 0.0)
+    fraction = fraction / jnp.sum(fraction)
+    thickness = thinnest + (1 - thinnest * count) * fraction
     bottoms = jnp.cumsum(thickness)
     tops = jnp.concatenate([jnp.array([-jnp.inf]), bottoms[:-1]])
     return jnp.where(jnp.arange(most) < count, tops, jnp.inf)
@@ -130,7 +183,19 @@ def layer_velocities(
     contrast: float,
     ordered: bool,
 ) -> Float[Array, "most"]:
-    """Velocity of each layer [m/s], any two of the first `count` at least `contrast` apart."""
+    """Draw the velocity of each layer.
+
+    Args:
+        key: Random key of the velocities.
+        count: Number of layers that are present.
+        most: Number of layers in the result, at least `count`.
+        bounds: Smallest and largest velocity [m/s].
+        contrast: Smallest difference between any two of the first `count` layers [m/s].
+        ordered: Whether velocity grows with depth; otherwise the layers are in random order.
+
+    Returns:
+        Velocities `(most,)` [m/s].
+    """
     draw_key, order_key = jax.random.split(key)
     present = jnp.arange(most) < count
     draws = jnp.sort(jnp.where(present, jax.random.uniform(draw_key, (most,)), jnp.inf))
@@ -142,5 +207,14 @@ def layer_velocities(
 
 
 def fill(depth: Float[Array, "nz nx"], tops: Float[Array, "n"], values: Float[Array, "n"]) -> Float[Array, "nz nx"]:
-    """The value of the layer in which each depth falls."""
+    """Look up the value of the layer that contains each depth.
+
+    Args:
+        depth: Depths `(nz, nx)`, in the unit of `tops`.
+        tops: Depth of each layer's top `(n,)`, ascending.
+        values: Value of each layer `(n,)`.
+
+    Returns:
+        Values `(nz, nx)`.
+    """
     return values[jnp.sum(depth[..., None] > tops[1:], axis=-1)]

@@ -1,11 +1,11 @@
-"""Salt in sediments: a body of constant, high velocity that has risen through layers and dragged them up.
+"""Draw salt in sediments: a body of constant, high velocity that has risen through layers and dragged them up.
 
-The body is star-shaped about its centre, `rho(theta) = 1 + sum_k a_k cos(k theta + phi_k)` with `sum |a_k| < 1`, and so
-in one piece; in half of the models a stem that widens downwards ties it to the base, which makes it a diapir. The
-sediments are folded layers whose velocity grows with depth, bent upwards around the salt.
+The body is star-shaped about its center, `rho(theta) = 1 + sum_k a_k cos(k theta + phi_k)` with `sum |a_k| < 1`, and
+therefore connected. In half of the models a stem that widens downwards joins it to the base, which makes it a diapir.
+The sediments are folded layers whose velocity grows with depth, bent upwards around the salt.
 
-Source: shapes as in the SEG/EAGE salt model (Aminzadeh, Brac and Kunz, 1997), whose salt has 4480 m/s; the recipe is
-ours.
+Source: the shapes resemble those of the SEG/EAGE salt model (Aminzadeh, Brac and Kunz, 1997), whose salt has 4480 m/s;
+the recipe is this project's.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,21 @@ from jaxtyping import Array, Bool, Float, Key
 
 from data_gen.common.errors import InputError
 from data_gen.solver.problem.grid import Grid
-from data_gen.velocity.base.reproducible import isolated
+from data_gen.velocity.base.reproducible import reproducible
 from data_gen.velocity.families.layered import fill, fold, layer_tops, layer_velocities, unit_coordinates
 
 
 @dataclass(frozen=True)
 class Salt:
-    """min_velocity: of the sediments, max_velocity: of the salt, sediment_velocity: the sediments' largest [m/s];
+    """Draw a salt body in folded sediments.
 
-    size: largest mean radius of the body, as a fraction of the model's shorter side (the least is half of it);
-    layers: of sediment, at most (at least four); contrast: least difference between two of them [m/s].
+    Attributes:
+        min_velocity: Smallest velocity of the sediments [m/s].
+        max_velocity: Velocity of the salt [m/s].
+        sediment_velocity: Largest velocity of the sediments [m/s].
+        size: Largest mean radius of the body, as a fraction of the model's shorter side; the smallest is half of it.
+        layers: Largest number of sediment layers; the smallest is 4.
+        contrast: Smallest difference of velocity between two sediment layers [m/s].
     """
 
     min_velocity: float = 1500.0
@@ -47,18 +52,18 @@ class Salt:
                 f"sediment_velocity, but got layers={self.layers}: change layers or lower contrast."
             )
 
-    @isolated
+    @reproducible
     def __call__(self, key: Key[Array, ""], grid: Grid) -> Float[Array, "nz nx"]:
-        """One model `(nz, nx)` [m/s]."""
+        """Draw one model. See `Family.__call__`."""
         keys = jax.random.split(key, 7)
         z, x = unit_coordinates(grid)
         width = grid.shape[1] / grid.shape[0]
         radius = self.size * min(1.0, width) * jax.random.uniform(keys[0], minval=0.5)
-        centre = jnp.array([0.2, 0.25 * width]) + jax.random.uniform(keys[1], (2,)) * jnp.array([0.3, 0.5 * width])
-        centre = centre.at[0].add(radius)
-        salt = _body(keys[2], z - centre[0], x - centre[1], radius)
+        center = jnp.array([0.2, 0.25 * width]) + jax.random.uniform(keys[1], (2,)) * jnp.array([0.3, 0.5 * width])
+        center = center.at[0].add(radius)
+        salt = _body(keys[2], z - center[0], x - center[1], radius)
 
-        aside, above = (x - centre[1]) / (1.6 * radius), jnp.minimum(z - centre[0], 0) / (2 * radius)
+        aside, above = (x - center[1]) / (1.6 * radius), jnp.minimum(z - center[0], 0) / (2 * radius)
         uplift = 0.15 * jnp.exp(-(aside**2) - above**2)
         depth = z + fold(keys[3], x, width, 0.06) + uplift
         count = jax.random.randint(keys[4], (), 4, self.layers + 1)
@@ -71,10 +76,10 @@ class Salt:
 def _body(
     key: Key[Array, ""], dz: Float[Array, "nz nx"], dx: Float[Array, "nz nx"], radius: Float[Array, ""]
 ) -> Bool[Array, "nz nx"]:
-    """Which cells, at `(dz, dx)` from the body's centre, are salt."""
+    """Tell which cells, at `(dz, dx)` from the body's center, are salt."""
     keys = jax.random.split(key, 5)
     stretch = jax.random.uniform(keys[0], minval=1.0, maxval=1.6)
-    # Wide and flat, as salt that spreads: the radius is kept in the mean of both directions.
+    # Salt spreads: the body is wide and flat; the radius is the mean of both directions.
     distance = jnp.sqrt((dz * stretch) ** 2 + dx**2) / radius
     theta = jnp.arctan2(dz * stretch, dx)
     harmonics = jnp.arange(2, 7)

@@ -1,12 +1,12 @@
-"""Style-like fields: what natural images look like once they are drawn in the manner of a geological section.
+"""Draw style-like fields: natural images in the style of a geological section.
 
 OpenFWI (Deng et al., NeurIPS 2022) took natural images as content and the Marmousi model as style, and smoothed the
-result to two degrees, A the smoother. No image is used here; both ingredients are drawn:
+result to two degrees, of which A is the smoother. No image is used here; both ingredients are drawn:
 
     content   a random field driven towards two levels by tanh, which gives objects with outlines;
-    style     a random profile along depth, bent by a smooth field: strata that fold and pinch out;
+    style     a random profile along depth, bent by a smooth field: strata that fold and pinch out.
 
-their sum is smoothed by a Gaussian, and stretched so that each model spans the whole range of velocities.
+Their sum is smoothed by a Gaussian, and stretched so that each model spans the full range of velocities.
 """
 
 from dataclasses import dataclass
@@ -16,18 +16,24 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from data_gen.common.errors import InputError
+from data_gen.common.smoothing import gaussian_smooth
 from data_gen.solver.problem.grid import Grid
-from data_gen.velocity.base.random_fields import gaussian_field, smoothed
-from data_gen.velocity.base.reproducible import isolated
+from data_gen.velocity.base.random_fields import gaussian_field
+from data_gen.velocity.base.reproducible import reproducible
 from data_gen.velocity.families.layered import unit_coordinates
 
 
 @dataclass(frozen=True)
 class Style:
-    """min_velocity, max_velocity [m/s], both reached in each model; smoothness: deviation of the Gaussian, as a
+    """Draw a mixture of objects and bent strata.
 
-    fraction of the model's shorter side; strata: how many wavelengths of layering fit into the depth, at most; content:
-    weight of the objects against the strata, 0 to 1.
+    Attributes:
+        min_velocity: Smallest velocity [m/s], reached in each model.
+        max_velocity: Largest velocity [m/s], reached in each model.
+        smoothness: Standard deviation of the Gaussian that smooths the field, as a fraction of the model's shorter
+            side.
+        strata: Largest number of wavelengths of layering in the model's depth, at least 1.
+        content: Weight of the objects against the strata, from 0 (strata only) to 1 (objects only).
     """
 
     min_velocity: float = 1500.0
@@ -43,9 +49,9 @@ class Style:
                 f"got {self.smoothness:g}, {self.strata:g} and {self.content:g}."
             )
 
-    @isolated
+    @reproducible
     def __call__(self, key: Key[Array, ""], grid: Grid) -> Float[Array, "nz nx"]:
-        """One model `(nz, nx)` [m/s]."""
+        """Draw one model. See `Family.__call__`."""
         content_key, bend_key, profile_key = jax.random.split(key, 3)
         side = min(grid.shape) * grid.spacing
 
@@ -59,7 +65,7 @@ class Style:
         depth = unit_coordinates(grid)[0] + 0.25 * gaussian_field(bend_key, grid, broad)
         strata = _profile(profile_key, depth, self.strata)
         mixed = self.content * objects + (1 - self.content) * strata
-        field = smoothed(mixed, self.smoothness * min(grid.shape))
+        field = gaussian_smooth(mixed, self.smoothness * min(grid.shape), edges="reflect", truncate=4.0)
         low, high = jnp.min(field), jnp.max(field)
         unit = (field - low) / (high - low)
         velocity = self.min_velocity + (self.max_velocity - self.min_velocity) * unit
@@ -67,7 +73,7 @@ class Style:
 
 
 def _profile(key: Key[Array, ""], depth: Float[Array, "nz nx"], strata: float) -> Float[Array, "nz nx"]:
-    """A function of depth alone, about -1 to 1: a trend and six waves, the higher the weaker."""
+    """Draw a function of depth alone, about -1 to 1: a trend and six waves whose heights fall with their rates."""
     rate_key, phase_key, height_key = jax.random.split(key, 3)
     rates = jax.random.uniform(rate_key, (6,), minval=0.5, maxval=strata)
     phases = jax.random.uniform(phase_key, (6,), maxval=2 * jnp.pi)
