@@ -2,10 +2,8 @@
 
 import jax.numpy as jnp
 
-from data_gen.common.smoothing import gaussian_smooth
-from data_gen.dataset.config import DataConfig
-from surrogate.inversion.descent import InversionConfig, invert
-from surrogate.inversion.forward import PhysicsForward, spread_sources
+from data_gen import DataConfig, gaussian_smooth
+from surrogate import InversionConfig, PhysicsForward, invert, spread_sources
 
 spec = DataConfig(families={"inclusions": {}}, nt=301, snapshot_times=[0.15, 0.2, 0.25, 0.3]).create()
 forward = PhysicsForward(spec, spread_sources(spec, 3, depth=20.0), "wavefield", spec.simulation.snapshot_steps)

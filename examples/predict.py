@@ -2,8 +2,7 @@
 
 import jax.numpy as jnp
 
-from surrogate.runs.load import load_surrogate
-from surrogate.runs.predict import predict
+from surrogate import load_surrogate, predict
 
 model = load_surrogate("runs/demo/coarse")
 velocity = jnp.full((1, 64, 64), 2500.0).at[:, 40:].set(3500.0)  # (batch, nz, nx) [m/s]

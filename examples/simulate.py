@@ -3,11 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from data_gen.solver.problem.acquisition import make_survey, surface_line
-from data_gen.solver.problem.grid import Grid, TimeAxis
-from data_gen.solver.problem.simulation import Simulation
-from data_gen.solver.problem.wavelets import ricker
-from data_gen.solver.simulator import simulate
+from data_gen import Grid, Simulation, TimeAxis, make_survey, ricker, simulate, surface_line
 
 grid, time = Grid((64, 64), spacing=10.0), TimeAxis(nt=500, dt=1e-3)
 simulation = Simulation(grid, time, max_velocity=4000.0, peak_frequency=12.0, order=8, half_width=4)

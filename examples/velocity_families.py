@@ -13,8 +13,7 @@ import matplotlib.pyplot as plt
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
-from data_gen.solver.problem.grid import Grid
-from data_gen.velocity.registry import FAMILIES, make_family
+from data_gen import FAMILIES, Grid, make_family
 
 COUNT, GRID = 6, Grid((70, 70), spacing=10.0)
 

@@ -60,8 +60,9 @@ def imported(file: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-            found.add(node.module)
+            # A name is a module of the package, or something that the package defines.
+            members = (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {member if member in names else node.module for member in members}
     return found & names
 
 

@@ -1,0 +1,70 @@
+# ruff: noqa: I001
+"""Train neural operators on simulated waves, predict with them, and invert data through them or through the solver.
+
+    from surrogate import TrainConfig, fit
+    from surrogate import load_surrogate, predict
+    from surrogate import InversionConfig, PhysicsForward, SurrogateForward, invert
+
+A name is imported when it is first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from data_gen import __version__ as __version__
+from data_gen.common.lazy import lazy_exports
+
+if TYPE_CHECKING:  # the same names, for type checkers and editors
+    from surrogate.config import (
+        EvaluateConfig as EvaluateConfig,
+        InvertConfig as InvertConfig,
+        RealModelConfig as RealModelConfig,
+        TrainConfig as TrainConfig,
+    )
+    from surrogate.inversion.descent import InversionConfig as InversionConfig, invert as invert
+    from surrogate.inversion.forward import (
+        ForwardModel as ForwardModel,
+        PhysicsForward as PhysicsForward,
+        SurrogateForward as SurrogateForward,
+        spread_sources as spread_sources,
+    )
+    from surrogate.models.surrogate import Surrogate as Surrogate
+    from surrogate.operators.fno import FNOConfig as FNOConfig
+    from surrogate.operators.registry import OPERATORS as OPERATORS
+    from surrogate.report.page import write_report as write_report
+    from surrogate.runs.evaluate import evaluate as evaluate
+    from surrogate.runs.export import ExportConfig as ExportConfig, write_export as write_export
+    from surrogate.runs.fit import fit as fit
+    from surrogate.runs.invert import run_inversion as run_inversion
+    from surrogate.runs.load import load_surrogate as load_surrogate
+    from surrogate.runs.predict import predict as predict
+    from surrogate.tasks.registry import EncodingConfig as EncodingConfig, TaskConfig as TaskConfig
+    from surrogate.training.config import TrainingConfig as TrainingConfig
+
+_HOMES = {
+    "EncodingConfig": "surrogate.tasks.registry",
+    "evaluate": "surrogate.runs.evaluate",
+    "EvaluateConfig": "surrogate.config",
+    "ExportConfig": "surrogate.runs.export",
+    "fit": "surrogate.runs.fit",
+    "FNOConfig": "surrogate.operators.fno",
+    "ForwardModel": "surrogate.inversion.forward",
+    "InversionConfig": "surrogate.inversion.descent",
+    "invert": "surrogate.inversion.descent",
+    "InvertConfig": "surrogate.config",
+    "load_surrogate": "surrogate.runs.load",
+    "OPERATORS": "surrogate.operators.registry",
+    "PhysicsForward": "surrogate.inversion.forward",
+    "predict": "surrogate.runs.predict",
+    "RealModelConfig": "surrogate.config",
+    "run_inversion": "surrogate.runs.invert",
+    "spread_sources": "surrogate.inversion.forward",
+    "Surrogate": "surrogate.models.surrogate",
+    "SurrogateForward": "surrogate.inversion.forward",
+    "TaskConfig": "surrogate.tasks.registry",
+    "TrainConfig": "surrogate.config",
+    "TrainingConfig": "surrogate.training.config",
+    "write_export": "surrogate.runs.export",
+    "write_report": "surrogate.report.page",
+}
+
+__all__, __getattr__, __dir__ = lazy_exports(__name__, _HOMES)
