@@ -70,7 +70,9 @@ def test_every_public_name_is_where_it_is_said_to_be(package):
     """The names that type checkers see are those of the running program, and each loads."""
     tree = ast.parse((ROOT / package / "__init__.py").read_text())
     block = next(node for node in tree.body if isinstance(node, ast.If))
-    seen = {name.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for name in node.names}
+    seen = {
+        name.name: str(node.module) for node in block.body if isinstance(node, ast.ImportFrom) for name in node.names
+    }
     module = import_module(package)
     assert seen == module._HOMES and {*seen, "__version__"} == set(module.__all__) and set(seen) <= set(dir(module))
     for name, home in seen.items():
