@@ -199,7 +199,7 @@ def missing_of_call(docstring: str, function: Function, *, method: bool, returns
     if strange := [name for name in sections(docstring).get("Args", ()) if name not in names]:
         yield f"Args: has {', '.join(strange)}, which the signature has not"
     section = results(function) if returns else ""
-    if section and not known.keys() & {"Returns", section}:
+    if section and not known.keys() & {"Returns", "Yields"}:
         yield f"{section}: is missing"
     if lacking := [
         name for name in raised(function) if name not in {each.split(".")[-1] for each in known.get("Raises", ())}

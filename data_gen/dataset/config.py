@@ -1,4 +1,4 @@
-"""The config of a data set, and its way into a checked, frozen `DataSpec`."""
+"""Configure a data set, and turn the config into a checked, frozen `DataSpec`."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,28 +17,49 @@ from data_gen.velocity.density import gardner
 from data_gen.velocity.registry import make_mixture, pin_files
 
 DENSITIES = ("none", "gardner")
-
-
 READ_FROM = ("disk", "online")
 
 
 @dataclass
 class DataConfig:
-    """What a user sets of a data set (Hydra's schema, hence mutable). `create()` checks and freezes it.
+    """Describe a data set as a user sets it; `create()` checks and freezes it. Hydra's schema, hence mutable.
 
-    path: where it is kept. source: what training reads: disk, or online, samples that the solver makes as they are
-    used; validation and test come from disk either way. train (none for online training), validation, test: samples of
-    each split. batch_size: samples simulated at once.
-    families: weights and parameters of the families of velocity models. water_depth: `[least, largest]` [m] of a layer
-    of water over them. density: none (constant), or gardner. nz, nx [cells], spacing [m], nt, dt [s].
-    sources: shots of each sample, placed random or in a line, in source_depths: `[shallowest, deepest]` [m].
-    peak_frequency: of the Ricker wavelet [Hz], each sample's drawn up to peak_frequency_spread [Hz] from it.
-    receiver_depth [m], receiver_every [cells]: the line of receivers.
-    records: of snapshots, gathers, harmonic (time-harmonic fields) and tangents (of the snapshots, see tangents.py).
-    snapshot_times [s]. gather_every: of the time steps, which are stored. frequencies: of the time-harmonic fields
-    [Hz]. directions: of each sample, along which tangents are taken.
-    precision: float32 or float16, of the records. order: of the differences in space. absorbing_width [cells].
-    free_surface: on top, in place of the absorbing cells. substeps: of the solver in each step of dt.
+    Attributes:
+        path: Folder of the data set.
+        source: Origin of the training samples: disk, or online (simulated as they are used). Validation and test
+            samples always come from disk.
+        seed: Seed of all random numbers.
+        train: Number of training samples; 0 if training is online.
+        validation: Number of validation samples.
+        test: Number of test samples.
+        shard_size: Largest number of samples in one file.
+        batch_size: Number of samples simulated together.
+        families: Velocity families, each `{name: {weight: ..., parameter: ...}}`.
+        water_depth: Smallest and largest depth of a water layer above the models [m]; null for no water.
+        density: Density model: none (constant) or gardner (computed from velocity by Gardner's rule).
+        nz: Grid cells in depth.
+        nx: Grid cells along the surface.
+        spacing: Cell size [m].
+        nt: Number of time samples.
+        dt: Time step [s].
+        sources: Number of shots in each sample.
+        placement: Placement of the shots: random, or line (evenly spaced along the surface at one depth).
+        source_depths: Smallest and largest depth of a shot [m].
+        peak_frequency: Peak frequency of the Ricker wavelet [Hz].
+        peak_frequency_spread: Largest deviation of a sample's peak frequency from `peak_frequency` [Hz].
+        receiver_depth: Depth of the line of receivers [m], a multiple of `spacing`.
+        receiver_every: Distance between receivers [cells].
+        records: Stored data: any of snapshots, gathers, harmonic (time-harmonic fields) and tangents (derivatives of
+            the snapshots along random directions of the model).
+        snapshot_times: Times of the snapshots [s], multiples of `dt`.
+        gather_every: Time steps between stored samples of a gather.
+        frequencies: Frequencies of the time-harmonic fields [Hz].
+        directions: Number of directions of each sample along which tangents are taken.
+        precision: Precision of the stored records: float32 or float16.
+        order: Order of the spatial finite differences.
+        absorbing_width: Width of the absorbing layer on each side [cells].
+        free_surface: Whether the top is a free surface instead of an absorbing layer.
+        substeps: Number of solver steps in each step of `dt`.
     """
 
     path: str = "data/demo"
@@ -76,10 +97,10 @@ class DataConfig:
     substeps: int = 1
 
     def identity(self) -> dict[str, Any]:
-        """What decides the records: everything but where and in which pieces they are kept, and how they are read.
+        """Return all settings that determine the records, which are all but their location, sharding and reading.
 
-        Files of velocity models are told by their contents. What only tangents need is left out where there are none:
-        data sets from before there were any are still themselves.
+        Files of velocity models are identified by the hashes of their contents. `directions` is left out where no
+        tangents are recorded, so that older data sets keep their fingerprints.
         """
         elsewhere = ("path", "source", "shard_size", "batch_size")
         if "tangents" not in self.records:
@@ -88,15 +109,21 @@ class DataConfig:
         return plain | {"families": pin_files(self.families)}
 
     def physics(self) -> dict[str, Any]:
-        """The settings that decide what a given model and source record: those of the simulation."""
+        """Return the settings of the simulation, which determine the records of a given model and source."""
         drawn = {"seed", *SPLITS, "water_depth", "sources", "placement", "source_depths", "peak_frequency_spread"}
         stored = {"records", "gather_every", "precision", "directions"}
         return {name: value for name, value in self.identity().items() if name not in drawn | stored}
 
     def create(self) -> "DataSpec":
-        """The checked, frozen description. Raises `InputError` for anything a simulation could not use.
+        """Check the config and freeze it.
 
         Warns with `DispersionWarning` if the slowest velocity has too few points per wavelength.
+
+        Returns:
+            The description from which samples are made.
+
+        Raises:
+            InputError: If a simulation cannot use a setting.
         """
         self._check_counts()
         mixture, simulation = make_mixture(self.families), self._simulation()
@@ -104,7 +131,7 @@ class DataConfig:
         slowest = slowest_velocity(mixture, water)
         if self.density == "gardner":
             light, heavy = np.asarray(gardner(jnp.array([[slowest, mixture.max_velocity]])))[0]
-            # The stiffest cell there can be: the heaviest rock among the lightest (see checks.largest_local_velocity).
+            # The stiffest possible cell is the heaviest rock among the lightest (checks.largest_local_velocity).
             stiffest = mixture.max_velocity * float(np.sqrt(2 * heavy / (heavy + light)))
             check_cfl(simulation, stiffest, staggered=True)
         shots = make_shots(
@@ -152,7 +179,7 @@ class DataConfig:
         steps = np.array(self.snapshot_times if "snapshots" in self.records else []) / self.dt
         if ("snapshots" in self.records and not len(steps)) or np.abs(steps - np.round(steps)).max(initial=0) > 1e-3:
             raise InputError(
-                f"Snapshots need times, multiples of dt = {self.dt} s, but data.snapshot_times is "
+                f"Snapshots need times that are multiples of dt = {self.dt} s, but data.snapshot_times is "
                 f"{self.snapshot_times}. Set them, or record gathers only: data.records=[gathers]."
             )
         width = self.absorbing_width
@@ -175,7 +202,7 @@ class DataConfig:
             return None
         if len(depths) != 2 or not 0 <= depths[0] <= depths[1] <= bottom:
             raise InputError(
-                f"data.water_depth must be null, or [least, largest] within 0 to {bottom:g} m, but is {list(depths)}."
+                f"data.water_depth must be null or [smallest, largest] within 0 to {bottom:g} m, but is {list(depths)}."
             )
         return depths[0], depths[1]
 

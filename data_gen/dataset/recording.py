@@ -1,12 +1,13 @@
-"""What is kept of a simulation: which records, how densely in time, and in which precision.
+"""Select the stored records of a simulation: their kinds, their sampling in time, and their precision.
 
-Half precision. A record is stored as `x 2^k` in float16, with `2^-k` beside it as `<name>_scale`, one for each sample;
-k brings the largest value into [2^14, 2^15), next to float16's largest, 65504. Scaling by a power of two is exact, so
-decoding errs by float16's rounding alone: at most 2^-11 of each value down to 2^-28 of the sample's largest, and below
-that at most 2^-39 of the largest, which is under what float32 rounds off beside it. Nothing overflows.
+Half precision. A record is stored as `x 2^k` in float16, together with `2^-k` as `<name>_scale`, one for each sample.
+The exponent k brings the largest value into [2^14, 2^15), close to float16's largest, 65504, so no value overflows.
+Scaling by a power of two is exact, so the only error is float16's rounding: at most 2^-11 of each value down to 2^-28
+of the sample's largest, and below that at most 2^-39 of the largest, which is less than float32 rounds off when it is
+added to the largest.
 
-Decimation. Every n-th time step of a gather keeps the frequencies below 1 / (2 n dt): `make_recording` refuses
-wavelets that reach higher, instead of filtering what need not be filtered.
+Decimation. Every n-th time step of a gather keeps the frequencies below 1 / (2 n dt). `make_recording` refuses
+wavelets with higher frequencies, so that no filter is needed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,9 +28,13 @@ LARGEST_EXPONENT = 15  # stored values stay below 2^15
 
 @dataclass(frozen=True)
 class Recording:
-    """kinds: of `RECORDS`. gather_every: of the time steps, which a gather keeps. precision: of the stored records.
+    """Describe the stored records of a simulation.
 
-    directions: of a sample's tangents.
+    Attributes:
+        kinds: Kinds of records, from `RECORDS`.
+        gather_every: Time steps between stored samples of a gather.
+        precision: Precision of the stored records, from `PRECISIONS`.
+        directions: Number of directions along which tangents are taken.
     """
 
     kinds: tuple[str, ...]
@@ -38,12 +43,19 @@ class Recording:
     directions: int = 1
 
     def encode(self, records: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        """Records of one sample as they are stored: in half precision each with its `_scale`."""
+        """Convert the records of one sample to the stored precision.
+
+        Args:
+            records: Arrays by kind.
+
+        Returns:
+            The same arrays; in half precision each has an additional entry `<kind>_scale`.
+        """
         if self.precision == "float32":
             return dict(records)
         encoded: dict[str, jax.Array] = {}
         for name, values in records.items():
-            # A silent record has the exponent 0, so its scale is finite too.
+            # A record of zeros has the exponent 0, so its scale is also finite.
             _, exponent = jnp.frexp(jnp.max(jnp.abs(values)))
             shift = LARGEST_EXPONENT - exponent
             encoded[name] = jnp.ldexp(values, shift).astype(jnp.float16)
@@ -52,7 +64,16 @@ class Recording:
 
 
 def decode(record: Mapping[str, Any], name: str, shot: int | slice = slice(None)) -> np.ndarray:
-    """The values [float32] of one kind of record, of one shot or all, whatever precision it is stored in."""
+    """Decode one kind of record to float32, whichever precision it is stored in.
+
+    Args:
+        record: A stored sample.
+        name: Kind of the record.
+        shot: Index or slice of shots; by default all.
+
+    Returns:
+        The values of these shots.
+    """
     values = np.asarray(record[name])[shot]
     if values.dtype == np.float16:
         return values.astype(np.float32) * np.float32(record[f"{name}_scale"])
@@ -69,12 +90,23 @@ def make_recording(
     frequencies: Sequence[float] = (),
     directions: int = 1,
 ) -> Recording:
-    """The checked recording of a simulation with steps `dt` [s] and wavelets up to `peak_frequency` [Hz].
+    """Check the choice of records and make a `Recording`.
 
-    frequencies: of its time-harmonic fields [Hz].
+    Args:
+        kinds: Kinds of records, from `RECORDS`.
+        gather_every: Time steps between stored samples of a gather.
+        precision: Precision of the stored records, from `PRECISIONS`.
+        dt: Time step of the simulation [s].
+        peak_frequency: Highest peak frequency of the wavelets [Hz].
+        frequencies: Frequencies of the time-harmonic fields [Hz].
+        directions: Number of directions along which tangents are taken.
 
-    Raises `InputError` for an unknown kind or precision, none at all, gathers that would be aliased, frequencies that
-    are missing or that the wavelets do not reach, or tangents of no snapshots or along no direction.
+    Returns:
+        The recording, with kinds in the order of `RECORDS`.
+
+    Raises:
+        InputError: If a kind or the precision is unknown, there is no kind, gathers would be aliased, frequencies are
+            missing or above those of the wavelets, or tangents have no snapshots or no direction.
     """
     if not kinds or len(set(kinds)) != len(kinds) or not set(kinds) <= set(RECORDS):
         raise InputError(f"data.records must name one or more of {', '.join(RECORDS)}, each once, but is {kinds}.")
@@ -91,14 +123,14 @@ def make_recording(
         )
     if "harmonic" in kinds and not (frequencies and max(frequencies) <= highest):
         raise InputError(
-            "Time-harmonic fields need frequencies that the wavelets have, but data.frequencies is "
+            "Time-harmonic fields need frequencies that the wavelets contain, but data.frequencies is "
             f"{list(frequencies)} and the wavelets reach {highest:g} Hz ({HIGHEST_FREQUENCY:g} times their peak "
             "frequency). Set data.frequencies, or raise data.peak_frequency."
         )
     if "tangents" in kinds and not (directions >= 1 and "snapshots" in kinds):
         raise InputError(
-            "Tangents are derivatives of the snapshots along one or more directions: data.records must hold snapshots "
-            f"too and data.directions be at least 1, but they are {list(kinds)} and {directions}."
+            "Tangents are derivatives of the snapshots along one or more directions: data.records must contain "
+            f"snapshots and data.directions must be at least 1, but they are {list(kinds)} and {directions}."
         )
     ordered = tuple(kind for kind in RECORDS if kind in kinds)
     return Recording(ordered, gather_every, precision, directions)

@@ -1,8 +1,8 @@
-"""One sample of a data set: a velocity model, the shots fired into it, and what the solver records of them.
+"""Make one sample of a data set: a velocity model, its shots, and the records of their simulation.
 
 A sample is a pure function of (config, split, index): `key = fold_in(fold_in(key(seed), split), index)`. The three
-splits are streams of their own, so they are disjoint by construction and growing one leaves the others alone; a fourth
-stream, `ONLINE`, has no end and is never written.
+splits are separate random streams. They are therefore disjoint by construction, and enlarging one does not change the
+others. A fourth stream, `ONLINE`, is endless and never written to disk.
 """
 
 from dataclasses import dataclass, replace
@@ -27,11 +27,19 @@ from data_gen.velocity.water import WATER_VELOCITY, add_water
 
 SPLITS = ("train", "validation", "test")
 ONLINE = len(SPLITS)
-DIRECTIONS = 2**16  # folded into a sample's key: far from what its draw splits off
+DIRECTIONS = 2**16  # folded into a sample's key; keys of its draw are split off and do not collide
 
 
 class Draw(NamedTuple):
-    """What is drawn for one sample, before its simulation: the first entries of its `Sample`."""
+    """Hold the random inputs of one sample, which are the first entries of its `Sample`.
+
+    Attributes:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        density: Density `(nz, nx)` [kg/m^3], or None if it is constant.
+        family: Index of the velocity family in the mixture.
+        sources: Positions `(z, x)` of the shots `(n_sources, 2)` [m].
+        wavelet: Wavelet of all shots `(nt,)`.
+    """
 
     velocity: Float[Array, "nz nx"]
     density: Float[Array, "nz nx"] | None
@@ -41,13 +49,28 @@ class Draw(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """One record; None is what the config leaves out.
+    """Hold one record of a data set; entries that the config leaves out are None.
 
-    family: index into the mixture of families. velocity [m/s], density [kg/m^3]. sources, receivers: positions `(z, x)`
-    [m]. wavelet: shared by the shots. snapshots: the pressure at the snapshot times; gathers: at the receivers;
-    harmonic: real and imaginary part of its Fourier transform at the frequencies, the wavelet's included (see
-    harmonic.py); tangents: the snapshots' derivatives along each direction [m/s]; each with what its float16 values are
-    to be multiplied with (see recording.py).
+    Each `_scale` is the factor by which stored float16 values are multiplied (`data_gen.dataset.recording`).
+
+    Attributes:
+        family: Index of the velocity family in the mixture.
+        velocity: Velocity model `(nz, nx)` [m/s].
+        density: Density `(nz, nx)` [kg/m^3].
+        sources: Positions `(z, x)` of the shots `(n_sources, 2)` [m].
+        receivers: Positions `(z, x)` of the receivers `(n_receivers, 2)` [m].
+        wavelet: Wavelet of all shots `(nt,)`.
+        snapshots: Pressure at the snapshot times `(n_sources, n_snapshots, nz, nx)`.
+        snapshots_scale: Scale of the snapshots.
+        gathers: Pressure at the receivers `(n_sources, nt_stored, n_receivers)`.
+        gathers_scale: Scale of the gathers.
+        harmonic: Real and imaginary part of the pressure's Fourier transform at the frequencies, which includes the
+            wavelet's, `(n_sources, n_frequencies, 2, nz, nx)`.
+        harmonic_scale: Scale of the time-harmonic fields.
+        direction: Directions of change of the model `(n_directions, nz, nx)` [m/s].
+        tangents: Derivatives of the snapshots along each direction
+            `(n_sources, n_directions, n_snapshots, nz, nx)`.
+        tangents_scale: Scale of the tangents.
     """
 
     family: Int[Array, "..."]
@@ -68,15 +91,32 @@ class Sample(NamedTuple):
 
 
 def slowest_velocity(mixture: Mixture, water_depth: tuple[float, float] | None) -> float:
-    """The smallest velocity that a model can have [m/s], water included."""
+    """Compute the smallest velocity that a model can have, including water.
+
+    Args:
+        mixture: Families of velocity models.
+        water_depth: Smallest and largest depth of the water [m], or None for no water.
+
+    Returns:
+        The velocity [m/s].
+    """
     return mixture.min_velocity if water_depth is None else min(mixture.min_velocity, WATER_VELOCITY)
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What decides a sample's values: frozen and hashable.
+    """Describe everything that determines the values of a sample; frozen and hashable.
 
-    water_depth: least and largest [m], or None. gardner: whether the density follows the velocity (else constant).
+    Attributes:
+        seed: Seed of all random numbers.
+        mixture: Families of velocity models.
+        water_depth: Smallest and largest depth of a water layer [m], or None for no water.
+        gardner: Whether density follows velocity by Gardner's rule; otherwise it is constant.
+        simulation: Static part of the simulation.
+        shots: Positions and wavelets of the shots.
+        receiver_row: Row of the grid that holds the receivers.
+        receiver_every: Distance between receivers [cells].
+        recording: Selection and precision of the stored records.
     """
 
     seed: int
@@ -96,23 +136,32 @@ class DataSpec:
 
     @cached_property
     def wavelet(self) -> np.ndarray:
-        """The nominal time function of a source on the simulation's time axis, unit peak, `(nt,)`."""
+        """The wavelet of the mean peak frequency on the simulation's time axis `(nt,)`, with unit peak."""
         return self.shots.nominal_wavelet(self.simulation.time)
 
     @cached_property
     def receivers(self) -> np.ndarray:
-        """Receiver positions `(n_receivers, 2)` [m]."""
+        """The positions `(z, x)` of the receivers `(n_receivers, 2)` [m]."""
         grid = self.simulation.grid
         return surface_line(grid, self.receiver_row * grid.spacing, self.receiver_every)
 
     @cached_property
     def receiver_cells(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of the receivers."""
+        """The rows and columns of the receivers, each `(n_receivers,)`."""
         columns = np.arange(0, self.simulation.grid.shape[1], self.receiver_every)
         return np.full_like(columns, self.receiver_row), columns
 
     def survey(self, sources, wavelet=None, *, receivers: bool = True) -> Survey:
-        """The survey that fires a wavelet `(nt,)`, the nominal one by default, at `sources` `(n, 2)` [m]."""
+        """Make a survey in which all shots have one wavelet.
+
+        Args:
+            sources: Positions `(z, x)` of the shots `(n_sources, 2)` [m].
+            wavelet: Wavelet `(nt,)`; by default that of the mean peak frequency.
+            receivers: Whether the survey has receivers.
+
+        Returns:
+            The survey.
+        """
         sources = jnp.asarray(sources)
         wavelet = jnp.asarray(self.wavelet if wavelet is None else wavelet, sources.dtype)
         into = self.receivers if receivers else np.zeros((0, 2))
@@ -120,11 +169,27 @@ class DataSpec:
         return Survey(sources, jnp.asarray(into, sources.dtype), wavelets)
 
     def density(self, velocity) -> Float[Array, "nz nx"] | None:
-        """The density [kg/m^3] that goes with a velocity model `(nz, nx)` [m/s]; None where it is constant."""
+        """Compute the density of a velocity model.
+
+        Args:
+            velocity: Velocity model `(nz, nx)` [m/s].
+
+        Returns:
+            Density `(nz, nx)` [kg/m^3], or None if it is constant.
+        """
         return gardner(jnp.asarray(velocity)) if self.gardner else None
 
     def fields(self, velocity, sources, wavelet=None) -> Float[Array, "n_sources n_snapshots nz nx"]:
-        """The snapshots of shots at `sources` `(n, 2)` [m] in one model `(nz, nx)` [m/s], without gathers."""
+        """Simulate the snapshots of shots in one model, without gathers.
+
+        Args:
+            velocity: Velocity model `(nz, nx)` [m/s].
+            sources: Positions `(z, x)` of the shots `(n_sources, 2)` [m].
+            wavelet: Wavelet of all shots `(nt,)`; by default that of the mean peak frequency.
+
+        Returns:
+            Pressure at the snapshot times `(n_sources, n_snapshots, nz, nx)`.
+        """
         survey = self.survey(sources, wavelet, receivers=False)
         simulation = replace(self.simulation, frequencies=())
         return simulate(velocity, survey, simulation, density=self.density(velocity)).snapshots
@@ -132,14 +197,33 @@ class DataSpec:
     def directions(
         self, key: Key[Array, ""], velocity: Float[Array, "nz nx"], count: int
     ) -> Float[Array, "n_directions nz nx"]:
-        """Smooth random directions of change [m/s] about a model `(nz, nx)` [m/s]; see tangents.py."""
+        """Draw smooth random directions of change about a model (`data_gen.velocity.directions`).
+
+        Args:
+            key: Random key of the directions.
+            velocity: Velocity model `(nz, nx)` [m/s].
+            count: Number of directions.
+
+        Returns:
+            Directions `(n_directions, nz, nx)` [m/s].
+        """
         length = self.slowest / (4 * self.simulation.peak_frequency)
         return Directions(length).draw(key, velocity, count, self.simulation.grid)
 
     def tangents(
         self, velocity, sources, direction: Float[Array, "n_directions nz nx"], wavelet=None
     ) -> Float[Array, "n_sources n_directions n_snapshots nz nx"]:
-        """Derivatives of `fields` with respect to the model, density included, along each direction [m/s]."""
+        """Differentiate the snapshots with respect to the model, including its density, along each direction.
+
+        Args:
+            velocity: Velocity model `(nz, nx)` [m/s].
+            sources: Positions `(z, x)` of the shots `(n_sources, 2)` [m].
+            direction: Directions `(n_directions, nz, nx)` [m/s].
+            wavelet: Wavelet of all shots `(nt,)`; by default that of the mean peak frequency.
+
+        Returns:
+            Derivatives `(n_sources, n_directions, n_snapshots, nz, nx)`.
+        """
 
         def along(direction):
             return jax.jvp(lambda model: self.fields(model, sources, wavelet), (velocity,), (direction,))[1]
@@ -147,12 +231,27 @@ class DataSpec:
         return jax.vmap(along, out_axes=1)(direction)
 
     def key(self, split: int | Integer[Array, ""], index: int | Integer[Array, ""]) -> Key[Array, ""]:
-        """The random key of one sample; split: its place in `SPLITS`, or `ONLINE`."""
+        """Compute the random key of one sample.
+
+        Args:
+            split: Index of the split in `SPLITS`, or `ONLINE`.
+            index: Index of the sample in its split.
+
+        Returns:
+            The key.
+        """
         return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), split), index)
 
     @reproducible
     def draw(self, key: Key[Array, ""]) -> Draw:
-        """Model, shots and wavelet of one sample, without its simulation."""
+        """Draw the model, the shots and the wavelet of one sample, without its simulation.
+
+        Args:
+            key: Random key of the sample.
+
+        Returns:
+            The random inputs of the sample.
+        """
         model_key, row_key, column_key, water_key, wavelet_key = jax.random.split(key, 5)
         grid = self.simulation.grid
         velocity, family = self.mixture(model_key, grid)
@@ -163,7 +262,14 @@ class DataSpec:
         return Draw(velocity, self.density(velocity), family, sources, wavelet)
 
     def make(self, key: Key[Array, ""]) -> Sample:
-        """Draw and simulate one sample; pure, so it can be jitted and vmapped over keys."""
+        """Draw and simulate one sample. The function is pure and can be jitted and vmapped over keys.
+
+        Args:
+            key: Random key of the sample.
+
+        Returns:
+            The record as it is stored.
+        """
         drawn, kinds = self.draw(key), self.recording.kinds
         survey = self.survey(drawn.sources, drawn.wavelet, receivers="gathers" in kinds)
         records = simulate(drawn.velocity, survey, self.simulation, density=drawn.density)
@@ -182,7 +288,15 @@ class DataSpec:
     def recorded_directions(
         self, key: Key[Array, ""], velocity: Float[Array, "nz nx"]
     ) -> Float[Array, "n_directions nz nx"] | None:
-        """The directions [m/s] of the sample of `key`, of this model; None where no tangents are recorded."""
+        """Draw the directions along which the tangents of a sample are recorded.
+
+        Args:
+            key: Random key of the sample.
+            velocity: Velocity model of the sample `(nz, nx)` [m/s].
+
+        Returns:
+            Directions `(n_directions, nz, nx)` [m/s], or None if no tangents are recorded.
+        """
         if "tangents" not in self.recording.kinds:
             return None
         return self.directions(jax.random.fold_in(key, DIRECTIONS), velocity, self.recording.directions)

@@ -1,7 +1,7 @@
-"""Where the shots of a sample are fired, and with which wavelet: drawn from a key, all on cell centres.
+"""Draw the positions and the wavelet of a sample's shots; all positions are cell centers.
 
-random   every shot anywhere along the surface, at a depth of its own
-line     the shots evenly spaced from one end of the surface to the other, all at one depth
+random   each shot anywhere along the surface, each at its own depth
+line     shots evenly spaced from one end of the surface to the other, all at one depth
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,14 @@ PLACEMENTS = ("random", "line")
 
 @dataclass(frozen=True)
 class Shots:
-    """count: shots of a sample. rows: shallowest and deepest. peak_frequencies: lowest and highest [Hz]."""
+    """Describe the shots of a sample.
+
+    Attributes:
+        count: Number of shots.
+        placement: Placement of the shots, from `PLACEMENTS`.
+        rows: First and last row of the grid for a shot.
+        peak_frequencies: Lowest and highest peak frequency of the wavelet [Hz].
+    """
 
     count: int
     placement: str
@@ -34,7 +41,18 @@ class Shots:
         return self.peak_frequencies[0] == self.peak_frequencies[1]
 
     def positions(self, row_key: Key[Array, ""], column_key: Key[Array, ""], grid: Grid) -> Float[Array, "n_sources 2"]:
-        """Positions `(z, x)` [m]. Those of the first shots do not depend on how many there are, if placed at random."""
+        """Draw the positions of the shots.
+
+        With random placement the positions of the first shots do not depend on the number of shots.
+
+        Args:
+            row_key: Random key of the depths.
+            column_key: Random key of the distances.
+            grid: The grid `(nz, nx)`.
+
+        Returns:
+            Positions `(z, x)` of the shots `(n_sources, 2)` [m].
+        """
         first, last = self.rows
         if self.placement == "random":
             rows = jax.random.randint(row_key, (self.count,), first, last + 1)
@@ -45,21 +63,43 @@ class Shots:
         return grid.spacing * jnp.stack([rows, columns], axis=1).astype(jnp.float32)
 
     def columns(self, grid: Grid) -> np.ndarray:
-        """The cells of a line of shots; a single one is in the middle."""
+        """Compute the columns of a line of shots; a single shot is in the middle.
+
+        Args:
+            grid: The grid `(nz, nx)`.
+
+        Returns:
+            Column of each shot `(n_sources,)`.
+        """
         last = grid.shape[1] - 1
         return np.round(np.linspace(0, last, self.count) if self.count > 1 else [last / 2]).astype(np.int32)
 
     def nominal_wavelet(self, time: TimeAxis) -> np.ndarray:
-        """The Ricker wavelet of the mean peak frequency, unit peak, `(nt,)`."""
+        """Compute the Ricker wavelet of the mean peak frequency.
+
+        Args:
+            time: The time axis.
+
+        Returns:
+            Wavelet `(nt,)` with unit peak.
+        """
         return ricker(time, sum(self.peak_frequencies) / 2)
 
     def wavelet(self, key: Key[Array, ""], time: TimeAxis) -> Float[Array, " nt"]:
-        """The Ricker wavelet of one sample, whose peak frequency is uniform over the range."""
+        """Draw the Ricker wavelet of one sample, with a peak frequency that is uniform over the range.
+
+        Args:
+            key: Random key of the peak frequency.
+            time: The time axis.
+
+        Returns:
+            Wavelet `(nt,)` with unit peak.
+        """
         if self.one_wavelet:
             return jnp.asarray(self.nominal_wavelet(time), jnp.float32)
         low, high = self.peak_frequencies
         frequency = jax.random.uniform(key, (), jnp.float32, low, high)
-        # As wavelets.ricker, which takes no traced frequency: the delay is 1.2 periods of the peak frequency.
+        # wavelets.ricker takes no traced frequency. As there, the delay is 1.2 periods of the peak frequency.
         exponent = (jnp.pi * (frequency * jnp.asarray(time.times, jnp.float32) - 1.2)) ** 2
         return (1 - 2 * exponent) * jnp.exp(-exponent)
 
@@ -74,9 +114,23 @@ def make_shots(
     *,
     free_surface: bool,
 ) -> Shots:
-    """The checked shots; depths: `[shallowest, deepest]` [m]; peak_frequency and the half-width of its range [Hz].
+    """Check the settings of the shots and make `Shots`.
 
-    Raises `InputError` for none, an unknown placement, shots outside the grid or on a free surface, a bad range.
+    Args:
+        count: Number of shots in each sample.
+        placement: Placement of the shots, from `PLACEMENTS`.
+        depths: Smallest and largest depth of a shot [m].
+        peak_frequency: Middle of the range of peak frequencies [Hz].
+        spread: Half the width of that range [Hz].
+        grid: The grid `(nz, nx)`.
+        free_surface: Whether the top of the grid is a free surface.
+
+    Returns:
+        The shots.
+
+    Raises:
+        InputError: If there is no shot, the placement is unknown, shots lie outside the grid or on a free surface, or
+            the range of peak frequencies is not positive.
     """
     if count < 1:
         raise InputError(f"data.sources, the shots of each sample, must be at least 1, but is {count}.")
@@ -84,7 +138,7 @@ def make_shots(
         raise InputError(f"data.placement must be one of {', '.join(PLACEMENTS)}, but is {placement!r}.")
     if placement == "line" and count > grid.shape[1]:
         raise InputError(
-            f"A line of {count} shots needs as many cells along the surface, but there are {grid.shape[1]}."
+            f"A line of {count} shots needs at least {count} cells along the surface, but there are {grid.shape[1]}."
         )
     if not 0 <= spread < peak_frequency:
         raise InputError(

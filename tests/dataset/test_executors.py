@@ -90,7 +90,7 @@ def test_slurm_gives_up(tmp_path, impatient):
         os.kill(os.getpid(), signal.SIGKILL)
 
     executor = slurm(tmp_path, cluster="local", max_retries=1).create()
-    with pytest.raises(InputError, match=r"2 shards are still undone after 2 tries; finished ones stay.*log is in"):
+    with pytest.raises(InputError, match=r"2 shards are still unfinished after 2 tries; finished ones stay.*log is in"):
         list(executor.run(die, [1, 2]))
 
 
@@ -132,7 +132,7 @@ def test_absent_libraries(monkeypatch):
     [
         (LocalConfig(at_once=0), "at_once must be at least 1"),
         (RayConfig(workers=0), "workers must be at least 1"),
-        (RayConfig(address="auto", workers=2), "of a cluster of one's own"),
+        (RayConfig(address="auto", workers=2), "only to a cluster started here"),
         (RayConfig(max_retries=-1), "max_retries >= 0"),
         (SlurmConfig(cluster="pbs"), "must be one of slurm, local, debug"),
         (SlurmConfig(cluster="local", jobs=0), "executor.jobs must be at least 1"),

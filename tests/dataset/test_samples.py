@@ -266,7 +266,7 @@ def test_harmonic_records(tmp_path):
     [
         ({"sources": 0}, "data.sources, the shots of each sample, must be at least 1"),
         ({"placement": "circle"}, "data.placement must be one of random, line"),
-        ({"placement": "line", "sources": 21}, "line of 21 shots needs as many cells"),
+        ({"placement": "line", "sources": 21}, "line of 21 shots needs at least 21 cells"),
         ({"peak_frequency_spread": 15.0}, "Lower the spread"),
         ({"peak_frequency_spread": -1.0}, "Lower the spread"),
         ({"records": []}, "data.records must name one or more"),

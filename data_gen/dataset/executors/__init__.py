@@ -1,8 +1,8 @@
-"""Who makes the shards: this process, Ray, or Slurm.
+"""Execute the making of shards: in this process, by Ray, or by Slurm.
 
-An executor is given a function and the shards it is to be called with, and yields what the calls return, in any order.
-It neither knows nor cares what a shard is: locks, receipts and checksums are the function's business (shards.py), so a
-worker that is lost costs the shard it was making, wherever it ran. Scheduling is left to Ray and Slurm.
+An executor takes a function and the shards to call it with, and yields the results in any order. It does not depend on
+what a shard is: the function takes care of locks, receipts and checksums (`data_gen.dataset.shards`). A lost worker
+therefore costs only the shard that it was making. Ray and Slurm do the scheduling.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +17,16 @@ __all__ = ["Executor", "Local", "LocalConfig", "RayConfig", "SlurmConfig"]
 
 @runtime_checkable
 class Executor(Protocol):
-    """`run` calls `work` for every shard and yields its results as they come."""
+    """Call a function for every shard."""
 
-    def run(self, work: Callable[[Any], Any], shards: Sequence[Any]) -> Iterator[Any]: ...
+    def run(self, work: Callable[[Any], Any], shards: Sequence[Any]) -> Iterator[Any]:
+        """Call a function for every shard and yield the results as they arrive.
+
+        Args:
+            work: Function of one shard.
+            shards: The shards.
+
+        Yields:
+            Result of each call, in any order.
+        """
+        ...

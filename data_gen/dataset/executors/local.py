@@ -1,4 +1,4 @@
-"""Shards made by this process, on all its cores or its GPU; while one is written, another is computed."""
+"""Make shards in this process, on all its cores or its GPU; one shard is computed while another is written."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -10,12 +10,16 @@ from data_gen.common.errors import InputError
 
 @dataclass
 class LocalConfig:
-    """at_once: shards under way together, each with the memory of its batch."""
+    """Configure the making of shards in this process.
+
+    Attributes:
+        at_once: Number of shards made concurrently; each needs the memory of its batch.
+    """
 
     at_once: int = 2
 
     def create(self) -> "Local":
-        """The executor. Raises `InputError` for less than one shard at once."""
+        """Make the executor; raise `InputError` if `at_once` is less than 1."""
         if self.at_once < 1:
             raise InputError(f"executor.at_once must be at least 1, but is {self.at_once}.")
         return Local(self.at_once)
@@ -23,15 +27,22 @@ class LocalConfig:
 
 @dataclass(frozen=True)
 class Local:
-    """See `data_gen.dataset.executors`."""
+    """Make shards in this process.
+
+    Attributes:
+        at_once: Number of shards made concurrently.
+    """
 
     at_once: int = 2
 
     def run(self, work: Callable[[Any], Any], shards: Sequence[Any]) -> Iterator[Any]:
-        """Call `work` for every shard. After an exception the shards under way are finished, and no others begun."""
+        """Call `work` for every shard. See `Executor.run`.
+
+        After an exception the shards in progress are finished, and no others are started.
+        """
         if not shards:
             return
-        # The first alone: it compiles what the others use.
+        # The first shard runs alone: it compiles the program that the others use.
         yield work(shards[0])
         with ThreadPoolExecutor(self.at_once) as pool:
             results = [pool.submit(work, shard) for shard in shards[1:]]

@@ -1,7 +1,7 @@
-"""Shards made by Ray: on this machine's cores and GPUs, or on a cluster that is already there.
+"""Make shards with Ray: on this machine's cores and GPUs, or on an existing cluster.
 
 A local cluster listens on the loopback only, has no dashboard and reports no usage. Ray sends functions and arguments
-to its workers by pickle, so whoever may connect to a cluster may run code on it: use one that you trust.
+to its workers by pickle, so anyone who can connect to a cluster can run code on it. Use only a cluster that you trust.
 """
 
 import logging
@@ -20,11 +20,15 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass
 class RayConfig:
-    """address: of an existing cluster (`auto` finds one on this machine); none: a cluster of this machine's own.
+    """Configure the making of shards with Ray.
 
-    workers: tasks at once on a cluster of one's own; none: one for each GPU or, without a GPU, each `cpus_per_task`
-    cores. cpus_per_task, gpus_per_task: what each shard is given (none: a whole GPU where the cluster has any).
-    max_retries: how often a shard is tried again after its worker died or could not read or write.
+    Attributes:
+        address: Address of an existing cluster; auto finds one on this machine. Null starts a cluster here.
+        workers: Number of concurrent tasks on a cluster started here. Null for one on each GPU or, without a GPU, one
+            for each `cpus_per_task` cores.
+        cpus_per_task: CPU cores of each shard.
+        gpus_per_task: GPUs of each shard. Null for one GPU if the cluster has any.
+        max_retries: Number of repetitions of a shard after its worker died or could not read or write.
     """
 
     address: str | None = None
@@ -34,7 +38,7 @@ class RayConfig:
     max_retries: int = 3
 
     def create(self) -> "RayExecutor":
-        """The executor. Raises `InputError` if Ray is not installed, or for numbers that cannot be."""
+        """Make the executor; raise `InputError` if Ray is not installed or a number is out of range."""
         try:
             import ray  # noqa: F401
         except ImportError as error:
@@ -45,7 +49,9 @@ class RayConfig:
         if self.workers is not None and self.workers < 1:
             raise InputError(f"executor.workers must be at least 1, or none for all, but is {self.workers}.")
         if self.address and self.workers is not None:
-            raise InputError("executor.workers is of a cluster of one's own; a cluster at an address has its own.")
+            raise InputError(
+                "executor.workers applies only to a cluster started here; a cluster at an address has its own workers."
+            )
         if self.cpus_per_task < 1 or self.max_retries < 0 or (self.gpus_per_task or 0) < 0:
             raise InputError(
                 "executor needs cpus_per_task >= 1, gpus_per_task >= 0 and max_retries >= 0, but got "
@@ -56,14 +62,19 @@ class RayConfig:
 
 @dataclass(frozen=True)
 class RayExecutor:
-    """See `data_gen.dataset.executors`."""
+    """Make shards with Ray.
+
+    Attributes:
+        config: Cluster and resources.
+    """
 
     config: RayConfig
 
     def run(self, work: Callable[[Any], Any], shards: Sequence[Any]) -> Iterator[Any]:
-        """Call `work` for every shard; which is done when, is Ray's to say.
+        """Call `work` for every shard in the order that Ray chooses. See `Executor.run`.
 
-        Raises the `InputError` of a call that cannot be made, and one of its own if workers keep dying.
+        Raises:
+            InputError: If a call raises it, or if workers keep dying.
         """
         import ray
         from ray.exceptions import RayTaskError, WorkerCrashedError
@@ -87,8 +98,8 @@ class RayExecutor:
                     raise error.cause from error
                 except WorkerCrashedError as error:
                     raise InputError(
-                        f"A shard's worker died {self.config.max_retries + 1} times: {error} Finished shards stay; see "
-                        "whether memory or time ran out, then run the same command again to go on."
+                        f"A shard's worker died {self.config.max_retries + 1} times: {error} Finished shards stay. "
+                        "Check whether memory or time ran out, then run the same command again to resume."
                     ) from error
 
 
@@ -98,7 +109,7 @@ def _call(work: Callable[[Any], Any], shard: Any) -> Any:
 
 @contextmanager
 def _cluster(config: RayConfig) -> Iterator[None]:
-    """Connect to the cluster that the config names or, unless this process is connected to one already, start one."""
+    """Connect to the cluster that the config names or start one, unless this process is already connected to one."""
     import ray
 
     if ray.is_initialized():
@@ -114,12 +125,12 @@ def _cluster(config: RayConfig) -> Iterator[None]:
                 "or leave the address out to use this machine."
             ) from error
     else:
-        # Workers import the very package that this process does, installed or not.
+        # Workers import the same package as this process, installed or not.
         package = str(Path(__file__).parents[2])
         path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
         cores = None if config.workers is None else config.workers * config.cpus_per_task
         with warnings.catch_warnings():
-            # Ray's servers are forked off and become other programs at once: no lock of JAX's threads is waited for.
+            # Ray's forked servers become other programs at once, so they never wait for a lock of JAX's threads.
             warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
             ray.init(
                 address="local",

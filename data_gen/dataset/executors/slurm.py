@@ -1,8 +1,8 @@
-"""Shards made by jobs of a Slurm array, submitted by submitit; or by its stand-ins for machines without Slurm.
+"""Make shards in jobs of a Slurm array, submitted by submitit, or by its substitutes on machines without Slurm.
 
-The shards are dealt out to `jobs` jobs. Whatever a job leaves undone, because it was killed, ran out of time or never
-began, is dealt out again. submitit talks to its jobs by pickles in `folder`, which must be yours alone, and on a disk
-that all nodes see; so must the data set's.
+The shards are distributed over `jobs` jobs. Shards that a job leaves unfinished, because it was killed, ran out of time
+or never started, are distributed again. submitit communicates with its jobs by pickles in `folder`. No other user may
+have write access to that folder, and all nodes must see it and the folder of the data set.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,11 +17,21 @@ CLUSTERS = ("slurm", "local", "debug")
 
 @dataclass
 class SlurmConfig:
-    """cluster: slurm, local (a process for each job) or debug (this process). folder: of submitit's logs and messages.
+    """Configure the making of shards with Slurm.
 
-    jobs: in the array. parallel: of them at once. timeout_minutes, cpus_per_task, gpus_per_node, memory_gb, partition:
-    of each job. max_retries: how often what a job left undone is submitted again. poll_seconds: between looks at the
-    jobs. extra: other settings of submitit's Slurm executor, such as `slurm_account`.
+    Attributes:
+        cluster: Place of the jobs: slurm, local (one process for each job) or debug (this process).
+        folder: Folder of submitit's logs and messages; all nodes must see it.
+        jobs: Number of jobs in the array.
+        parallel: Largest number of jobs that run at the same time.
+        timeout_minutes: Time limit of each job [min].
+        cpus_per_task: CPU cores of each job.
+        gpus_per_node: GPUs of each job.
+        memory_gb: Memory of each job [GB].
+        partition: Slurm partition. Null for the cluster's default.
+        max_retries: Number of times that unfinished shards are submitted again.
+        poll_seconds: Time between checks of the jobs [s].
+        extra: Other settings of submitit's Slurm executor, such as slurm_account.
     """
 
     cluster: str = "slurm"
@@ -38,7 +48,7 @@ class SlurmConfig:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def create(self) -> "SlurmExecutor":
-        """The executor. Raises `InputError` if submitit or Slurm is missing, or for numbers that cannot be."""
+        """Make the executor; raise `InputError` if submitit or Slurm is missing or a number is out of range."""
         try:
             import submitit
         except ImportError as error:
@@ -61,41 +71,46 @@ class SlurmConfig:
 
 @dataclass(frozen=True)
 class SlurmExecutor:
-    """See `data_gen.dataset.executors`."""
+    """Make shards in Slurm jobs.
+
+    Attributes:
+        config: Cluster and resources.
+    """
 
     config: SlurmConfig
 
     def run(self, work: Callable[[Any], Any], shards: Sequence[Any]) -> Iterator[Any]:
-        """Call `work` for every shard, a list of them in each job; results come as jobs end.
+        """Call `work` for every shard, several in each job; results arrive as jobs end. See `Executor.run`.
 
-        Raises the `InputError` of a call that cannot be made, and one of its own if jobs keep failing.
+        Raises:
+            InputError: If a call raises it, or if jobs keep failing.
         """
-        undone, failure = list(shards), ""
+        unfinished, failure = list(shards), ""
         for _ in range(self.config.max_retries + 1):
-            left = []
-            for hand, job in self._submit(work, undone):
+            failed = []
+            for portion, job in self._submit(work, unfinished):
                 if error := job.exception():
-                    left, failure = left + hand, " ".join(str(error).split())[:300]
+                    failed, failure = failed + portion, " ".join(str(error).split())[:300]
                     continue
                 results, refusal = job.result()
                 yield from results
                 if refusal:
                     raise InputError(refusal)
-            undone = left
-            if not undone:
+            unfinished = failed
+            if not unfinished:
                 return
         raise InputError(
-            f"{len(undone)} shards are still undone after {self.config.max_retries + 1} tries; finished ones stay. The "
-            f"last job to fail said: {failure}... Its log is in {self.config.folder}."
+            f"{len(unfinished)} shards are still unfinished after {self.config.max_retries + 1} tries; finished ones "
+            f"stay. The last failed job reported: {failure}... Its log is in {self.config.folder}."
         )
 
     def _submit(self, work: Callable[[Any], Any], shards: list[Any]) -> Iterator[tuple[list[Any], Any]]:
-        """Deal the shards out to an array of jobs; yields each hand with its job when that has ended."""
+        """Distribute the shards over an array of jobs; yield the shards of each job, and the job, when it has ended."""
         from submitit.helpers import as_completed
 
-        hands = [shards[i :: self.config.jobs] for i in range(min(self.config.jobs, len(shards)))]
-        jobs = self._executor().map_array(_call_all, [work] * len(hands), hands)
-        by_job = dict(zip([job.job_id for job in jobs], hands, strict=True))
+        portions = [shards[i :: self.config.jobs] for i in range(min(self.config.jobs, len(shards)))]
+        jobs = self._executor().map_array(_call_all, [work] * len(portions), portions)
+        by_job = dict(zip([job.job_id for job in jobs], portions, strict=True))
         for job in as_completed(jobs, poll_frequency=self.config.poll_seconds):
             yield by_job[job.job_id], job
 
@@ -120,7 +135,7 @@ class SlurmExecutor:
 
 
 def _call_all(work: Callable[[Any], Any], shards: Sequence[Any]) -> tuple[list[Any], str]:
-    """The results for the first shards, up to one that could not be made, and why it could not."""
+    """Call `work` for each shard up to one that fails; return the results and the message of that failure."""
     results: list[Any] = []
     try:
         for shard in shards:
