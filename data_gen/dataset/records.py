@@ -19,6 +19,7 @@ import tensorflow_datasets as tfds
 
 from data_gen.common.errors import DatasetError
 from data_gen.dataset.sample import SPLITS, DataSpec, Sample
+from data_gen.solver.engines.choose import runs_natively
 
 Fields = Mapping[str, Mapping[str, Any]]
 DTYPES = ("float16", "float32", "float64", "int64")
@@ -60,10 +61,9 @@ def add_to_digest(digest: Any, record: Mapping[str, Any]) -> None:
         digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
 
 
-@cache
 def depends_on_batch(spec: DataSpec) -> bool:
     """Whether XLA runs the time loop here, which may round differently for another shape of the batch."""
-    return "wave_forward" not in str(jax.make_jaxpr(spec.make)(spec.key(0, 0)))
+    return not runs_natively(spec.simulation, constant_density=not spec.gardner)
 
 
 @cache

@@ -1,15 +1,15 @@
-"""What will go wrong with a simulation, told before it runs: each number beside its limit, with what to set instead.
+"""Report what will go wrong with a simulation before it runs: each number with its limit and what to set instead.
 
     python -m data_gen.diagnose data=demo              the first training sample of a data set; status 1 on an error
     diagnose(velocity, survey, simulation).show()      any model and survey
 
 Rules of thumb. Points per wavelength: checks.POINTS_PER_WAVELENGTH, at the frequency where the wavelets' spectrum has
 fallen to 5 % of its peak. Cut wavelets: 1 %, as wavelets.ormsby lets its side lobes be cut. Absorbing layers, measured
-with this CPML in a homogeneous medium, constant density, orders 2 to 8: of a point source's field 3 cells reflect 1e-2
-to 2e-2, 5 cells 5e-4 to 3e-3, 10 cells 3e-5 to 5e-4, 20 cells 5e-6 to 1e-4, whether they span 0.02 or 0.6 of the peak's
-wavelength; of grazing waves 10 cells reflect up to 1e-2. So the cells count, hardly the wavelength. Sources near a
-layer: their own stencil, order / 2 cells, stays out of it; with one in the grid's outermost row the echo at near offset
-was 1e-3, not 1e-4.
+with this CPML in a homogeneous medium, constant density, orders 2 to 8: 3 cells reflect 1e-2 to 2e-2 of a point
+source's field, 5 cells 5e-4 to 3e-3, 10 cells 3e-5 to 5e-4, 20 cells 5e-6 to 1e-4, whether they span 0.02 or 0.6 of
+the peak's wavelength; of grazing waves 10 cells reflect up to 1e-2. So the cells count, hardly the wavelength. Sources
+near a layer: their own stencil, order / 2 cells, stays out of it; with one in the grid's outermost row the echo at near
+offset was 1e-3, not 1e-4.
 """
 
 import os
@@ -40,7 +40,7 @@ from data_gen.solver.problem.wavelets import HIGHEST_PART, wavelet_band
 from data_gen.solver.simulator import simulate
 
 Severity = Literal["good", "warning", "error"]
-COLOURS = {"good": "green", "warning": "yellow", "error": "bold red"}
+COLORS = {"good": "green", "warning": "yellow", "error": "bold red"}
 LAYER_CELLS, LAYER_WAVELENGTHS = 10, 0.025
 CUT = 0.01
 MEMORY_PART = 0.8  # of what there is; the rest is for the program and for others
@@ -49,7 +49,15 @@ TRIAL_STEPS, TRIAL_SHOTS, TRIAL_UPDATES = 50, 16, 10**8
 
 @dataclass(frozen=True)
 class Finding:
-    """One number of a simulation beside what it should be. remedy: what to set instead, empty where all is well."""
+    """Hold one number of a simulation and what it should be.
+
+    Attributes:
+        name: The subject, such as "time step".
+        measured: The number found, with its unit.
+        wanted: What it should be.
+        severity: "good", "warning" or "error".
+        remedy: What to set instead; empty where all is well.
+    """
 
     name: str
     measured: str
@@ -60,12 +68,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All findings on a simulation; `diagnosis["time step"]` is one of them. It is ok if none is an error."""
+    """Hold all findings on a simulation; `diagnosis["time step"]` is one of them.
+
+    Attributes:
+        findings: The findings, in the order of the table.
+    """
 
     findings: tuple[Finding, ...]
 
     @property
     def ok(self) -> bool:
+        """Whether no finding is an error."""
         return all(finding.severity != "error" for finding in self.findings)
 
     def __getitem__(self, name: str) -> Finding:
@@ -76,25 +89,29 @@ class Diagnosis:
         return "\n".join(line.rstrip() for line in lines)
 
     def show(self, title: str = "Diagnosis") -> None:
-        """Print it as a table."""
+        """Print the findings as a table.
+
+        Args:
+            title: Title of the table.
+        """
         table = Table("", "", "measured", "wanted", "remedy", title=title, title_justify="left", box=box.SIMPLE_HEAD)
         for f in self.findings:
-            table.add_row(f"[{COLOURS[f.severity]}]{f.severity}[/]", f.name, f.measured, f.wanted, f.remedy)
+            table.add_row(f"[{COLORS[f.severity]}]{f.severity}[/]", f.name, f.measured, f.wanted, f.remedy)
         Console().print(table)
 
 
 def _judge(name: str, measured: str, wanted: str, remedy: str = "", severity: Severity = "warning") -> Finding:
-    """A finding that is good where it needs no remedy."""
+    """Make a finding that is good where it needs no remedy."""
     return Finding(name, measured, wanted, severity if remedy else "good", remedy)
 
 
 def _rounded(value: float, rounding: str = ROUND_FLOOR, digits: int = 6) -> float:
-    """The next number of so many digits below `value`, or above: printed with %g it keeps a limit."""
+    """Round to the next number of so many digits below `value`, or above: printed with %g it keeps a limit."""
     return float(Context(prec=digits, rounding=rounding).create_decimal(value))
 
 
 def _model(model: np.ndarray, name: str, unit: str, simulation: Simulation) -> Finding:
-    """Whether a model has the grid's shape and finite, positive values; the velocity's in m/s."""
+    """Judge whether a model has the grid's shape and finite, positive values; the velocity's in m/s."""
     shape, finite = simulation.grid.shape, model[np.isfinite(model)]
     measured = f"{finite.min():g} to {finite.max():g} {unit}" if finite.size else "nothing finite"
     bad, remedy = ~(np.isfinite(model) & (model > 0)), ""
@@ -110,10 +127,10 @@ def _model(model: np.ndarray, name: str, unit: str, simulation: Simulation) -> F
 
 
 def _points(points: np.ndarray, what: str, simulation: Simulation) -> Finding:
-    """Sources or receivers `(z, x)` [m]: in the grid, on its cells or with a sinc, clear of the layers."""
+    """Judge sources or receivers `(z, x)` [m]: in the grid, on its cells or with a sinc, clear of the layers."""
     source, name, wanted = what == "source", f"{what}s", "in the grid, on cells or with a sinc, clear of layers"
     if points.ndim != 2 or points.shape[1] != 2 or source > len(points):
-        return Finding(name, f"an array {points.shape}", "(n, 2)", "error", "Give (z, x) in metres, one a row.")
+        return Finding(name, f"an array {points.shape}", "(n, 2)", "error", "Give (z, x) in meters, one a row.")
     cells, last = points / simulation.grid.spacing, np.array(simulation.grid.shape) - 1
     between = np.abs(cells - np.round(cells)).max(axis=1, initial=0) > 1e-3
     # A sinc reaches half_width - 1 cells beyond the two it lies between; on a cell it is a delta.
@@ -140,7 +157,7 @@ def _points(points: np.ndarray, what: str, simulation: Simulation) -> Finding:
 
 
 def _wavelets(wavelets: np.ndarray, n_sources: int, simulation: Simulation) -> Finding:
-    """Whether the wavelets fit the time axis, fire, and neither begin nor end on their way.
+    """Judge whether the wavelets fit the time axis, fire, and neither begin nor end on their way.
 
     The remedy of a cut one takes it to be symmetric, or as long as a Ricker wavelet where both ends are cut.
     """
@@ -170,7 +187,7 @@ def _wavelets(wavelets: np.ndarray, n_sources: int, simulation: Simulation) -> F
 
 
 def _stability(velocity: np.ndarray, density: np.ndarray | None, simulation: Simulation) -> list[Finding]:
-    """The internal step [s] against the model's largest stable one, and its velocity against that of the setup."""
+    """Judge the internal step [s] by the model's largest stable one, and its velocity by that of the setup."""
     reached, limit, staggered = float(velocity.max()), simulation.max_velocity, density is not None
     fastest = reached if density is None else largest_local_velocity(velocity, density)
     order, spacing, time_order = simulation.order, simulation.grid.spacing, simulation.time_order
@@ -180,7 +197,7 @@ def _stability(velocity: np.ndarray, density: np.ndarray | None, simulation: Sim
         dt = _rounded(largest * simulation.substeps)
         shorten = f"Set substeps={substeps(simulation.time.dt, largest)}, or dt={dt:g}."
     if reached > limit * (1 + 1e-6):
-        # R = exp(-2 / v int sigma dx), with the sigma that gives REDUCTION^-width at max_velocity (absorbing.py).
+        # R = exp(-2 / v int sigma dx), with the sigma that gives REDUCTION^-width at max_velocity (cpml.py).
         reflection = REDUCTION ** -float(min((width for width in simulation.widths if width), default=0))
         reflected = f"the layers reflect {reflection ** (limit / reached):.1g} in theory, not {reflection:.1g}"
         raised = f"Set max_velocity={_rounded(reached, ROUND_CEILING):g}: as it is, {reflected}."
@@ -192,12 +209,14 @@ def _stability(velocity: np.ndarray, density: np.ndarray | None, simulation: Sim
 
 
 def _wavelengths(velocity: np.ndarray, wavelets: np.ndarray, simulation: Simulation) -> Iterator[Finding]:
-    """The wavelets' band against `peak_frequency`, the shortest wavelength against the cells, the longest against the
-    layers; and for information, whether the slowest wave can cross the grid along its diagonal within the record."""
+    """Judge the wavelets' band by `peak_frequency`, the shortest wavelength by the cells, the longest by the layers.
+
+    For information follows whether the slowest wave can cross the grid along its diagonal within the record.
+    """
     spacing, dt, widths = simulation.grid.spacing, simulation.time.dt, simulation.widths
     slowest, fastest = float(velocity.min()), float(velocity.max())
     low, high = wavelet_band(wavelets, dt)
-    assumed, remedy = HIGHEST_FREQUENCY * simulation.peak_frequency, ""
+    assumed, remedy = simulation.highest_frequency, ""
     if not assumed / 2 <= high <= assumed:
         remedy = f"Set peak_frequency={_rounded(high / HIGHEST_FREQUENCY, ROUND_CEILING, 4):g}."
     measured = f"the wavelets reach {high:.3g} Hz ({HIGHEST_PART:.0%} of their peak)"
@@ -230,7 +249,7 @@ def _wavelengths(velocity: np.ndarray, wavelets: np.ndarray, simulation: Simulat
 def _memory(
     peak: Callable[..., int], ways: list[str], shots: int, strategy: str | None, available: int | None
 ) -> Finding:
-    """Predicted bytes against those of the device or machine; the remedy names the batch, or strategy, that fits."""
+    """Judge the predicted bytes by those that there are; the remedy names the batch, or strategy, that fits."""
     if available is None:
         statistics = jax.devices()[0].memory_stats() or {}
         available = statistics.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -247,7 +266,18 @@ def _memory(
 
 
 def trial_rate(velocity, survey: Survey, simulation: Simulation, *, density=None, shots: int = 1) -> float:
-    """Cell updates per second: of the second of two short runs, of up to 16 shots taken from the survey in turn."""
+    """Measure the speed of a simulation by the second of two short runs.
+
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        survey: The survey, whose sources are fired in turn.
+        simulation: The simulation.
+        density: Density model `(nz, nx)` [kg/m^3], or None.
+        shots: Number of shots to run at once; 16 at most are run.
+
+    Returns:
+        Cell updates per second.
+    """
     cells = int(np.prod(simulation.padded_shape))
     shots = max(1, min(shots, TRIAL_SHOTS, TRIAL_UPDATES // (cells * TRIAL_STEPS)))
     steps = max(TRIAL_STEPS, TRIAL_UPDATES // (cells * shots))
@@ -275,11 +305,22 @@ def diagnose(
     available: int | None = None,
     measure: bool = False,
 ) -> Diagnosis:
-    """What is good, doubtful or wrong with simulating a survey through a model, found without running it.
+    """Find what is good, doubtful or wrong with simulating a survey through a model, without running it.
 
-    velocity [m/s], density [kg/m^3]: as for `simulate`, not traced. models: so many at once, each with all shots.
-    strategy: of the gradient's memory, None for the fields alone. available: memory [bytes], by default the device's
-    or the machine's. measure: time a short run, if nothing is wrong. What hangs on a wrong input is left out.
+    Findings that depend on a wrong input are left out.
+
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s], not traced.
+        survey: The survey.
+        simulation: The simulation.
+        density: Density model `(nz, nx)` [kg/m^3], not traced; None for constant density.
+        models: Number of models simulated at once, each with all shots.
+        strategy: Strategy of the gradient's memory; None for the fields alone.
+        available: Memory that may be used [bytes]; None for the device's or the machine's.
+        measure: Whether to time a short run, if nothing is wrong.
+
+    Returns:
+        The findings.
     """
     velocity, density = np.asarray(velocity), None if density is None else np.asarray(density)
     sources, receivers, wavelets = (np.asarray(leaf, dtype=float) for leaf in survey)

@@ -1,11 +1,11 @@
-"""One model over many devices: the solver's own step on slabs of rows that swap their outermost rows.
+"""Simulate one model over many devices: the solver's own step on slabs of rows that swap their outermost rows.
 
     p_{n+1} = 2 p_n - p_{n-1} + m (L p)_n + q_n         on the rows z_d .. z_{d+1} of device d
 
-L reaches `order / 2` rows beyond a slab (`order - 1` for variable density), which the two neighbours send before every
+L reaches `order / 2` rows beyond a slab (`order - 1` for variable density), which the two neighbors send before every
 application of it. Source of the pattern: F. B. Kjolstad and M. Snir, "Ghost cell pattern", Proc. ParaPLoP 2010.
 
-The split is in depth: rows lie one after the other in memory, so what is sent is one block. Every device runs the
+The split is in depth: rows lie one after the other in memory, so one block is sent. Every device runs the
 same program on `nz / devices` rows of the model between a layer above and one below. These layers are the model's own
 on the first and the last slab; on all others their cells have no stiffness and rest: the price of one program is
 `widths[0] + widths[1]` more rows per device. Nothing as large as the model is ever on one device.
@@ -24,23 +24,28 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int
 
 from data_gen.common.errors import InputError
-from data_gen.solver import simulator as solver
-from data_gen.solver.engines import fourier_sums as harmonic
-from data_gen.solver.engines import scan as loop
+from data_gen.solver.engines import fourier_sums, scan
 from data_gen.solver.engines.time_step import Edges, make_medium
 from data_gen.solver.numerics.cpml import Profile, Strip
 from data_gen.solver.problem.acquisition import Survey, point_cells
 from data_gen.solver.problem.checks import check_inputs
 from data_gen.solver.problem.grid import Grid
 from data_gen.solver.problem.simulation import Simulation
-from data_gen.solver.simulator import Records
+from data_gen.solver.simulator import Records, source_injections
 
 AXIS = "slab"
 MODEL, FIELDS = P(AXIS, None), P(None, None, AXIS, None)
 
 
 def slab_mesh(devices=None) -> Mesh:
-    """A mesh of slabs, top to bottom, over `devices` (all of them by default; of every process, where many run)."""
+    """Make a mesh of slabs, top to bottom.
+
+    Args:
+        devices: The devices; None takes all, those of other processes too.
+
+    Returns:
+        A mesh for `simulate_sharded`.
+    """
     devices = jax.devices() if devices is None else devices
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
@@ -48,9 +53,12 @@ def slab_mesh(devices=None) -> Mesh:
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class SlabEdges(Edges):
-    """A slab's ends in depth: the model's own on the first and the last of `slabs`, neighbours elsewhere.
+    """Define a slab's ends in depth: the model's own on the first and the last slab, neighbors elsewhere.
 
     The rows of the padded slab are `widths[0]` of the upper layer, the slab's own, and `widths[1]` of the lower layer.
+
+    Attributes:
+        slabs: Number of slabs.
     """
 
     slabs: int
@@ -62,6 +70,7 @@ class SlabEdges(Edges):
         return index == 0, index == self.slabs - 1
 
     def join(self, padded: jax.Array, axis: int, cells: int, simulation: Simulation) -> jax.Array:
+        """See `Edges.join`. Neighbors send their outermost rows."""
         if axis != 0:
             return padded
         start, count = simulation.widths[0] + cells, simulation.grid.shape[0]
@@ -74,11 +83,20 @@ class SlabEdges(Edges):
         return jnp.concatenate([padded[: start - cells], above, padded[start:stop], below, padded[stop + cells :]])
 
     def profile(self, strip: Strip, simulation: Simulation, **placement) -> Profile:
+        """See `Edges.profile`. Layers within the model absorb nothing."""
         a, b = super().profile(strip, simulation, **placement)
         return Profile(a, b * self.ends[strip.high]) if strip.axis == 0 else Profile(a, b)
 
     def owns(self, row: Int[Array, "..."], simulation: Simulation) -> Bool[Array, "..."]:
-        """Whether rows of the padded slab are this slab's: its own and, at the model's ends, the layers'."""
+        """Tell which rows of the padded slab are this slab's: its own and, at the model's ends, the layers'.
+
+        Args:
+            row: Numbers of rows.
+            simulation: The simulation of one slab.
+
+        Returns:
+            Whether each is, of the same shape.
+        """
         start, (first, last) = simulation.widths[0], self.ends
         return (row >= jnp.where(first, 0, start)) & (
             row < start + simulation.grid.shape[0] + jnp.where(last, simulation.widths[1], 0)
@@ -86,7 +104,7 @@ class SlabEdges(Edges):
 
 
 def _slab(simulation: Simulation, slabs: int) -> Simulation:
-    """The simulation of one slab: the same but for its rows."""
+    """Make the simulation of one slab, which has fewer rows."""
     nz, nx = simulation.grid.shape
     return replace(simulation, grid=Grid((nz // slabs, nx), simulation.grid.spacing))
 
@@ -94,7 +112,7 @@ def _slab(simulation: Simulation, slabs: int) -> Simulation:
 def _locate(
     positions: Float[Array, "n 2"], edges: SlabEdges, simulation: Simulation
 ) -> tuple[Int[Array, "n k"], Float[Array, "n k"]]:
-    """Cells of the padded slab that points touch, and their weights: zero for cells of other slabs."""
+    """Find the cells of the padded slab that points touch, and their weights, which are zero for other slabs' cells."""
     cells, weights = jax.vmap(partial(point_cells, simulation=simulation))(positions)
     slab, columns = _slab(simulation, edges.slabs), simulation.padded_shape[1]
     row = cells // columns - lax.axis_index(AXIS) * slab.grid.shape[0]
@@ -105,7 +123,7 @@ def _locate(
 def _simulate_slab(
     velocity, density, survey: Survey, simulation: Simulation, edges: SlabEdges
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Every shot on this device's rows: the whole gathers, and this slab of the fields."""
+    """Simulate every shot on this device's rows: the whole gathers, and this slab of the fields."""
     slab = _slab(simulation, edges.slabs)
     medium = make_medium(velocity, density, slab, edges)
     here = edges.owns(jnp.arange(slab.padded_shape[0])[:, None], slab)
@@ -113,12 +131,12 @@ def _simulate_slab(
     source_cells, source_weights = _locate(survey.sources, edges, simulation)
     receivers = _locate(survey.receivers, edges, simulation)
     strengths = medium.stiffness.ravel()[source_cells] * source_weights / simulation.grid.spacing**2
-    injections = solver.injections_of(survey.wavelets, strengths, simulation)
-    shoot = jax.vmap(partial(loop.propagate, simulation=slab), in_axes=(None, 0, 0, None, None))
+    injections = source_injections(survey.wavelets, strengths, simulation)
+    shoot = jax.vmap(partial(scan.propagate, simulation=slab), in_axes=(None, 0, 0, None, None))
     gathers, fields = shoot(medium, injections, source_cells, *receivers)
-    # Each receiver's cells may lie on two slabs: its trace is the sum of what both have.
+    # Each receiver's cells may lie on two slabs: its trace is the sum of both parts.
     gathers = lax.psum(gathers[:, :: simulation.substeps], AXIS)
-    return gathers, *harmonic.split(fields, slab)
+    return gathers, *fourier_sums.split(fields, slab)
 
 
 @partial(jax.jit, static_argnames=("simulation", "mesh"))
@@ -135,7 +153,15 @@ def _simulate(velocity, density, survey: Survey, simulation: Simulation, mesh: M
 
 
 def check_mesh(simulation: Simulation, mesh: Mesh) -> None:
-    """Raise `InputError` unless the model divides into equal, thick enough slabs and is to be run as they can be."""
+    """Check that a model divides into equal slabs that are thick enough, and that slabs can compute the simulation.
+
+    Args:
+        simulation: The simulation of the whole model.
+        mesh: A mesh of `slab_mesh`.
+
+    Raises:
+        InputError: If not.
+    """
     if AXIS not in mesh.shape:
         raise InputError(
             f"A model is split over a mesh axis named {AXIS!r}, but this mesh has {tuple(mesh.shape)}. "
@@ -164,15 +190,25 @@ def _spans_processes(model) -> bool:
 
 
 def simulate_sharded(velocity, survey: Survey, simulation: Simulation, mesh: Mesh, *, density=None) -> Records:
-    """`solver.simulate` with the model split in depth over the devices of `mesh`: the same numbers to rounding.
+    """Simulate every shot with the model split in depth over devices: the numbers of `simulate`, to rounding.
 
-    velocity, density: as in `simulate`; arrays already split by rows over `mesh` stay where they are, all others are
-    sent there slab by slab. Gathers are on every device; fields are split by rows, as gradients by split models
-    are. Pure: `jit`, `grad`, `jvp` and `vjp` apply, over every array argument, and `vmap` over the survey's. Shots run
-    side by side, each with its own state: where memory is short, take one shot at a time and add the gradients.
+    Arrays already split by rows over the mesh stay where they are; all others are sent there slab by slab. The function
+    is pure: `jit`, `grad`, `jvp` and `vjp` apply over every array argument, and `vmap` over the survey's. Shots run
+    at the same time, each with its own state; where memory is short, take one shot at a time and add the gradients.
+    Traced inputs are trusted, as are models of which other processes hold a part.
 
-    Raises `InputError` for bad inputs (see `check_mesh`, `check_inputs`); traced inputs are trusted, as are models
-    of which other processes hold a part.
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        survey: Sources, receivers and wavelets.
+        simulation: The simulation of the whole model.
+        mesh: A mesh of `slab_mesh`.
+        density: Density model `(nz, nx)` [kg/m^3], or None for constant density.
+
+    Returns:
+        The records. Gathers are on every device; fields are split by rows, as gradients by split models are.
+
+    Raises:
+        InputError: If an input cannot be used (see `check_mesh`, `check_inputs`).
     """
     check_mesh(simulation, mesh)
     models = (velocity, density)

@@ -1,8 +1,8 @@
-"""How much memory a simulation and its gradient take, and the cheapest strategy within a budget.
+"""Predict how much memory a simulation and its gradient take, and plan the fastest strategy within a budget.
 
 Counted are the arrays that grow with the problem: what each step leaves behind for the adjoint, the states and the
-workspace of the time loops, the sources' injections, gathers and snapshots with their residuals. Not counted is what
-a process needs anyway (some 300 MB for Python, JAX and the compiler).
+workspace of the time loops, the sources' injections, gathers and snapshots with their residuals. The memory that
+a process needs anyway (some 300 MB for Python, JAX and the compiler) is not counted.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from data_gen.common.errors import InputError
-from data_gen.solver.engines import scan as loop
+from data_gen.solver.engines import scan
 from data_gen.solver.engines.choose import choose_engine
 from data_gen.solver.engines.fourier_sums import field_count
 from data_gen.solver.engines.native.engine import NativeEngine, saved_values, workspace_bytes
@@ -24,8 +24,13 @@ from data_gen.solver.problem.simulation import Simulation
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A strategy, and the peak [bytes] that is predicted for the gradient with it."""
+class MemoryPlan:
+    """Hold a strategy and its cost.
+
+    Attributes:
+        memory: The strategy, to be put into `Simulation.memory`.
+        peak: Predicted peak of the gradient with it [bytes].
+    """
 
     memory: Memory
     peak: int
@@ -36,15 +41,15 @@ class Plan:
 
 
 def _past_values(simulation: Simulation, *, constant_density: bool) -> int:
-    """Values that the past of one shot takes in XLA."""
+    """Count the values that the past of one shot takes in XLA."""
     memory, cells, steps = simulation.memory, int(np.prod(simulation.padded_shape)), simulation.steps
-    # What the linearised step multiplies: (L p)_n, of variable density also the two slopes, of fourth order lap(...).
+    # What the linearized step multiplies: (L p)_n, of variable density also the two slopes, of fourth order lap(...).
     fields = (1 if constant_density else 3) + (simulation.time_order == 4)
     if memory.strategy == "full":
         return steps * cells * fields
     if memory.strategy == "boundary":
         return steps * len(kept_cells(simulation, "boundary")) + 2 * cells
-    shape, every = simulation.padded_shape, loop.interval(simulation)
+    shape, every = simulation.padded_shape, scan.interval(simulation)
     state = 2 * cells + sum(2 * strip.width * shape[1 - strip.axis] for strip in strips(simulation.widths))
     return -(-steps // every) * state + every * cells * fields
 
@@ -58,9 +63,21 @@ def peak_bytes(
     strategy: str | None = None,
     constant_density: bool = True,
 ) -> int:
-    """Predicted peak [bytes] of `simulate`, or with a `strategy` of its gradient by the model, of shots run at once.
+    """Predict the peak memory of `simulate`, or of its gradient by the model.
 
-    Raises `InputError` for a strategy that does not exist for this physics.
+    Args:
+        simulation: The simulation.
+        n_shots: Number of shots that run at once, over all models.
+        n_receivers: Number of receivers.
+        dtype: Floating-point type of the model.
+        strategy: The gradient's strategy (see `Memory.strategy`); None for `simulate` alone.
+        constant_density: Whether the medium has no density model.
+
+    Returns:
+        The peak [bytes].
+
+    Raises:
+        InputError: If the strategy does not exist for this physics.
     """
     gradient, item, cells = strategy is not None, np.dtype(dtype).itemsize, int(np.prod(simulation.padded_shape))
     if gradient:
@@ -69,7 +86,7 @@ def peak_bytes(
     # Time-harmonic fields are there twice: as sums, and as complex numbers.
     fields = field_count(simulation) + 2 * len(simulation.frequencies)
     records = simulation.steps * n_receivers + fields * int(np.prod(simulation.grid.shape))
-    engine = choose_engine(simulation, constant_density=constant_density)
+    engine = choose_engine(simulation, constant_density=constant_density, dtype=str(np.dtype(dtype)))
     if isinstance(engine, NativeEngine):
         lanes = threads() if n_shots >= threads() else 1
         past = n_shots * saved_values(simulation, dtype, strategy or "none") * item
@@ -84,7 +101,15 @@ def peak_bytes(
 
 
 def candidates(simulation: Simulation, *, constant_density: bool) -> list[Memory]:
-    """Strategies that exist for this physics, the fastest first; half precision last, as it costs accuracy."""
+    """List the strategies that exist for this physics.
+
+    Args:
+        simulation: The simulation.
+        constant_density: Whether the medium has no density model.
+
+    Returns:
+        The strategies, the fastest first; half precision comes last, as it costs accuracy.
+    """
     engine = choose_engine(replace(simulation, memory=Memory()), constant_density=constant_density)
     if isinstance(engine, NativeEngine):
         # Writing and reading back all steps costs more than computing them again in the cache.
@@ -98,7 +123,7 @@ def candidates(simulation: Simulation, *, constant_density: bool) -> list[Memory
     return [Memory(strategy, precision=precision) for strategy, precision in kinds]
 
 
-def plan(
+def plan_memory(
     simulation: Simulation,
     n_shots: int,
     n_receivers: int,
@@ -106,17 +131,28 @@ def plan(
     dtype="float32",
     *,
     constant_density: bool = True,
-) -> Plan:
-    """The fastest strategy whose predicted peak is within `budget` [bytes]: put its `.memory` into the simulation.
+) -> MemoryPlan:
+    """Choose the fastest strategy whose predicted peak is within a budget.
 
-    n_shots: all that are run at once, over all models. Raises `InputError` where no strategy fits, with the least
-    that would do and how many shots fit at once.
+    Args:
+        simulation: The simulation, whose `memory` is not looked at.
+        n_shots: Number of shots that run at once, over all models.
+        n_receivers: Number of receivers.
+        budget: Memory that the gradient may take [bytes].
+        dtype: Floating-point type of the model.
+        constant_density: Whether the medium has no density model.
+
+    Returns:
+        The strategy, to be put into the simulation: `replace(simulation, memory=plan.memory)`.
+
+    Raises:
+        InputError: If no strategy fits; the message names the least that would do and how many shots fit at once.
     """
     plans = []
     for memory in candidates(simulation, constant_density=constant_density):
         tried, options = replace(simulation, memory=memory), {"constant_density": constant_density}
         peak = peak_bytes(tried, n_shots, n_receivers, dtype, strategy=memory.strategy, **options)
-        plans.append(Plan(memory, peak))
+        plans.append(MemoryPlan(memory, peak))
         if peak <= budget:
             return plans[-1]
     least = min(plans, key=lambda plan: plan.peak)

@@ -1,4 +1,4 @@
-"""The acoustic wave equation in two dimensions, explicit in time, differentiable in everything.
+"""Solve the acoustic wave equation in two dimensions, explicit in time, differentiable in everything.
 
     (1 / kappa) p_tt = div((1 / rho) grad p) + s,    kappa = rho v^2                     (variable density)
     p_tt = v^2 (laplacian p + s)                                                         (constant density)
@@ -6,8 +6,9 @@
 A point source is s = w(t) delta(x - x_s), with the delta spread over one cell as 1 / spacing^2, so the field does
 not depend on the grid. Sample i of every record is the pressure at `i dt`; the field rests at and before t = 0.
 
-One step is in propagator.py. backend.py says which time loop runs it: loop.py, in JAX, for any device and derivative;
-native/, in C++, for CPUs; or reversal.py, in JAX with an adjoint written out.
+One time step is in engines/time_step.py. engines/choose.py chooses the time loop that repeats it: engines/scan.py, in
+JAX, for any device and derivative; engines/native/, in C++, for CPUs; or engines/xla_adjoint.py, in JAX with an adjoint
+written out.
 """
 
 from functools import partial
@@ -17,10 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from data_gen.solver.engines import coupled
-from data_gen.solver.engines import fourier_sums as harmonic
-from data_gen.solver.engines import rules as derivatives
-from data_gen.solver.engines import scan as loop
+from data_gen.solver.engines import coupled, fourier_sums, rules, scan
 from data_gen.solver.engines.choose import choose_engine
 from data_gen.solver.engines.time_step import make_medium
 from data_gen.solver.numerics.resampling import upsample
@@ -30,9 +28,13 @@ from data_gen.solver.problem.simulation import Simulation
 
 
 class Records(NamedTuple):
-    """gathers: pressure at the receivers. snapshots: pressure on the grid at the snapshot steps.
+    """Hold everything that a simulation records; pressures are in units of the wavelet.
 
-    harmonic: `int p(t) exp(-i omega t) dt` on the grid at the simulation's frequencies, times seconds.
+    Attributes:
+        gathers: Pressure at the receivers, `(n_sources, nt, n_receivers)`.
+        snapshots: Pressure on the grid at the simulation's snapshot steps, `(n_sources, n_snapshots, nz, nx)`.
+        harmonic: Fourier integrals `int p(t) exp(-i omega t) dt` on the grid at the simulation's frequencies,
+            `(n_sources, n_frequencies, nz, nx)`, in units of the pressure times seconds.
     """
 
     gathers: Float[Array, "n_sources nt n_receivers"]
@@ -40,8 +42,17 @@ class Records(NamedTuple):
     harmonic: Complex[Array, "n_sources n_frequencies nz nx"]
 
 
-def injections_of(wavelets: jax.Array, strengths: jax.Array, simulation: Simulation) -> jax.Array:
-    """What each source adds to the pressure at its cells in each internal step, `(n_sources, steps, k)`."""
+def source_injections(wavelets: jax.Array, strengths: jax.Array, simulation: Simulation) -> jax.Array:
+    """Compute what each source adds to the pressure at its cells in each internal step.
+
+    Args:
+        wavelets: Wavelets `(n_sources, nt)`.
+        strengths: Change of the pressure at the source's cells by a wavelet of 1, `(n_sources, k)`.
+        simulation: The simulation.
+
+    Returns:
+        The changes of the pressure `(n_sources, steps, k)`.
+    """
     fine = upsample(wavelets, simulation.substeps)
     if simulation.time_order == 4:
         # dt^2 s_tt / 12, the source's part of the modified equation; the wavelet rests before its first sample.
@@ -59,38 +70,48 @@ def _simulate(velocity, survey: Survey, simulation: Simulation, density, couplin
     source_cells, source_weights = locate(survey.sources)
     receiver_cells, receiver_weights = locate(survey.receivers)
     strengths = medium.stiffness.ravel()[source_cells] * source_weights / simulation.grid.spacing**2
-    injections = injections_of(survey.wavelets, strengths, simulation)
-    engine = choose_engine(simulation, constant_density=density is None, coupled=coupling is not None)
+    injections = source_injections(survey.wavelets, strengths, simulation)
+    physics = {"constant_density": density is None, "coupled": coupling is not None}
+    engine = choose_engine(simulation, dtype=str(velocity.dtype), **physics)
     if engine and medium.coupling is not None:
         propagate = partial(coupled.propagate, medium.stiffness, medium.coupling, simulation=simulation)
         shoot = jax.vmap(propagate, in_axes=(0, 0, None, None))
     elif engine:
-        propagate = partial(derivatives.propagate, medium.stiffness, simulation=simulation, engine=engine)
+        propagate = partial(rules.propagate, medium.stiffness, simulation=simulation, engine=engine)
         shoot = jax.vmap(propagate, in_axes=(0, 0, None, None))
     else:
         # A copy of the model for each shot: its gradient is then summed over shots once, after the time loop.
         medium = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(injections), *leaf.shape)), medium)
-        shoot = partial(jax.vmap(partial(loop.propagate, simulation=simulation), in_axes=(0, 0, 0, None, None)), medium)
+        shoot = partial(jax.vmap(partial(scan.propagate, simulation=simulation), in_axes=(0, 0, 0, None, None)), medium)
     gathers, fields = shoot(injections, source_cells, receiver_cells, receiver_weights)
     # The field of a band-limited wavelet is band-limited: taking every n-th sample folds nothing back.
-    return Records(gathers[:, :: simulation.substeps], *harmonic.split(fields, simulation))
+    return Records(gathers[:, :: simulation.substeps], *fourier_sums.split(fields, simulation))
 
 
 def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None, coupling=None) -> Records:
     """Simulate every shot of a survey through one model.
 
-    velocity: `(nz, nx)` [m/s]. density: `(nz, nx)` [kg/m^3], or None for the faster constant-density path.
-    coupling: `(3, 3, nz, nx)`, where the model that the velocity stands for is finer than the grid; see subgrid.py.
-    Returns gathers `(n_sources, nt, n_receivers)` and snapshots `(n_sources, n_snapshots, nz, nx)` in the dtype
-    of `velocity`, and harmonic fields `(n_sources, n_frequencies, nz, nx)` in its complex one. Pure: `jit`, `vmap`,
-    `grad`, `jvp` and `vjp` apply, over every array argument. Batches of models:
-    `jax.vmap(lambda v: simulate(v, survey, simulation))(velocities)`.
+    The function is pure: `jit`, `vmap`, `grad`, `jvp` and `vjp` apply over every array argument. For a batch of models
+    call `jax.vmap(lambda v: simulate(v, survey, simulation))(velocities)`. Concrete inputs are checked here, once;
+    traced ones are trusted.
 
-    Raises `InputError` for bad inputs (see `check_inputs`); traced inputs are trusted.
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        survey: Sources, receivers and wavelets.
+        simulation: The static part: grid, time axis, orders, boundaries, what to record.
+        density: Density model `(nz, nx)` [kg/m^3]; None takes the faster path of constant density.
+        coupling: Coupling `(3, 3, nz, nx)` where the velocity stands for a model on finer cells (see
+            `coarse_medium.coarse_medium`); None for a model on the grid itself.
+
+    Returns:
+        The records, in the floating-point type of `velocity` and, for harmonic fields, its complex type.
+
+    Raises:
+        InputError: If an input cannot be used (see `check_inputs`), or the backend cannot compute this physics.
     """
     check_inputs(velocity, survey, simulation, density, coupling)
     velocity = jnp.asarray(velocity)
-    # Of a type that nothing widens: JAX makes `jnp.full(shape, 2500.0)` of one that gives way to 64 bits.
+    # JAX makes `jnp.full(shape, 2500.0)` weakly typed, so that 64-bit arrays would widen it; fix its type.
     velocity = velocity.astype(velocity.dtype if jnp.issubdtype(velocity.dtype, jnp.floating) else float)
     density = None if density is None else jnp.asarray(density, velocity.dtype)
     return _simulate(velocity, survey, simulation, density, coupling)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
 from data_gen.dataset.sample import DataSpec
-from data_gen.solver.memory_plan import Plan, plan
+from data_gen.solver.memory_plan import MemoryPlan, plan_memory
 from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.simulator import simulate
 from surrogate.models.surrogate import Surrogate
@@ -55,11 +55,11 @@ class PhysicsForward:
         steps = () if self.kind == "gather" else self.steps
         return replace(self.spec.simulation, snapshot_steps=steps, frequencies=())
 
-    def within(self, budget: float) -> tuple["PhysicsForward", Plan]:
+    def within(self, budget: float) -> tuple["PhysicsForward", MemoryPlan]:
         """The same forward model with the fastest gradient that fits into `budget` [bytes], and its plan."""
         receivers = len(self.spec.receivers) if self.kind == "gather" else 0
         constant = not self.spec.gardner
-        chosen = plan(self.simulation, len(self.sources), receivers, int(budget), constant_density=constant)
+        chosen = plan_memory(self.simulation, len(self.sources), receivers, int(budget), constant_density=constant)
         simulation = replace(self.spec.simulation, memory=chosen.memory)
         return replace(self, spec=replace(self.spec, simulation=simulation)), chosen
 

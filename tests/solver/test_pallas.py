@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from data_gen.common.errors import InputError
-from data_gen.solver.experimental import on_chip as pallas_kernel
-from data_gen.solver.experimental.on_chip import make_plan, simulate_on_chip
+from data_gen.solver.experimental import on_chip
+from data_gen.solver.experimental.on_chip import make_layout, simulate_on_chip
 from data_gen.solver.problem.acquisition import make_survey
 from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.simulation import Simulation
@@ -65,7 +65,7 @@ def test_threads(monkeypatch):
     """
     params = pytest.importorskip("jax._src.pallas.mosaic_gpu.interpret.params")
     callbacks = pytest.importorskip("jax._src.pallas.mosaic_gpu.interpret.gpu_callbacks")
-    monkeypatch.setattr(pallas_kernel, "WARPGROUPS", 2)
+    monkeypatch.setattr(on_chip, "WARPGROUPS", 2)
     velocity, survey, simulation = problem(2, (2, 0, 0, 2), shape=(4, 7), nt=6)
     survey = survey._replace(sources=survey.sources[:1], wavelets=jnp.ones((1, 6)))
     interpret = params.InterpretGPUParams(detect_races=True)
@@ -89,7 +89,7 @@ def test_budget():
     Three fields of 160 + 4 rows and a kilobyte for the barrier; four of 160 rows in registers; rows of 512 bytes.
     """
     for order in (2, 4, 6, 8):
-        make_plan(problem(order, (20, 20, 20, 20), shape=(70, 70))[2], pallas_kernel.WARPGROUPS)
+        make_layout(problem(order, (20, 20, 20, 20), shape=(70, 70))[2], on_chip.WARPGROUPS)
     velocity, survey, simulation = problem(4, (20, 20, 20, 20), shape=(120, 70))
     with pytest.raises(InputError, match=r"160 x 110 cells .* 252928 bytes of shared memory and 327680 bytes of reg"):
         simulate_on_chip(velocity, survey, simulation)

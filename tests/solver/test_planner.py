@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from data_gen.common.errors import InputError
-from data_gen.solver.memory_plan import peak_bytes, plan
+from data_gen.solver.memory_plan import peak_bytes, plan_memory
 from data_gen.solver.problem.gradient_memory import Memory
 from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.simulation import Simulation
@@ -76,14 +76,14 @@ def test_the_fastest_that_fits():
         for backend in (native, xla)
         for strategy in ("full", "recompute", "boundary")
     }
-    assert plan(xla, SHOTS, RECEIVERS, peaks["xla", "full"]).memory == Memory("full")
-    assert plan(xla, SHOTS, RECEIVERS, peaks["xla", "full"] - 1).memory == Memory("recompute")
-    chosen = plan(native, SHOTS, RECEIVERS, peaks["native", "full"])
+    assert plan_memory(xla, SHOTS, RECEIVERS, peaks["xla", "full"]).memory == Memory("full")
+    assert plan_memory(xla, SHOTS, RECEIVERS, peaks["xla", "full"] - 1).memory == Memory("recompute")
+    chosen = plan_memory(native, SHOTS, RECEIVERS, peaks["native", "full"])
     assert chosen.memory == Memory("recompute")
     assert chosen.peak == peaks["native", "recompute"]
     assert f"recompute: predicted peak {chosen.peak / 2**20:,.0f} MiB" in str(chosen)
     with pytest.raises(InputError, match="groups of about 2 shots"):
-        plan(xla, SHOTS, RECEIVERS, int(0.55 * peaks["xla", "recompute"]))
+        plan_memory(xla, SHOTS, RECEIVERS, int(0.55 * peaks["xla", "recompute"]))
 
 
 def test_physics_without_an_adjoint_of_its_own():
@@ -91,6 +91,6 @@ def test_physics_without_an_adjoint_of_its_own():
     for options, constant_density in (({}, False), ({"time_order": 4}, True)):
         simulation = replace(SIMULATION, **options)
         full = peak_bytes(simulation, 1, 1, strategy="full", constant_density=constant_density)
-        assert plan(simulation, 1, 1, full, constant_density=constant_density).memory == Memory("full")
+        assert plan_memory(simulation, 1, 1, full, constant_density=constant_density).memory == Memory("full")
         with pytest.raises(InputError, match="Choose Memory"):
             peak_bytes(simulation, 1, 1, strategy="boundary", constant_density=constant_density)

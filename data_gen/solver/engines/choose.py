@@ -1,4 +1,4 @@
-"""Which time loop runs a simulation: loop.py's scan, or an engine with an adjoint of its own."""
+"""Choose which time loop runs a simulation: the scan of scan.py, or an engine with an adjoint of its own."""
 
 import warnings
 from functools import cache
@@ -13,38 +13,40 @@ from data_gen.solver.problem.simulation import Simulation
 
 
 @cache
-def _warn_of_missing_compiler() -> None:
+def _warn_of_slow_loop(fault: str) -> None:
     warnings.warn(
-        "No C++ compiler was found, so simulations run through XLA, several times slower. Install g++ or clang++ "
-        "(or set CXX), or choose backend='xla' to say that this is meant.",
-        UserWarning,
-        stacklevel=5,
+        f"Simulations run through XLA, several times slower than by compiled C++. {fault}", UserWarning, stacklevel=5
     )
 
 
-def choose_engine(simulation: Simulation, *, constant_density: bool, coupled: bool = False) -> Engine | None:
-    """The engine for a simulation; None for the scan with JAX's own derivatives, which computes everything.
+def choose_engine(
+    simulation: Simulation, *, constant_density: bool, coupled: bool = False, dtype: str = "float32"
+) -> Engine | None:
+    """Choose the engine for a simulation.
 
-    coupled: through a coupling, with which an engine's `forward` only is used (coupled.py).
-    Raises `InputError` where the backend or the gradient's memory asked for does not exist for this physics.
+    Args:
+        simulation: Its backend, memory and physics decide.
+        constant_density: Whether the medium has no density model.
+        coupled: Whether the medium has a coupling; only an engine's `forward` is used then (see coupled.py).
+        dtype: The floating-point type of the fields.
+
+    Returns:
+        The engine; None for the scan with JAX's own derivatives, which computes everything.
+
+    Raises:
+        InputError: If the backend or the gradient's memory does not exist for this physics or on this machine.
     """
     has_engine = constant_density and simulation.time_order == 2
     physics = "a density" if not constant_density else "time_order=4" if not has_engine else "a coupling"
-    # The native loop counts on no row near both the upper and the lower layer.
-    deep = simulation.grid.shape[0] >= simulation.order
-    if simulation.backend == "native" and not (has_engine and deep):
-        given = physics if not has_engine else f"{simulation.grid.shape[0]} rows at order {simulation.order}"
-        raise InputError(
-            "The native backend computes constant density of second order in time, on at least as many rows as the "
-            f"order in space, but this simulation has {given}. Choose backend='auto' or 'xla'."
-        )
-    wanted = simulation.backend == "native" or (simulation.backend == "auto" and jax.default_backend() == "cpu")
     memory = simulation.memory
     lean = memory.strategy == "boundary" or memory.precision != "same"
-    if wanted and has_engine and deep and not (coupled and lean):
-        if simulation.backend == "native" or native.compiler():
+    if _wants_native(simulation, has_engine, physics) and not (coupled and lean):
+        fault = native.fault(dtype, simulation.order)
+        if not fault:
             return native.NativeEngine()
-        _warn_of_missing_compiler()
+        if simulation.backend == "native":
+            raise InputError(fault)
+        _warn_of_slow_loop(fault)
     if lean:
         if coupled or not has_engine:
             raise InputError(
@@ -58,3 +60,35 @@ def choose_engine(simulation: Simulation, *, constant_density: bool, coupled: bo
             )
         return ReversalEngine()
     return None
+
+
+def _wants_native(simulation: Simulation, has_engine: bool, physics: str) -> bool:
+    """Tell whether the native loop is asked for and computes this physics."""
+    # The native loop counts on no row near both the upper and the lower layer.
+    deep = simulation.grid.shape[0] >= simulation.order
+    if simulation.backend == "native" and not (has_engine and deep):
+        given = physics if not has_engine else f"{simulation.grid.shape[0]} rows at order {simulation.order}"
+        raise InputError(
+            "The native backend computes constant density of second order in time, on at least as many rows as the "
+            f"order in space, but this simulation has {given}. Choose backend='auto' or 'xla'."
+        )
+    wanted = simulation.backend == "native" or (simulation.backend == "auto" and jax.default_backend() == "cpu")
+    return wanted and has_engine and deep
+
+
+def runs_natively(simulation: Simulation, *, constant_density: bool, coupled: bool = False) -> bool:
+    """Tell whether the native loop runs a simulation: it computes a shot to the same bits in any batch.
+
+    Args:
+        simulation: Its backend, memory and physics decide.
+        constant_density: Whether the medium has no density model.
+        coupled: Whether the medium has a coupling.
+
+    Returns:
+        True for the native loop, False for XLA, which may round differently for another batch.
+
+    Raises:
+        InputError: See `choose_engine`.
+    """
+    engine = choose_engine(simulation, constant_density=constant_density, coupled=coupled)
+    return isinstance(engine, native.NativeEngine)

@@ -1,11 +1,14 @@
-"""Media with a coupling (subgrid.py): the C++ time loop forward; derivatives of any kind by loop.py, the same map."""
+"""Propagate through media with a coupling (coarse_medium.py).
+
+The C++ time loop runs forward; derivatives of any kind go through scan.py, which computes the same map.
+"""
 
 from functools import partial
 
 import jax
 from jaxtyping import Array, Float, Int
 
-from data_gen.solver.engines import scan as loop
+from data_gen.solver.engines import scan
 from data_gen.solver.engines.native.engine import NativeEngine
 from data_gen.solver.engines.time_step import Medium
 from data_gen.solver.problem.simulation import Simulation
@@ -23,7 +26,7 @@ def _propagate_jvp(simulation: Simulation, primals, tangents):
 
     def reference(stiffness, coupling, injections, weights):
         medium = Medium(stiffness, None, coupling=coupling)
-        return loop.propagate(medium, injections, source_cells, receiver_cells, weights, simulation)
+        return scan.propagate(medium, injections, source_cells, receiver_cells, weights, simulation)
 
     def moving(arrays):
         return (*arrays[:3], arrays[5])
@@ -40,5 +43,18 @@ def propagate(
     receiver_weights: Float[Array, "n_receivers j"],
     simulation: Simulation,
 ) -> tuple[Float[Array, "steps n_receivers"], Float[Array, "n_fields nz nx"]]:
-    """`loop.propagate` for constant density and a coupling, on a CPU with a C++ compiler."""
+    """Propagate one shot through constant density and a coupling, on a CPU with a C++ compiler.
+
+    Args:
+        stiffness: `v^2 dt^2` on the padded grid `(mz, mx)`.
+        coupling: Coupling `(3, 3, mz, mx)` of each cell to those around it.
+        injections: What the source adds to the pressure at its cells in each step, `(steps, k)`.
+        source_cells: Numbers `(k,)` of the source's cells.
+        receiver_cells: Numbers `(n_receivers, j)` of the receivers' cells.
+        receiver_weights: Weights `(n_receivers, j)` of these cells.
+        simulation: The simulation.
+
+    Returns:
+        See `scan.propagate`.
+    """
     return _propagate(simulation, stiffness, coupling, injections, source_cells, receiver_cells, receiver_weights)

@@ -1,17 +1,17 @@
-"""Derivatives of the constant-density time loop for engines that compute forward and adjoint themselves.
+"""Differentiate the constant-density time loop of engines that compute forward and adjoint themselves.
 
     gathers, fields = propagate(m, q)              m = v^2 dt^2 on the padded grid, q the sources' injections
     d(gathers, fields) = tangent(m, q) (dm, dq)    Born modelling
     (dm, dq) = adjoint(m, q) d(gathers, fields)    the exact transpose of the tangent
 
 An engine does these for the model and, with a second component, for its tangent: so jvp, vjp, Gauss-Newton products
-and Hessian-vector products (forward or reverse over reverse) run on it. What is left (derivatives of a jvp, third
-derivatives) goes through loop.py, which computes the same discrete map.
+and Hessian-vector products (forward or reverse over reverse) run on it. Other derivatives (of a jvp, third
+derivatives) go through scan.py, which computes the same discrete map.
 
 Arrays of one shot: m `(mz, mx)`; q `(steps, k)`; source cells `(k,)`; receiver cells and weights `(n_receivers, j)`;
-gathers `(steps, n_receivers)`; fields `(n_fields, nz, nx)`, the snapshots and the sums of harmonic.py. What the forward
-pass saves for the adjoint is an opaque block of values. Each may have leading batch dimensions of size 1 or the
-batch's.
+gathers `(steps, n_receivers)`; fields `(n_fields, nz, nx)`, the snapshots and the sums of fourier_sums.py. The forward
+pass saves an opaque block of values for the adjoint. Each may have leading batch dimensions of size 1 or the
+batch's. Residuals are the constants of a linear map, which JAX differentiates separately.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int
 
 from data_gen.common.linear_map import linear_call
-from data_gen.solver.engines import scan as loop
+from data_gen.solver.engines import scan
 from data_gen.solver.engines.fourier_sums import field_count
 from data_gen.solver.engines.time_step import Medium
 from data_gen.solver.problem.simulation import Simulation
@@ -35,20 +35,46 @@ from data_gen.solver.problem.simulation import Simulation
 
 @runtime_checkable
 class Engine(Protocol):
-    """Hashable. One component is a field; two are a field and its tangent."""
+    """Run the time loop and its adjoint. Hashable. One component is a field, two a field and its tangent."""
 
     def forward(self, simulation: Simulation, strategy: str, geometry, *components) -> list[jax.Array]:
-        """Gathers, fields and saved block of every component `(m, q)`; strategy "none" saves nothing."""
+        """Run the time loop.
+
+        Args:
+            simulation: The simulation.
+            strategy: What to save for the adjoint: see `Memory.strategy`; "none" saves nothing.
+            geometry: Source cells, receiver cells and receiver weights.
+            *components: Model and injections (m, q), then their tangent if it is wanted.
+
+        Returns:
+            Gathers, fields and saved block of the first component, then of the second.
+        """
         ...
 
     def adjoint(self, simulation: Simulation, geometry, models, records) -> list[jax.Array]:
-        """Gradients by m and q of every component; models `(m, q)`, records `(gathers, fields, saved)`."""
+        """Run the adjoint.
+
+        Args:
+            simulation: The simulation, whose strategy the forward pass used.
+            geometry: Source cells, receiver cells and receiver weights.
+            models: (m, q) of each component.
+            records: (gathers, fields, saved block) of each component: cotangents, then what `forward` saved.
+
+        Returns:
+            Gradients by m and q of the first component, then of the second.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Tangent:
-    """(dm, dq) -> d(gathers, fields). Residuals: geometry, m, q, saved blocks, whose change follows if `saving`."""
+    """Map (dm, dq) to d(gathers, fields). Residuals are geometry, m, q and saved blocks.
+
+    Attributes:
+        engine: The engine.
+        simulation: The simulation.
+        saving: Whether the change of the saved blocks follows.
+    """
 
     engine: Engine
     simulation: Simulation
@@ -76,15 +102,19 @@ class Tangent:
         gathers, fields = _reference_hessian(self.simulation, geometry, model, dmodel, operands)
         if dweights is not None:
             gathers = gathers + linear_call(self, (*geometry[:2], dweights, *residuals[3:]), operands)[0]
-        # The saved blocks' second derivative is nobody's: whoever needs one comes by the reference.
+        # Saved blocks need no second derivative: higher derivatives go through the scan.
         return gathers, fields, *(jnp.zeros_like(x) for x in (residuals[5:] if self.saving else ()))
 
 
 @dataclass(frozen=True)
 class Adjoint:
-    """d(gathers, fields) -> (dm, dq): the transpose of `Tangent`, with the same residuals.
+    """Map d(gathers, fields) to (dm, dq): the transpose of `Tangent`, with the same residuals.
 
-    Cotangents of saved blocks may follow: they belong to residuals and are zero.
+    Cotangents of saved blocks may follow; they belong to residuals and are zero.
+
+    Attributes:
+        engine: The engine.
+        simulation: The simulation.
     """
 
     engine: Engine
@@ -113,10 +143,15 @@ class Adjoint:
 
 @dataclass(frozen=True)
 class Curvature:
-    """(dm, dq, d(saved blocks)) -> change of the adjoint's (dm, dq): the second derivative, weighted by data.
+    """Map (dm, dq, d(saved blocks)) to the change of the adjoint's (dm, dq): the second derivative, weighted by data.
 
-    Residuals: those of `Adjoint`, then gathers and fields. Symmetric in the model, so its own transpose; that has
-    to find the change of the saved blocks itself (`tied`) and returns none for them.
+    Residuals are those of `Adjoint`, then gathers and fields. The map is symmetric in the model and so its own
+    transpose, but the transpose computes the change of the saved blocks itself, and returns none for them.
+
+    Attributes:
+        engine: The engine.
+        simulation: The simulation.
+        tied: Whether this is the transpose.
     """
 
     engine: Engine
@@ -152,7 +187,7 @@ class Curvature:
 
 
 def _batch(arrays) -> tuple[int, ...]:
-    """The batch dimensions that arrays share; the first are source cells, of one dimension."""
+    """Find the batch dimensions that arrays share; the first array is source cells, which have one dimension."""
     rank = len(arrays[0].shape) - 1
     return np.broadcast_shapes(*(x.shape[:rank] for x in arrays))
 
@@ -170,16 +205,16 @@ def _known(tangents, primals):
 
 
 def _reference(simulation: Simulation, geometry, m, q):
-    """What `propagate` computes, by loop.py; for batches too."""
+    """Compute `propagate` by scan.py, for batches too."""
 
     def one(source_cells, receiver_cells, weights, m, q):
-        return loop.propagate(Medium(m, None), q, source_cells, receiver_cells, weights, simulation)
+        return scan.propagate(Medium(m, None), q, source_cells, receiver_cells, weights, simulation)
 
     return jnp.vectorize(one, signature="(k),(r,j),(r,j),(z,x),(t,k)->(t,r),(n,a,b)")(*geometry, m, q)
 
 
 def _reference_hessian(simulation: Simulation, geometry, model, first, second):
-    """Second derivative of `_reference` along two changes `(dm, dq)` of the model."""
+    """Differentiate `_reference` twice, along two changes `(dm, dq)` of the model."""
 
     def tangent(*model):
         return jax.jvp(partial(_reference, simulation, geometry), model, tuple(second))[1]
@@ -192,7 +227,10 @@ def _reference_adjoint(simulation: Simulation, geometry, model, records):
 
 
 def _linear(engine: Engine, simulation: Simulation, geometry, model, saved, tangents, *, saving: bool):
-    """Changes of gathers, fields (and saved blocks) with the weights, m and q; tangents may be symbolic zeros."""
+    """Compute the changes of gathers, fields (and saved blocks) with the weights, m and q.
+
+    Tangents may be symbolic zeros.
+    """
     dweights, *dmodel = tangents
     dmodel = [jnp.zeros_like(x) if isinstance(t, SymbolicZero) else t for t, x in zip(dmodel, model, strict=True)]
     changes = linear_call(Tangent(engine, simulation, saving), (*geometry, *model, *saved), dmodel)
@@ -206,7 +244,7 @@ def _linear(engine: Engine, simulation: Simulation, geometry, model, saved, tang
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _propagate_saving(engine: Engine, simulation: Simulation, source_cells, receiver_cells, weights, m, q):
-    """Gathers, fields and the saved blocks of the strategy."""
+    """Compute gathers, fields and the saved blocks of the strategy."""
     geometry = (source_cells, receiver_cells, weights)
     return tuple(engine.forward(simulation, simulation.memory.strategy, geometry, (m, q)))
 
@@ -239,5 +277,18 @@ def propagate(
     simulation: Simulation,
     engine: Engine,
 ) -> tuple[Float[Array, "steps n_receivers"], Float[Array, "n_fields nz nx"]]:
-    """`loop.propagate` for constant density, run by an engine; the medium is its stiffness."""
+    """Propagate one shot through constant density by an engine.
+
+    Args:
+        stiffness: `v^2 dt^2` on the padded grid `(mz, mx)`.
+        injections: What the source adds to the pressure at its cells in each step, `(steps, k)`.
+        source_cells: Numbers `(k,)` of the source's cells.
+        receiver_cells: Numbers `(n_receivers, j)` of the receivers' cells.
+        receiver_weights: Weights `(n_receivers, j)` of these cells.
+        simulation: The simulation.
+        engine: The engine.
+
+    Returns:
+        See `scan.propagate`.
+    """
     return _propagate(engine, simulation, source_cells, receiver_cells, receiver_weights, stiffness, injections)

@@ -1,6 +1,6 @@
-"""The time loop in JAX: scans of `propagator.step`, for any device, any derivative of any order.
+"""Run the time loop in JAX: scans of `time_step.step`, for any device, any derivative of any order.
 
-Reverse mode keeps what the linearised step needs (one acceleration per cell and step for constant density) of all
+Reverse mode keeps what the linearized step needs (one acceleration per cell and step for constant density) of all
 steps, or, with the strategy `recompute`, the state at checkpoints only. Source of square-root checkpointing:
 A. Griewank, Optimization Methods and Software 1 (1992), 35-54.
 """
@@ -13,21 +13,34 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from data_gen.solver.engines import fourier_sums as harmonic
+from data_gen.solver.engines import fourier_sums
 from data_gen.solver.engines.time_step import Medium, WaveState, initial_state, step
 from data_gen.solver.problem.simulation import Simulation
 
 
 def padded_steps(simulation: Simulation) -> int:
-    """Steps that the loop runs: with time-harmonic fields whole groups of them, the last few for nothing."""
-    return harmonic.sample_count(simulation) * harmonic.stride(simulation)
+    """Count the steps that the loop runs; with time-harmonic fields it fills up the last group of steps.
+
+    Args:
+        simulation: The simulation.
+
+    Returns:
+        The number of steps, `simulation.steps` or a few more.
+    """
+    return fourier_sums.sample_count(simulation) * fourier_sums.stride(simulation)
 
 
 def segments(simulation: Simulation) -> list[tuple[int, int, bool]]:
-    """The time axis cut at the snapshots: runs of `(count, steps, snapshot)` of equal segments.
+    """Cut the time axis at the snapshots.
 
-    A snapshot at step n is the field after n steps. Equal neighbours share one compiled loop. All are whole groups of
-    harmonic.py's steps.
+    A snapshot at step n is the field after n steps. Neighbors of equal length share one compiled loop. All segments are
+    whole groups of the steps of fourier_sums.py.
+
+    Args:
+        simulation: The simulation.
+
+    Returns:
+        Runs of equal segments as `(count, steps, snapshot)`: how many, how long, and whether a snapshot follows each.
     """
     cuts = [n * simulation.substeps for n in simulation.snapshot_steps]
     lengths = [(b - a, True) for a, b in pairwise([0, *cuts])]
@@ -41,25 +54,54 @@ scan = partial(lax.scan, unroll=2)
 
 
 def in_groups(steps, size: int):
-    """Arrays of steps as whole groups `(n // size, size, ...)`, and the steps left over."""
+    """Divide arrays of steps into groups.
+
+    Args:
+        steps: A pytree of arrays `(n, ...)`.
+        size: Steps in a group.
+
+    Returns:
+        The whole groups `(n // size, size, ...)`, and the steps left over.
+    """
     whole = len(jax.tree.leaves(steps)[0]) // size
     groups = jax.tree.map(lambda x: x[: whole * size].reshape(whole, size, *x.shape[1:]), steps)
     return groups, jax.tree.map(lambda x: x[whole * size :], steps)
 
 
 def flat(groups):
-    """Arrays of groups of steps as arrays of steps."""
+    """Undo `in_groups`.
+
+    Args:
+        groups: A pytree of arrays `(groups, size, ...)`.
+
+    Returns:
+        Arrays of steps `(groups * size, ...)`.
+    """
     return jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), groups)
 
 
 def joined(*parts):
-    """Arrays of steps one after the other."""
+    """Concatenate arrays of steps.
+
+    Args:
+        *parts: Pytrees of the same structure.
+
+    Returns:
+        A pytree of all steps, one after the other.
+    """
     return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
 
 
 def interval(simulation: Simulation) -> int:
-    """Steps between two kept states: whole groups of those that time-harmonic fields are summed over."""
-    stride = harmonic.stride(simulation)
+    """Compute the steps between two kept states, in whole groups of those that time-harmonic fields are summed over.
+
+    Args:
+        simulation: The simulation.
+
+    Returns:
+        The number of steps.
+    """
+    stride = fourier_sums.stride(simulation)
     return max(1, simulation.recompute_interval // stride) * stride
 
 
@@ -77,19 +119,35 @@ def _checkpointed_scan(every: int, advance, state, inputs):
 
 
 def inner(pressure: jax.Array, simulation: Simulation) -> jax.Array:
-    """The field on the grid without its absorbing layers."""
+    """Cut the absorbing layers off.
+
+    Args:
+        pressure: A field `(mz, mx)` on the padded grid.
+        simulation: The simulation.
+
+    Returns:
+        The field `(nz, nx)` on the grid.
+    """
     (nz, nx), (top, _, left, _) = simulation.grid.shape, simulation.widths
     return pressure[top : top + nz, left : left + nx]
 
 
 def padded(inputs: jax.Array, simulation: Simulation) -> jax.Array:
-    """What goes into each step, with zeros for the padded steps."""
+    """Append zeros for the steps that fill up the last group.
+
+    Args:
+        inputs: What goes into each step, `(steps, ...)`.
+        simulation: The simulation.
+
+    Returns:
+        Inputs of `padded_steps` steps.
+    """
     more = padded_steps(simulation) - len(inputs)
     return jnp.concatenate([inputs, jnp.zeros((more, *inputs.shape[1:]), inputs.dtype)]) if more else inputs
 
 
 def _summing_scan(scan_groups, advance, carry, inputs, simulation: Simulation):
-    """Scan groups of steps, each of which adds the field that it starts from to the sums of harmonic.py.
+    """Scan groups of steps, each of which adds the field that it starts from to the sums of fourier_sums.py.
 
     carry: the state and the sums. inputs: those of the steps, and each group's weights.
     """
@@ -101,18 +159,26 @@ def _summing_scan(scan_groups, advance, carry, inputs, simulation: Simulation):
         return (state, sums), result
 
     steps, weights = inputs
-    carry, results = scan_groups(group, carry, (in_groups(steps, harmonic.stride(simulation))[0], weights))
+    carry, results = scan_groups(group, carry, (in_groups(steps, fourier_sums.stride(simulation))[0], weights))
     return carry, flat(results)
 
 
 def run(advance, state: WaveState, inputs: jax.Array, simulation: Simulation, scan=scan):
-    """Scan `advance` over the padded steps; returns the last state, the results of each step, and the fields.
+    """Scan over the padded steps.
 
-    scan: over steps or, with time-harmonic fields, over groups of `harmonic.stride` steps.
+    Args:
+        advance: One step: from a state and an input to the next state and a result.
+        state: The first state.
+        inputs: What goes into each step, `(steps, ...)`.
+        simulation: The simulation.
+        scan: The scan over steps or, with time-harmonic fields, over groups of `fourier_sums.stride` steps.
+
+    Returns:
+        The last state, the results of each step, and the fields `(n_fields, nz, nx)`: snapshots, then sums.
     """
-    results, snapshots, start, stride = [], [], 0, harmonic.stride(simulation)
+    results, snapshots, start, stride = [], [], 0, fourier_sums.stride(simulation)
     inputs = padded(inputs, simulation)
-    weights = jnp.asarray(harmonic.weights(simulation), state.pressure.dtype)
+    weights = jnp.asarray(fourier_sums.weights(simulation), state.pressure.dtype)
     sums = jnp.zeros((weights.shape[1], *simulation.grid.shape), weights.dtype)
 
     def segment(carry, inputs):
@@ -132,13 +198,23 @@ def run(advance, state: WaveState, inputs: jax.Array, simulation: Simulation, sc
         results.append(flat(result))
         if snapshot:
             snapshots.append(fields)
-    # None at all is still a part of the last field, so that it is batched where the field is.
+    # An empty part of the last field, so that no snapshots at all are still batched as the field is.
     snapshots.append(inner(state.pressure, simulation)[None][:0])
     return state, joined(*results), jnp.concatenate([*snapshots, sums])
 
 
 def record(state: WaveState, cells: jax.Array, weights: jax.Array, simulation: Simulation) -> jax.Array:
-    """Pressure at the receivers, each a weighted sum over its cells."""
+    """Record the pressure at the receivers, each a weighted sum over its cells.
+
+    Args:
+        state: The state.
+        cells: Numbers `(n_receivers, j)` of the receivers' cells.
+        weights: Their weights `(n_receivers, j)`.
+        simulation: The simulation.
+
+    Returns:
+        The pressure `(n_receivers,)`.
+    """
     mx = simulation.padded_shape[1]
     return jnp.sum(state.pressure[cells // mx, cells % mx] * weights, axis=1)
 
@@ -151,10 +227,19 @@ def propagate(
     receiver_weights: Float[Array, "n_receivers j"],
     simulation: Simulation,
 ) -> tuple[Float[Array, "steps n_receivers"], Float[Array, "n_fields nz nx"]]:
-    """One shot: the pressure at the receivers at every step, and on the grid at the snapshot steps and summed.
+    """Propagate one shot. Cells are numbered row by row on the padded grid.
 
-    injections: what the source adds to the pressure at its cells in each step; cells are numbered row by row on the
-    padded grid. A receiver is a weighted sum over its cells.
+    Args:
+        medium: The medium.
+        injections: What the source adds to the pressure at its cells in each step, `(steps, k)`.
+        source_cells: Numbers `(k,)` of the source's cells.
+        receiver_cells: Numbers `(n_receivers, j)` of the receivers' cells.
+        receiver_weights: Weights `(n_receivers, j)`: a receiver is a weighted sum over its cells.
+        simulation: The simulation.
+
+    Returns:
+        The pressure at the receivers at every step, `(steps, n_receivers)`, and the fields `(n_fields, nz, nx)`: the
+        snapshots, then the sums of fourier_sums.py.
     """
     mx = simulation.padded_shape[1]
     cells = (source_cells // mx, source_cells % mx)
@@ -164,7 +249,7 @@ def propagate(
         return step(state, injection, cells, medium, simulation), values
 
     state = initial_state(simulation, medium.stiffness.dtype, staggered=medium.buoyancy is not None)
-    checkpointed = partial(_checkpointed_scan, interval(simulation) // harmonic.stride(simulation))
+    checkpointed = partial(_checkpointed_scan, interval(simulation) // fourier_sums.stride(simulation))
     chosen = checkpointed if simulation.memory.strategy == "recompute" else scan
     _, gathers, fields = run(advance, state, injections, simulation, chosen)
     return gathers[: simulation.steps], fields

@@ -1,15 +1,15 @@
-"""One time step of the acoustic wave equation in two dimensions: leap-frog in time, central differences in space.
+"""Take one time step of the acoustic wave equation: leap-frog in time, central differences in space.
 
     p_{n+1} = 2 p_n - p_{n-1} + m (L p)_n + q_n                                   (second order in time)
     p_{n+1} = ... + (m lap(m (L p)_n + q_n) + q_{n+1} - 2 q_n + q_{n-1}) / 12      (fourth order)
 
 with `m = v^2 dt^2` and L the Laplacian, or `m = kappa dt^2` and `L = div((1 / rho) grad)` for variable density; q is
-what the sources inject. Where the model is finer than the grid, m is followed by the coupling of subgrid.py. The
-fourth order replaces the leading error `dt^4 p_tttt / 12` by the wave equation itself
-(the modified equation, or Lax-Wendroff): M. A. Dablain, Geophysics 51 (1986), 54-66.
+the injection of the sources. Where the model is finer than the grid, m is followed by the coupling of coarse_medium.py.
+The fourth order replaces the leading error `dt^4 p_tttt / 12` by the wave equation itself (the modified equation, or
+Lax-Wendroff): M. A. Dablain, Geophysics 51 (1986), 54-66.
 
-L is stretched by the CPML in each absorbing layer (absorbing.py). A side without one is a rigid wall (zero normal
-derivative) half a cell beyond the last cell centre; the top may be a free surface instead, p = 0 at the first row.
+L is stretched by the CPML in each absorbing layer (cpml.py). A side without one is a rigid wall (zero normal
+derivative) half a cell beyond the last cell center; the top may be a free surface instead, p = 0 at the first row.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from data_gen.solver.numerics.coarse_medium import neighbours
+from data_gen.solver.numerics.coarse_medium import neighbors
 from data_gen.solver.numerics.cpml import Profile, Strip, profile, remember, strips
 from data_gen.solver.numerics.stencils import (
     adjoint_factor_derivative,
@@ -34,7 +34,13 @@ from data_gen.solver.problem.simulation import Simulation
 
 
 class WaveState(NamedTuple):
-    """Pressure now and one step ago on the padded grid, and the memory `(psi, zeta)` of each absorbing strip."""
+    """Hold the state of the time loop.
+
+    Attributes:
+        pressure: Pressure now, on the padded grid `(mz, mx)`.
+        previous: Pressure one step ago `(mz, mx)`.
+        memory: Memory fields (psi, zeta) of each absorbing strip; see cpml.py.
+    """
 
     pressure: Float[Array, "mz mx"]
     previous: Float[Array, "mz mx"]
@@ -44,14 +50,33 @@ class WaveState(NamedTuple):
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class Edges:
-    """What is at the ends of the grid: here the model's own walls and layers. sharded.py has grids with neighbours."""
+    """Define the ends of the grid: here the model's own walls and layers. In many_devices.py a grid has neighbors."""
 
     def join(self, padded: jax.Array, axis: int, cells: int, simulation: Simulation) -> jax.Array:
-        """`padded`, a field continued by `cells` along `axis`, with the neighbours' cells in their places."""
+        """Put the neighbors' cells into their places in a padded field.
+
+        Args:
+            padded: A field that has been continued beyond both ends of an axis.
+            axis: The axis.
+            cells: By how many cells it has been continued.
+            simulation: The simulation on this grid.
+
+        Returns:
+            The field; here as it is, since there are no neighbors.
+        """
         return padded
 
     def profile(self, strip: Strip, simulation: Simulation, **placement) -> Profile:
-        """The recursion coefficients of one strip."""
+        """Compute the recursion coefficients of one strip.
+
+        Args:
+            strip: The strip.
+            simulation: The simulation on this grid.
+            **placement: Where the points lie; see `cpml.profile`.
+
+        Returns:
+            The coefficients.
+        """
         return strip_profile(strip, simulation, **placement)
 
 
@@ -59,10 +84,15 @@ OWN = Edges()
 
 
 class Medium(NamedTuple):
-    """The model on the padded grid. stiffness: `kappa dt^2`, or `v^2 dt^2` for constant density.
+    """Hold the model on the padded grid.
 
-    buoyancy: `1 / rho` at the half points along each axis, `order - 1` more than cells; None for constant density.
-    coupling: of each cell to those around it, where the model is finer than the grid (subgrid.py).
+    Attributes:
+        stiffness: `kappa dt^2`, or `v^2 dt^2` for constant density, `(mz, mx)`.
+        buoyancy: `1 / rho` [m^3/kg] at the half points along each axis, `order - 1` more than cells; None for constant
+            density.
+        edges: The ends of the grid.
+        coupling: Coupling `(3, 3, mz, mx)` of each cell to those around it (coarse_medium.py); None unless the model
+            is finer than the grid.
     """
 
     stiffness: Float[Array, "mz mx"]
@@ -78,7 +108,18 @@ def make_medium(
     edges: Edges = OWN,
     coupling: Float[Array, "3 3 nz nx"] | None = None,
 ) -> Medium:
-    """Extend velocity [m/s], density [kg/m^3] and coupling into the absorbing layers by their edge values."""
+    """Extend a model into the absorbing layers by its edge values.
+
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        density: Density model `(nz, nx)` [kg/m^3], or None.
+        simulation: The simulation.
+        edges: The ends of the grid.
+        coupling: Coupling `(3, 3, nz, nx)`, or None.
+
+    Returns:
+        The medium on the padded grid.
+    """
     top, bottom, left, right = simulation.widths
     extend = partial(jnp.pad, pad_width=((top, bottom), (left, right)), mode="edge")
     stiffness = extend(velocity) ** 2 * simulation.step_length**2
@@ -100,7 +141,7 @@ def make_medium(
 
 
 def _continue(field: jax.Array, axis: int, cells: int, simulation: Simulation, rigid, sign: int = -1) -> jax.Array:
-    """`field` with `cells` more on both sides along `axis`: its mirror image beyond a wall, zero beyond a layer.
+    """Continue a field by `cells` on both sides along `axis`: by its mirror image beyond a wall, zero beyond a layer.
 
     The image is about the wall half a cell away, or, at a free surface, about the first row, times `sign`.
     """
@@ -123,19 +164,39 @@ def _continue(field: jax.Array, axis: int, cells: int, simulation: Simulation, r
 
 
 def halo(field: jax.Array, axis: int, cells: int, simulation: Simulation, edges: Edges = OWN) -> jax.Array:
-    """The pressure continued by `cells` beyond both ends of `axis`."""
+    """Continue the pressure beyond both ends of an axis.
+
+    Args:
+        field: Pressure `(mz, mx)`.
+        axis: The axis.
+        cells: Number of cells on each side.
+        simulation: The simulation.
+        edges: The ends of the grid.
+
+    Returns:
+        The padded field.
+    """
     low, high = simulation.widths[2 * axis : 2 * axis + 2]
     padded = _continue(field, axis, cells, simulation, (low == 0, high == 0))
     return edges.join(padded, axis, cells, simulation)
 
 
 def _memory_size(strip: Strip, half: int, staggered: bool) -> tuple[int, int]:
-    """Points of (psi, zeta) along the strip's axis; see `factor_placement`, and staggered psi lives beyond the wall."""
+    """Count the points of (psi, zeta) along a strip's axis; staggered psi is beyond walls too."""
     return strip.width + (half if staggered else strip.overhang), strip.width
 
 
 def initial_state(simulation: Simulation, dtype, *, staggered: bool) -> WaveState:
-    """A field at rest on the padded grid; `staggered` for variable density."""
+    """Make a field at rest on the padded grid.
+
+    Args:
+        simulation: The simulation.
+        dtype: Floating-point type of the field.
+        staggered: Whether the medium has a density model.
+
+    Returns:
+        The state before the first step.
+    """
     shape = simulation.padded_shape
 
     def zeros(strip: Strip, size: int) -> jax.Array:
@@ -151,7 +212,16 @@ def initial_state(simulation: Simulation, dtype, *, staggered: bool) -> WaveStat
 
 
 def strip_profile(strip: Strip, simulation: Simulation, **placement) -> Profile:
-    """The recursion coefficients of one strip in one simulation."""
+    """Compute the recursion coefficients of one strip in one simulation.
+
+    Args:
+        strip: The strip.
+        simulation: The simulation.
+        **placement: Where the points lie; see `cpml.profile`.
+
+    Returns:
+        The coefficients.
+    """
     return profile(
         strip,
         simulation.grid.spacing,
@@ -163,13 +233,30 @@ def strip_profile(strip: Strip, simulation: Simulation, **placement) -> Profile:
 
 
 def factor_placement(strip: Strip, order: int) -> dict[str, float]:
-    """Where psi of constant density lies: at the one-sided first differences, below their cells."""
+    """Place psi of constant density at the one-sided first differences, which lie below their cells.
+
+    Args:
+        strip: The strip.
+        order: Order of the differences in space.
+
+    Returns:
+        Arguments of `cpml.profile`.
+    """
     offset = factor_offset(order)
     return {"shift": offset if strip.high else -offset, "inside": strip.overhang}
 
 
 def laplacian(state: WaveState, medium: Medium, simulation: Simulation) -> tuple[jax.Array, list]:
-    """Laplacian of the pressure, stretched in the absorbing strips, and the strips' new memory."""
+    """Apply the Laplacian to the pressure, stretched in the absorbing strips.
+
+    Args:
+        state: The state.
+        medium: The medium, of which only the ends matter.
+        simulation: The simulation.
+
+    Returns:
+        The Laplacian `(mz, mx)`, and the strips' new memory fields.
+    """
     order, spacing = simulation.order, simulation.grid.spacing
     half = order // 2
     total, memory = jnp.zeros((), state.pressure.dtype), []
@@ -193,7 +280,7 @@ def laplacian(state: WaveState, medium: Medium, simulation: Simulation) -> tuple
 
 
 def _divergence(state: WaveState, medium: Medium, simulation: Simulation) -> tuple[jax.Array, list]:
-    """div((1 / rho) grad p) by staggered differences, stretched in the strips, and the strips' new memory."""
+    """Compute div((1 / rho) grad p) by staggered differences, stretched in the strips, and the strips' new memory."""
     assert medium.buoyancy is not None
     order, spacing = simulation.order, simulation.grid.spacing
     half = order // 2
@@ -220,7 +307,16 @@ def _divergence(state: WaveState, medium: Medium, simulation: Simulation) -> tup
 
 
 def unstretched(field: jax.Array, medium: Medium, simulation: Simulation) -> jax.Array:
-    """The operator in space without its absorbing layers."""
+    """Apply the operator in space without its absorbing layers.
+
+    Args:
+        field: A field `(mz, mx)`.
+        medium: The medium.
+        simulation: The simulation.
+
+    Returns:
+        The Laplacian of the field, or div((1 / rho) grad) of it, `(mz, mx)`.
+    """
     order, spacing, total = simulation.order, simulation.grid.spacing, jnp.zeros((), field.dtype)
     for axis in (0, 1):
         cells = order // 2 if medium.buoyancy is None else order - 1
@@ -240,14 +336,25 @@ def step(
     medium: Medium,
     simulation: Simulation,
 ) -> WaveState:
-    """Advance by one step. injection: what is added to the pressure at `cells` = (rows, columns)."""
+    """Advance by one step.
+
+    Args:
+        state: The state before the step.
+        injection: What is added to the pressure at the source's cells, `(k,)`.
+        cells: Rows and columns of these cells.
+        medium: The medium.
+        simulation: The simulation.
+
+    Returns:
+        The state after the step.
+    """
     if medium.buoyancy is None:
         acceleration, memory = laplacian(state, medium, simulation)
     else:
         acceleration, memory = _divergence(state, medium, simulation)
     change = (medium.stiffness * acceleration).at[cells].add(injection)
     if medium.coupling is not None:
-        change -= jnp.sum(medium.coupling * neighbours(change), axis=(0, 1))
+        change -= jnp.sum(medium.coupling * neighbors(change), axis=(0, 1))
     if simulation.time_order == 4:
         change += medium.stiffness * unstretched(change, medium, simulation) / 12
     following = 2 * state.pressure - state.previous + change

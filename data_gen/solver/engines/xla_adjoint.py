@@ -1,4 +1,4 @@
-"""The adjoint of the constant-density time loop in JAX, with the past kept or run backwards.
+"""Run the adjoint of the constant-density time loop in JAX, with the past kept or run backwards.
 
     lambda_n = 2 lambda_{n+1} - lambda_{n+2} + L^T (m lambda_{n+1}) + R^T r_n,
     dJ/dm = sum_n lambda_{n+1} (L p)_n,    dJ/dq_n = lambda_{n+1} at the sources
@@ -16,16 +16,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from data_gen.solver.engines import fourier_sums as harmonic
+from data_gen.solver.engines import fourier_sums
 from data_gen.solver.engines.scan import flat, in_groups, padded, padded_steps, record, run, segments
 from data_gen.solver.engines.time_step import Medium, WaveState, initial_state, laplacian, unstretched
 from data_gen.solver.problem.simulation import Simulation
 
-PRECISIONS = {"bfloat16": jnp.bfloat16, "float16": jnp.float16}
-
 
 def kept_cells(simulation: Simulation, strategy: str) -> np.ndarray:
-    """Numbers of the padded grid's cells whose acceleration is kept."""
+    """Find the cells whose acceleration is kept.
+
+    Args:
+        simulation: The simulation.
+        strategy: "full" keeps all cells, "boundary" those that the absorbing layers act on, "none" no cells.
+
+    Returns:
+        Numbers of cells of the padded grid, counted row by row.
+    """
     kept = np.full(simulation.padded_shape, strategy == "full")
     if strategy == "boundary":
         # The memory's derivative reaches half the order beyond its layer.
@@ -37,11 +43,12 @@ def kept_cells(simulation: Simulation, strategy: str) -> np.ndarray:
 
 def _pack(acceleration: jax.Array, cells: np.ndarray, simulation: Simulation) -> jax.Array:
     values = acceleration.ravel()[cells]
-    return values.astype(PRECISIONS.get(simulation.memory.precision, values.dtype))
+    precision = simulation.memory.precision
+    return values if precision == "same" else values.astype(precision)
 
 
 def _forward(simulation: Simulation, strategy: str, source_cells, receiver_cells, weights, m, q):
-    """Gathers, fields, accelerations kept of each step, and the last two pressures, of one shot."""
+    """Compute gathers, fields, the accelerations kept of each step, and the last two pressures, of one shot."""
     mx, kept = simulation.padded_shape[1], kept_cells(simulation, strategy)
     cells = (source_cells // mx, source_cells % mx)
 
@@ -58,7 +65,7 @@ def _forward(simulation: Simulation, strategy: str, source_cells, receiver_cells
 
 
 def _retreat(simulation: Simulation, source_cells, receiver_cells, weights, m):
-    """The step back: from the adjoint field, two pressures and the model's image at n + 1 to those at n."""
+    """Make the step back: from the adjoint field, two pressures and the model's image at n + 1 to those at n."""
     kept, medium = kept_cells(simulation, simulation.memory.strategy), Medium(m, None)
     mx = simulation.padded_shape[1]
     cells = (source_cells // mx, source_cells % mx)
@@ -89,7 +96,7 @@ def _retreat(simulation: Simulation, source_cells, receiver_cells, weights, m):
 
 
 def _segment(retreat, sums, simulation: Simulation):
-    """All steps back between two snapshots, the later one's residual first; sums: residuals of harmonic.py's sums."""
+    """Make all steps back between two snapshots, the later one's residual first; `sums` are the sums' residuals."""
     (top, _, left, _), (nz, nx) = simulation.widths, simulation.grid.shape
 
     def receive(carry, residual):
@@ -110,7 +117,7 @@ def _segment(retreat, sums, simulation: Simulation):
         carry = receive(carry, residual)
         if not simulation.frequencies:
             return steps_back(carry, steps)
-        groups, _ = in_groups(steps, harmonic.stride(simulation))
+        groups, _ = in_groups(steps, fourier_sums.stride(simulation))
         carry, by_source = lax.scan(group, carry, (groups, shares), reverse=True)
         return carry, flat(by_source)
 
@@ -118,10 +125,10 @@ def _segment(retreat, sums, simulation: Simulation):
 
 
 def _adjoint(simulation: Simulation, source_cells, receiver_cells, weights, m, q, records):
-    """Gradients by m and q of one shot; records: residuals of gathers and fields, then what `_forward` saved."""
+    """Compute gradients by m and q of one shot from residuals of gathers and fields, and what `_forward` saved."""
     residual, fields, accelerations, last, before_last = records
     images, sums = jnp.split(fields, [len(simulation.snapshot_steps)])
-    stride, shares = harmonic.stride(simulation), jnp.asarray(harmonic.weights(simulation), m.dtype)
+    stride, shares = fourier_sums.stride(simulation), jnp.asarray(fourier_sums.weights(simulation), m.dtype)
     rest, retreat = _retreat(simulation, source_cells, receiver_cells, weights, m)
     segment, by_source, stop, taken = _segment(retreat, sums, simulation), [], padded_steps(simulation), len(images)
     inputs = (padded(residual, simulation), padded(q, simulation), accelerations)
@@ -139,7 +146,7 @@ def _adjoint(simulation: Simulation, source_cells, receiver_cells, weights, m, q
 
 
 def _with_tangent(function, arguments, tangents):
-    """Results of `function`, then their change along `tangents` where there are any."""
+    """Compute a function, then its change along `tangents` where there are any."""
     if tangents is None:
         return list(function(*arguments))
     return [x for results in jax.jvp(function, arguments, tangents) for x in results]
@@ -147,16 +154,16 @@ def _with_tangent(function, arguments, tangents):
 
 @dataclass(frozen=True)
 class ReversalEngine:
-    """See `derivatives.Engine`. Everything is JAX, so the second component is a jvp."""
+    """Run the time loop and an adjoint in JAX; the second component is a jvp. See `rules.Engine`."""
 
     def forward(self, simulation: Simulation, strategy: str, geometry, *components) -> list[jax.Array]:
-        """Gathers, fields, accelerations and the last two pressures of every component `(m, q)`."""
+        """See `Engine.forward`. The saved block is the accelerations and the last two pressures."""
         signature = "(k),(r,j),(r,j),(z,x),(t,k)->(t,r),(n,a,b),(s,c),(z,x),(z,x)"
         function = jnp.vectorize(partial(_forward, simulation, strategy), signature=signature)
         return _with_tangent(partial(function, *geometry), *components, *[None] * (2 - len(components)))
 
     def adjoint(self, simulation: Simulation, geometry, models, records) -> list[jax.Array]:
-        """Gradients by m and q of every component; records: residuals, then what `forward` gave beyond them."""
+        """See `Engine.adjoint`."""
 
         def one(source_cells, receiver_cells, weights, m, q, *records):
             return _adjoint(simulation, source_cells, receiver_cells, weights, m, q, records)

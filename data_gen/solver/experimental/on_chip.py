@@ -1,11 +1,12 @@
-"""The solver's recursion as one GPU kernel that keeps a small grid on chip for the whole simulation.
+"""Run the solver's recursion as one GPU kernel that keeps a small grid on chip for the whole simulation.
 
     p_{n+1} = 2 p_n - p_{n-1} + v^2 dt^2 (D_zz p + V_z psi_z + zeta_z + D_xx p + V_x psi_x + zeta_x) + q_n
     psi = a psi + b W p,    zeta = c zeta + d (DD p + V psi),    V = -W^T     (CPML; b = d = 0 off its layers)
 
 One thread block per shot (and per model, under `vmap`) takes all the steps: it reads the model and the wavelet, writes
-the traces, and never pays the 16 bytes per cell and step of a leap-frog through global memory. What neighbours read
-is in shared memory, what only its own cell reads is in registers. A row of up to 128 cells is a vector of 128:
+the traces, and never pays the 16 bytes per cell and step of a leap-frog through global memory. Values that neighbors
+read are in shared memory, values that only their own cell reads are in registers. A row of up to 128 cells is a vector
+of 128:
 
     shared      512 (mz + order) bytes each for p, psi_z and psi_x            (psi only along axes with a layer)
     registers   512 mz bytes each for p_{n-1}, v^2 dt^2, zeta_z and zeta_x    (zeta likewise)
@@ -40,15 +41,22 @@ from data_gen.solver.problem.simulation import Simulation
 # A warpgroup, Mosaic's unit of execution, is 128 threads: one column of cells each. With four of them ptxas spills 24
 # of the 112 numbers that a thread keeps of the 110 x 110 cells above (order 4, sm_90a); with three, 14 of 148.
 LANES, WARPGROUPS = 128, 4
-# Of one multiprocessor of an H100, for one block. Each array starts a unit of shared memory, the barrier too.
+# What one block has on one multiprocessor of an H100. Each array starts a unit of shared memory, the barrier too.
 SHARED_BYTES, REGISTER_BYTES, SHARED_UNIT = 227 * 1024, 256 * 1024, 1024
 
 
-class Plan(NamedTuple):
-    """Where the padded grid lies on the chip: each of `groups` warpgroups owns `rows` rows of LANES cells.
+class ChipLayout(NamedTuple):
+    """Lay the padded grid out on the chip: each warpgroup owns some rows of LANES cells.
 
     A field in shared memory is flat, with `half` more rows above and below. Cells beyond the grid have no stiffness
     and stay zero, as the field beyond an absorbing layer is.
+
+    Attributes:
+        groups: Number of warpgroups.
+        rows: Rows of each warpgroup.
+        stride: Numbers from one row of a field to the next.
+        half: Half the order in space.
+        layered_axes: Axes with absorbing layers.
     """
 
     groups: int
@@ -59,47 +67,78 @@ class Plan(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Numbers in one field in shared memory, a whole number of vectors for each warpgroup."""
+        """Count of numbers in one field in shared memory: whole vectors for each warpgroup."""
         cells, vectors = (self.groups * self.rows + 2 * self.half) * self.stride, self.groups * LANES
         return -(-cells // vectors) * vectors
 
     def at(self, row, column):
-        """Place of a cell in a flat field."""
+        """Find the place of a cell in a flat field.
+
+        Args:
+            row: The cell's row.
+            column: The cell's column.
+
+        Returns:
+            The index.
+        """
         return (row + self.half) * self.stride + column
 
 
 class Inputs(NamedTuple):
-    """What the kernel reads from global memory."""
+    """Hold what the kernel reads from global memory.
 
-    stiffness: Any  # (groups rows, LANES)
-    z_profile: Any  # (4, groups rows): CPML's a, b, c and d, zero off the layers
-    x_profile: Any  # (4, LANES)
-    x_weights: Any  # (2 half + 1, LANES) of D_xx
-    source_rows: Any  # (n_sources, k)
-    strengths: Any  # (n_sources, k, LANES): what a unit of the wavelet adds to these rows
-    wavelets: Any  # (n_sources, steps)
-    cells: Any  # (n_receivers, j), in a flat field
-    weights: Any  # (n_receivers, j)
+    Attributes:
+        stiffness: `v^2 dt^2` `(groups rows, LANES)`.
+        z_profile: The a, b, c and d of the CPML along z, `(4, groups rows)`, zero off the layers.
+        x_profile: The same along x, `(4, LANES)`.
+        x_weights: Weights of D_xx, `(2 half + 1, LANES)`.
+        source_rows: Rows `(n_sources, k)` of the sources' cells.
+        strengths: What a unit of the wavelet adds to these rows, `(n_sources, k, LANES)`.
+        wavelets: Wavelets `(n_sources, steps)`.
+        cells: Places `(n_receivers, j)` of the receivers' cells in a flat field.
+        weights: Weights `(n_receivers, j)` of these cells.
+    """
+
+    stiffness: Any
+    z_profile: Any
+    x_profile: Any
+    x_weights: Any
+    source_rows: Any
+    strengths: Any
+    wavelets: Any
+    cells: Any
+    weights: Any
 
 
-def make_plan(simulation: Simulation, groups: int) -> Plan:
-    """Lay one shot out. Raises `InputError` if its state is too large for one multiprocessor."""
+def make_layout(simulation: Simulation, groups: int) -> ChipLayout:
+    """Lay one shot out.
+
+    Args:
+        simulation: The simulation.
+        groups: Number of warpgroups.
+
+    Returns:
+        The layout.
+
+    Raises:
+        InputError: If the state of a shot is too large for one multiprocessor.
+    """
     (mz, mx), half = simulation.padded_shape, simulation.order // 2
     axes = tuple(sorted({strip.axis for strip in strips(simulation.widths)}))
-    plan = Plan(groups, -(-mz // groups), max(LANES, mx + half), half, axes)
-    shared = SHARED_UNIT * (1 + (1 + len(axes)) * -(-4 * plan.size // SHARED_UNIT))
-    registers = 4 * groups * plan.rows * LANES * (2 + len(axes))
+    layout = ChipLayout(groups, -(-mz // groups), max(LANES, mx + half), half, axes)
+    shared = SHARED_UNIT * (1 + (1 + len(axes)) * -(-4 * layout.size // SHARED_UNIT))
+    registers = 4 * groups * layout.rows * LANES * (2 + len(axes))
     if mx > LANES or shared > SHARED_BYTES or registers > REGISTER_BYTES:
         raise InputError(
             f"One shot must fit on one multiprocessor, in rows of at most {LANES} cells, but {mz} x {mx} cells (layers "
             f"included) at order {simulation.order} take {shared} bytes of shared memory and {registers} bytes of "
-            f"registers, of {SHARED_BYTES} and {REGISTER_BYTES}. Use solver.simulate, a smaller grid or thinner layers."
+            f"registers, of {SHARED_BYTES} and {REGISTER_BYTES}. Use simulate, a smaller grid or thinner layers."
         )
-    return plan
+    return layout
 
 
 def _stencils(simulation: Simulation) -> tuple[list[float], list[float], list[float]]:
-    """Weights of W, of -W^T and of the second derivative on a cell and its `half` neighbours on each side."""
+    """Compute weights of W, -W^T and the second derivative on a cell and its `half` neighbors on each side."""
     factor = [float(w) / simulation.grid.spacing for w in factor_weights(simulation.order)]
     nothing = [0.0] * (simulation.order // 2)
     second = [c / simulation.grid.spacing**2 for c in second_derivative_weights(simulation.order)]
@@ -107,17 +146,17 @@ def _stencils(simulation: Simulation) -> tuple[list[float], list[float], list[fl
     return lower, higher, [*second[::-1], -2 * sum(second), *second]
 
 
-def _walled_weights(simulation: Simulation, plan: Plan) -> jax.Array:
-    """Weights of the second derivative along x for each column, the walls' mirror images folded in."""
-    columns, half = np.arange(simulation.padded_shape[1]), plan.half
+def _walled_weights(simulation: Simulation, layout: ChipLayout) -> jax.Array:
+    """Compute weights of the second derivative along x for each column, the walls' mirror images folded in."""
+    columns, half = np.arange(simulation.padded_shape[1]), layout.half
     padded = halo(jnp.eye(len(columns)), 1, half, simulation)
     matrix = jnp.pad(second_derivative(padded, 1, simulation.order, simulation.grid.spacing), ((half, half), (0, 0)))
     band = matrix[columns + np.arange(2 * half + 1)[:, None], columns]
     return jnp.pad(band, ((0, 0), (0, LANES - len(columns)))).astype(jnp.float32)
 
 
-def _profiles(simulation: Simulation, plan: Plan) -> list[np.ndarray]:
-    tables = [np.zeros((4, size), np.float32) for size in (plan.groups * plan.rows, LANES)]
+def _profiles(simulation: Simulation, layout: ChipLayout) -> list[np.ndarray]:
+    tables = [np.zeros((4, size), np.float32) for size in (layout.groups * layout.rows, LANES)]
     for strip in strips(simulation.widths):
         psi = strip_profile(strip, simulation, **factor_placement(strip, simulation.order))
         for row, values in enumerate((*psi, *strip_profile(strip, simulation))):
@@ -131,15 +170,15 @@ def _weighted(weights: list, values: list):
 
 
 class _Warpgroup:
-    """One warpgroup's work on its rows. Column c of every row and field is thread c's."""
+    """Do one warpgroup's work on its rows. Column c of every row and field is thread c's."""
 
-    def __init__(self, refs, simulation: Simulation, plan: Plan, shot, index):
-        self.simulation, self.plan, self.shot, self.index = simulation, plan, shot, index
+    def __init__(self, refs, simulation: Simulation, layout: ChipLayout, shot, index):
+        self.simulation, self.layout, self.shot, self.index = simulation, layout, shot, index
         count = len(Inputs._fields)
         self.inputs, (self.gathers, self.pressure, *rest) = Inputs(*refs[:count]), refs[count:]
-        self.psi = {axis: rest.pop(0) for axis in plan.layered_axes}
+        self.psi = {axis: rest.pop(0) for axis in layout.layered_axes}
         self.barrier = rest.pop() if rest else None
-        self.rows = [index * plan.rows + i for i in range(plan.rows)]
+        self.rows = [index * layout.rows + i for i in range(layout.rows)]
         self.stiffness = [self.inputs.stiffness[row] for row in self.rows]
         self.x_profile = [self.inputs.x_profile[k] for k in range(4)]
         self.lower, self.higher, curvature = _stencils(simulation)
@@ -147,17 +186,17 @@ class _Warpgroup:
         self.curvature = (curvature, walled)
 
     def wait(self):
-        """Until all warpgroups are here: each then sees what the others wrote."""
+        """Wait until all warpgroups are here: each then sees what the others wrote."""
         if self.barrier is not None:
             plgpu.barrier_arrive(self.barrier)
             plgpu.barrier_wait(self.barrier)
 
     def place(self, row, column=0):
-        return pl.ds(self.plan.at(row, column), LANES)
+        return pl.ds(self.layout.at(row, column), LANES)
 
     def along(self, axis: int, field, row) -> list:
-        """A row between its neighbours along an axis."""
-        shifts = range(-self.plan.half, self.plan.half + 1)
+        """Read a row and its neighbors along an axis."""
+        shifts = range(-self.layout.half, self.layout.half + 1)
         return [field[self.place(row + k) if axis == 0 else self.place(row, k)] for k in shifts]
 
     def profile(self, axis: int, row) -> list:
@@ -165,18 +204,18 @@ class _Warpgroup:
 
     def clear(self):
         for field in [self.pressure, *self.psi.values()]:
-            for start in range(0, self.plan.size, self.plan.groups * LANES):
+            for start in range(0, self.layout.size, self.layout.groups * LANES):
                 field[pl.ds(start + self.index * LANES, LANES)] = jnp.zeros(LANES, jnp.float32)
 
     def remember(self):
-        """psi, from the pressure."""
+        """Advance psi, from the pressure."""
         for axis, psi in self.psi.items():
             for row in self.rows:
                 (a, b, *_), here = self.profile(axis, row), self.place(row)
                 psi[here] = a * psi[here] + b * _weighted(self.lower, self.along(axis, self.pressure, row))
 
     def record(self, n):
-        cells, weights, groups = self.inputs.cells, self.inputs.weights, self.plan.groups
+        cells, weights, groups = self.inputs.cells, self.inputs.weights, self.layout.groups
 
         def receiver(i, _):
             r = i * groups + self.index
@@ -186,7 +225,7 @@ class _Warpgroup:
         lax.fori_loop(0, cells.shape[0] // groups, receiver, None)
 
     def advance(self, previous: list, zeta: dict[int, list]) -> tuple[list, dict[int, list]]:
-        """The pressure one step later and zeta, from the pressure and psi."""
+        """Compute the pressure one step later and zeta, from the pressure and psi."""
         later, new_zeta = [], {axis: [] for axis in self.psi}
         for i, row in enumerate(self.rows):
             laplacian = []
@@ -203,7 +242,7 @@ class _Warpgroup:
         return later, new_zeta
 
     def exchange(self, later: list) -> list:
-        """Store the pressure one step later, return that of now."""
+        """Store the pressure one step later, and return that of now."""
         now = []
         for row, values in zip(self.rows, later, strict=True):
             now.append(self.pressure[self.place(row)])
@@ -213,7 +252,7 @@ class _Warpgroup:
     def change_row(self, row, target, change):
         """Let the owner of a row store its `change` in the place of another."""
 
-        @pl.when(row // self.plan.rows == self.index)
+        @pl.when(row // self.layout.rows == self.index)
         def _():
             self.pressure[self.place(target)] = change(self.pressure[self.place(row)])
 
@@ -228,7 +267,7 @@ class _Warpgroup:
         mz, free = self.simulation.padded_shape[0], self.simulation.free_surface
         if 0 in self.simulation.widths[:2]:
             self.wait()  # The last warpgroup's share may reach into a wall's images.
-        for d in range(self.plan.half):
+        for d in range(self.layout.half):
             if self.simulation.widths[0] == 0:
                 self.change_row(d + free, -1 - d, lambda values: -1 * values if free else values)
             if self.simulation.widths[1] == 0:
@@ -254,8 +293,8 @@ class _Warpgroup:
         lax.fori_loop(0, self.simulation.steps, step, (still, dict.fromkeys(self.psi, still)))
 
 
-def _make_inputs(velocity, survey: Survey, simulation: Simulation, plan: Plan) -> Inputs:
-    (mz, mx), (z_profile, x_profile) = simulation.padded_shape, _profiles(simulation, plan)
+def _make_inputs(velocity, survey: Survey, simulation: Simulation, layout: ChipLayout) -> Inputs:
+    (mz, mx), (z_profile, x_profile) = simulation.padded_shape, _profiles(simulation, layout)
     stiffness = make_medium(velocity, None, simulation).stiffness
     locate = jax.vmap(partial(point_cells, simulation=simulation))
     (cells, weights), (receiver_cells, receiver_weights) = locate(survey.sources), locate(survey.receivers)
@@ -263,39 +302,39 @@ def _make_inputs(velocity, survey: Survey, simulation: Simulation, plan: Plan) -
     side = max(1, 2 * simulation.half_width)
     places = (np.arange(len(cells))[:, None], np.arange(side**2) // side, cells % mx)
     amounts = stiffness.ravel()[cells] * weights / simulation.grid.spacing**2
-    equal_shares = ((0, -len(receiver_cells) % plan.groups), (0, 0))
+    equal_shares = ((0, -len(receiver_cells) % layout.groups), (0, 0))
     return Inputs(
-        jnp.pad(stiffness, ((0, plan.groups * plan.rows - mz), (0, LANES - mx))),
+        jnp.pad(stiffness, ((0, layout.groups * layout.rows - mz), (0, LANES - mx))),
         z_profile,
         x_profile,
-        _walled_weights(simulation, plan),
+        _walled_weights(simulation, layout),
         source_rows=cells[:, ::side] // mx,
         strengths=jnp.zeros((len(cells), side, LANES), jnp.float32).at[places].add(amounts),
         wavelets=upsample(survey.wavelets, simulation.substeps),
-        cells=jnp.pad(plan.at(receiver_cells // mx, receiver_cells % mx), equal_shares),
+        cells=jnp.pad(layout.at(receiver_cells // mx, receiver_cells % mx), equal_shares),
         weights=jnp.pad(receiver_weights, equal_shares),
     )
 
 
-@partial(jax.jit, static_argnames=("simulation", "plan", "interpret"))
-def _simulate(velocity, survey: Survey, simulation: Simulation, plan: Plan, interpret):
+@partial(jax.jit, static_argnames=("simulation", "layout", "interpret"))
+def _simulate(velocity, survey: Survey, simulation: Simulation, layout: ChipLayout, interpret):
     velocity, survey = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), (velocity, survey))
     alone = interpret is True
-    inputs = _make_inputs(velocity, survey, simulation, plan)
+    inputs = _make_inputs(velocity, survey, simulation, layout)
     gathers = jax.ShapeDtypeStruct((len(survey.sources), simulation.steps, len(inputs.cells)), jnp.float32)
-    grid, fields = gathers.shape[:1], [plgpu.SMEM((plan.size,), jnp.float32)] * (1 + len(plan.layered_axes))
+    grid, fields = gathers.shape[:1], [plgpu.SMEM((layout.size,), jnp.float32)] * (1 + len(layout.layered_axes))
 
     def wave_on_chip(*refs):
         shot, index = (pl.program_id(0), 0) if alone else (lax.axis_index("shot"), lax.axis_index("warpgroup"))
-        _Warpgroup(refs, simulation, plan, shot, index).run()
+        _Warpgroup(refs, simulation, layout, shot, index).run()
 
     if alone:
         run = pl.pallas_call(wave_on_chip, gathers, grid=grid, scratch_shapes=fields, interpret=True)
     else:
-        # `wait` parts every store from the other threads' loads: no barriers beside it.
+        # `wait` parts every store from the other threads' loads: no further barriers are needed.
         options = {"compiler_params": plgpu.CompilerParams(unsafe_no_auto_barriers=True), "interpret": interpret}
-        threads = {"grid_names": ("shot",), "num_threads": plan.groups, "thread_name": "warpgroup"}
-        scratch = [*fields, plgpu.Barrier(num_arrivals=plan.groups)]
+        threads = {"grid_names": ("shot",), "num_threads": layout.groups, "thread_name": "warpgroup"}
+        scratch = [*fields, plgpu.Barrier(num_arrivals=layout.groups)]
         run = plgpu.kernel(wave_on_chip, out_type=gathers, scratch_types=scratch, grid=grid, **threads, **options)
     return run(*inputs)[:, :: simulation.substeps, : len(survey.receivers)]
 
@@ -303,12 +342,23 @@ def _simulate(velocity, survey: Survey, simulation: Simulation, plan: Plan, inte
 def simulate_on_chip(
     velocity, survey: Survey, simulation: Simulation, *, density=None, interpret: Any = False
 ) -> Float[Array, "n_sources nt n_receivers"]:
-    """`solver.simulate(...).gathers` by one kernel on a GPU (Hopper or later), in float32, without derivatives.
+    """Compute `simulate(...).gathers` by one kernel on a GPU (Hopper or later), in float32, without derivatives.
 
-    velocity: `(nz, nx)` [m/s]. interpret: True runs the kernel as XLA operations on any device, for tests; parameters
-    of Mosaic's interpreter simulate its threads too. Batches of models: `vmap`. Returns `(n_sources, nt, n_receivers)`.
+    For batches of models use `vmap`.
 
-    Raises `InputError` for bad inputs, for what the kernel lacks, and if a shot does not fit on one multiprocessor.
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        survey: Sources, receivers and wavelets.
+        simulation: The simulation.
+        density: None; the kernel knows constant density only.
+        interpret: True runs the kernel as XLA operations on any device, for tests; parameters of Mosaic's interpreter
+            simulate its threads too.
+
+    Returns:
+        The gathers `(n_sources, nt, n_receivers)`.
+
+    Raises:
+        InputError: If an input cannot be used, the kernel cannot compute it, or a shot does not fit on the chip.
     """
     check_inputs(velocity, survey, simulation, density)
     fields = simulation.snapshot_steps or simulation.frequencies
@@ -316,7 +366,7 @@ def simulate_on_chip(
         raise InputError(
             "The kernel that keeps the grid on chip knows constant density, second order in time and gathers only: "
             "give no density, no snapshot_steps or frequencies, time_order=2 and at least one receiver, or use "
-            "solver.simulate."
+            "simulate."
         )
-    plan = make_plan(simulation, 1 if interpret is True else WARPGROUPS)
-    return _simulate(jnp.asarray(velocity), survey, simulation, plan, interpret)
+    layout = make_layout(simulation, 1 if interpret is True else WARPGROUPS)
+    return _simulate(jnp.asarray(velocity), survey, simulation, layout, interpret)

@@ -1,4 +1,4 @@
-"""Convolutional perfectly matched layers (CPML) for the second-order wave equation.
+"""Absorb waves in convolutional perfectly matched layers (CPML) of the second-order wave equation.
 
 Along each axis a derivative d/dx is stretched to d/dx + psi, where the memory field obeys
 
@@ -35,16 +35,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-# What each cell of width divides the theoretical reflection by: R = 5^-N.
+# Each cell of width divides the theoretical reflection by this: R = 5^-N.
 REDUCTION = 5.0
 
-# What is left of alpha at the wall: without it static fields never fade there, and rounding errors add up for ever.
+# The part of alpha that is left at the wall. Without it static fields never fade there, and rounding errors add up.
 LEAK = 0.01
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One absorbing layer: `axis` 0 or 1, at the low or the high end, `width` cells wide (0: a rigid wall)."""
+    """Describe one absorbing layer.
+
+    Attributes:
+        axis: Axis that it absorbs along: 0 in depth, 1 along the surface.
+        high: Whether it lies at the axis's high end.
+        width: Its width in cells.
+    """
 
     axis: int
     high: bool
@@ -52,38 +58,75 @@ class Strip:
 
     @property
     def overhang(self) -> int:
-        """Cells further inside whose one-sided first difference, below its cell, lies in this strip all the same."""
+        """Number of cells further inside whose one-sided first difference, below its cell, still lies in this strip."""
         return 0 if self.high else 1
 
     def take(self, field: jax.Array, extra: int = 0) -> jax.Array:
-        """The `width + extra` cells of `field` next to this strip's wall."""
+        """Cut out the cells next to this strip's wall.
+
+        Args:
+            field: A field `(mz, mx)`.
+            extra: Number of cells further inside to take as well.
+
+        Returns:
+            `width + extra` cells along the strip's axis.
+        """
         size = field.shape[self.axis]
         start = size - self.width - extra if self.high else 0
         return lax.slice_in_dim(field, start, start + self.width + extra, axis=self.axis)
 
     def add_to(self, field: jax.Array, values: jax.Array) -> jax.Array:
-        """`field` with `values` added to the cells next to this strip's wall."""
+        """Add values to the cells next to this strip's wall.
+
+        Args:
+            field: A field `(mz, mx)`.
+            values: Values of any number of cells along the strip's axis.
+
+        Returns:
+            The changed field `(mz, mx)`.
+        """
         count = values.shape[self.axis]
         cells = slice(-count, None) if self.high else slice(0, count)
         index = (cells, slice(None)) if self.axis == 0 else (slice(None), cells)
         return field.at[index].add(values)
 
     def pad(self, values: jax.Array, outside: int, inside: int) -> jax.Array:
-        """`values` with zeros beyond the wall (`outside`) and towards the interior (`inside`)."""
+        """Pad values with zeros along the strip's axis.
+
+        Args:
+            values: Values of some cells of the strip.
+            outside: Number of zeros beyond the wall.
+            inside: Number of zeros towards the interior.
+
+        Returns:
+            The padded values.
+        """
         widths = [(0, 0), (0, 0)]
         widths[self.axis] = (inside, outside) if self.high else (outside, inside)
         return jnp.pad(values, widths)
 
 
 class Profile(NamedTuple):
-    """Recursion coefficients `a`, `b` of one strip, shaped to broadcast along its axis."""
+    """Hold the recursion coefficients of one strip, shaped to broadcast along its axis.
+
+    Attributes:
+        a: What multiplies the memory field.
+        b: What multiplies the derivative.
+    """
 
     a: np.ndarray
     b: np.ndarray
 
 
 def strips(widths: tuple[int, int, int, int]) -> tuple[Strip, ...]:
-    """The absorbing strips of `widths = (top, bottom, left, right)`; sides of width 0 have none."""
+    """List the absorbing strips of a grid.
+
+    Args:
+        widths: Cells at the (top, bottom, left, right).
+
+    Returns:
+        The strips in that order; sides of width 0 have none.
+    """
     places = ((0, False), (0, True), (1, False), (1, True))
     return tuple(Strip(axis, high, width) for (axis, high), width in zip(places, widths, strict=True) if width)
 
@@ -99,10 +142,20 @@ def profile(
     outside: int = 0,
     inside: int = 0,
 ) -> Profile:
-    """Coefficients on the strip's points, which lie `shift` cells nearer to the interior than its cells.
+    """Compute the recursion coefficients on a strip's points.
 
-    spacing [m], dt [s], reference velocity [m/s] and frequency [Hz]; `outside` more points lie beyond the wall,
-    `inside` more beyond the inner edge.
+    Args:
+        strip: The strip.
+        spacing: Side of a cell [m].
+        dt: Time step [s].
+        velocity: Reference velocity v_ref [m/s].
+        frequency: Reference frequency f_ref [Hz].
+        shift: How many cells the points lie nearer to the interior than the strip's cells.
+        outside: Number of further points beyond the wall.
+        inside: Number of further points beyond the inner edge.
+
+    Returns:
+        The coefficients.
     """
     depth = (strip.width - np.arange(-outside, strip.width + inside) - shift) / strip.width
     depth = np.clip(depth, 0.0, 1.0)
@@ -118,6 +171,15 @@ def profile(
 
 
 def remember(memory: jax.Array, derivative: jax.Array, coefficients: Profile) -> jax.Array:
-    """One step of the recursion `psi = a psi + b derivative`."""
+    """Advance a memory field by one step of the recursion `psi = a psi + b derivative`.
+
+    Args:
+        memory: The memory field psi of the last step.
+        derivative: The derivative that it remembers, of the same shape.
+        coefficients: The strip's a and b.
+
+    Returns:
+        The memory field of this step.
+    """
     a, b = (jnp.asarray(c, derivative.dtype) for c in coefficients)
     return a * memory + b * derivative

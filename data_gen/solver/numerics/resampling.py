@@ -1,4 +1,4 @@
-"""Sampling in time made finer or coarser by an integer factor: band-limited interpolation and decimation.
+"""Make sampling in time finer or coarser by an integer factor: band-limited interpolation and decimation.
 
     y(t) = sum_j x_j h(t / T - j),    h(u) = c sinc(c u) I0(beta sqrt(1 - (u / r)^2)) / I0(beta),    |u| <= r
 
@@ -37,7 +37,15 @@ INTERPOLATE = 1.0
 
 
 def windowed_sinc(distance: Float[np.ndarray, "*shape"], cutoff: float) -> Float[np.ndarray, "*shape"]:
-    """Kaiser-windowed sinc at a `distance` in samples of the coarser axis; cutoff: part of its Nyquist frequency."""
+    """Evaluate a Kaiser-windowed sinc.
+
+    Args:
+        distance: Distances from its center, in samples of the coarser axis.
+        cutoff: Cutoff as a part of the coarser axis's Nyquist frequency.
+
+    Returns:
+        Its values, of the same shape.
+    """
     inside = 1 - (distance / HALF_WIDTH) ** 2
     window = np.where(inside >= 0, i0(BETA * np.sqrt(np.maximum(inside, 0))) / i0(BETA), 0.0)
     return cutoff * np.sinc(cutoff * distance) * window
@@ -47,7 +55,7 @@ def windowed_sinc(distance: Float[np.ndarray, "*shape"], cutoff: float) -> Float
 def _filter(
     traces: Float[Array, "*batch nt"], kernels: Float[Array, "channels 1 taps"], stride: int
 ) -> Float[Array, "*batch channels n_out"]:
-    """Kernels of an odd number of taps along the last axis, a sample each `stride`; ends as the module says."""
+    """Apply kernels of an odd number of taps along the last axis, at each `stride`-th sample."""
     nt, reach = traces.shape[-1], kernels.shape[-1] // 2
     flat = traces.reshape(math.prod(traces.shape[:-1]), 1, nt)
     # Zeros first: they also give the reflection enough samples where a trace is shorter than the filter.
@@ -70,7 +78,15 @@ def upsample(traces: Float[Array, "*batch nt"], factor: int) -> Float[Array, "*b
     Nyquist frequency are interpolated to within 1e-3, away from the end (see the module); a start from other than
     rest is taken for a jump. Linear in `traces`; `jit`, `vmap` and derivatives of any order apply.
 
-    Raises `InputError` for a factor that is not a positive whole number.
+    Args:
+        traces: Traces `(..., nt)`.
+        factor: Number of new steps in each old one.
+
+    Returns:
+        Traces `(..., (nt - 1) * factor + 1)`.
+
+    Raises:
+        InputError: If the factor is not a positive whole number.
     """
     _check_factor(factor)
     if factor == 1:
@@ -86,11 +102,20 @@ def upsample(traces: Float[Array, "*batch nt"], factor: int) -> Float[Array, "*b
 def decimate(traces: Float[Array, "*batch nt_fine"], factor: int) -> Float[Array, "*batch nt"]:
     """Keep each `factor`-th of `(nt - 1) * factor + 1` samples, after a zero-phase low-pass: nothing folds back.
 
-    Of the new Nyquist frequency, tones up to 0.8 pass to within 1e-3 and tones above 1 are suppressed by 60 dB and
+    Tones up to 0.8 of the new Nyquist frequency pass to within 1e-3, and tones above it are suppressed by 60 dB and
     more, away from the end (see the module). Linear in `traces`; `jit`, `vmap` and derivatives of any order apply.
-    What is band-limited already, such as the field of an upsampled wavelet, needs no filter: `traces[..., ::factor]`.
+    Traces that are band-limited already, such as those of an upsampled wavelet, need no filter: take
+    `traces[..., ::factor]`.
 
-    Raises `InputError` for a factor that is not a positive whole number, or one that does not divide the steps.
+    Args:
+        traces: Traces `(..., (nt - 1) * factor + 1)`.
+        factor: Number of old steps in each new one.
+
+    Returns:
+        Traces `(..., nt)`.
+
+    Raises:
+        InputError: If the factor is not a positive whole number, or does not divide the steps.
     """
     _check_factor(factor)
     if factor == 1:
@@ -106,9 +131,17 @@ def decimate(traces: Float[Array, "*batch nt_fine"], factor: int) -> Float[Array
 
 
 def substeps(dt: float, largest: float) -> int:
-    """Smallest number n of equal steps within `dt` [s] so that `dt / n <= largest` [s], a CFL limit.
+    """Find the smallest number n of equal steps with `dt / n <= largest`.
 
-    Raises `InputError` unless both are positive and finite.
+    Args:
+        dt: Time step to divide [s].
+        largest: Largest step allowed, such as a CFL limit [s].
+
+    Returns:
+        The number n.
+
+    Raises:
+        InputError: If one of them is not positive and finite.
     """
     if not (0 < dt < math.inf and 0 < largest < math.inf):
         raise InputError(f"Time steps must be positive and finite, in seconds, but dt = {dt} and the limit {largest}.")

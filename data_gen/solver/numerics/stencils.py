@@ -1,4 +1,4 @@
-"""Finite differences of order 2L on a regular and on a staggered grid.
+"""Apply finite differences of order 2L on a regular and on a staggered grid.
 
     f''(x)  ~ sum_k c_k (f(x+kh) - 2 f(x) + f(x-kh)) / h^2,    c_k = 2 (-1)^(k+1) (L!)^2 / (k^2 (L-k)! (L+k)!)
     f'(x)   ~ sum_k d_k (f(x+kh) - f(x-kh)) / h,               d_k = (-1)^(k+1) (L!)^2 / (k (L-k)! (L+k)!)
@@ -9,9 +9,9 @@ with k = 1..L, and a one-sided first difference that factors the second one, so 
 
     f'(x - delta h)  ~  (W f)(x) = sum_k w_k f(x-kh) / h,    f'' ~ -W^T W f,    k = 0..L,    delta = sum_k k^2 w_k / -2
 
-The w_k are the spectral factor of the c_k (L. Fejer, J. reine angew. Math. 146 (1916), 53-82): of each pair of zeros
-of the symbol, (z, 1/z), the one within the unit circle. Source of the others: B. Fornberg, "Generation of finite
-difference formulas on arbitrarily spaced grids", Math. Comp. 51 (1988), and "Calculation of weights in finite
+The w_k are the spectral factor of the c_k (L. Fejer, J. reine angew. Math. 146 (1916), 53-82), which takes from each
+pair of zeros of the symbol, (z, 1/z), the one within the unit circle. Source of the others: B. Fornberg, "Generation
+of finite difference formulas on arbitrarily spaced grids", Math. Comp. 51 (1988), and "Calculation of weights in finite
 difference formulas", SIAM Review 40 (1998).
 
 Every operator consumes a halo: it takes an array padded along `axis` and returns the cells where the whole
@@ -30,7 +30,14 @@ ORDERS = (2, 4, 6, 8, 10, 12)
 
 
 def second_derivative_weights(order: int) -> list[float]:
-    """Weights `[c_1, ..., c_L]` of the second derivative, L = order / 2."""
+    """Compute the weights of the second derivative.
+
+    Args:
+        order: Order of the differences, 2 L.
+
+    Returns:
+        `[c_1, ..., c_L]`, in units of 1 / spacing^2.
+    """
     half = order // 2
     return [
         2 * (-1) ** (k + 1) * factorial(half) ** 2 / (k**2 * factorial(half - k) * factorial(half + k))
@@ -39,7 +46,14 @@ def second_derivative_weights(order: int) -> list[float]:
 
 
 def factor_weights(order: int) -> np.ndarray:
-    """Weights `[w_0, ..., w_L]` of the one-sided first difference W with `-W^T W` the second derivative."""
+    """Compute the weights of the one-sided first difference W, for which `-W^T W` is the second derivative.
+
+    Args:
+        order: Order of the differences, 2 L.
+
+    Returns:
+        `[w_0, ..., w_L]`, in units of 1 / spacing.
+    """
     second = second_derivative_weights(order)
     symbol = -np.array([*second[::-1], -2 * sum(second), *second])
     # (1 - z)(1 - 1/z) divides it: W has one of these zeros, exactly, and the root-finder sees only simple ones.
@@ -50,13 +64,27 @@ def factor_weights(order: int) -> np.ndarray:
 
 
 def factor_offset(order: int) -> float:
-    """How far below its index, in cells, the one-sided first difference lies."""
+    """Compute how far below its index the one-sided first difference lies.
+
+    Args:
+        order: Order of the differences.
+
+    Returns:
+        The distance in cells.
+    """
     weights = factor_weights(order)
     return float(-np.sum(np.arange(len(weights)) ** 2 * weights) / 2)
 
 
 def staggered_weights(order: int) -> list[float]:
-    """Weights `[s_1, ..., s_L]` of the first derivative half-way between grid points."""
+    """Compute the weights of the first derivative half-way between grid points.
+
+    Args:
+        order: Order of the differences, 2 L.
+
+    Returns:
+        `[s_1, ..., s_L]`, in units of 1 / spacing.
+    """
     half = order // 2
     double_factorial = prod(range(1, 2 * half, 2))
     return [
@@ -72,7 +100,17 @@ def _shifted(padded: jax.Array, axis: int, start: int, size: int) -> jax.Array:
 
 
 def second_derivative(padded: jax.Array, axis: int, order: int, spacing: float) -> jax.Array:
-    """Second derivative along `axis`; the input has order / 2 more cells on each side than the output."""
+    """Differentiate twice along an axis.
+
+    Args:
+        padded: A field with order / 2 more cells on each side of the axis than the result.
+        axis: The axis.
+        order: Order of the differences.
+        spacing: Side of a cell [m].
+
+    Returns:
+        The second derivative [1/m^2].
+    """
     half = order // 2
     size = padded.shape[axis] - 2 * half
     weights = [c / spacing**2 for c in second_derivative_weights(order)]
@@ -83,7 +121,17 @@ def second_derivative(padded: jax.Array, axis: int, order: int, spacing: float) 
 
 
 def factor_derivative(padded: jax.Array, axis: int, order: int, spacing: float) -> jax.Array:
-    """W along `axis`, the one-sided first difference, `factor_offset` cells low; halo of order / 2 on each side."""
+    """Apply the one-sided first difference W, which lies `factor_offset` cells low.
+
+    Args:
+        padded: A field with order / 2 more cells on each side of the axis than the result.
+        axis: The axis.
+        order: Order of the differences.
+        spacing: Side of a cell [m].
+
+    Returns:
+        The first derivative [1/m].
+    """
     half = order // 2
     size = padded.shape[axis] - 2 * half
     terms = [w / spacing * _shifted(padded, axis, half - k, size) for k, w in enumerate(factor_weights(order))]
@@ -91,7 +139,17 @@ def factor_derivative(padded: jax.Array, axis: int, order: int, spacing: float) 
 
 
 def adjoint_factor_derivative(padded: jax.Array, axis: int, order: int, spacing: float) -> jax.Array:
-    """-W^T along `axis`: as much too high as W is low, so that both make the second derivative; the same halo."""
+    """Apply -W^T, which lies as much too high as W is low, so that both together are the second derivative.
+
+    Args:
+        padded: A field with order / 2 more cells on each side of the axis than the result.
+        axis: The axis.
+        order: Order of the differences.
+        spacing: Side of a cell [m].
+
+    Returns:
+        The first derivative [1/m].
+    """
     half = order // 2
     size = padded.shape[axis] - 2 * half
     terms = [-w / spacing * _shifted(padded, axis, half + k, size) for k, w in enumerate(factor_weights(order))]
@@ -99,7 +157,17 @@ def adjoint_factor_derivative(padded: jax.Array, axis: int, order: int, spacing:
 
 
 def staggered_derivative(padded: jax.Array, axis: int, order: int, spacing: float) -> jax.Array:
-    """First derivative along `axis` between the grid points: n inputs give n - order + 1 outputs."""
+    """Differentiate along an axis, half-way between the grid points.
+
+    Args:
+        padded: A field with n cells along the axis.
+        axis: The axis.
+        order: Order of the differences.
+        spacing: Side of a cell [m].
+
+    Returns:
+        The first derivative [1/m] at n - order + 1 points.
+    """
     half = order // 2
     size = padded.shape[axis] - 2 * half + 1
     terms = [
@@ -112,11 +180,20 @@ def staggered_derivative(padded: jax.Array, axis: int, order: int, spacing: floa
 def largest_stable_step(
     order: int, spacing: float, velocity: float, *, time_order: int = 2, staggered: bool = False
 ) -> float:
-    """Largest dt [s] for which the time stepping is stable in two dimensions (von Neumann).
+    """Compute the largest dt for which the time stepping is stable in two dimensions (von Neumann).
 
     (v dt / h)^2 2 Lambda <= 4, with Lambda the one-dimensional operator's largest symbol (at the Nyquist wavenumber)
     times h^2; of fourth order in time, z - z^2 / 12 stands for z on the left, and z <= 12 is the limit.
-    spacing [m], velocity [m/s]; `staggered` for the variable-density operator.
+
+    Args:
+        order: Order of the differences in space.
+        spacing: Side of a cell [m].
+        velocity: Largest velocity [m/s].
+        time_order: Order of the differences in time: 2 or 4.
+        staggered: Whether the medium has a density model.
+
+    Returns:
+        The largest stable time step [s].
     """
     if staggered:
         symbol = (2 * sum(abs(s) for s in staggered_weights(order))) ** 2

@@ -1,4 +1,4 @@
-"""Sources and receivers, on and off the grid.
+"""Place sources and receivers on and off the grid.
 
 A point source or receiver between grid points becomes a separable, Kaiser-windowed sinc of `half_width` cells:
 
@@ -21,10 +21,13 @@ from data_gen.solver.problem.simulation import Simulation
 
 
 class Survey(NamedTuple):
-    """What is fired and where it is recorded: a pytree, so `vmap` and `grad` reach every leaf.
+    """Describe the sources and receivers of all shots. It is a pytree: `vmap` and `grad` reach every leaf.
 
-    sources: positions `(z, x)` [m]. receivers: positions `(z, x)` [m], shared by all shots (none: no gathers).
-    wavelets: one time function a source, sampled on the simulation's time axis.
+    Attributes:
+        sources: Positions `(n_sources, 2)` of the sources, as (z, x) [m]; each fires one shot.
+        receivers: Positions `(n_receivers, 2)` of the receivers, as (z, x) [m]; every shot has the same ones.
+        wavelets: Time functions `(n_sources, nt)` of the sources on the simulation's time axis. A wavelet w is the
+            source term `w(t) delta(x - x_s)`, see simulator.py.
     """
 
     sources: Float[Array, "n_sources 2"]
@@ -33,14 +36,32 @@ class Survey(NamedTuple):
 
 
 def make_survey(sources, receivers, wavelet) -> Survey:
-    """A survey from anything array-like: `(n, 2)` positions [m] and one wavelet `(nt,)` or one per source."""
+    """Make a survey from anything array-like.
+
+    Args:
+        sources: Positions `(n_sources, 2)` of the sources, as (z, x) [m].
+        receivers: Positions `(n_receivers, 2)` of the receivers, as (z, x) [m]; an empty list records no gathers.
+        wavelet: One wavelet `(nt,)` for all sources, or one for each source `(n_sources, nt)`.
+
+    Returns:
+        The survey, in JAX's default floating-point type.
+    """
     sources = jnp.asarray(sources, dtype=float)
     wavelets = jnp.broadcast_to(jnp.asarray(wavelet, dtype=float), (len(sources), np.shape(wavelet)[-1]))
     return Survey(sources, jnp.asarray(receivers, dtype=float).reshape(-1, 2), wavelets)
 
 
 def surface_line(grid: Grid, depth: float, every: int = 1) -> np.ndarray:
-    """Positions `(n, 2)` [m] along the surface at one depth [m], on every `every`-th column."""
+    """Lay points out along the surface.
+
+    Args:
+        grid: The grid.
+        depth: Depth of all points [m].
+        every: Distance from one point to the next, in columns.
+
+    Returns:
+        Positions `(n, 2)`, as (z, x) [m], the first in the grid's first column.
+    """
     x = np.arange(0, grid.shape[1], every) * grid.spacing
     return np.stack([np.full_like(x, depth), x], axis=1)
 
@@ -48,7 +69,7 @@ def surface_line(grid: Grid, depth: float, every: int = 1) -> np.ndarray:
 def _axis_weights(
     coordinate: Float[Array, ""], size: int, before: int, half_width: int, free_surface: bool
 ) -> tuple[Int[Array, " k"], Float[Array, " k"]]:
-    """Cells and weights along one axis; `coordinate` in cells from the first unpadded one, `before` cells padded."""
+    """Find cells and weights along one axis; `coordinate` counts from the first of the cells after `before` padded."""
     if half_width == 0:
         index, weights = jnp.round(coordinate)[None].astype(int) + before, jnp.ones(1, coordinate.dtype)
     else:
@@ -60,7 +81,7 @@ def _axis_weights(
         root = jnp.sqrt(jnp.where(inside > 0, inside, 1.0))
         window = jnp.where(inside > 0, jax.scipy.special.i0(beta * root) / float(np.i0(beta)), 0.0)
         index, weights = cells.astype(int) + before, jnp.sinc(distance) * window
-    # Beyond a wall the field continues as its mirror image (and beyond an absorbing layer it is nothing).
+    # Beyond a wall the field continues as its mirror image; beyond an absorbing layer there is no field.
     if free_surface:
         weights = weights * jnp.sign(index)
         index = jnp.abs(index)
@@ -70,10 +91,17 @@ def _axis_weights(
 
 
 def point_cells(position: Float[Array, "2"], simulation: Simulation) -> tuple[Int[Array, " k"], Float[Array, " k"]]:
-    """The cells of the padded grid that a point at `position` [m] touches, numbered row by row, and their weights.
+    """Find the cells that a point touches, and their weights.
 
-    One cell for half_width 0, `(2 half_width)^2` else. At a free surface, which is the first row, the image above it
-    has the opposite sign and the row itself weight zero.
+    A point touches one cell if half_width is 0, and `(2 half_width)^2` cells otherwise. A free surface is the first
+    row: the image above it has the opposite sign, and the row itself has weight zero.
+
+    Args:
+        position: Position (z, x) of the point [m].
+        simulation: The simulation, for its grid, layers and half_width.
+
+    Returns:
+        Numbers `(k,)` of cells of the padded grid, counted row by row, and their weights `(k,)`.
     """
     top, _, left, _ = simulation.widths
     mz, mx = simulation.padded_shape

@@ -1,4 +1,4 @@
-"""Checks of concrete inputs, made once at the edge, before anything is compiled."""
+"""Check concrete inputs once, at the edge, before anything is compiled."""
 
 import warnings
 
@@ -7,18 +7,26 @@ from jax.core import Tracer
 
 from data_gen.common.errors import InputError
 from data_gen.solver.problem.acquisition import Survey
-from data_gen.solver.problem.simulation import HIGHEST_FREQUENCY, Simulation, check_cfl
+from data_gen.solver.problem.simulation import Simulation, check_cfl
 
 # Points per wavelength at the highest frequency that keep the phase error near 1 % over some ten wavelengths.
 POINTS_PER_WAVELENGTH = {2: 10.0, 4: 5.0, 6: 4.0, 8: 3.5, 10: 3.2, 12: 3.0}
 
 
 class DispersionWarning(UserWarning):
-    """The grid is too coarse for the shortest wavelength."""
+    """Warn that the grid is too coarse for the shortest wavelength."""
 
 
 def check_velocity(velocity: np.ndarray, where: str = "The velocity model") -> None:
-    """Raise `InputError` unless `velocity` is finite, positive and plausibly in metres per second."""
+    """Check that a velocity model is finite, positive and plausibly in meters per second.
+
+    Args:
+        velocity: A velocity model of any shape [m/s].
+        where: What it is called in errors.
+
+    Raises:
+        InputError: If it is not.
+    """
     bad = ~np.isfinite(velocity)
     if bad.any():
         first = tuple(int(i) for i in np.argwhere(bad)[0])
@@ -35,12 +43,17 @@ def check_velocity(velocity: np.ndarray, where: str = "The velocity model") -> N
 
 
 def check_sampling(simulation: Simulation, slowest: float) -> None:
-    """Warn with `DispersionWarning` if the slowest velocity [m/s] has too few points per wavelength."""
+    """Warn with `DispersionWarning` if the shortest wavelength has too few points.
+
+    Args:
+        simulation: The simulation.
+        slowest: Smallest velocity of the model [m/s].
+    """
     cells, needed = simulation.points_per_wavelength(slowest), POINTS_PER_WAVELENGTH[simulation.order]
     if cells < needed:
         warnings.warn(
             f"{cells:.1f} points per wavelength at the highest frequency "
-            f"({HIGHEST_FREQUENCY * simulation.peak_frequency:g} Hz, slowest velocity {slowest:g} m/s); order "
+            f"({simulation.highest_frequency:g} Hz, slowest velocity {slowest:g} m/s); order "
             f"{simulation.order} needs {needed:g}. Expect numerical dispersion: refine the grid, lower the frequency "
             "or raise the order.",
             DispersionWarning,
@@ -49,7 +62,16 @@ def check_sampling(simulation: Simulation, slowest: float) -> None:
 
 
 def check_points(points: np.ndarray, what: str, simulation: Simulation) -> None:
-    """Raise `InputError` if a point `(z, x)` [m] lies outside the grid, or between cells without a sinc for it."""
+    """Check that points lie inside the grid, and on it where the simulation has no sinc to place them between cells.
+
+    Args:
+        points: Positions `(n, 2)`, as (z, x) [m].
+        what: What a point is called in errors, such as "source".
+        simulation: The simulation.
+
+    Raises:
+        InputError: If a point does not.
+    """
     (depth, width), spacing = simulation.grid.extent, simulation.grid.spacing
     slack = 1e-3 * spacing
     # Written so that NaN counts as outside.
@@ -57,7 +79,7 @@ def check_points(points: np.ndarray, what: str, simulation: Simulation) -> None:
     if outside.any():
         z, x = points[np.argmax(outside)]
         raise InputError(
-            f"A {what} lies outside the grid: (z, x) = ({z:g}, {x:g}) m, but the cell centres span 0 to {depth:g} m "
+            f"A {what} lies outside the grid: (z, x) = ({z:g}, {x:g}) m, but the cell centers span 0 to {depth:g} m "
             f"in depth and 0 to {width:g} m along the surface. Move it, or enlarge the grid."
         )
     off_grid = np.abs(points / spacing - np.round(points / spacing)).max(axis=1, initial=0) > 1e-3
@@ -65,12 +87,20 @@ def check_points(points: np.ndarray, what: str, simulation: Simulation) -> None:
         z, x = points[np.argmax(off_grid)]
         raise InputError(
             f"A {what} lies between grid points: (z, x) = ({z:g}, {x:g}) m with cells of {spacing:g} m. "
-            "Move it to a cell centre, or set half_width=4 in the Simulation to interpolate by a windowed sinc."
+            "Move it to a cell center, or set half_width=4 in the Simulation to interpolate by a windowed sinc."
         )
 
 
 def largest_local_velocity(velocity: np.ndarray, density: np.ndarray) -> float:
-    """Square root of max kappa / rho, rho at the cell's four faces: Gershgorin's bound where the density jumps."""
+    """Bound the velocity that limits the time step where the density jumps, after Gershgorin.
+
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        density: Density model `(nz, nx)` [kg/m^3].
+
+    Returns:
+        The square root of the largest kappa / rho, with rho at each cell's four faces [m/s].
+    """
     padded = np.pad(density, 1, mode="edge")
     faces = [padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]]
     buoyancy = sum(2 / (density + face) for face in faces) / 4
@@ -78,10 +108,20 @@ def largest_local_velocity(velocity: np.ndarray, density: np.ndarray) -> float:
 
 
 def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None, coupling=None) -> None:
-    """Check every concrete (not traced) input; `simulate` calls this before anything is compiled.
+    """Check every concrete (not traced) input; `simulate` does so before anything is compiled.
 
-    Raises `InputError` for a wrong shape, bad velocities or densities, a time step over the CFL limit, points
-    outside or between the cells. Warns with `DispersionWarning` where the points per wavelength are too few.
+    Warns with `DispersionWarning` where the points per wavelength are too few.
+
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        survey: The survey.
+        simulation: The simulation.
+        density: Density model `(nz, nx)` [kg/m^3], or None.
+        coupling: Coupling `(3, 3, nz, nx)` of coarse_medium.py, or None.
+
+    Raises:
+        InputError: If a shape is wrong, velocities or densities are bad, the time step is over the CFL limit, or points
+            lie outside the grid or between cells.
     """
     shape = simulation.grid.shape
     for name, model in (("velocity", velocity), ("density", density)):
@@ -92,7 +132,7 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None,
     if coupling is not None and np.shape(coupling) != (3, 3, *shape):
         raise InputError(
             f"The coupling must have the shape {(3, 3, *shape)}, but has {np.shape(coupling)}. Take it, and the "
-            "velocity, from subgrid.coarse_medium."
+            "velocity, from coarse_medium.coarse_medium."
         )
     if coupling is not None and (simulation.time_order != 2 or simulation.free_surface):
         raise InputError(

@@ -1,4 +1,4 @@
-"""What the gradient keeps and what it computes again.
+"""Choose what the gradient keeps and what it computes again.
 
 Reverse mode needs the acceleration (L p)_n of every step, last first. Three ways to have it:
 
@@ -15,17 +15,22 @@ from dataclasses import dataclass
 from data_gen.common.errors import InputError
 
 STRATEGIES = ("full", "recompute", "boundary")
-PRECISIONS = ("same", "bfloat16", "float16")
+KEPT_PRECISIONS = ("same", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
 class Memory:
-    """How reverse mode has its past. strategy: "full", "recompute" or "boundary".
+    """Choose how reverse mode gets the fields of past steps.
 
-    every: steps of an interval of `recompute`, None for the optimum. precision: of what is kept of each step: "same"
-    as the model's, "bfloat16" or "float16" (half the bytes; the gradient keeps about 3 or 4 digits).
+    Attributes:
+        strategy: "full" keeps every step, "recompute" keeps some states and propagates again from each, "boundary"
+            keeps the absorbing layers and runs the interior backwards in time.
+        every: Steps between two kept states of "recompute"; None takes the fastest number.
+        precision: What is kept of each step is stored in the model's own precision ("same"), or with half the bytes in
+            "bfloat16" or "float16"; the gradient then has about 3 or 4 correct digits.
 
-    Raises `InputError` for unknown names or an interval below one step.
+    Raises:
+        InputError: If a name is unknown, or an interval has less than one step.
     """
 
     strategy: str = "recompute"
@@ -33,10 +38,10 @@ class Memory:
     precision: str = "same"
 
     def __post_init__(self):
-        if self.strategy not in STRATEGIES or self.precision not in PRECISIONS:
+        if self.strategy not in STRATEGIES or self.precision not in KEPT_PRECISIONS:
             raise InputError(
-                f"The gradient's memory needs a strategy of {STRATEGIES} and a precision of {PRECISIONS}, but got "
-                f"{self.strategy!r} and {self.precision!r}."
+                f"The gradient's memory needs a strategy of {STRATEGIES} and a precision of {KEPT_PRECISIONS}, but "
+                f"got {self.strategy!r} and {self.precision!r}."
             )
         if self.every is not None and self.every < 1:
             raise InputError(f"An interval of recomputation has at least one step, but every={self.every}.")

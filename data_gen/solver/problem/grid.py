@@ -1,4 +1,4 @@
-"""Grid and time axis: the two static axes of every simulation."""
+"""Define the grid and the time axis, which every simulation has."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,14 @@ from data_gen.common.errors import InputError
 
 @dataclass(frozen=True)
 class Grid:
-    """Square cells; positions are `(z, x)` in metres from the centre of the first cell.
+    """Describe a grid of square cells. Positions are `(z, x)` [m] from the center of the first cell.
 
-    shape: `(nz, nx)`, depth first. spacing: cell size [m].
+    Attributes:
+        shape: Number of cells `(nz, nx)`, depth first.
+        spacing: Side of a cell [m].
 
-    Raises `InputError` if a side has fewer than two cells or the spacing is not positive.
+    Raises:
+        InputError: If a side has fewer than two cells, or the spacing is not positive.
     """
 
     shape: tuple[int, int]
@@ -26,18 +29,22 @@ class Grid:
                 "Give the number of cells in depth, then along the surface."
             )
         if not self.spacing > 0:
-            raise InputError(f"The grid spacing must be a positive length in metres, but got {self.spacing}.")
+            raise InputError(f"The grid spacing must be a positive length in meters, but got {self.spacing}.")
 
     @property
     def extent(self) -> tuple[float, float]:
-        """Position `(z, x)` of the centre of the last cell [m]."""
+        """Position `(z, x)` of the center of the last cell [m]."""
         nz, nx = self.shape
         return (nz - 1) * self.spacing, (nx - 1) * self.spacing
 
     def coarsened(self) -> "Grid":
-        """The grid of cells twice as large over the same area; its first centre lies half a fine cell in.
+        """Make the grid of cells twice as large over the same area.
 
-        Raises `InputError` if a side has an odd number of cells.
+        Returns:
+            A grid whose first center lies half a fine cell from this grid's first center, in depth and to the side.
+
+        Raises:
+            InputError: If a side has an odd number of cells.
         """
         nz, nx = self.shape
         if nz % 2 or nx % 2:
@@ -49,9 +56,14 @@ class Grid:
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """Samples at `0, dt, ..., (nt - 1) dt`. dt: time step [s].
+    """Describe the samples of a record, at the times `0, dt, ..., (nt - 1) dt`.
 
-    Raises `InputError` if there are fewer than two samples or the step is not positive.
+    Attributes:
+        nt: Number of samples.
+        dt: Time from one sample to the next [s].
+
+    Raises:
+        InputError: If there are fewer than two samples, or the step is not positive.
     """
 
     nt: int

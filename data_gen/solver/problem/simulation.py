@@ -1,4 +1,4 @@
-"""The static description of a simulation: what decides the compiled program."""
+"""Describe the static part of a simulation, which decides the compiled program."""
 
 from dataclasses import dataclass
 from math import ceil, sqrt
@@ -15,7 +15,7 @@ DEFAULT_MEMORY = Memory()
 BACKENDS = ("auto", "native", "xla")
 
 # A Ricker wavelet's amplitude falls below 5 % of its peak at about 2.5 times its peak frequency.
-HIGHEST_FREQUENCY = 2.5
+HIGHEST_FREQUENCY = 2.5  # in peak frequencies
 
 # The part of a cache that one core can count on: 4 to 8 MB did equally well on a last-level cache of 32 MB (measured).
 CACHE_BYTES = 6e6
@@ -23,19 +23,30 @@ CACHE_BYTES = 6e6
 
 @dataclass(frozen=True)
 class Simulation:
-    """Everything static about a simulation: hashable, so a change of it is a change of compiled program.
+    """Describe everything static about a simulation; it is hashable, and each value has its own compiled program.
 
-    grid, time: the axes. max_velocity: the largest velocity it will be used with [m/s]; it sets the CFL limit and
-    the absorbing layers. peak_frequency: of the wavelets [Hz]. order: of the differences in space (2, 4, 6, 8).
-    widths: absorbing cells at (top, bottom, left, right), 0 for a rigid wall. snapshot_steps: ascending steps at
-    which the whole field is kept. half_width: of the sinc that places points between cells; 0 demands on-grid
-    points. time_order: 2, or 4 by the modified equation. substeps: internal steps per sample of `time` (see
-    `substeps_for`); wavelets and gathers are resampled. free_surface: p = 0 along the first row (widths[0] = 0).
-    frequencies: of the time-harmonic fields [Hz]; see harmonic.py, which takes the wavelets' band from peak_frequency.
-    memory: what the gradient keeps and recomputes. backend: "native" (compiled C++, CPU), "xla", or "auto".
+    Attributes:
+        grid: The grid of the velocity models, without absorbing layers.
+        time: The time axis of wavelets and gathers.
+        max_velocity: Largest velocity of any model that is used with it [m/s]. It sets the CFL limit and the
+            strength of the absorbing layers.
+        peak_frequency: Peak frequency of the wavelets [Hz]. It tunes the absorbing layers and the checks of sampling.
+        order: Order of the differences in space: 2, 4, 6, 8, 10 or 12.
+        widths: Cells of the absorbing layers at the (top, bottom, left, right); 0 makes a rigid wall.
+        snapshot_steps: Ascending samples of the time axis at which the whole field is kept; none by default.
+        half_width: Half the width, in cells, of the windowed sinc that places sources and receivers between cells; 0,
+            the default, demands points at cell centers, 4 is a good choice otherwise.
+        time_order: Order of the differences in time: 2, or 4 by the modified equation.
+        substeps: Internal time steps for each sample of `time`; wavelets and gathers are resampled. `substeps_for`
+            computes the fewest that are stable.
+        free_surface: Whether the pressure is zero along the first row; this needs `widths[0] = 0`.
+        frequencies: Frequencies of the time-harmonic fields that are recorded [Hz]; none by default.
+        memory: What the gradient keeps and what it computes again; recomputes by default.
+        backend: "native" is compiled C++ on a CPU, "xla" runs everywhere, "auto" takes "native" where it can.
 
-    Raises `InputError` for an unknown order or backend, a time step over the CFL limit, steps outside the axis or
-    frequencies outside its band.
+    Raises:
+        InputError: If the order or the backend is unknown, the time step is over the CFL limit, or steps or frequencies
+            lie outside the time axis or its band.
     """
 
     grid: Grid
@@ -96,7 +107,7 @@ class Simulation:
 
     @property
     def padded_shape(self) -> tuple[int, int]:
-        """Shape of the computed field, absorbing cells included."""
+        """Shape `(mz, mx)` of the computed field, absorbing cells included."""
         (nz, nx), (top, bottom, left, right) = self.grid.shape, self.widths
         return nz + top + bottom, nx + left + right
 
@@ -114,8 +125,9 @@ class Simulation:
     def recompute_interval(self) -> int:
         """Steps between two kept states of the strategy `recompute`: `memory.every`, or the fastest number.
 
-        The number that minimizes memory, kept states plus one interval's fields, or fewer: an interval that stays in a
-        cache is written and read back sooner; down to 2 / 5 of the optimum, which costs 1.45 times its memory.
+        The fastest number is the one that minimizes memory (kept states plus one interval's fields), or less, since
+        an interval that stays in a cache is written and read back sooner. It is not below 2 / 5 of the optimum, which
+        costs 1.45 times the optimum's memory.
         """
         # A state is two fields and the layers' memory: about three times one interval step's single field.
         optimum = sqrt(3 * self.steps)
@@ -129,15 +141,42 @@ class Simulation:
         """Times of the snapshots [s]."""
         return np.array(self.snapshot_steps) * self.time.dt
 
+    @property
+    def highest_frequency(self) -> float:
+        """Highest frequency of the wavelets [Hz]: 2.5 peak frequencies, where a Ricker wavelet has 5 % of its peak."""
+        return HIGHEST_FREQUENCY * self.peak_frequency
+
     def points_per_wavelength(self, slowest: float) -> float:
-        """Cells per wavelength at the wavelet's highest frequency, for the slowest velocity [m/s]."""
-        return slowest / (HIGHEST_FREQUENCY * self.peak_frequency * self.grid.spacing)
+        """Count the cells in the shortest wavelength, which is that of the highest frequency.
+
+        Args:
+            slowest: Smallest velocity of the model [m/s].
+
+        Returns:
+            Cells per wavelength.
+        """
+        return slowest / (self.highest_frequency * self.grid.spacing)
 
 
 def substeps_for(
     grid: Grid, time: TimeAxis, max_velocity: float, order: int = 4, *, time_order: int = 2, staggered: bool = False
 ) -> int:
-    """The fewest internal steps per sample that are stable for velocities up to `max_velocity` [m/s]."""
+    """Find the fewest internal steps for each sample that are stable.
+
+    Args:
+        grid: The grid.
+        time: The time axis.
+        max_velocity: Largest velocity [m/s].
+        order: Order of the differences in space.
+        time_order: Order of the differences in time: 2 or 4.
+        staggered: Whether the medium has a density model.
+
+    Returns:
+        A value for `Simulation.substeps`.
+
+    Raises:
+        InputError: If the largest velocity is not positive and finite.
+    """
     largest = stencils.largest_stable_step(
         order, grid.spacing, max_velocity, time_order=time_order, staggered=staggered
     )
@@ -145,7 +184,16 @@ def substeps_for(
 
 
 def check_cfl(simulation: Simulation, velocity: float, *, staggered: bool = False) -> None:
-    """Raise `InputError` if the internal time step is unstable for `velocity` [m/s]."""
+    """Check that the internal time step is stable.
+
+    Args:
+        simulation: The simulation.
+        velocity: Largest velocity [m/s].
+        staggered: Whether the medium has a density model.
+
+    Raises:
+        InputError: If the time step is over the CFL limit.
+    """
     spacing, dt = simulation.grid.spacing, simulation.step_length
     largest = stencils.largest_stable_step(
         simulation.order, spacing, velocity, time_order=simulation.time_order, staggered=staggered

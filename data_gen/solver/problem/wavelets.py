@@ -1,4 +1,4 @@
-"""Source wavelets on a time axis, and the band-pass filter that gives data the same band.
+"""Make source wavelets on a time axis, and filter data to the same band.
 
     ricker       w(t) = (1 - 2 a t^2) exp(-a t^2),    a = (pi f)^2
     Gaussian     w(t) ~ d^n/dt^n exp(-a t^2) = (-sqrt(a))^n H_n(sqrt(a) t) exp(-a t^2),    a = 2 (pi f)^2 / n
@@ -28,11 +28,18 @@ ORMSBY_CUT = 0.01
 
 
 def ricker(time: TimeAxis, peak_frequency: float, delay: float | None = None) -> Float[np.ndarray, " nt"]:
-    """Ricker wavelet of unit peak, shape `(nt,)`.
+    """Sample a Ricker wavelet of unit peak.
 
-    peak_frequency [Hz]; delay of the peak [s], by default 1.2 / peak_frequency.
+    Args:
+        time: The time axis.
+        peak_frequency: Frequency at which the spectrum peaks [Hz].
+        delay: Time of the peak [s]; None takes 1.2 / peak_frequency.
 
-    Raises `InputError` for a peak frequency that is not between zero and the Nyquist frequency.
+    Returns:
+        The wavelet `(nt,)`.
+
+    Raises:
+        InputError: If the peak frequency is not between zero and the Nyquist frequency.
     """
     _check_frequency(peak_frequency, time)
     shifted = time.times - (1.2 / peak_frequency if delay is None else delay)
@@ -43,13 +50,22 @@ def ricker(time: TimeAxis, peak_frequency: float, delay: float | None = None) ->
 def gaussian_derivative(
     time: TimeAxis, peak_frequency: float, derivative: int = 1, delay: float | None = None
 ) -> Float[np.ndarray, " nt"]:
-    """The n-th derivative of a Gaussian, n = `derivative`, of unit peak, shape `(nt,)`.
+    """Sample the n-th derivative of a Gaussian, with unit peak.
 
-    The spectrum `f^n exp(-(pi f)^2 / a)` peaks at peak_frequency [Hz]. The sign makes an even one positive at its
-    centre and an odd one positive just before it; n = 2 is the Ricker wavelet. delay of the centre [s], by default
-    (0.5 + 0.35 n) / peak_frequency: the first sample is then below 2e-5.
+    The sign makes an even derivative positive at its center, and an odd one positive just before its center.
 
-    Raises `InputError` for n below 1 or a peak frequency that is not between zero and the Nyquist frequency.
+    Args:
+        time: The time axis.
+        peak_frequency: Frequency at which the spectrum `f^n exp(-(pi f)^2 / a)` peaks [Hz].
+        derivative: The order n of the derivative; 2 is the Ricker wavelet.
+        delay: Time of the center [s]; None takes (0.5 + 0.35 n) / peak_frequency, at which the first sample is below
+            2e-5.
+
+    Returns:
+        The wavelet `(nt,)`.
+
+    Raises:
+        InputError: If n is below 1, or the peak frequency is not between zero and the Nyquist frequency.
     """
     _check_frequency(peak_frequency, time)
     n = derivative
@@ -66,12 +82,20 @@ def gaussian_derivative(
 
 
 def ormsby(time: TimeAxis, corners: Sequence[float], delay: float | None = None) -> Float[np.ndarray, " nt"]:
-    """Ormsby wavelet of unit peak, shape `(nt,)`: a spectrum that is a trapezoid over the corners.
+    """Sample an Ormsby wavelet of unit peak, whose spectrum is a trapezoid over four corners.
 
-    corners: (f1, f2, f3, f4) [Hz], rising from f1 to f2, flat to f3, gone at f4; f1 = f2 = 0 for no low cut. delay of
-    the peak [s], by default where the side lobes, which fall as 1 / t^2, have come below 1 % of it.
+    Args:
+        time: The time axis.
+        corners: Frequencies (f1, f2, f3, f4) [Hz]: the spectrum rises from f1 to f2, is flat to f3 and falls to zero at
+            f4; f1 = f2 = 0 has no low cut.
+        delay: Time of the peak [s]; None takes the time after which the side lobes, which fall as 1 / t^2, are below
+            1 % of the peak.
 
-    Raises `InputError` for corners that do not ascend or reach the Nyquist frequency.
+    Returns:
+        The wavelet `(nt,)`.
+
+    Raises:
+        InputError: If the corners do not ascend, or reach the Nyquist frequency.
     """
     f1, f2, f3, f4 = check_corners(corners, time.dt)
     sides = f4 + f3 - f2 - f1
@@ -88,9 +112,17 @@ def ormsby(time: TimeAxis, corners: Sequence[float], delay: float | None = None)
 
 
 def check_corners(corners: Sequence[float], dt: float) -> tuple[float, float, float, float]:
-    """The four corner frequencies [Hz] of a band sampled every dt [s], checked.
+    """Check the four corner frequencies of a band.
 
-    Raises `InputError` unless they ascend from zero or more to below the Nyquist frequency (f1 = f2 = 0 is a low-pass).
+    Args:
+        corners: Frequencies (f1, f2, f3, f4) [Hz]; f1 = f2 = 0 is a low-pass.
+        dt: Time from one sample to the next [s].
+
+    Returns:
+        The corners.
+
+    Raises:
+        InputError: If they do not ascend from zero or more to below the Nyquist frequency.
     """
     nyquist = 0.5 / dt
     ascending = len(corners) == 4 and 0 <= corners[0] <= corners[1] < corners[2] < corners[3]
@@ -113,13 +145,21 @@ def _check_frequency(peak_frequency: float, time: TimeAxis) -> None:
 
 
 def band_pass(traces: Float[Array, "*batch nt"], dt: float, corners: Sequence[float]) -> Float[Array, "*batch nt"]:
-    """Zero-phase band-pass of traces sampled every dt [s]: gain 1 from f2 to f3, cosine flanks to 0 at f1 and f4.
+    """Filter traces to a band, with zero phase: gain 1 from f2 to f3, cosine flanks to 0 at f1 and f4.
 
-    corners: (f1, f2, f3, f4) [Hz]; f1 = f2 = 0 is a low-pass. A trace is taken to be zero outside its samples, and
-    what the filter spreads beyond them is cut off: so the map is linear, symmetric, and its own adjoint. `jit`, `vmap`
-    and derivatives of any order apply.
+    A trace is taken to be zero outside its samples, and the filter's output beyond them is cut off. The map is
+    therefore linear, symmetric, and its own adjoint. `jit`, `vmap` and derivatives of any order apply.
 
-    Raises `InputError` for corners that do not ascend or reach the Nyquist frequency.
+    Args:
+        traces: Traces `(..., nt)`.
+        dt: Time from one sample to the next [s].
+        corners: Frequencies (f1, f2, f3, f4) [Hz]; f1 = f2 = 0 is a low-pass.
+
+    Returns:
+        The filtered traces `(..., nt)`.
+
+    Raises:
+        InputError: If the corners do not ascend, or reach the Nyquist frequency.
     """
     f1, f2, f3, f4 = check_corners(corners, dt)
     nt = traces.shape[-1]
@@ -140,14 +180,22 @@ def band_pass(traces: Float[Array, "*batch nt"], dt: float, corners: Sequence[fl
 
 
 def load_wavelet(path: str | Path, time: TimeAxis, *, dt: float | None = None) -> Float[np.ndarray, " nt"]:
-    """A recorded wavelet from .npy, .npz (`wavelet`, optionally `dt` [s]) or .txt (a number a line), shape `(nt,)`.
+    """Read a recorded wavelet and resample it to a time axis.
 
-    dt: of its samples [s], before the file's own; where neither is known, that of the time axis. A record of another
-    step is resampled: without aliasing to a coarser axis (0.9 of its Nyquist frequency is kept), exact on its own
-    samples on a finer one. It starts at t = 0 and is zero after its end.
+    Resampling to a coarser axis keeps 0.9 of its Nyquist frequency and does not alias. Resampling to a finer axis is
+    exact at the record's own samples. The wavelet starts at t = 0 and is zero after its end.
 
-    Raises `InputError` if the file is missing or of another kind, is no sequence of two or more finite numbers, is zero
-    throughout, or lasts longer than the time axis: cutting it would change the source unsaid.
+    Args:
+        path: File of kind .npy, .npz (`wavelet`, optionally `dt` [s]) or .txt (a number a line).
+        time: The time axis.
+        dt: Time from one sample of the file to the next [s]; None takes the file's own, or else the time axis's.
+
+    Returns:
+        The wavelet `(nt,)`.
+
+    Raises:
+        InputError: If the file is missing or of another kind, is no sequence of two or more finite numbers, is zero
+            throughout, or lasts longer than the time axis; cutting it would silently change the source.
     """
     path = Path(path)
     samples, own_dt = _read_samples(path)
@@ -169,7 +217,7 @@ def load_wavelet(path: str | Path, time: TimeAxis, *, dt: float | None = None) -
 
 
 def _resample(samples: np.ndarray, step: float, time: TimeAxis) -> np.ndarray:
-    """Band-limited interpolation of samples `step` [s] apart at the times of an axis, low-passed if that is coarser."""
+    """Interpolate samples that are `step` [s] apart, band-limited, with a low-pass if the axis is coarser."""
     coarse, cutoff = (step, INTERPOLATE) if step >= time.dt else (time.dt, LOW_PASS)
     reach = HALF_WIDTH * coarse / step
     result = np.zeros(time.nt)
@@ -182,8 +230,13 @@ def _resample(samples: np.ndarray, step: float, time: TimeAxis) -> np.ndarray:
 
 
 def _read_samples(path: Path) -> tuple[np.ndarray, float | None]:
+<<<<<<< HEAD
     """Samples `(n,)` and the step [s] that the file gives, if it does."""
     samples, dt = read_by_suffix(path, "wavelet", {".npy": read_npy, ".npz": _read_npz, ".txt": _read_txt})
+=======
+    """Read samples `(n,)`, and the step [s] if the file gives one."""
+    samples, dt = read_by_suffix(path, "wavelet", {".npy": _read_npy, ".npz": _read_npz, ".txt": _read_txt})
+>>>>>>> b17f2fc (Solver: one entry for every parameter; a compiler that fails is one warning and XLA, a cache that cannot be written a temporary folder)
     if samples.ndim != 1 or samples.size < 2 or samples.dtype.kind not in "iuf":
         raise InputError(
             f"{path} holds {samples.dtype} values of shape {samples.shape}, but a wavelet is one sequence of two or "
@@ -208,9 +261,15 @@ LOWEST_PART, HIGHEST_PART = 0.1, 0.05  # of the spectrum's peak, at the ends of 
 
 
 def wavelet_band(wavelets: Float[np.ndarray, "n nt"], dt: float) -> tuple[float, float]:
-    """Where the amplitude spectra of wavelets sampled every dt [s] first reach 10 % and last 5 % of their peaks [Hz].
+    """Find the band of wavelets, from their amplitude spectra.
 
-    Not below the lowest frequency that the record resolves, 1 / (nt dt).
+    Args:
+        wavelets: Wavelets `(n, nt)`.
+        dt: Time from one sample to the next [s].
+
+    Returns:
+        The lowest frequency at which a spectrum has 10 % of its peak, but not less than 1 / (nt dt), which the record
+        resolves, and the highest frequency at which one has 5 % of its peak [Hz].
     """
     distinct = np.unique(wavelets, axis=0)
     nt = distinct.shape[1]

@@ -1,31 +1,47 @@
-"""The C++ time loop as an engine of derivatives.py: it marshals arrays, and names what kernel.cc expects."""
+"""Offer the C++ time loop as an engine of rules.py: marshal arrays and settings for kernel.cc."""
 
 from dataclasses import dataclass
 
 import jax
 import numpy as np
 
-from data_gen.solver.engines import fourier_sums as harmonic
+from data_gen.solver.engines import fourier_sums
 from data_gen.solver.engines.native.library import load, target_name, threads
 from data_gen.solver.engines.time_step import factor_placement, strip_profile
 from data_gen.solver.numerics.cpml import Strip
 from data_gen.solver.numerics.stencils import factor_weights, second_derivative_weights
+from data_gen.solver.problem.gradient_memory import KEPT_PRECISIONS, STRATEGIES
 from data_gen.solver.problem.simulation import Simulation
 
-STRATEGIES = {"none": 0, "full": 1, "recompute": 2, "boundary": 3}
-PRECISIONS = {"same": 0, "bfloat16": 1, "float16": 2}
+# By their numbers in kernel.cc and store.h.
+NUMBERED_STRATEGIES = ("none", *STRATEGIES)
+NUMBERED_PRECISIONS = KEPT_PRECISIONS
 
 
-def layout(simulation: Simulation) -> np.ndarray:
-    """The padded grid as kernel.cc wants it: mz, mx, the four widths, free surface or not."""
+def grid_numbers(simulation: Simulation) -> np.ndarray:
+    """Describe the padded grid for kernel.cc.
+
+    Args:
+        simulation: The simulation.
+
+    Returns:
+        mz, mx, the four widths, and whether the surface is free.
+    """
     return np.array([*simulation.padded_shape, *simulation.widths, simulation.free_surface], np.int64)
 
 
-def plan(simulation: Simulation, strategy: str) -> np.ndarray:
-    """Strategy, precision, steps, interval and threads as kernel.cc wants them."""
-    memory = simulation.memory
-    numbers = [STRATEGIES[strategy], PRECISIONS[memory.precision], simulation.steps, simulation.recompute_interval]
-    return np.array([*numbers, threads()], np.int64)
+def loop_numbers(simulation: Simulation, strategy: str) -> np.ndarray:
+    """Describe the time loop for kernel.cc.
+
+    Args:
+        simulation: The simulation.
+        strategy: What to save for the adjoint; "none" saves nothing.
+
+    Returns:
+        Numbers of the strategy and the precision, steps, interval and threads.
+    """
+    names = NUMBERED_STRATEGIES.index(strategy), NUMBERED_PRECISIONS.index(simulation.memory.precision)
+    return np.array([*names, simulation.steps, simulation.recompute_interval, threads()], np.int64)
 
 
 def _attributes(simulation: Simulation, strategy: str) -> dict[str, np.ndarray]:
@@ -38,12 +54,12 @@ def _attributes(simulation: Simulation, strategy: str) -> dict[str, np.ndarray]:
             psi = strip_profile(strip, simulation, **factor_placement(strip, simulation.order))
             profiles += [c.ravel() for c in (*psi, *strip_profile(strip, simulation))]
     return {
-        "layout": layout(simulation),
+        "layout": grid_numbers(simulation),
         "inner": np.array([top, left, *simulation.grid.shape], np.int64),
         "snapshots": np.array(simulation.snapshot_steps, np.int64) * simulation.substeps,
-        "stride": np.array([harmonic.stride(simulation)], np.int64),
-        "shares": harmonic.weights(simulation).ravel(),
-        "plan": plan(simulation, strategy),
+        "stride": np.array([fourier_sums.stride(simulation)], np.int64),
+        "shares": fourier_sums.weights(simulation).ravel(),
+        "plan": loop_numbers(simulation, strategy),
         "second": np.concatenate([[-2 * second.sum()], second]),
         "factor": factor_weights(simulation.order) / spacing,
         "profiles": np.concatenate([np.zeros(0), *profiles]),
@@ -51,7 +67,7 @@ def _attributes(simulation: Simulation, strategy: str) -> dict[str, np.ndarray]:
 
 
 def _call(direction: str, components: int, simulation: Simulation, strategy: str, operands, shapes) -> list[jax.Array]:
-    """Call a handler: `shapes` of the results without batch dimensions."""
+    """Call a handler; `shapes` are those of the results, without batch dimensions."""
     dtype, order = str(operands[2].dtype), simulation.order
     # The handler reads them all as values of one size.
     assert all(str(x.dtype) in (dtype, "int32") for x in operands), [x.dtype for x in operands]
@@ -66,30 +82,49 @@ def _call(direction: str, components: int, simulation: Simulation, strategy: str
 def _record_shapes(simulation: Simulation, receiver_cells) -> list[tuple[int, ...]]:
     return [
         (simulation.steps, receiver_cells.shape[-2]),
-        (harmonic.field_count(simulation), *simulation.grid.shape),
+        (fourier_sums.field_count(simulation), *simulation.grid.shape),
     ]
 
 
 def saved_values(simulation: Simulation, dtype, strategy: str) -> int:
-    """Values of `dtype` that the forward pass saves for the adjoint of one shot."""
-    size = load("forward", 1, str(dtype), simulation.order).saved_bytes(layout(simulation), plan(simulation, strategy))
+    """Count the values that the forward pass saves for the adjoint of one shot.
+
+    Args:
+        simulation: The simulation.
+        dtype: Floating-point type of the fields.
+        strategy: What to save.
+
+    Returns:
+        The number of values of `dtype`.
+    """
+    numbers = grid_numbers(simulation), loop_numbers(simulation, strategy)
+    size = load("forward", 1, str(dtype), simulation.order).saved_bytes(*numbers)
     return -(-size // np.dtype(dtype).itemsize)
 
 
 def workspace_bytes(simulation: Simulation, dtype, *, adjoint: bool) -> int:
-    """Bytes that each shot under way takes beside its arguments and results."""
-    numbers = plan(simulation, simulation.memory.strategy if adjoint else "none")
-    return load("forward", 1, str(dtype), simulation.order).workspace_bytes(layout(simulation), numbers)
+    """Compute the memory that each shot under way takes in addition to its arguments and results.
+
+    Args:
+        simulation: The simulation.
+        dtype: Floating-point type of the fields.
+        adjoint: Whether the adjoint runs.
+
+    Returns:
+        The number of bytes.
+    """
+    numbers = grid_numbers(simulation), loop_numbers(simulation, simulation.memory.strategy if adjoint else "none")
+    return load("forward", 1, str(dtype), simulation.order).workspace_bytes(*numbers)
 
 
 @dataclass(frozen=True)
 class NativeEngine:
-    """See `derivatives.Engine`. Several components are numbers x_0 + x_1 eps: the second is the first's tangent."""
+    """Run the time loop and its adjoint in C++. Two components are numbers x_0 + x_1 eps. See `rules.Engine`."""
 
     def forward(
         self, simulation: Simulation, strategy: str, geometry, *components, coupling: jax.Array | None = None
     ) -> list[jax.Array]:
-        """Gathers, fields and saved block of every component `(m, q)`. coupling: for one component, saving nothing."""
+        """See `Engine.forward`. A coupling goes with one component and saves nothing."""
         _, receiver_cells, weights = geometry
         saved = (saved_values(simulation, weights.dtype, strategy),)
         shapes = [*_record_shapes(simulation, receiver_cells), saved] * len(components)
@@ -98,7 +133,7 @@ class NativeEngine:
         return _call("forward", len(components), simulation, strategy, operands, shapes)
 
     def adjoint(self, simulation: Simulation, geometry, models, records) -> list[jax.Array]:
-        """Gradients by m and q of every component; models `(m, q)`, records `(gathers, fields, saved)`."""
+        """See `Engine.adjoint`."""
         shapes = [simulation.padded_shape, (simulation.steps, geometry[0].shape[-1])] * len(models)
         operands = [*geometry, *(x for model in models for x in model), *(x for record in records for x in record)]
         return _call("adjoint", len(models), simulation, simulation.memory.strategy, operands, shapes)

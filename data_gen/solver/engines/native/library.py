@@ -1,12 +1,19 @@
 """Compile the C++ time loop on first use and hand it to XLA.
 
 The machine's own compiler makes one small library per (direction, components, floating-point type, order), tuned
-to this processor, and keeps it in the user's cache folder under a name that hashes everything it depends on. Nothing
-is ever loaded from a data set or a run's folder.
+to this processor, and keeps it in the user's cache folder under a name that hashes everything it depends on, and its
+own bytes. Nothing is ever loaded from a data set or a run's folder, nothing that others may write to, and nothing that
+is damaged.
+
+The oldest compilers that were tried are GCC 11 and Clang 14.
 """
 
 import ctypes
+import hashlib
 import os
+import platform
+import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -17,56 +24,134 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from data_gen.common.compile_cache import cache_folder, fingerprint
+from data_gen.common.compile_cache import cache_folder, fingerprint, only_ours
 from data_gen.common.errors import InputError
 
 SOURCES = Path(__file__).parent
-FLAGS = ("-march=native", "-mprefer-vector-width=512", "-std=c++17", "-fPIC", "-shared", "-pthread", "-DNDEBUG")
+FLAGS = ("-std=c++17", "-fPIC", "-shared", "-pthread", "-DNDEBUG")
+# By the processor's family; for any other the compiler's own choice is kept.
+TUNING = {
+    **dict.fromkeys(("x86_64", "AMD64", "i686"), ("-march=native", "-mprefer-vector-width=512")),
+    **dict.fromkeys(("aarch64", "arm64"), ("-mcpu=native",)),
+}
 # The same code as -O3 makes of these loops, in two thirds of the time.
 GNU_FLAGS = ("-O2", "-ftree-loop-vectorize", "-fvect-cost-model=dynamic", "-fno-tree-slp-vectorize")
+LEAST_GNU, LEAST_CLANG = 11, 14
+REMEDY = "Repair it, point CXX at another (GCC 11 or Clang 14 at least), or choose backend='xla'."
 
 
 @cache
-def compiler() -> str | None:
-    """The C++ compiler: `$CXX`, g++ or clang++, if there is one."""
-    for name in (os.environ.get("CXX"), "g++", "clang++"):
-        if name and (path := shutil.which(name)):
-            return path
+def compiler() -> tuple[str, ...] | None:
+    """Find the C++ compiler: `$CXX`, which may have arguments ("ccache g++"), else g++ or clang++.
+
+    Returns:
+        The command's words, the first a path, or None if there is no compiler.
+    """
+    for command in (os.environ.get("CXX", ""), "g++", "clang++"):
+        name, *arguments = shlex.split(command) or [""]
+        if path := shutil.which(name):
+            return path, *arguments
     return None
 
 
+def compiler_flags(version: str, machine: str) -> tuple[str, ...]:
+    """Choose the flags for a compiler and a processor.
+
+    Args:
+        version: The compiler's answer to `--version`.
+        machine: The processor's family, as `platform.machine()` has it.
+
+    Returns:
+        Flags for a fast shared library; x86 has some that compilers for others refuse.
+    """
+    return (*TUNING.get(machine, ()), *FLAGS, *(GNU_FLAGS if _is_gnu(version) else ("-O3",)))
+
+
+def _is_gnu(version: str) -> bool:
+    return "Free Software Foundation" in version
+
+
+def _run(command: tuple[str, ...]) -> str:
+    """Return the output of a command of the compiler, or raise `InputError` with what it said."""
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise InputError(f"The C++ compiler {command[0]} cannot be started ({error.strerror}). {REMEDY}") from error
+    if result.returncode:
+        said = result.stderr.strip()[-2000:] or f"nothing, and ended with status {result.returncode}"
+        raise InputError(
+            f"The native backend could not be compiled by {command[0]}. {REMEDY} The compiler said: {said}"
+        )
+    return result.stdout
+
+
+@cache
+def _version(command: tuple[str, ...]) -> str:
+    """Return a compiler's answer to `--version`, or raise `InputError` if it is too old."""
+    version = _run((*command, "--version"))
+    found = re.search(r"\b\d+\b", version.partition("\n")[0])
+    name, least = ("GCC", LEAST_GNU) if _is_gnu(version) else ("Clang", LEAST_CLANG)
+    if found and int(found[0]) < least:
+        raise InputError(
+            f"The native backend needs GCC {LEAST_GNU} or Clang {LEAST_CLANG} at least, but {command[0]} is {name} "
+            f"{found[0]}. Install a newer one, point CXX at it, or choose backend='xla'."
+        )
+    return version
+
+
 def _compile(direction: str, components: int, dtype: str, order: int) -> Path:
+    """Return the library, from the cache if an intact one is there."""
     command = compiler()
     if command is None:
         raise InputError(
-            "The native backend needs a C++ compiler (g++ or clang++), but found none. Install one, point CXX at it, "
-            "or choose backend='xla'."
+            "The native backend needs a C++ compiler (GCC 11 or Clang 14 at least), but found none. Install g++ or "
+            "clang++, point CXX at one, or choose backend='xla'."
         )
-    version = subprocess.run([command, "--version"], capture_output=True, text=True, check=True).stdout
-    flags = (*FLAGS, *(GNU_FLAGS if "Free Software Foundation" in version else ("-O3",)))
+    version = _version(command)
+    flags = compiler_flags(version, platform.machine())
     sources = sorted(path for path in SOURCES.iterdir() if path.suffix in (".h", ".cc"))
     kind = {"float32": "float", "float64": "double"}[dtype]
     defines = (f"-DREAL={kind}", f"-DHALF={order // 2}", f"-DDIRECTION={direction}", f"-DCOMPONENTS={components}")
     name = fingerprint(version, metadata.version("jaxlib"), *flags, *defines, *(path.read_text() for path in sources))
-    library = cache_folder() / f"{direction}{components}-{dtype}-{order}-{name}.so"
-    if not library.exists():
-        with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-            made = Path(folder) / library.name
-            arguments = [command, *flags, *defines, f"-I{jax.ffi.include_dir()}", str(SOURCES / "kernel.cc")]
-            result = subprocess.run([*arguments, "-o", str(made)], capture_output=True, text=True, check=False)
-            if result.returncode:
-                raise InputError(
-                    f"The native backend could not be compiled by {command}. Choose backend='xla', or repair the "
-                    f"compiler. It said:\n{result.stderr[-2000:]}"
-                )
-            made.replace(library)  # whole or not at all, however many processes do this at once
-    return library
+    folder, stem = cache_folder(), f"{direction}{components}-{dtype}-{order}-{name}"
+    for library in sorted(folder.glob(f"{stem}-*.so")):
+        if only_ours(library) and library.stem == f"{stem}-{_digest(library)}":
+            return library
+        library.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        made = Path(scratch) / "library.so"
+        headers = f"-I{jax.ffi.include_dir()}"
+        _run((*command, *flags, *defines, headers, str(SOURCES / "kernel.cc"), "-o", str(made)))
+        made.chmod(0o700)
+        # Whole or not at all, however many processes do this at once.
+        return made.replace(folder / f"{stem}-{_digest(made)}.so")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 @cache
 def load(direction: str, components: int, dtype: str, order: int) -> ctypes.CDLL:
-    """The library for "forward" or "adjoint" of so many components, its handler known to XLA as `target_name`."""
-    library = ctypes.CDLL(str(_compile(direction, components, dtype, order)))
+    """Load one library, compiling it first where needed, and register its handler with XLA as `target_name`.
+
+    Args:
+        direction: "forward" or "adjoint".
+        components: 1 for a field, 2 for a field and its tangent.
+        dtype: "float32" or "float64".
+        order: Order of the differences in space.
+
+    Returns:
+        The library.
+
+    Raises:
+        InputError: If there is no compiler, it is too old, or it fails.
+    """
+    path = _compile(direction, components, dtype, order)
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise InputError(f"What the C++ compiler {compiler()} made cannot be loaded ({error}). {REMEDY}") from error
     capsule = jax.ffi.pycapsule(library.handler)
     jax.ffi.register_ffi_target(target_name(direction, components, dtype, order), capsule, platform="cpu")
     for function in (library.saved_bytes, library.workspace_bytes):
@@ -75,13 +160,41 @@ def load(direction: str, components: int, dtype: str, order: int) -> ctypes.CDLL
     return library
 
 
+@cache
+def fault(dtype: str, order: int) -> str:
+    """Say why the native time loop cannot run on this machine.
+
+    Args:
+        dtype: "float32" or "float64".
+        order: Order of the differences in space.
+
+    Returns:
+        The error's text, or nothing where the loop can run.
+    """
+    try:
+        load("forward", 1, dtype, order)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
 def target_name(direction: str, components: int, dtype: str, order: int) -> str:
-    """The name XLA knows a handler by."""
+    """Return the name by which XLA knows a handler.
+
+    Args:
+        direction: "forward" or "adjoint".
+        components: 1 for a field, 2 for a field and its tangent.
+        dtype: "float32" or "float64".
+        order: Order of the differences in space.
+
+    Returns:
+        A name that no other handler has.
+    """
     return f"wave_{direction}_{components}_{dtype}_{order}"
 
 
 def threads() -> int:
-    """Threads that one call uses: the cores this process may run on."""
+    """Count the threads that one call uses: the cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
