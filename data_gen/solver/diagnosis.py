@@ -54,9 +54,9 @@ class Finding:
     Attributes:
         name: The subject, such as "time step".
         measured: The number found, with its unit.
-        wanted: What it should be.
+        wanted: The range it should be in.
         severity: "good", "warning" or "error".
-        remedy: What to set instead; empty where all is well.
+        remedy: The setting to change; empty where all is well.
     """
 
     name: str

@@ -8,7 +8,7 @@ application of it. Source of the pattern: F. B. Kjolstad and M. Snir, "Ghost cel
 The split is in depth: rows lie one after the other in memory, so one block is sent. Every device runs the
 same program on `nz / devices` rows of the model between a layer above and one below. These layers are the model's own
 on the first and the last slab; on all others their cells have no stiffness and rest: the price of one program is
-`widths[0] + widths[1]` more rows per device. Nothing as large as the model is ever on one device.
+`widths[0] + widths[1]` more rows per device. No array as large as the model is ever on one device.
 """
 
 from dataclasses import dataclass, replace

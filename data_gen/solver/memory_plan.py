@@ -43,7 +43,7 @@ class MemoryPlan:
 def _past_values(simulation: Simulation, *, constant_density: bool) -> int:
     """Count the values that the past of one shot takes in XLA."""
     memory, cells, steps = simulation.memory, int(np.prod(simulation.padded_shape)), simulation.steps
-    # What the linearized step multiplies: (L p)_n, of variable density also the two slopes, of fourth order lap(...).
+    # The linearized step multiplies (L p)_n, of variable density also the two slopes, of fourth order lap(...).
     fields = (1 if constant_density else 3) + (simulation.time_order == 4)
     if memory.strategy == "full":
         return steps * cells * fields

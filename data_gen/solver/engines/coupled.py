@@ -48,7 +48,7 @@ def propagate(
     Args:
         stiffness: `v^2 dt^2` on the padded grid `(mz, mx)`.
         coupling: Coupling `(3, 3, mz, mx)` of each cell to those around it.
-        injections: What the source adds to the pressure at its cells in each step, `(steps, k)`.
+        injections: Additions to the pressure at the source's cells in each step, `(steps, k)`.
         source_cells: Numbers `(k,)` of the source's cells.
         receiver_cells: Numbers `(n_receivers, j)` of the receivers' cells.
         receiver_weights: Weights `(n_receivers, j)` of these cells.

@@ -42,7 +42,7 @@ class Engine(Protocol):
 
         Args:
             simulation: The simulation.
-            strategy: What to save for the adjoint: see `Memory.strategy`; "none" saves nothing.
+            strategy: Selects the blocks to save for the adjoint (see `Memory.strategy`); "none" saves nothing.
             geometry: Source cells, receiver cells and receiver weights.
             *components: Model and injections (m, q), then their tangent if it is wanted.
 
@@ -81,11 +81,13 @@ class Tangent:
     saving: bool = False
 
     def apply(self, residuals, operands):
+        """See `LinearMap.apply`."""
         strategy = self.simulation.memory.strategy if self.saving else "none"
         results = self.engine.forward(self.simulation, strategy, residuals[:3], residuals[3:5], operands)
         return tuple(results[len(results) // 2 :][: None if self.saving else 2])
 
     def shapes(self, residuals, operands):
+        """See `LinearMap.shapes`."""
         dtype, simulation = operands[0].dtype, self.simulation
         gathers = jax.ShapeDtypeStruct((simulation.steps, residuals[1].shape[-2]), dtype)
         fields = jax.ShapeDtypeStruct((field_count(simulation), *simulation.grid.shape), dtype)
@@ -93,9 +95,11 @@ class Tangent:
         return (*_batched((gathers, fields), batch), *(_like(residuals[5:], batch) if self.saving else ()))
 
     def transpose(self) -> "Adjoint":
+        """See `LinearMap.transpose`."""
         return Adjoint(self.engine, self.simulation)
 
     def residual_tangent(self, residuals, tangents, operands):
+        """See `LinearMap.residual_tangent`."""
         geometry, model = residuals[:3], residuals[3:5]
         dweights, *dmodel = tangents[2:5]
         dmodel = _known(dmodel, model)
@@ -121,16 +125,20 @@ class Adjoint:
     simulation: Simulation
 
     def apply(self, residuals, operands):
+        """See `LinearMap.apply`."""
         geometry, model, saved = residuals[:3], residuals[3:5], residuals[5:]
         return tuple(self.engine.adjoint(self.simulation, geometry, [model], [(*operands[:2], *saved)]))
 
     def shapes(self, residuals, operands):
+        """See `LinearMap.shapes`."""
         return _like(residuals[3:5], _batch((*residuals, *operands)))
 
     def transpose(self) -> Tangent:
+        """See `LinearMap.transpose`."""
         return Tangent(self.engine, self.simulation)
 
     def residual_tangent(self, residuals, tangents, operands):
+        """See `LinearMap.residual_tangent`."""
         changes = _known(tangents[3:], residuals[3:])
         result = linear_call(Curvature(self.engine, self.simulation), (*residuals, *operands[:2]), changes)
         if (dweights := tangents[2]) is not None:
@@ -159,6 +167,7 @@ class Curvature:
     tied: bool = False
 
     def apply(self, residuals, operands):
+        """See `LinearMap.apply`."""
         geometry, model, (*saved, gathers, fields) = residuals[:3], residuals[3:5], residuals[5:]
         dmodel, dsaved = operands[:2], operands[2:]
         if self.tied:
@@ -170,12 +179,16 @@ class Curvature:
         return *result, *((jnp.zeros_like(x) for x in dsaved) if self.tied else ())
 
     def shapes(self, residuals, operands):
+        """See `LinearMap.shapes`."""
         return _like(residuals[3 : -2 if self.tied else 5], _batch((*residuals, *operands)))
 
     def transpose(self) -> "Curvature":
+        """See `LinearMap.transpose`."""
         return replace(self, tied=not self.tied)
 
     def residual_tangent(self, residuals, tangents, operands):
+        """See `LinearMap.residual_tangent`."""
+
         def reference(weights, model, records):
             adjoint = partial(_reference_adjoint, self.simulation, (*residuals[:2], weights))
             return jax.jvp(lambda m: adjoint(m, records), (model,), (operands[:2],))[1]
@@ -281,7 +294,7 @@ def propagate(
 
     Args:
         stiffness: `v^2 dt^2` on the padded grid `(mz, mx)`.
-        injections: What the source adds to the pressure at its cells in each step, `(steps, k)`.
+        injections: Additions to the pressure at the source's cells in each step, `(steps, k)`.
         source_cells: Numbers `(k,)` of the source's cells.
         receiver_cells: Numbers `(n_receivers, j)` of the receivers' cells.
         receiver_weights: Weights `(n_receivers, j)` of these cells.

@@ -136,7 +136,7 @@ def padded(inputs: jax.Array, simulation: Simulation) -> jax.Array:
     """Append zeros for the steps that fill up the last group.
 
     Args:
-        inputs: What goes into each step, `(steps, ...)`.
+        inputs: Inputs of each step, `(steps, ...)`.
         simulation: The simulation.
 
     Returns:
@@ -169,7 +169,7 @@ def run(advance, state: WaveState, inputs: jax.Array, simulation: Simulation, sc
     Args:
         advance: One step: from a state and an input to the next state and a result.
         state: The first state.
-        inputs: What goes into each step, `(steps, ...)`.
+        inputs: Inputs of each step, `(steps, ...)`.
         simulation: The simulation.
         scan: The scan over steps or, with time-harmonic fields, over groups of `fourier_sums.stride` steps.
 
@@ -231,7 +231,7 @@ def propagate(
 
     Args:
         medium: The medium.
-        injections: What the source adds to the pressure at its cells in each step, `(steps, k)`.
+        injections: Additions to the pressure at the source's cells in each step, `(steps, k)`.
         source_cells: Numbers `(k,)` of the source's cells.
         receiver_cells: Numbers `(n_receivers, j)` of the receivers' cells.
         receiver_weights: Weights `(n_receivers, j)`: a receiver is a weighted sum over its cells.

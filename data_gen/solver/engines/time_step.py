@@ -340,7 +340,7 @@ def step(
 
     Args:
         state: The state before the step.
-        injection: What is added to the pressure at the source's cells, `(k,)`.
+        injection: Additions to the pressure at the source's cells, `(k,)`.
         cells: Rows and columns of these cells.
         medium: The medium.
         simulation: The simulation.

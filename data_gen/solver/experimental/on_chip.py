@@ -14,7 +14,8 @@ of 128:
 70 x 70 cells in layers of 20 at order 4 take 174 of the 227 KB of shared memory of an H100's multiprocessor, and 224
 of its 256 KB of registers.
 
-Of Pallas' two GPU backends only Mosaic (Hopper and later) has shared memory to allocate and a barrier for the block.
+Only one of Pallas' two GPU backends, Mosaic (Hopper and later), has shared memory to allocate and a barrier for the
+block.
 """
 
 from functools import partial, reduce
@@ -41,7 +42,7 @@ from data_gen.solver.problem.simulation import Simulation
 # A warpgroup, Mosaic's unit of execution, is 128 threads: one column of cells each. With four of them ptxas spills 24
 # of the 112 numbers that a thread keeps of the 110 x 110 cells above (order 4, sm_90a); with three, 14 of 148.
 LANES, WARPGROUPS = 128, 4
-# What one block has on one multiprocessor of an H100. Each array starts a unit of shared memory, the barrier too.
+# Resources of one block on one multiprocessor of an H100. Each array starts a unit of shared memory, the barrier too.
 SHARED_BYTES, REGISTER_BYTES, SHARED_UNIT = 227 * 1024, 256 * 1024, 1024
 
 
@@ -93,7 +94,7 @@ class Inputs(NamedTuple):
         x_profile: The same along x, `(4, LANES)`.
         x_weights: Weights of D_xx, `(2 half + 1, LANES)`.
         source_rows: Rows `(n_sources, k)` of the sources' cells.
-        strengths: What a unit of the wavelet adds to these rows, `(n_sources, k, LANES)`.
+        strengths: Additions to these rows by a unit of the wavelet, `(n_sources, k, LANES)`.
         wavelets: Wavelets `(n_sources, steps)`.
         cells: Places `(n_receivers, j)` of the receivers' cells in a flat field.
         weights: Weights `(n_receivers, j)` of these cells.

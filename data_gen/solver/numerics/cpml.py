@@ -18,8 +18,8 @@ of a cell below its index, and so do its a and b.
 
 To the wave a layer is the medium at complex depths, L~ = int s dx with s = 1 + sigma / (alpha + i omega), and the echo
 is an image's field from sqrt(X^2 + (2 L~)^2) away: R at normal incidence, about R^(2 Re L~ / X) at an offset X along
-the layer. Grazing waves thus ask for an R far below what the grid returns anyway, and for alpha near omega, which
-lengthens Re L~. What the grid returns grows with sigma h / v. R = 5^-N, that is sigma_max = 1.5 ln(5) v_ref / h for any
+the layer. Grazing waves thus ask for an R far below the grid's own echo, and for alpha near omega, which
+lengthens Re L~. The grid's own echo grows with sigma h / v. R = 5^-N, that is sigma_max = 1.5 ln(5) v_ref / h for any
 width, makes both about equal at X = 20 L. alpha shields the lowest frequencies from sigma: it falls as a square, so
 as to do so near the inner edge only. The exponents, 5 and 2 pi are the best compromise measured for N = 10 to 30,
 orders 2 to 8 and both forms of the operator; tests/solver/test_absorbing.py holds the layers to this theory.
@@ -110,8 +110,8 @@ class Profile(NamedTuple):
     """Hold the recursion coefficients of one strip, shaped to broadcast along its axis.
 
     Attributes:
-        a: What multiplies the memory field.
-        b: What multiplies the derivative.
+        a: Factor of the memory field.
+        b: Factor of the derivative.
     """
 
     a: np.ndarray

@@ -10,7 +10,7 @@ form as in R. E. Crochiere and L. R. Rabiner, "Interpolation and decimation of d
 
 A trace is at rest before its first sample. It may be cut while it moves: beyond its last sample, at time e, it
 continues as its own image turned by half a turn, x(e + s) = 2 x(e) - x(e - s), which keeps value and slope; a symmetric
-filter then leaves the last sample as it is. What remains is the jump in curvature: within r coarse samples of the end,
+filter then leaves the last sample as it is. The jump in curvature remains: within r coarse samples of the end,
 a tone of angular frequency w is wrong by up to 0.04 (w T)^2 of its amplitude interpolated and 0.011 (w T)^2 decimated
 (3e-2 and 7e-3 at a quarter of the Nyquist frequency); continuing by zeros would give 0.14 and 0.5 however slow the
 tone. Only there, too, can something above the Nyquist frequency fold back.

@@ -22,7 +22,7 @@ def check_velocity(velocity: np.ndarray, where: str = "The velocity model") -> N
 
     Args:
         velocity: A velocity model of any shape [m/s].
-        where: What it is called in errors.
+        where: Its name in errors.
 
     Raises:
         InputError: If it is not.
@@ -66,7 +66,7 @@ def check_points(points: np.ndarray, what: str, simulation: Simulation) -> None:
 
     Args:
         points: Positions `(n, 2)`, as (z, x) [m].
-        what: What a point is called in errors, such as "source".
+        what: Name of a point in errors, such as "source".
         simulation: The simulation.
 
     Raises:

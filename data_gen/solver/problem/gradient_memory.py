@@ -26,8 +26,8 @@ class Memory:
         strategy: "full" keeps every step, "recompute" keeps some states and propagates again from each, "boundary"
             keeps the absorbing layers and runs the interior backwards in time.
         every: Steps between two kept states of "recompute"; None takes the fastest number.
-        precision: What is kept of each step is stored in the model's own precision ("same"), or with half the bytes in
-            "bfloat16" or "float16"; the gradient then has about 3 or 4 correct digits.
+        precision: "same" stores fields in the model's own precision, "bfloat16" or "float16" with half the bytes; the
+            gradient then has about 3 or 4 correct digits.
 
     Raises:
         InputError: If a name is unknown, or an interval has less than one step.

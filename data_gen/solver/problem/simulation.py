@@ -41,7 +41,7 @@ class Simulation:
             computes the fewest that are stable.
         free_surface: Whether the pressure is zero along the first row; this needs `widths[0] = 0`.
         frequencies: Frequencies of the time-harmonic fields that are recorded [Hz]; none by default.
-        memory: What the gradient keeps and what it computes again; recomputes by default.
+        memory: How the gradient gets the fields of past steps: keep or compute again; it recomputes by default.
         backend: "native" is compiled C++ on a CPU, "xla" runs everywhere, "auto" takes "native" where it can.
 
     Raises:

@@ -230,13 +230,8 @@ def _resample(samples: np.ndarray, step: float, time: TimeAxis) -> np.ndarray:
 
 
 def _read_samples(path: Path) -> tuple[np.ndarray, float | None]:
-<<<<<<< HEAD
-    """Samples `(n,)` and the step [s] that the file gives, if it does."""
-    samples, dt = read_by_suffix(path, "wavelet", {".npy": read_npy, ".npz": _read_npz, ".txt": _read_txt})
-=======
     """Read samples `(n,)`, and the step [s] if the file gives one."""
-    samples, dt = read_by_suffix(path, "wavelet", {".npy": _read_npy, ".npz": _read_npz, ".txt": _read_txt})
->>>>>>> b17f2fc (Solver: one entry for every parameter; a compiler that fails is one warning and XLA, a cache that cannot be written a temporary folder)
+    samples, dt = read_by_suffix(path, "wavelet", {".npy": read_npy, ".npz": _read_npz, ".txt": _read_txt})
     if samples.ndim != 1 or samples.size < 2 or samples.dtype.kind not in "iuf":
         raise InputError(
             f"{path} holds {samples.dtype} values of shape {samples.shape}, but a wavelet is one sequence of two or "

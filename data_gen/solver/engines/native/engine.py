@@ -35,7 +35,7 @@ def loop_numbers(simulation: Simulation, strategy: str) -> np.ndarray:
 
     Args:
         simulation: The simulation.
-        strategy: What to save for the adjoint; "none" saves nothing.
+        strategy: Selects the blocks to save for the adjoint; "none" saves nothing.
 
     Returns:
         Numbers of the strategy and the precision, steps, interval and threads.
@@ -92,7 +92,7 @@ def saved_values(simulation: Simulation, dtype, strategy: str) -> int:
     Args:
         simulation: The simulation.
         dtype: Floating-point type of the fields.
-        strategy: What to save.
+        strategy: Selects the blocks to save for the adjoint.
 
     Returns:
         The number of values of `dtype`.
@@ -124,7 +124,11 @@ class NativeEngine:
     def forward(
         self, simulation: Simulation, strategy: str, geometry, *components, coupling: jax.Array | None = None
     ) -> list[jax.Array]:
-        """See `Engine.forward`. A coupling goes with one component and saves nothing."""
+        """See `Engine.forward`.
+
+        Args:
+            coupling: Coupling `(3, 3, mz, mx)` of one component, with which the strategy must be "none".
+        """
         _, receiver_cells, weights = geometry
         saved = (saved_values(simulation, weights.dtype, strategy),)
         shapes = [*_record_shapes(simulation, receiver_cells), saved] * len(components)

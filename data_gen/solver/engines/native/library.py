@@ -2,8 +2,7 @@
 
 The machine's own compiler makes one small library per (direction, components, floating-point type, order), tuned
 to this processor, and keeps it in the user's cache folder under a name that hashes everything it depends on, and its
-own bytes. Nothing is ever loaded from a data set or a run's folder, nothing that others may write to, and nothing that
-is damaged.
+own bytes. A library is never loaded from a data set or a run's folder, nor if others may write to it or it is damaged.
 
 The oldest compilers that were tried are GCC 11 and Clang 14.
 """
