@@ -142,11 +142,10 @@ def test_resumed_bitwise_after_sigkill_and_sigterm(trained, data, tmp_path):
     """
     config = eventful(data, tmp_path / "killed")
     command = [sys.executable, "train.py", *overrides(config)]
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
     last, curves = Path(config.run) / "checkpoints" / "last", Path(config.run) / "metrics.jsonl"
 
     def interrupt(reached: Callable[[], bool], number: signal.Signals) -> tuple[int, str]:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 240
         while time.monotonic() < deadline and process.poll() is None and not reached():
             time.sleep(0.005)
@@ -162,7 +161,7 @@ def test_resumed_bitwise_after_sigkill_and_sigterm(trained, data, tmp_path):
     assert not logged(8)
     status, output = interrupt(lambda: logged(6), signal.SIGTERM)
     assert status == 0 and re.search(r"Interrupted at step [6-9] of 12, which is saved", output)
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     for ours, theirs in zip(weights(config.run), weights(trained.run), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     rows, whole = (
@@ -206,11 +205,10 @@ def test_resumed_bitwise_after_a_kill_in_mid_save(trained, data, tmp_path):
     config = eventful(data, tmp_path / "killed")
     config.tracking.mode = "offline"
     checkpoints = Path(config.run) / "checkpoints"
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
 
     def run(*command: str) -> int:
         command = (sys.executable, *command, *overrides(config))
-        return subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL).returncode
+        return subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL).returncode
 
     def saved(kind: str) -> set[str]:
         return {path.name for path in (checkpoints / kind).iterdir() if path.name.isdigit()}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from data_gen.common.errors import InputError
+from data_gen.solver.engines import scan
 from data_gen.solver.engines.xla_adjoint import ReversalEngine
 from data_gen.solver.problem.acquisition import Survey, make_survey, surface_line
 from data_gen.solver.problem.gradient_memory import Memory
@@ -81,6 +82,16 @@ def test_native_is_the_scan(sides, order, float64):
     expected = gradient(velocity, survey, plain(simulation))
     for memory in (Memory("full"), Memory("recompute"), Memory("recompute", every=1), Memory("boundary")):
         assert relative(gradient(velocity, survey, replace(native, memory=memory)), expected) < 1e-12, memory
+
+
+def test_unrolling_changes_nothing(float64, monkeypatch):
+    """Tests compile a time loop with one copy of the step, users with more: 35 steps of rounding, 1e-12."""
+    velocity, survey, simulation = problem(2, widths=(8, 0, 0, 0))
+    expected = jax.value_and_grad(loss)(velocity, survey, plain(simulation))
+    monkeypatch.setattr(scan, "UNROLL", 2)
+    jax.clear_caches()
+    assert relative(jax.value_and_grad(loss)(velocity, survey, plain(simulation)), expected) < 1e-12
+    jax.clear_caches()
 
 
 @pytest.mark.parametrize(

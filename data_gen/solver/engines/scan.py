@@ -49,8 +49,23 @@ def segments(simulation: Simulation) -> list[tuple[int, int, bool]]:
     return [(count, size, snapshot) for count, size, snapshot in runs if size or snapshot]
 
 
-# unroll=2 lets XLA swap the two pressure buffers instead of copying one.
-scan = partial(lax.scan, unroll=2)
+# Two steps in a row let XLA swap the two pressure buffers instead of copying one.
+UNROLL = 2
+
+
+def scan(advance, state, inputs, *, reverse: bool = False):
+    """Run `lax.scan`, `UNROLL` steps in a row.
+
+    Args:
+        advance: One step, `(state, input) -> (state, result)`.
+        state: State before the first step.
+        inputs: Inputs of the steps, one after the other on the leading axis.
+        reverse: Whether to begin with the last input.
+
+    Returns:
+        The last state, and the results of the steps.
+    """
+    return lax.scan(advance, state, inputs, reverse=reverse, unroll=UNROLL)
 
 
 def in_groups(steps, size: int):

@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 
 from data_gen.solver.engines import fourier_sums
-from data_gen.solver.engines.scan import flat, in_groups, padded, padded_steps, record, run, segments
+from data_gen.solver.engines.scan import flat, in_groups, padded, padded_steps, record, run, scan, segments
 from data_gen.solver.engines.time_step import Medium, WaveState, initial_state, laplacian, unstretched
 from data_gen.solver.problem.simulation import Simulation
 
@@ -105,7 +105,7 @@ def _segment(retreat, sums, simulation: Simulation):
         return adjoint._replace(pressure=pressure), *others
 
     def steps_back(carry, steps):
-        return lax.scan(retreat, carry, steps, reverse=True, unroll=2)
+        return scan(retreat, carry, steps, reverse=True)
 
     def group(carry, inputs):
         steps, share = inputs
