@@ -1,1 +1,1 @@
-"""Errors of predictions."""
+"""Measure the errors of predictions."""

@@ -1,6 +1,6 @@
-"""Errors of predicted wavefields. All are relative and per sample; means are taken by whoever reports them.
+"""Errors of predicted wavefields: relative and per sample; the caller averages over samples.
 
-relative L2 = ||prediction - truth|| / ||truth||, the norm over everything but the batch axis
+relative L2 = ||prediction - truth|| / ||truth||, the norm over all axes except the batch axis
 """
 
 import jax.numpy as jnp
@@ -16,7 +16,15 @@ def _norm(field: Array, axes: tuple[int, ...]) -> Array:
 
 
 def relative_l2(prediction: Float[Array, "batch *rest"], truth: Float[Array, "batch *rest"]) -> Float[Array, " batch"]:
-    """Relative L2 error of each sample."""
+    """Compute the relative L2 error of each sample.
+
+    Args:
+        prediction: Predicted arrays `(batch, ...)`.
+        truth: True arrays, of the same shape.
+
+    Returns:
+        Error of each sample `(batch,)`.
+    """
     axes = tuple(range(1, truth.ndim))
     return _norm(prediction - truth, axes) / _norm(truth, axes)
 
@@ -24,12 +32,27 @@ def relative_l2(prediction: Float[Array, "batch *rest"], truth: Float[Array, "ba
 def relative_l2_per_snapshot(
     prediction: Float[Array, "batch n_snapshots nz nx"], truth: Float[Array, "batch n_snapshots nz nx"]
 ) -> Float[Array, "batch n_snapshots"]:
-    """Relative L2 error of each sample at each snapshot time."""
+    """Compute the relative L2 error of each sample at each snapshot time.
+
+    Args:
+        prediction: Predicted wavefields `(batch, n_snapshots, nz, nx)`.
+        truth: True wavefields, of the same shape.
+
+    Returns:
+        Error of each snapshot `(batch, n_snapshots)`.
+    """
     return _norm(prediction - truth, (2, 3)) / _norm(truth, (2, 3))
 
 
 def band_masks(shape: tuple[int, int]) -> dict[str, Bool[Array, "nz nx"]]:
-    """Which modes of a two-dimensional Fourier transform belong to each band (see `BANDS`)."""
+    """Mark the modes of a two-dimensional Fourier transform that belong to each band of `BANDS`.
+
+    Args:
+        shape: Shape of the grid `(nz, nx)`.
+
+    Returns:
+        Mask `(nz, nx)` of each band, in the order of `jnp.fft.fft2`.
+    """
     nz, nx = shape
     cycles = jnp.hypot(jnp.fft.fftfreq(nz, 1 / nz)[:, None], jnp.fft.fftfreq(nx, 1 / nx)[None, :])
     return {name: (cycles >= low) & (cycles < high) for name, (low, high) in BANDS.items()}
@@ -38,7 +61,15 @@ def band_masks(shape: tuple[int, int]) -> dict[str, Bool[Array, "nz nx"]]:
 def band_errors(
     prediction: Float[Array, "batch n_snapshots nz nx"], truth: Float[Array, "batch n_snapshots nz nx"]
 ) -> dict[str, Float[Array, " batch"]]:
-    """Relative L2 error of each sample within each band of wavenumbers (see `BANDS`)."""
+    """Compute the relative L2 error of each sample within each band of wavenumbers in `BANDS`.
+
+    Args:
+        prediction: Predicted wavefields `(batch, n_snapshots, nz, nx)`.
+        truth: True wavefields, of the same shape.
+
+    Returns:
+        Errors `(batch,)` by the name of the band.
+    """
     *_, nz, nx = truth.shape
     error, reference = (jnp.abs(jnp.fft.fft2(field)) for field in (prediction - truth, truth))
     axes = (1, 2, 3)
@@ -48,7 +79,14 @@ def band_errors(
 
 
 def summary(errors: Float[np.ndarray, " n"]) -> dict[str, float]:
-    """Mean, median and 90th percentile over samples."""
+    """Summarize errors over samples.
+
+    Args:
+        errors: Error of each sample `(n,)`.
+
+    Returns:
+        Their `mean`, `median` and 90th percentile `p90`.
+    """
     return {
         "mean": float(np.mean(errors)),
         "median": float(np.median(errors)),

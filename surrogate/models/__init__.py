@@ -1,1 +1,1 @@
-"""Surrogates: an encoding, an operator and a normalization as one model."""
+"""Surrogates: join an encoding, an operator and a normalization to one model."""

@@ -1,12 +1,14 @@
-"""A surrogate that is applied to its own predictions: the next state from the last ones, again and again.
+"""A surrogate that predicts the next state from the last two, and is applied to its own predictions.
 
     p_{n+1} = f(velocity, p_{n-1}, p_n),    n = 1 .. steps
 
-In training it is unrolled over a few steps, with the gradient through all of them, and the first state is noisy: so it
-learns to go on from states as inexact as its own. In evaluation it is rolled out over all steps, from the exact state.
-Sources: unrolling, K. Um et al., "Solver-in-the-loop", NeurIPS 2020; noise, A. Sanchez-Gonzalez et al., "Learning to
-simulate complex physics with graph networks", ICML 2020; the gradient through the last step alone ("pushforward"),
-J. Brandstetter et al., "Message passing neural PDE solvers", ICLR 2022.
+In training it is unrolled over a few steps, with the gradient through all of them and noise on the first state, so that
+it learns to continue from states as inexact as its own. In evaluation it is rolled out over all steps, from the exact
+state.
+
+Sources: unrolling, K. Um et al., "Solver-in-the-loop", NeurIPS 2020; noise, A. Sanchez-Gonzalez et
+al., "Learning to simulate complex physics with graph networks", ICML 2020; the gradient through the last step alone
+("pushforward"), J. Brandstetter et al., "Message passing neural PDE solvers", ICLR 2022.
 """
 
 import jax
@@ -21,7 +23,12 @@ from surrogate.protocols import Batch, Encoding, Task
 
 
 class StateNoise(nnx.Module):
-    """In training, adds white noise of `strength` times each sample's root mean square; no parameters."""
+    """Add white noise in training; it has no parameters.
+
+    Args:
+        strength: Standard deviation of the noise, relative to the root mean square of each sample.
+        rngs: Source of the random key.
+    """
 
     def __init__(self, strength: float, *, rngs: nnx.Rngs):
         self.strength = strength
@@ -29,6 +36,14 @@ class StateNoise(nnx.Module):
         self.key = DropState(jax.random.key_data(rngs.params()))
 
     def __call__(self, state: Float[Array, "batch 2 nz nx"]) -> Float[Array, "batch 2 nz nx"]:
+        """Add noise in training; return the input in evaluation.
+
+        Args:
+            state: Two pressure fields of each sample `(batch, 2, nz, nx)`.
+
+        Returns:
+            State of the same shape.
+        """
         if self.deterministic:
             return state
         key, draw = jax.random.split(jax.random.wrap_key_data(self.key[...]))
@@ -38,10 +53,19 @@ class StateNoise(nnx.Module):
 
 
 class Rollout(Surrogate):
-    """Predicts `(batch, n, nz, nx)`, the states that follow the two it is given.
+    """Predict the `n` states that follow two given ones, `(batch, n, nz, nx)`.
 
-    n: `unroll` in training (after `model.train()`), else `steps`. noise: of the first state in training, relative.
-    pushforward: in training no gradient flows from one step into the one before.
+    The number n is `unroll` in training (after `model.train()`) and `steps` otherwise.
+
+    Args:
+        task: Task that the surrogate solves.
+        encoding: Encoding of one step's inputs.
+        operator: Operator of one step.
+        steps: Number of steps in evaluation.
+        unroll: Number of steps in training.
+        noise: Standard deviation of the noise on the first state in training, relative to its root mean square.
+        pushforward: Whether the gradient is cut between steps in training, so that each step learns alone.
+        rngs: Source of the random key of the noise.
     """
 
     def __init__(
@@ -64,14 +88,31 @@ class Rollout(Surrogate):
     def step(
         self, velocity: Float[Array, "batch nz nx"], state: Float[Array, "batch 2 nz nx"]
     ) -> Float[Array, "batch 1 nz nx"]:
-        """One application of the operator: the pressure that follows."""
+        """Predict the next pressure field by one application of the operator.
+
+        Args:
+            velocity: Velocity models `(batch, nz, nx)` [m/s].
+            state: The last two pressure fields `(batch, 2, nz, nx)`.
+
+        Returns:
+            The next pressure field `(batch, 1, nz, nx)`.
+        """
         return super().__call__(velocity, state)
 
     def roll(
         self, velocity: Float[Array, "batch nz nx"], state: Float[Array, "batch 2 nz nx"], steps: int
     ) -> Float[Array, "batch steps nz nx"]:
-        """As many steps as asked for, be they more than the model was trained or made for."""
-        # Weights are the same at each step; what an operator draws at random goes on from one to the next.
+        """Predict any number of steps, also more than the model was trained for.
+
+        Args:
+            velocity: Velocity models `(batch, nz, nx)` [m/s].
+            state: The last two pressure fields `(batch, 2, nz, nx)`.
+            steps: Number of steps.
+
+        Returns:
+            The pressure fields that follow `(batch, steps, nz, nx)`.
+        """
+        # Weights are the same in each step; random states are carried from one step to the next.
         graphdef, drawn, rest = nnx.split(self, DropState, ...)
         cut = self.pushforward and not self.deterministic
 
@@ -87,11 +128,19 @@ class Rollout(Surrogate):
         return jnp.moveaxis(fields, 0, 1)
 
     def __call__(self, *inputs: Float[Array, "batch ..."]) -> Float[Array, "batch n nz nx"]:
+        """Predict the states that follow.
+
+        Args:
+            *inputs: Velocity models `(batch, nz, nx)` [m/s] and the last two pressure fields `(batch, 2, nz, nx)`.
+
+        Returns:
+            The pressure fields that follow `(batch, n, nz, nx)`; see the class for n.
+        """
         velocity, state = inputs
         return self.roll(velocity, self.noise(state), self.steps if self.deterministic else self.unroll)
 
     def applications(self, batch: Batch) -> tuple[tuple[Array, ...], Array]:
-        """See `Surrogate`: every step of the batch, each from the true state."""
+        """See `Surrogate.applications`; every step of the batch is one application, from the true state."""
         frames = jnp.concatenate([batch["state"], batch["snapshots"]], axis=1)
         count, cells = frames.shape[1] - 2, frames.shape[2:]
         pairs = jnp.stack([frames[:, :-2], frames[:, 1:-1]], axis=2).reshape(-1, 2, *cells)

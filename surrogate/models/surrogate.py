@@ -1,4 +1,4 @@
-"""The surrogate: an encoding, an operator and the normalisation that both were trained with, in physical units.
+"""Join an encoding, an operator and the normalization of its training data to a model in physical units.
 
 prediction = baseline + residual_rms * operator((medium - mean) / std, fields / field_rms)
 """
@@ -16,12 +16,19 @@ from data_gen.common.errors import InputError
 from surrogate.protocols import Batch, Encoding, Task
 
 
-class Normaliser(nnx.Variable):
-    """Statistics of the training split: saved with the weights, never trained."""
+class Normalizer(nnx.Variable):
+    """Hold statistics of the training split, which are saved with the weights and never trained."""
 
 
 class Statistics(NamedTuple):
-    """Mean and deviation of each medium; root mean square of each field, and of truth - baseline for each output."""
+    """Hold the normalization: one number per channel, in the physical units of that channel.
+
+    Attributes:
+        medium_mean: Mean of each medium `(media,)`.
+        medium_std: Standard deviation of each medium `(media,)`.
+        field_rms: Root mean square of each field `(channels,)`.
+        residual_rms: Root mean square of truth - baseline for each output `(outputs,)`.
+    """
 
     medium_mean: Float[Array, " media"]
     medium_std: Float[Array, " media"]
@@ -30,7 +37,13 @@ class Statistics(NamedTuple):
 
 
 class Surrogate(nnx.Module):
-    """Predicts `(batch, outputs, *shape)` from what the task reads, in its order and units."""
+    """Predict `(batch, outputs, *shape)` from the task's inputs, in their order and physical units.
+
+    Args:
+        task: Task that the surrogate solves.
+        encoding: Map from the task's inputs to the operator's input and the baseline.
+        operator: Map `(batch, h, w, channels) -> (batch, h, w, outputs)`.
+    """
 
     def __init__(self, task: Task, encoding: Encoding, operator: nnx.Module):
         self.task = task
@@ -38,19 +51,31 @@ class Surrogate(nnx.Module):
         self.operator = operator
         media, fields, outputs = encoding.media, encoding.channels, task.outputs
         blank = Statistics(jnp.zeros(media), jnp.ones(media), jnp.ones(fields), jnp.ones(outputs))
-        self.medium_mean, self.medium_std, self.field_rms, self.residual_rms = map(Normaliser, blank)
+        self.medium_mean, self.medium_std, self.field_rms, self.residual_rms = map(Normalizer, blank)
 
     @property
     def statistics(self) -> Statistics:
-        """The normalisation."""
+        """The normalization."""
         return Statistics(*(getattr(self, name)[...] for name in Statistics._fields))
 
     def set_statistics(self, statistics: Statistics) -> None:
-        """Fix the normalisation."""
+        """Set the normalization.
+
+        Args:
+            statistics: Statistics of the training split, as of `training_statistics`.
+        """
         for name, value in statistics._asdict().items():
             getattr(self, name)[...] = jnp.asarray(value, jnp.float32)
 
     def __call__(self, *inputs: Float[Array, "batch ..."]) -> Float[Array, "batch outputs h w"]:
+        """Predict the target of a batch.
+
+        Args:
+            *inputs: The arrays that `Task.inputs` names, each `(batch, ...)`.
+
+        Returns:
+            Prediction `(batch, outputs, h, w)` in physical units.
+        """
         medium, fields, baseline = jax.vmap(self.encoding)(*inputs)
         mean, std, field_rms, residual_rms = (
             scale[...][:, None, None]
@@ -61,14 +86,29 @@ class Surrogate(nnx.Module):
         return baseline + residual_rms * jnp.moveaxis(outputs, -1, 1)
 
     def applications(self, batch: Batch) -> tuple[tuple[Array, ...], Array]:
-        """What the operator is applied to on the way to a prediction, each time, and what it should have given."""
+        """Return inputs and targets of every application of the operator.
+
+        Args:
+            batch: Batch of training examples.
+
+        Returns:
+            The inputs, as `__call__` takes them, and the target `(n, outputs, h, w)` of each application.
+        """
         return tuple(batch[name] for name in self.task.inputs), batch[self.task.target]
 
 
 def training_statistics(model: Surrogate, batches: Iterable[Batch]) -> Statistics:
-    """Statistics over an iterable of batches: the training split's only.
+    """Compute the normalization from batches of the training split.
 
-    Raises `InputError` if they are not finite.
+    Args:
+        model: Surrogate whose encoding and task define the channels.
+        batches: Batches of training examples; read once.
+
+    Returns:
+        The statistics, in float32.
+
+    Raises:
+        InputError: If a value in the data or the encoding is not finite.
     """
     encoding, task = model.encoding, model.task
 
@@ -83,24 +123,31 @@ def training_statistics(model: Surrogate, batches: Iterable[Batch]) -> Statistic
     def needed(batch: Batch) -> dict:
         return {name: batch[name] for name in (*task.inputs, task.target)}
 
-    # Summed in double precision on the host: the squares of 1,000 samples of velocities exhaust float32.
+    # Sums are in double precision on the host: the squares of 1,000 samples of velocities exhaust float32.
     rows = [([np.asarray(m, np.float64) for m in moments(needed(batch))], len(batch[task.target])) for batch in batches]
     for number, (row, count) in enumerate(rows):
         if not all(np.isfinite(moment).all() for moment in row):
             first = sum(count for _, count in rows[:number])
             raise InputError(
-                f"The training data, or what the operator is to see of them, have values that are not finite among "
-                f"examples {first} to {first + count - 1}, so there is no scale to normalise them by. Verify the data "
-                "set (python -m data_gen verify PATH) and generate it again, or choose another encoding."
+                f"The training data, or the encoding's output for them, contain values that are not finite among "
+                f"examples {first} to {first + count - 1}, so they cannot be normalized. Verify the data set "
+                "(python -m data_gen verify PATH) and generate it again, or choose another encoding."
             )
     total = sum(count for _, count in rows)
     mean, square, field, residual = (sum(row[i] * count for row, count in rows) / total for i in range(4))
-    # Of a constant channel the difference may fall below zero by rounding.
+    # For a constant channel, rounding may make the difference negative.
     scales = (np.sqrt(np.maximum(square - mean**2, 0)), np.sqrt(field), np.sqrt(residual))
-    # A scale of zero belongs to a channel that is silent throughout: it is left as it is.
+    # A scale of zero belongs to a channel that is zero throughout: that channel is not scaled.
     return Statistics(*(jnp.asarray(x, jnp.float32) for x in (mean, *(np.where(s > 0, s, 1.0) for s in scales))))
 
 
 def count_parameters(model: Surrogate) -> int:
-    """Trained numbers in the operator."""
+    """Count the trainable numbers of a surrogate.
+
+    Args:
+        model: Surrogate.
+
+    Returns:
+        Number of parameters; frozen weights and the normalization are not counted.
+    """
     return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))

@@ -1,1 +1,1 @@
-"""Neural operators: arrays to arrays, no waves and no tasks."""
+"""Neural operators: map arrays to arrays, without knowing waves or tasks."""

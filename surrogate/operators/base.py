@@ -1,15 +1,17 @@
-"""What all operators on a grid share: lifting, positions, padding, normalisation and projection.
+"""Frame of all operators on a grid: lifting, positions, padding, normalization and projection.
 
     h = norm(crop(body(pad(lift(x, position)))))
     u = project([h, gate(h) * local(x)])
 
-The norm by default is one number per sample, over all cells and channels: a norm per cell would blow up the silence
-ahead of a wave front to the strength of the wave. The domain is padded by a fraction on both sides, since a Fourier
-basis is periodic and the wave's window is not. Fractions, not cells: an operator trained on one grid runs on another.
+By default the norm divides each sample by one number, taken over all cells and channels: a norm per cell would amplify
+the silence ahead of a wave front to the strength of the wave. The domain is padded on all sides, since a Fourier basis
+is periodic and the window of the wave is not. Padding is a fraction of the domain, not a number of cells: an operator
+trained on one grid runs on another.
 
-The products are optional. A delay or an amplitude that is wrong by a smooth field is that field times a derivative of
-the wave, so that where the input holds a wave to correct, its local derivatives (a 3x3 convolution) times what the body
-has learnt say much in one step: in rough media they took a third of the training steps to the same error (measured).
+The products are optional. If the input holds a wave whose delay or amplitude is wrong by a smooth field, then the error
+is that field times a derivative of the wave. A 3x3 convolution of the input gives the derivatives and the body gives
+the smooth field, so their product corrects the wave directly: in rough media, training with products took a third of
+the steps to the same error (measured).
 """
 
 from collections.abc import Callable
@@ -25,46 +27,75 @@ from surrogate.operators.layers.pointwise import NORMS, Linear, conv3x3, make_no
 
 @dataclass
 class OperatorConfig:
-    """What every operator's config is: a name that says which schema it has, and a way to create the operator.
+    """Describe an operator: the name of its schema, and a way to create the operator.
 
-    name: the operator's in the registry; chosen with `model=NAME`, never set by itself.
+    Attributes:
+        name: Name of the operator in the registry; chosen with `model=NAME`, never set as `model.name=NAME`.
     """
 
     name: str = ""
 
     def create(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs) -> nnx.Module:
-        """The operator `(batch, nz, nx, in_channels) -> (batch, nz, nx, out_channels)`; raises `InputError`."""
+        """Create the operator `(batch, nz, nx, in_channels) -> (batch, nz, nx, out_channels)`.
+
+        Args:
+            in_channels: Number of input channels.
+            out_channels: Number of output channels.
+            rngs: Source of the initial weights.
+
+        Returns:
+            The untrained operator.
+
+        Raises:
+            InputError: If `check` refuses a setting.
+        """
         raise NotImplementedError
 
     def check(self) -> None:
-        """Raise `InputError` for values no operator could be made of."""
+        """Refuse settings that no operator can be built from.
+
+        Raises:
+            InputError: If a setting is outside its range.
+        """
         if self.name != type(self).name:
             raise InputError(
-                f"model.name = {self.name!r} stands in the settings of {type(self).name!r}. It only records which "
-                f"operator they are of; choose another with model={self.name}."
+                f"model.name = {self.name!r} stands in the settings of {type(self).name!r}. This key only records the "
+                f"operator of the settings; choose another operator with model={self.name}."
             )
 
     def reach(self) -> tuple[float, float] | None:
-        """The largest wavenumbers of the spectral path along z and x, in cycles per domain; None without one."""
+        """Return the largest wavenumbers of the spectral path along z and x [cycles per domain]; None without one."""
         return None
 
     def warm_start(self, operator: nnx.Module, load: Callable[[str, "OperatorConfig"], nnx.Module]) -> bool:
-        """Put weights that another run has trained into a fresh operator; `load` gives a run's, of these settings.
+        """Copy weights that another run has trained into a new operator.
 
-        False: there is no such run, so that the normalisation is yet to be found too.
+        Args:
+            operator: New operator, changed in place.
+            load: Returns the trained operator of a run, given the run's folder and the settings it must have.
+
+        Returns:
+            Whether there is such a run; if not, the normalization is yet to be computed too.
         """
         return False
 
 
 @dataclass
 class GridOperatorConfig(OperatorConfig):
-    """width: channels. padding: added on each side, as a fraction of the domain.
+    """Describe the frame that all operators on a grid share.
 
-    norm: sample (over all cells and channels), group (eight groups of channels), instance (each channel) or none.
-    drop_path: the probability of leaving out a residual branch of the last block; of earlier ones proportionally less
-    (uno: in each of its stages; unet, and the U of ufno: by level, the most at the bottom).
-    products: channels of products with local features of the input, which the projection sees too.
-    periodic: the domain is a periodic box: no positions, no padding, convolutions that wrap around.
+    Attributes:
+        width: Number of channels inside the operator, on the finest grid.
+        padding: Width of the zeros added on each side, as a fraction of the domain (0 to 1).
+        norm: Over what a norm is taken: sample (all cells and channels of a sample), group (eight groups of channels),
+            instance (each channel) or none.
+        drop_path: Probability (0 to below 1) of dropping a residual branch of the last block in training. It grows
+            linearly from block to block (uno: within each stage; unet and the U of ufno: by level, the most at the
+            bottom).
+        products: Number of channels of products with local features of the input, which the projection also reads; 0
+            for none.
+        periodic: Whether the domain is a periodic box, with circular convolutions and without positions; needs
+            padding=0.
     """
 
     width: int = 32
@@ -75,11 +106,15 @@ class GridOperatorConfig(OperatorConfig):
     periodic: bool = False
 
     def check(self) -> None:
-        """Raise `InputError` for values no operator could be made of."""
+        """Refuse settings that no operator can be built from.
+
+        Raises:
+            InputError: If a setting is outside its range.
+        """
         super().check()
         if self.width < 1 or not 0 <= self.padding <= 1 or not 0 <= self.drop_path < 1:
             raise InputError(
-                f"An operator needs a positive width, 0 <= padding <= 1 and 0 <= drop_path < 1: got {self}."
+                f"An operator needs a positive width, 0 <= padding <= 1 and 0 <= drop_path < 1, but got {self}."
             )
         if self.products < 0:
             raise InputError(f"model.products must be 0 (none) or a number of channels, but is {self.products}.")
@@ -90,7 +125,13 @@ class GridOperatorConfig(OperatorConfig):
 
 
 class Products(nnx.Module):
-    """gate(h) * local(x); see the module's text."""
+    """Compute the products gate(h) * local(x); the module's docstring explains them.
+
+    Args:
+        in_channels: Number of channels of the operator's input.
+        config: Settings of the operator.
+        rngs: Source of the initial weights.
+    """
 
     def __init__(self, in_channels: int, config: GridOperatorConfig, *, rngs: nnx.Rngs):
         self.gate = Linear(config.width, config.products, rngs=rngs)
@@ -99,17 +140,34 @@ class Products(nnx.Module):
     def __call__(
         self, h: Float[Array, "many nz nx width"], x: Float[Array, "batch nz nx channels"]
     ) -> Float[Array, "many nz nx products"]:
+        """Multiply the gated features of the body by local features of the input.
+
+        Args:
+            h: Features of the body `(many, nz, nx, width)`, with many a multiple of batch.
+            x: Input of the operator `(batch, nz, nx, channels)`.
+
+        Returns:
+            The products `(many, nz, nx, products)`.
+        """
         local = self.local(x)
-        # An operator that runs its body once for each output has many = batch * outputs; an export knows neither size.
+        # If an operator runs its body once for each output, many = batch * outputs; an export knows neither size.
         return self.gate(h) * jnp.repeat(local, h.shape[0] // local.shape[0], axis=0)
 
 
 class GridOperator(nnx.Module):
-    """The module's frame; subclasses `assemble` a body that maps `width` channels to `width` channels.
+    """Map `(batch, nz, nx, in_channels)` to `(batch, nz, nx, out_channels)` by the module's equations.
+
+    Subclasses `assemble` a body that maps `width` channels to `width` channels.
 
     Parameters: (in_channels + 2 + 1) width for lifting, 2 width for the norm, (width + 1) out_channels to project;
-    2 less width where periodic, and no norm where that is `none`. With p products (width + 1) p for the gate,
-    (9 in_channels + 1) p for the local features, and p out_channels more to project.
+    2 width less if periodic, and no norm if it is `none`. With p products there are (width + 1) p more for the gate,
+    (9 in_channels + 1) p for the local features, and p out_channels to project.
+
+    Args:
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
+        config: Settings of the operator.
+        rngs: Source of the initial weights.
     """
 
     def __init__(self, in_channels: int, out_channels: int, config: GridOperatorConfig, *, rngs: nnx.Rngs):
@@ -124,14 +182,34 @@ class GridOperator(nnx.Module):
         self.products = Products(in_channels, config, rngs=rngs) if config.products else None
 
     def assemble(self, config, rngs: nnx.Rngs) -> None:
-        """Make the body's layers."""
+        """Create the layers of the body.
+
+        Args:
+            config: Settings of the operator.
+            rngs: Source of the initial weights.
+        """
         raise NotImplementedError
 
     def body(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "many nz nx width"]:
-        """What happens on the padded domain."""
+        """Apply the body on the padded domain.
+
+        Args:
+            x: Lifted and padded input `(batch, nz, nx, width)`.
+
+        Returns:
+            Features `(many, nz, nx, width)`, with many = batch except where a subclass says otherwise.
+        """
         raise NotImplementedError
 
     def __call__(self, x: Float[Array, "batch nz nx channels"]) -> Float[Array, "many nz nx outputs"]:
+        """Apply the operator to a batch of normalized inputs.
+
+        Args:
+            x: Input `(batch, nz, nx, in_channels)`.
+
+        Returns:
+            Output `(batch, nz, nx, out_channels)`.
+        """
         nz, nx = x.shape[1:3]
         h = self.lift(x if self.periodic else jnp.concatenate([x, positions(x)], axis=-1))
         pad_z, pad_x = round(self.padding * nz), round(self.padding * nx)

@@ -1,4 +1,4 @@
-"""Fourier neural operator, with classic or with pre-norm residual blocks.
+"""Fourier neural operator with classic or pre-norm residual blocks.
 
     residual      x <- x + Spectral(norm(x)) + Local(norm(x)),    x <- x + MLP(norm(x)),    MLP(x) = B gelu(A x)
     feedforward   x <- x + MLP(Spectral(norm(x)) + Local(norm(x)))
@@ -9,13 +9,15 @@ Sources: Z. Li et al., ICLR 2021 (the operator, classic with `norm=none local=fa
 2024 (the residual block); A. Tran et al., ICLR 2023 (the feed-forward block, see ffno.py); N. Shazeer, "GLU variants
 improve transformer", 2020 (`gated`).
 
-With `gated` the MLP of a residual or feed-forward block is B (gelu(A x) * C x): a product of features, as waves are
-scattered by the product of a field and the medium. It has two thirds of the hidden channels, so as many parameters.
+With `gated` the MLP of a residual or feed-forward block is B (gelu(A x) * C x). It multiplies features, as the
+scattering of waves multiplies the field by the medium. It has two thirds of the hidden channels of the plain MLP, and
+therefore as many parameters.
 
-Local is a 3x3 convolution: it sees cells, not metres, so an operator with one does not transfer to a finer grid.
+Local is a 3x3 convolution: its filter has a size in cells, not in meters, so an operator with this path does not
+transfer to a finer grid.
 
 Parameters, with w = width, r = mlp_ratio, S = those of a spectral layer, L = 9 w^2 + w (or 0), n = 2 w per norm, and
-F = those of the frame (see grid_operator.py): F + depth (S + L + B), where B is 2 n + M (residual), n + M
+F = those of the frame (see base.py): F + depth (S + L + B), where B is 2 n + M (residual), n + M
 (feedforward) or n + w^2 + w (classic, which adds M once), with M = 2 r w^2 + (r + 1) w; gated, with g hidden channels,
 the integer nearest to 2 r w / 3, M = 3 g w + 2 g + w.
 """
@@ -37,11 +39,16 @@ from surrogate.operators.layers.spectral import SpectralConv
 
 @dataclass
 class FourierConfig(GridOperatorConfig):
-    """What all operators made of Fourier blocks have.
+    """Describe an operator that consists of Fourier blocks.
 
-    depth: blocks. modes: kept along z and x. mlp_ratio: hidden channels of the MLP over width.
-    local: a 3x3 convolution beside the spectral path. block: residual, feedforward or classic. gated: an MLP with a
-    product in it.
+    Attributes:
+        depth: Number of blocks (uno: in each stage).
+        modes: Largest Fourier modes kept along z and x [cycles per padded domain].
+        mlp_ratio: Hidden channels of the MLP of a block, as a multiple of `width`.
+        local: Whether a 3x3 convolution runs parallel to each spectral layer.
+        block: Kind of block: residual, feedforward or classic.
+        gated: Whether the MLP of a block multiplies two sets of features (at as many parameters); not with
+            block=classic.
     """
 
     depth: int = 4
@@ -52,11 +59,15 @@ class FourierConfig(GridOperatorConfig):
     gated: bool = False
 
     def check(self) -> None:
-        """Raise `InputError` for values no operator could be made of."""
+        """Refuse settings that no operator can be built from.
+
+        Raises:
+            InputError: If a setting is outside its range.
+        """
         super().check()
         if len(self.modes) != 2 or min(self.depth, self.mlp_ratio, *self.modes) < 1:
             raise InputError(
-                f"A Fourier operator needs positive depth and mlp_ratio and two positive modes: got {self}."
+                f"A Fourier operator needs positive depth and mlp_ratio and two positive modes, but got {self}."
             )
         if self.block not in BLOCKS:
             raise InputError(f"model.block must be one of {', '.join(BLOCKS)}, but is {self.block!r}.")
@@ -66,37 +77,70 @@ class FourierConfig(GridOperatorConfig):
             raise InputError("A classic block has no MLP to gate: set model.gated=false.")
 
     def reach(self) -> tuple[float, float]:
-        """See `OperatorConfig`."""
+        """See `OperatorConfig.reach`."""
         padded = 1 + 2 * self.padding
         return self.modes[0] / padded, self.modes[1] / padded
 
     def spectral_layer(self, rngs: nnx.Rngs) -> nnx.Module:
-        """The spectral layer of a block; here S = 2 (2 modes[0] + 1) (modes[1] + 1) w^2."""
+        """Create the spectral layer of a block, here of S = 2 (2 modes[0] + 1) (modes[1] + 1) w^2 parameters.
+
+        Args:
+            rngs: Source of the initial weights.
+
+        Returns:
+            A layer that maps `(batch, nz, nx, width)` to the same shape.
+        """
         return SpectralConv(self.width, self.width, (self.modes[0], self.modes[1]), rngs=rngs)
 
     def local_layer(self, index: int, rngs: nnx.Rngs) -> nnx.Module | None:
-        """What stands beside the spectral layer of block `index`, if anything."""
+        """Create the layer that runs parallel to the spectral layer of a block.
+
+        Args:
+            index: Position of the block, from 0.
+            rngs: Source of the initial weights.
+
+        Returns:
+            A layer that maps `(batch, nz, nx, width)` to the same shape; None for a block without one.
+        """
         return conv3x3(self.width, self.width, periodic=self.periodic, rngs=rngs) if self.local else None
 
     def blocks(self, depth: int, rngs: nnx.Rngs) -> list["Block"]:
-        """As many blocks, the last dropped with the probability `drop_path`, earlier ones proportionally less."""
+        """Create a sequence of blocks; the drop rate rises linearly to `drop_path` in the last one.
+
+        Args:
+            depth: Number of blocks.
+            rngs: Source of the initial weights.
+
+        Returns:
+            The blocks, in the order in which they are applied.
+        """
         return [BLOCKS[self.block](self, index, depth, rngs=rngs) for index in range(depth)]
 
 
 @dataclass
 class FNOConfig(FourierConfig):
-    """See `FourierConfig`."""
+    """Describe a Fourier neural operator; see `FourierConfig` for the other fields.
+
+    Attributes:
+        name: Name of the operator in the registry.
+    """
 
     name: str = "fno"
 
     def create(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs) -> "FNO":
-        """See `OperatorConfig`."""
+        """See `OperatorConfig.create`."""
         self.check()
         return FNO(in_channels, out_channels, self, rngs=rngs)
 
 
 class Block(nnx.Module):
-    """The spectral and the local path, which every block has."""
+    """Hold the spectral and the local path, which every block has.
+
+    Args:
+        config: Settings of the operator.
+        index: Position of the block, from 0.
+        rngs: Source of the initial weights.
+    """
 
     def __init__(self, config: FourierConfig, index: int, *, rngs: nnx.Rngs):
         self.spectral_norm = make_norm(config.norm, config.width, rngs=rngs)
@@ -104,20 +148,41 @@ class Block(nnx.Module):
         self.local = config.local_layer(index, rngs)
 
     def mix(self, normed: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
-        """The sum of both paths."""
+        """Add the spectral and the local path.
+
+        Args:
+            normed: Normalized features `(batch, nz, nx, width)`.
+
+        Returns:
+            The sum of both paths `(batch, nz, nx, width)`.
+        """
         mixed = self.spectral(normed)
         return mixed if self.local is None else mixed + self.local(normed)
 
     def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
-        """See the module's equations."""
+        """Apply the block by the module's equations.
+
+        Args:
+            x: Features `(batch, nz, nx, width)`.
+
+        Returns:
+            Features of the same shape.
+        """
         raise NotImplementedError
 
 
 class BlockWithMLP(Block):
-    """And an MLP, plain or gated; both end a residual branch."""
+    """Hold an MLP too, plain or gated; both kinds end a residual branch."""
 
     def make_mlp(self, config: FourierConfig, index: int, depth: int, rngs: nnx.Rngs) -> None:
-        """The layers of `mlp`, and what drops a branch."""
+        """Create the layers of `mlp` and the drop-path of the branches.
+
+        Args:
+            config: Settings of the operator.
+            index: Position of the block, from 0.
+            depth: Number of blocks.
+            rngs: Source of the initial weights.
+        """
         width, self.gated = config.width, config.gated
         hidden = round(2 / 3 * config.mlp_ratio * width) if self.gated else config.mlp_ratio * width
         self.expand = Linear(width, 2 * hidden if self.gated else hidden, rngs=rngs)
@@ -125,7 +190,14 @@ class BlockWithMLP(Block):
         self.drop = make_drop_path(config.drop_path * (index + 1) / depth, rngs=rngs)
 
     def mlp(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
-        """Pointwise; see the module's equations."""
+        """Apply the pointwise MLP of the module's equations.
+
+        Args:
+            x: Features `(batch, nz, nx, width)`.
+
+        Returns:
+            Features of the same shape.
+        """
         hidden = self.expand(x)
         if not self.gated:
             return self.contract(jax.nn.gelu(hidden))
@@ -134,7 +206,14 @@ class BlockWithMLP(Block):
 
 
 class FeedForwardBlock(BlockWithMLP):
-    """One residual branch, the MLP behind the spectral layer; see the module's equations."""
+    """Add one residual branch: the MLP of the mixed features.
+
+    Args:
+        config: Settings of the operator.
+        index: Position of the block, from 0.
+        depth: Number of blocks.
+        rngs: Source of the initial weights.
+    """
 
     def __init__(self, config: FourierConfig, index: int, depth: int, *, rngs: nnx.Rngs):
         super().__init__(config, index, rngs=rngs)
@@ -142,11 +221,19 @@ class FeedForwardBlock(BlockWithMLP):
 
     @recomputable
     def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
+        """See `Block.__call__`."""
         return x + self.drop(self.mlp(self.mix(self.spectral_norm(x))))
 
 
 class ResidualBlock(BlockWithMLP):
-    """Two residual branches; see the module's equations."""
+    """Add two residual branches: the mixed features, then the MLP.
+
+    Args:
+        config: Settings of the operator.
+        index: Position of the block, from 0.
+        depth: Number of blocks.
+        rngs: Source of the initial weights.
+    """
 
     def __init__(self, config: FourierConfig, index: int, depth: int, *, rngs: nnx.Rngs):
         super().__init__(config, index, rngs=rngs)
@@ -155,12 +242,20 @@ class ResidualBlock(BlockWithMLP):
 
     @recomputable
     def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
+        """See `Block.__call__`."""
         x = x + self.drop(self.mix(self.spectral_norm(x)))
         return x + self.drop(self.mlp(self.mlp_norm(x)))
 
 
 class ClassicBlock(Block):
-    """No residual branch, hence nothing to drop; see the module's equations."""
+    """Apply a nonlinearity to the sum of all paths; without a residual branch there is no drop-path.
+
+    Args:
+        config: Settings of the operator.
+        index: Position of the block, from 0.
+        depth: Number of blocks.
+        rngs: Source of the initial weights.
+    """
 
     def __init__(self, config: FourierConfig, index: int, depth: int, *, rngs: nnx.Rngs):
         super().__init__(config, index, rngs=rngs)
@@ -168,6 +263,7 @@ class ClassicBlock(Block):
 
     @recomputable
     def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
+        """See `Block.__call__`."""
         normed = self.spectral_norm(x)
         return jax.nn.gelu(self.mix(normed) + self.linear(normed))
 
@@ -181,15 +277,15 @@ def _pointwise_mlp(config: FourierConfig, rngs: nnx.Rngs) -> nnx.Sequential:
 
 
 class FNO(GridOperator):
-    """Maps `(batch, nz, nx, in_channels)` to `(batch, nz, nx, out_channels)`, on any grid that carries its modes."""
+    """Map `(batch, nz, nx, in_channels)` to `(batch, nz, nx, out_channels)`, on any grid that carries the modes."""
 
     def assemble(self, config: FNOConfig, rngs: nnx.Rngs) -> None:
-        """See `GridOperator`."""
+        """See `GridOperator.assemble`."""
         self.blocks = nnx.List(config.blocks(config.depth, rngs))
         self.mlp = _pointwise_mlp(config, rngs) if config.block == "classic" else Identity()
 
     def body(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
-        """See `GridOperator`."""
+        """See `GridOperator.body`."""
         for block in self.blocks:
             x = block(x)
         return self.mlp(x)

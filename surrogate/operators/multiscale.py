@@ -1,15 +1,15 @@
-"""Two operators in sequence: the second learns what the first leaves, at high wavenumbers.
+"""Two operators in sequence: the second learns the residual of the first, at high wavenumbers.
 
-    u = u_1(x) + High( u_2([x, u_1(x)]) ),    High leaves out the modes |k_z| <= cutoff_z, |k_x| <= cutoff_x
+    u = u_1(x) + High( u_2([x, u_1(x)]) ),    High removes the modes |k_z| <= cutoff_z, |k_x| <= cutoff_x
 
 Source: C. Qin et al., "Toward a better understanding of Fourier neural operators from a spectral perspective", 2024
-(SpecBoost): the residual of a Fourier operator is made of high wavenumbers, and a second one fits those.
+(SpecBoost): the residual of a Fourier operator consists of high wavenumbers, and a second operator fits those.
 
-Joint training shares the work out by wavenumber. In stages, the first operator comes trained from a run of its own
-(`first_run`, an FNO with the same settings, task, data and encoding; see stages.py) and is frozen: its weights are no
-parameters here.
+Joint training divides the work by wavenumber. Training in stages takes the first operator from a run of its own
+(`first_run`, an FNO with the same settings, task, data and encoding; see surrogate/runs/first_stage.py) and freezes it:
+its weights are no parameters here.
 
-Parameters: those of both FNOs (fno.py), the second with in_channels + out_channels inputs; in stages its own.
+Parameters: those of both FNOs (fno.py), the second with in_channels + out_channels inputs; in stages only the second's.
 """
 
 from collections.abc import Callable
@@ -27,9 +27,15 @@ from surrogate.operators.layers.spectral import extend, restrict
 
 @dataclass
 class MultiscaleConfig(OperatorConfig):
-    """first, second: settings of the two FNOs. cutoff: modes along z and x left to the first, none if empty.
+    """Describe two FNOs in sequence.
 
-    first_run: folder of the trained run that the first is taken from, and frozen; none: both are trained jointly.
+    Attributes:
+        name: Name of the operator in the registry.
+        first: Settings of the first FNO, as of model=fno.
+        second: Settings of the second FNO, as of model=fno.
+        cutoff: Largest modes along z and x [cycles per domain] that only the first FNO predicts; empty for none.
+        first_run: Folder of a trained run of model=fno that the first FNO is copied from, and frozen; null trains both
+            FNOs jointly.
     """
 
     name: str = "multiscale"
@@ -39,7 +45,11 @@ class MultiscaleConfig(OperatorConfig):
     first_run: str | None = None
 
     def check(self) -> None:
-        """Raise `InputError` for values no operator could be made of."""
+        """Refuse settings that no operator can be built from.
+
+        Raises:
+            InputError: If a setting is outside its range.
+        """
         super().check()
         self.first.check()
         self.second.check()
@@ -47,17 +57,17 @@ class MultiscaleConfig(OperatorConfig):
             raise InputError(f"model.cutoff must be empty or two numbers of modes, but is {self.cutoff}.")
 
     def create(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs) -> "Multiscale":
-        """See `OperatorConfig`."""
+        """See `OperatorConfig.create`."""
         self.check()
         return Multiscale(in_channels, out_channels, self, rngs=rngs)
 
     def reach(self) -> tuple[float, float]:
-        """See `OperatorConfig`."""
+        """See `OperatorConfig.reach`."""
         (first_z, first_x), (second_z, second_x) = self.first.reach(), self.second.reach()
         return max(first_z, second_z), max(first_x, second_x)
 
     def warm_start(self, operator: nnx.Module, load: Callable[[str, OperatorConfig], nnx.Module]) -> bool:
-        """See `OperatorConfig`: the first operator's, in stages."""
+        """See `OperatorConfig.warm_start`; fills the first operator if trained in stages."""
         if self.first_run is None:
             return False
         assert isinstance(operator, Multiscale)
@@ -66,11 +76,15 @@ class MultiscaleConfig(OperatorConfig):
 
 
 class Frozen(nnx.Variable):
-    """A weight that is saved with the others, but never trained, decayed or averaged."""
+    """Mark a weight that is saved with the others, but never trained, decayed or averaged."""
 
 
 def freeze(operator: nnx.Module) -> None:
-    """Turn all parameters of an operator into `Frozen` variables of the same names and values."""
+    """Turn all parameters of an operator into `Frozen` variables of the same names and values.
+
+    Args:
+        operator: Operator to change in place.
+    """
     for _, module in list(nnx.iter_modules(operator)):
         for name, value in list(vars(module).items()):
             if isinstance(value, nnx.Param):
@@ -78,12 +92,19 @@ def freeze(operator: nnx.Module) -> None:
 
 
 class Multiscale(nnx.Module):
-    """Maps `(batch, nz, nx, in_channels)` to `(batch, nz, nx, out_channels)`, on any grid that carries the modes."""
+    """Map `(batch, nz, nx, in_channels)` to `(batch, nz, nx, out_channels)`, on any grid that carries the modes.
+
+    Args:
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
+        config: Settings of the operator.
+        rngs: Source of the initial weights.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, config: MultiscaleConfig, *, rngs: nnx.Rngs):
         self.cutoff = (config.cutoff[0], config.cutoff[1]) if config.cutoff else None
         frozen = config.first_run is not None
-        # What is frozen is the function it was trained to be: it leaves out no branch.
+        # A frozen operator stays the function that it was trained to be: it drops no branch.
         first = replace(config.first, drop_path=0.0) if frozen else config.first
         self.first = first.create(in_channels, out_channels, rngs=rngs)
         self.second = config.second.create(in_channels + out_channels, out_channels, rngs=rngs)
@@ -91,13 +112,18 @@ class Multiscale(nnx.Module):
             freeze(self.first)
 
     def adopt(self, trained: nnx.Module) -> None:
-        """Take the first operator's weights from a trained one of the same settings."""
+        """Copy the weights of a trained operator into the first operator.
+
+        Args:
+            trained: Trained operator with the settings of the first one.
+        """
         ours, theirs = (dict(nnx.to_flat_state(nnx.state(o))) for o in (self.first, trained))
         for path, variable in ours.items():
             variable[...] = theirs[path][...]
         nnx.update(self.first, nnx.from_flat_state(list(ours.items())))
 
     def __call__(self, x: Float[Array, "batch nz nx channels"]) -> Float[Array, "batch nz nx outputs"]:
+        """See `GridOperator.__call__`."""
         first = self.first(x)
         second = self.second(jnp.concatenate([x, first], axis=-1))
         if self.cutoff is None:

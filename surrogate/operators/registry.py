@@ -1,4 +1,6 @@
-"""The registry of operators: a name is all a config needs to say to choose one; see docs/guides/operators.md."""
+"""Registry of operators: a config chooses one by its name; see docs/guides/operators.md."""
+
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
@@ -27,15 +29,39 @@ OPERATORS: dict[str, type[OperatorConfig]] = {
     )
 }
 
+RENAMED = {"factorisation": "factorization"}  # keys of earlier versions, as they stand in the configs of old runs
+
+
+def with_current_keys(settings: dict[str, Any]) -> dict[str, Any]:
+    """Rename the keys of earlier versions in the stored settings of an operator.
+
+    Args:
+        settings: Settings as plain values, as stored with a run.
+
+    Returns:
+        The settings with today's keys.
+    """
+    return {RENAMED.get(key, key): value for key, value in settings.items()}
+
 
 def operator_schema(name: object) -> type[OperatorConfig]:
-    """The schema of an operator's settings. Raises `InputError` for an unknown name."""
+    """Return the schema of the settings of an operator.
+
+    Args:
+        name: Name of the operator, as read from a config.
+
+    Returns:
+        The config dataclass of the operator.
+
+    Raises:
+        InputError: If no operator has this name.
+    """
     if not isinstance(name, str) or name not in OPERATORS:
         raise InputError(f"Unknown operator {name!r}: model.name must be one of {', '.join(OPERATORS)}.")
     return OPERATORS[name]
 
 
 def register_operators() -> None:
-    """Make the schemas known to Hydra: configs/model/NAME.yaml lists `NAME_schema` first."""
+    """Register the schemas with Hydra: configs/model/NAME.yaml lists `NAME_schema` first."""
     for name, schema in OPERATORS.items():
         ConfigStore.instance().store(group="model", name=f"{name}_schema", node=schema)

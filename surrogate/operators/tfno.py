@@ -1,11 +1,11 @@
-"""Tensorised Fourier neural operator: spectral weights as a low-rank tensor.
+"""Tensorized Fourier neural operator: the spectral weights are a low-rank tensor.
 
     Tucker   R[p,j,k,c,d] = sum G[p,q,r,s,t] Z[j,q] X[k,r] C[c,s] D[d,t]
     CP       R[p,j,k,c,d] = sum over q of P[p,q] Z[j,q] X[k,q] C[c,q] D[d,q]
 
-p is the real or the imaginary part, j and k the mode along z and x, c and d the input and output channel. Taken as a
-real tensor of order five, the weights need no complex factor anywhere, and Tucker's core keeps p whole: at rank 1
-every dense weight has a Tucker form.
+The index p selects the real or the imaginary part, j and k the mode along z and x, c and d the input and output
+channel. As a real tensor of order five, the weights need no complex factor. Tucker's core does not compress p: at
+rank 1 every dense weight has a Tucker form.
 
 Source: J. Kossaifi et al., "Multi-grid tensorized Fourier neural operator for high-resolution PDEs", TMLR 2024.
 
@@ -29,48 +29,65 @@ from surrogate.operators.layers.spectral import Pair, SpectralMap
 
 @dataclass
 class TFNOConfig(FNOConfig):
-    """factorisation: tucker or cp. rank: of the spectral weights, as a fraction of the dense tensor's size."""
+    """Describe a tensorized Fourier neural operator; see `FourierConfig` for the other fields.
+
+    Attributes:
+        name: Name of the operator in the registry.
+        factorization: Form of the spectral weights: tucker or cp.
+        rank: Size of the compressed spectral weights (tucker: of their core), as a fraction (0 to 1) of the dense ones.
+    """
 
     name: str = "tfno"
-    factorisation: str = "tucker"
+    factorization: str = "tucker"
     rank: float = 0.1
 
     def check(self) -> None:
-        """Raise `InputError` for values no operator could be made of."""
+        """Refuse settings that no operator can be built from.
+
+        Raises:
+            InputError: If a setting is outside its range.
+        """
         super().check()
-        if self.factorisation not in FACTORISATIONS or not 0 < self.rank <= 1:
+        if self.factorization not in FACTORIZATIONS or not 0 < self.rank <= 1:
             raise InputError(
-                f"A tensorised FNO needs model.factorisation among {', '.join(FACTORISATIONS)} and 0 < model.rank <= "
-                f"1, but got {self.factorisation!r} and {self.rank}."
+                f"A tensorized FNO needs model.factorization among {', '.join(FACTORIZATIONS)} and 0 < model.rank <= "
+                f"1, but got {self.factorization!r} and {self.rank}."
             )
 
     def spectral_layer(self, rngs: nnx.Rngs) -> nnx.Module:
-        """See `FNOConfig`."""
+        """See `FourierConfig.spectral_layer`."""
         modes = (self.modes[0], self.modes[1])
-        return FACTORISATIONS[self.factorisation](self.width, modes, self.rank, rngs=rngs)
+        return FACTORIZATIONS[self.factorization](self.width, modes, self.rank, rngs=rngs)
 
 
 def _sizes(width: int, modes: tuple[int, int]) -> tuple[int, int, int, int]:
     return 2 * modes[0] + 1, modes[1] + 1, width, width
 
 
-class FactorisedMap(SpectralMap):
-    """A map whose weights have a factor for each axis of modes."""
+class FactorizedMap(SpectralMap):
+    """Hold weights that have a factor for each axis of modes."""
 
     def wavenumbers(self) -> dict[str, tuple[np.ndarray, ...]]:
-        """See `SpectralLayer`: a mode is off when its row of a factor is zero."""
+        """See `SpectralLayer.wavenumbers`: a mode is off if its row of a factor is zero."""
         z, x = self.mode_axes()
         return {"modes_z": (z,), "modes_x": (x,)}
 
 
-class TuckerConv(FactorisedMap):
-    """Weights in Tucker's form."""
+class TuckerConv(FactorizedMap):
+    """Apply weights in Tucker form.
+
+    Args:
+        width: Number of channels.
+        modes: Largest modes kept along z and x.
+        rank: Size of the core, as a fraction of the dense weights.
+        rngs: Source of the initial weights.
+    """
 
     def __init__(self, width: int, modes: tuple[int, int], rank: float, *, rngs: nnx.Rngs):
         self.modes = modes
         sizes = _sizes(width, modes)
         ranks = [max(1, round(rank**0.25 * size)) for size in sizes]
-        # Factors of variance 1 / rank leave the core's variance to the weights: that of the dense ones.
+        # With factors of variance 1 / rank the weights have the variance of the core: that of dense weights.
         core = jax.random.normal(rngs.params(), (2, *ranks)) / np.sqrt(2 * width)
         self.core = nnx.Param(core)
         self.modes_z, self.modes_x, self.inputs, self.outputs = (
@@ -79,30 +96,37 @@ class TuckerConv(FactorisedMap):
         )
 
     def weights(self) -> Pair:
-        """See `SpectralMap`."""
+        """See `SpectralMap.weights`."""
         factors = (self.modes_z[...], self.modes_x[...], self.inputs[...], self.outputs[...])
         real, imaginary = jnp.einsum("pqrst,jq,kr,cs,dt->pjkcd", self.core[...], *factors, precision=EXACT)
         return real, imaginary
 
 
-class CPConv(FactorisedMap):
-    """Weights as a sum of products of vectors."""
+class CPConv(FactorizedMap):
+    """Apply weights that are a sum of products of vectors (canonical polyadic form).
+
+    Args:
+        width: Number of channels.
+        modes: Largest modes kept along z and x.
+        rank: Number of weights, as a fraction of the dense ones.
+        rngs: Source of the initial weights.
+    """
 
     def __init__(self, width: int, modes: tuple[int, int], rank: float, *, rngs: nnx.Rngs):
         self.modes = modes
         sizes = (2, *_sizes(width, modes))
         terms = max(1, round(rank * int(np.prod(sizes)) / sum(sizes)))
-        # Five factors and a sum over the terms: together the variance of the dense weights, 1 / (2 width).
+        # Five factors and the sum over the terms together give the variance of dense weights, 1 / (2 width).
         scale = (2 * width * terms) ** -0.1
         self.parts, self.modes_z, self.modes_x, self.inputs, self.outputs = (
             nnx.Param(scale * jax.random.normal(rngs.params(), (size, terms))) for size in sizes
         )
 
     def weights(self) -> Pair:
-        """See `SpectralMap`."""
+        """See `SpectralMap.weights`."""
         factors = (self.parts, self.modes_z, self.modes_x, self.inputs, self.outputs)
         real, imaginary = jnp.einsum("pq,jq,kq,cq,dq->pjkcd", *(factor[...] for factor in factors), precision=EXACT)
         return real, imaginary
 
 
-FACTORISATIONS = {"tucker": TuckerConv, "cp": CPConv}
+FACTORIZATIONS = {"tucker": TuckerConv, "cp": CPConv}

@@ -1,9 +1,9 @@
-"""U-FNO: a small U-Net as the local path of the last Fourier blocks.
+"""U-FNO: a small U-Net is the local path of the last Fourier blocks.
 
     x <- x + Spectral(norm(x)) + UNet(norm(x)),    x <- x + MLP(norm(x))
 
 Source: G. Wen et al., "U-FNO: an enhanced Fourier neural operator-based deep-learning model for multiphase flow", Adv.
-Water Resour. 2022: plain Fourier layers first, then layers with a U-Net beside the spectral path.
+Water Resour. 2022: plain Fourier layers first, then layers with a U-Net parallel to the spectral path.
 
 Parameters: those of fno.py, where in the last `unet_blocks` blocks L is that of a U (u_shape.py) of `unet_levels`
 levels, with one residual block (unet.py) in each stage.
@@ -20,14 +20,24 @@ from surrogate.operators.unet import convolutional_u
 
 @dataclass
 class UFNOConfig(FNOConfig):
-    """unet_blocks: how many of the last blocks have a U-Net as local path, of `unet_levels` halvings of the grid."""
+    """Describe a U-FNO; see `FourierConfig` for the other fields.
+
+    Attributes:
+        name: Name of the operator in the registry.
+        unet_blocks: Number of last blocks whose local path is a U-Net (1 to depth).
+        unet_levels: Number of halvings of the grid in these U-Nets.
+    """
 
     name: str = "ufno"
     unet_blocks: int = 2
     unet_levels: int = 2
 
     def check(self) -> None:
-        """Raise `InputError` for values no operator could be made of."""
+        """Refuse settings that no operator can be built from.
+
+        Raises:
+            InputError: If a setting is outside its range.
+        """
         super().check()
         if not 1 <= self.unet_blocks <= self.depth or self.unet_levels < 1:
             raise InputError(
@@ -36,7 +46,7 @@ class UFNOConfig(FNOConfig):
             )
 
     def local_layer(self, index: int, rngs: nnx.Rngs) -> nnx.Module | None:
-        """See `FNOConfig`."""
+        """See `FourierConfig.local_layer`; a U-Net in the last blocks."""
         if index < self.depth - self.unet_blocks:
             return super().local_layer(index, rngs)
         return convolutional_u(self, self.unet_levels, 1, rngs)

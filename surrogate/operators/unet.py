@@ -1,11 +1,11 @@
-"""A modern U-Net: the reference without a spectral layer.
+"""Modern U-Net: the reference without a spectral layer.
 
     stage: x <- x + Conv(silu(norm(Conv(silu(norm(x)))))), depth times
 
 Sources: O. Ronneberger et al., MICCAI 2015 (the shape); J. Gupta and J. Brandstetter, "Towards
-multi-spatiotemporal-scale generalized PDE modeling", TMLR 2023 (what a modern one is for fields).
+multi-spatiotemporal-scale generalized PDE modeling", TMLR 2023 (modern blocks for fields).
 
-Parameters: the frame's (grid_operator.py) and the U's (u_shape.py), with stages of depth (2 n_l + 2 (9 w_l^2 + w_l)),
+Parameters: the frame's (base.py) and the U's (u_shape.py), with stages of depth (2 n_l + 2 (9 w_l^2 + w_l)),
 n_l = 2 w_l.
 """
 
@@ -25,7 +25,15 @@ from surrogate.operators.u_shape import ConvResampling, UShape
 
 @dataclass
 class UNetConfig(GridOperatorConfig):
-    """levels: halvings of the grid. depth: residual blocks in each stage. The domain needs no padding here."""
+    """Describe a U-Net; see `GridOperatorConfig` for the other fields.
+
+    Attributes:
+        name: Name of the operator in the registry.
+        padding: Width of the zeros added on each side, as a fraction of the domain; convolutions need none.
+        norm: Over what a norm is taken: sample, group, instance or none (as for the other operators).
+        levels: Number of halvings of the grid.
+        depth: Number of residual blocks in each stage.
+    """
 
     name: str = "unet"
     padding: float = 0.0
@@ -34,19 +42,31 @@ class UNetConfig(GridOperatorConfig):
     depth: int = 1
 
     def check(self) -> None:
-        """Raise `InputError` for values no operator could be made of."""
+        """Refuse settings that no operator can be built from.
+
+        Raises:
+            InputError: If a setting is outside its range.
+        """
         super().check()
         if min(self.levels, self.depth) < 1:
-            raise InputError(f"A U-Net needs positive levels and depth: got {self}.")
+            raise InputError(f"A U-Net needs positive levels and depth, but got {self}.")
 
     def create(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs) -> "UNet":
-        """See `OperatorConfig`."""
+        """See `OperatorConfig.create`."""
         self.check()
         return UNet(in_channels, out_channels, self, rngs=rngs)
 
 
 class ResidualConv(nnx.Module):
-    """Two 3x3 convolutions beside the identity; see the module's equation."""
+    """Add two 3x3 convolutions to the identity by the module's equation.
+
+    Args:
+        width: Number of channels.
+        norm: Kind of norm, one of `NORMS`.
+        drop_path: Probability of dropping the branch in training.
+        periodic: Whether the domain is a periodic box.
+        rngs: Source of the initial weights.
+    """
 
     def __init__(self, width: int, norm: str, drop_path: float, periodic: bool, *, rngs: nnx.Rngs):
         self.first_norm = make_norm(norm, width, rngs=rngs)
@@ -57,12 +77,23 @@ class ResidualConv(nnx.Module):
 
     @recomputable
     def __call__(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
+        """See `Block.__call__`."""
         y = self.first(jax.nn.silu(self.first_norm(x)))
         return x + self.drop(self.second(jax.nn.silu(self.second_norm(y))))
 
 
 def convolutional_u(config: GridOperatorConfig, levels: int, depth: int, rngs: nnx.Rngs) -> UShape:
-    """A U of `ResidualConv` stages; the norm, drop-path and boundary are the config's."""
+    """Create a U of `ResidualConv` stages.
+
+    Args:
+        config: Settings of the operator: width, norm, drop-path and boundary.
+        levels: Number of halvings of the grid.
+        depth: Number of residual blocks in each stage.
+        rngs: Source of the initial weights.
+
+    Returns:
+        The U, which maps `(batch, nz, nx, width)` to the same shape.
+    """
 
     def stage(level: int, rngs: nnx.Rngs) -> nnx.Module:
         width = 2**level * config.width
@@ -77,12 +108,12 @@ def convolutional_u(config: GridOperatorConfig, levels: int, depth: int, rngs: n
 
 
 class UNet(GridOperator):
-    """Maps `(batch, nz, nx, in_channels)` to `(batch, nz, nx, out_channels)`; its filters see cells, not metres."""
+    """Map `(batch, nz, nx, in_channels)` to `(batch, nz, nx, out_channels)`; filters are 3x3 cells on any grid."""
 
     def assemble(self, config: UNetConfig, rngs: nnx.Rngs) -> None:
-        """See `GridOperator`."""
+        """See `GridOperator.assemble`."""
         self.u = convolutional_u(config, config.levels, config.depth, rngs)
 
     def body(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
-        """See `GridOperator`."""
+        """See `GridOperator.body`."""
         return self.u(x)

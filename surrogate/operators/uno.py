@@ -3,9 +3,9 @@
     level l: grid n / 2^l, modes / 2^l, 2^l width channels; between levels the trigonometric interpolant
 
 Source: M. A. Rahman et al., "U-NO: U-shaped neural operators", TMLR 2023. Here the blocks are those of fno.py, and the
-change of domain is a layer of its own (u_shape.py), without parameters in space: fields keep their wavenumbers.
+change of grid is a separate layer (u_shape.py) without parameters in space: fields keep their wavenumbers.
 
-Parameters: the frame's (grid_operator.py) and the U's with Fourier resampling (u_shape.py); a stage is `depth` blocks
+Parameters: the frame's (base.py) and the U's with Fourier resampling (u_shape.py); a stage is `depth` blocks
 of fno.py of width w_l and modes modes // 2^l.
 """
 
@@ -22,29 +22,39 @@ from surrogate.operators.u_shape import FourierResampling, UShape
 
 @dataclass
 class UNOConfig(FourierConfig):
-    """levels: halvings of the grid. depth: blocks in each stage. The rest as for the FNO, on the finest level."""
+    """Describe a U-NO; see `FourierConfig` for the other fields, whose values belong to the finest level.
+
+    Attributes:
+        name: Name of the operator in the registry.
+        depth: Number of blocks in each stage.
+        levels: Number of halvings of the grid.
+    """
 
     name: str = "uno"
     depth: int = 1
     levels: int = 2
 
     def check(self) -> None:
-        """Raise `InputError` for values no operator could be made of."""
+        """Refuse settings that no operator can be built from.
+
+        Raises:
+            InputError: If a setting is outside its range.
+        """
         super().check()
         if self.levels < 1:
             raise InputError(f"A U-NO needs at least one level, but levels is {self.levels}.")
 
     def create(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs) -> "UNO":
-        """See `OperatorConfig`."""
+        """See `OperatorConfig.create`."""
         self.check()
         return UNO(in_channels, out_channels, self, rngs=rngs)
 
 
 class UNO(GridOperator):
-    """Maps `(batch, nz, nx, in_channels)` to `(batch, nz, nx, out_channels)`, on any grid that carries its modes."""
+    """Map `(batch, nz, nx, in_channels)` to `(batch, nz, nx, out_channels)`, on any grid that carries the modes."""
 
     def assemble(self, config: UNOConfig, rngs: nnx.Rngs) -> None:
-        """See `GridOperator`."""
+        """See `GridOperator.assemble`."""
 
         def stage(level: int, rngs: nnx.Rngs) -> nnx.Module:
             factor = 2**level
@@ -58,5 +68,5 @@ class UNO(GridOperator):
         self.u = UShape(config.width, config.levels, stage, resampling, rngs=rngs)
 
     def body(self, x: Float[Array, "batch nz nx width"]) -> Float[Array, "batch nz nx width"]:
-        """See `GridOperator`."""
+        """See `GridOperator.body`."""
         return self.u(x)

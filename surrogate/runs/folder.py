@@ -13,7 +13,7 @@ from data_gen.common.files import differences, holds_files, read_json, write_jso
 from data_gen.common.hydra_app import Schema, typed
 from surrogate.config import InvertConfig, TrainConfig
 from surrogate.operators.fno import FNOConfig
-from surrogate.operators.registry import operator_schema
+from surrogate.operators.registry import operator_schema, with_current_keys
 
 CONFIG = "config.json"
 
@@ -27,6 +27,8 @@ def from_plain(values: dict[str, Any], schema: type[Schema], where: str) -> Sche
         if schema is TrainConfig:
             # Runs from before there was a choice of operators have no name in them: they are FNOs.
             model = values.get("model")
+            if isinstance(model, dict):
+                values = values | {"model": with_current_keys(model)}
             start.model = operator_schema(model.get("name", FNOConfig.name) if isinstance(model, dict) else "fno")
         return typed(OmegaConf.merge(start, values), schema)  # pyright: ignore[reportArgumentType]
     except OmegaConfBaseException as error:

@@ -11,7 +11,7 @@ from data_gen.common.errors import InputError
 from data_gen.solver.simulator import simulate
 from surrogate.config import TrainConfig
 from surrogate.encodings.coarse_solver import coarse_simulation
-from surrogate.metrics import errors as metrics
+from surrogate.metrics.errors import band_errors, relative_l2, relative_l2_per_snapshot
 from surrogate.models.surrogate import Surrogate, training_statistics
 from surrogate.operators.fno import FNO, FNOConfig
 from surrogate.operators.layers.spectral import SpectralConv
@@ -116,7 +116,7 @@ def test_training_overfits_one_batch(name, batch):
     @nnx.jit
     def step(model, optimizer):
         def loss_of(model):
-            return jnp.mean(metrics.relative_l2(model(samples["velocity"], samples["source"]), samples["snapshots"]))
+            return jnp.mean(relative_l2(model(samples["velocity"], samples["source"]), samples["snapshots"]))
 
         loss, gradients = nnx.value_and_grad(loss_of)(model)
         optimizer.update(model, gradients)
@@ -190,16 +190,16 @@ def test_metrics(batch):
     """Zero for the truth; the bands partition the error's energy; a scaled field errs by exactly the scale."""
     _, samples = batch
     truth = samples["snapshots"]
-    np.testing.assert_allclose(metrics.relative_l2(1.1 * truth, truth), 0.1, rtol=1e-4)
-    np.testing.assert_allclose(metrics.relative_l2_per_snapshot(0.8 * truth, truth), 0.2, rtol=1e-4)
+    np.testing.assert_allclose(relative_l2(1.1 * truth, truth), 0.1, rtol=1e-4)
+    np.testing.assert_allclose(relative_l2_per_snapshot(0.8 * truth, truth), 0.2, rtol=1e-4)
     noisy = truth + 0.1 * truth.std() * jax.random.normal(jax.random.key(0), truth.shape)
     energy = 0.0
-    for name, error in metrics.band_errors(noisy, truth).items():
+    for name, error in band_errors(noisy, truth).items():
         mask = {"low": lambda k: k < 4.5, "middle": lambda k: (k >= 4.5) & (k < 12.5), "high": lambda k: k >= 12.5}[
             name
         ]
         cycles = np.hypot(np.fft.fftfreq(24, 1 / 24)[:, None], np.fft.fftfreq(20, 1 / 20)[None])
         reference = np.sum(np.abs(np.fft.fft2(truth) * mask(cycles)) ** 2, axis=(1, 2, 3))
         energy += error**2 * reference
-    total = np.sum(np.abs(np.fft.fft2(truth)) ** 2, axis=(1, 2, 3)) * metrics.relative_l2(noisy, truth) ** 2
+    total = np.sum(np.abs(np.fft.fft2(truth)) ** 2, axis=(1, 2, 3)) * relative_l2(noisy, truth) ** 2
     np.testing.assert_allclose(energy, total, rtol=1e-3)

@@ -61,7 +61,7 @@ SMALL: dict[str, OperatorConfig] = {
     "ffno": FFNOConfig(**FOURIER, depth=2),
     "ffno_shared": FFNOConfig(**FOURIER, depth=2, shared=True, local=True),
     "tfno_tucker": TFNOConfig(**FOURIER, depth=2, rank=0.5),
-    "tfno_cp": TFNOConfig(**FOURIER, depth=2, factorisation="cp", rank=0.5),
+    "tfno_cp": TFNOConfig(**FOURIER, depth=2, factorization="cp", rank=0.5),
     "ufno": UFNOConfig(**FOURIER, depth=2, unet_blocks=1, unet_levels=1),
     "uno": UNOConfig(**FOURIER, depth=1, levels=1),
     "unet": UNetConfig(width=W, levels=1, periodic=True),
@@ -330,10 +330,10 @@ def test_tucker_at_full_rank_holds_every_dense_weight():
         np.testing.assert_array_equal(part, core)
 
 
-@pytest.mark.parametrize("factorisation", ["tucker", "cp"])
-def test_tensorised_weights_start_like_dense_ones(factorisation):
+@pytest.mark.parametrize("factorization", ["tucker", "cp"])
+def test_tensorized_weights_start_like_dense_ones(factorization):
     """Their variance is 1 / (2 width), within the spread of a few hundred independent numbers (three deviations)."""
-    config = TFNOConfig(width=16, modes=[6, 6], factorisation=factorisation, rank=0.5)
+    config = TFNOConfig(width=16, modes=[6, 6], factorization=factorization, rank=0.5)
     layer = nnx.jit(lambda: config.spectral_layer(nnx.Rngs(0)))()
     assert isinstance(layer, SpectralMap)
     variance = np.mean(np.square(layer.weights()))
@@ -503,6 +503,9 @@ def test_run_folders_of_any_version():
     for key in ("name", "norm", "drop_path", "periodic", "block"):
         del stored["model"][key]
     assert from_plain(stored, TrainConfig, "an old run") == TrainConfig()
+    factorized = asdict(TrainConfig(model=TFNOConfig(factorization="cp")))
+    factorized["model"]["factorisation"] = factorized["model"].pop("factorization")
+    assert from_plain(factorized, TrainConfig, "an old run") == TrainConfig(model=TFNOConfig(factorization="cp"))
     for name in ("os.system", None, ["fno"]):
         with pytest.raises(InputError, match="must be one of fno, ffno"):
             from_plain(stored | {"model": {"name": name}}, TrainConfig, "a folder")

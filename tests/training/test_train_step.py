@@ -145,7 +145,7 @@ def test_bfloat16_is_pointwise_alone(plain):
     assert (block.spectral(low) == exact).all() and exact.dtype == jnp.bfloat16
 
 
-@pytest.mark.parametrize("config", [FNOConfig(), FFNOConfig(), TFNOConfig(rank=0.5), TFNOConfig(factorisation="cp")])
+@pytest.mark.parametrize("config", [FNOConfig(), FFNOConfig(), TFNOConfig(rank=0.5), TFNOConfig(factorization="cp")])
 def test_modes_that_are_off_are_not_there(config):
     """With the lowest half of the modes on, a layer equals one made of their weights alone; with all, itself."""
     layer, small = (replace(config, width=3, modes=modes).spectral_layer(nnx.Rngs(0)) for modes in ([4, 2], [2, 1]))

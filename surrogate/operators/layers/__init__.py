@@ -1,1 +1,1 @@
-"""Layers of the operators."""
+"""Layers that the operators are built from."""

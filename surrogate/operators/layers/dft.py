@@ -1,9 +1,10 @@
-"""Real Fourier sums along one axis, as products with small dense matrices.
+"""Discrete Fourier transform of real fields along one axis, as a product with a small dense matrix.
 
     y_k = sum_n cos(2 pi k n / N) x_n,    y_{k + K} = - sum_n sin(2 pi k n / N) x_n,    0 <= k < K
 
-The matrix is the left factor, in the transpose too, and repeated for a batch: otherwise XLA transposes whole fields to
-make all products one, which on a CPU takes longer than the products. Channels stay an axis, which may be split.
+The matrix is the left factor, also in the transpose, and is repeated for a batch: otherwise XLA transposes whole fields
+to merge all products into one, which takes longer on a CPU than the products. Channels remain a separate axis, which
+may be sharded.
 """
 
 from dataclasses import dataclass, replace
@@ -15,26 +16,40 @@ from jaxtyping import Array, Float
 
 from data_gen.common.linear_map import linear_call
 
-# In float32 on every device: by default GPUs with tensor cores round the factors to TensorFloat-32's 11 digits.
+# Full float32 on every device: by default GPUs with tensor cores round the factors to the 11 bits of TensorFloat-32.
 EXACT = jax.lax.Precision.HIGHEST
 
 
 def fourier_matrices(size: int, modes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """cos and sin of `2 pi k n / size`, each `(n_modes, size)`, for the integer wavenumbers `modes`."""
+    """Tabulate the cosine and sine of `2 pi k n / size`.
+
+    Args:
+        size: Number of cells.
+        modes: Integer wavenumbers k `(n_modes,)`.
+
+    Returns:
+        Cosines and sines, each `(n_modes, size)`.
+    """
     angle = 2 * np.pi * np.outer(modes, np.arange(size)) / size
     return np.cos(angle), np.sin(angle)
 
 
 @dataclass(frozen=True)
-class Waves:
-    """A `LinearMap` of one operand, from `size` cells to `2 count` sums, or transposed; see the module's equation."""
+class RealDFT:
+    """Map `size` cells to `2 count` real coefficients, or transposed, as a `LinearMap` of one operand.
+
+    Attributes:
+        size: Number of cells.
+        count: Number of wavenumbers, from 0.
+        transposed: Whether the map is the transpose, from coefficients to cells.
+    """
 
     size: int
     count: int
     transposed: bool = False
 
     def apply(self, residuals, operands) -> tuple[jax.Array, ...]:
-        """See `LinearMap`."""
+        """See `LinearMap.apply`."""
         (x,) = operands
         cos, sin = fourier_matrices(self.size, np.arange(self.count))
         matrix = np.concatenate([cos, -sin])
@@ -43,23 +58,43 @@ class Waves:
         return (jnp.einsum("...mn,...nrc->...mrc", matrices, x, precision=EXACT),)
 
     def shapes(self, residuals, operands) -> tuple[jax.ShapeDtypeStruct, ...]:
-        """See `LinearMap`."""
+        """See `LinearMap.shapes`."""
         return jax.eval_shape(self.apply, residuals, operands)
 
-    def transpose(self) -> "Waves":
-        """See `LinearMap`."""
+    def transpose(self) -> "RealDFT":
+        """See `LinearMap.transpose`."""
         return replace(self, transposed=not self.transposed)
 
     def residual_tangent(self, residuals, tangents, operands) -> tuple[jax.Array, ...]:
-        """See `LinearMap`; there are no residuals."""
-        raise AssertionError("These sums depend on no array but their operand.")
+        """See `LinearMap.residual_tangent`; there are no residuals."""
+        raise AssertionError("A discrete Fourier transform depends on no array other than its operand.")
 
 
-def to_waves(x: Float[Array, "batch cells rest channels"], count: int) -> Float[Array, "batch sums rest channels"]:
-    """The `2 count` sums along the second axis."""
-    return linear_call(Waves(x.shape[1], count), (), (x,))[0]
+def real_dft(
+    x: Float[Array, "batch cells rest channels"], count: int
+) -> Float[Array, "batch coefficients rest channels"]:
+    """Transform a field along the second axis.
+
+    Args:
+        x: Field `(batch, cells, rest, channels)`.
+        count: Number of wavenumbers kept, from 0.
+
+    Returns:
+        Real parts, then imaginary parts `(batch, 2 count, rest, channels)`.
+    """
+    return linear_call(RealDFT(x.shape[1], count), (), (x,))[0]
 
 
-def from_waves(x: Float[Array, "batch sums rest channels"], size: int) -> Float[Array, "batch cells rest channels"]:
-    """The transpose: `x_k cos(2 pi k n / N) - x_{k + K} sin(2 pi k n / N)`, summed over k, on `size` cells."""
-    return linear_call(Waves(size, x.shape[1] // 2, transposed=True), (), (x,))[0]
+def real_dft_transpose(
+    x: Float[Array, "batch coefficients rest channels"], size: int
+) -> Float[Array, "batch cells rest channels"]:
+    """Apply the transpose: the sum over k of `x_k cos(2 pi k n / N) - x_{k + K} sin(2 pi k n / N)`.
+
+    Args:
+        x: Real parts, then imaginary parts `(batch, 2 count, rest, channels)`.
+        size: Number of cells N.
+
+    Returns:
+        Field `(batch, size, rest, channels)`.
+    """
+    return linear_call(RealDFT(size, x.shape[1] // 2, transposed=True), (), (x,))[0]

@@ -1,6 +1,6 @@
-"""Pointwise linear layers: the same for every cell.
+"""Small layers that the operators share: a pointwise linear map, norms, 3x3 convolutions and positions.
 
-y = x W + b
+y = x W + b, the same for every cell
 """
 
 import math
@@ -15,9 +15,20 @@ from surrogate.operators.layers.drop_path import Identity
 
 
 class Linear(nnx.Linear):
-    """`nnx.Linear` on the rows of a matrix: with more axes XLA transposes the field for the gradient of the weights."""
+    """Apply `nnx.Linear` to the rows of a matrix; its arguments are those of `nnx.Linear`.
+
+    With more axes XLA transposes the field for the gradient of the weights.
+    """
 
     def __call__(self, x: jax.Array) -> jax.Array:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Map the channels of every cell.
+
+        Args:
+            x: Features `(..., in_features)`.
+
+        Returns:
+            Features `(..., out_features)`.
+        """
         return super().__call__(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], self.out_features)
 
 
@@ -25,7 +36,17 @@ NORMS = ("sample", "group", "instance", "none")
 
 
 def make_norm(kind: str, width: int, *, rngs: nnx.Rngs) -> nnx.GroupNorm | Identity:
-    """One of `NORMS` over `width` channels: 2 width parameters, or none."""
+    """Create a norm of 2 width parameters, or an `Identity`.
+
+    Args:
+        kind: One of `NORMS`: sample (all cells and channels), group (eight groups of channels), instance (each
+            channel) or none.
+        width: Number of channels.
+        rngs: Source of the initial weights.
+
+    Returns:
+        The layer.
+    """
     if kind == "none":
         return Identity()
     groups = {"sample": 1, "group": math.gcd(8, width), "instance": width}[kind]
@@ -33,13 +54,31 @@ def make_norm(kind: str, width: int, *, rngs: nnx.Rngs) -> nnx.GroupNorm | Ident
 
 
 def conv3x3(width: int, features: int, *, periodic: bool, strides: int = 1, rngs: nnx.Rngs) -> nnx.Conv:
-    """9 width features + features parameters."""
+    """Create a 3x3 convolution of 9 width features + features parameters.
+
+    Args:
+        width: Number of input channels.
+        features: Number of output channels.
+        periodic: Whether the convolution wraps around; otherwise zeros surround the grid.
+        strides: Stride along both axes.
+        rngs: Source of the initial weights.
+
+    Returns:
+        The layer.
+    """
     padding = "CIRCULAR" if periodic else "SAME"
     return nnx.Conv(width, features, (3, 3), strides, padding=padding, conv_general_dilated=convolve, rngs=rngs)
 
 
 def positions(x: Float[Array, "batch nz nx channels"]) -> Float[Array, "batch nz nx 2"]:
-    """Depth and lateral position of each cell, from -1 to 1."""
+    """Return depth and lateral position of each cell, from -1 to 1.
+
+    Args:
+        x: Any field on the grid `(batch, nz, nx, channels)`.
+
+    Returns:
+        Positions `(batch, nz, nx, 2)`, with the dtype of `x`.
+    """
     batch, nz, nx, _ = x.shape
     position = jnp.meshgrid(jnp.linspace(-1, 1, nz), jnp.linspace(-1, 1, nx), indexing="ij")
     return jnp.broadcast_to(jnp.stack(position, axis=-1).astype(x.dtype), (batch, nz, nx, 2))

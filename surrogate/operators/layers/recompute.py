@@ -1,4 +1,4 @@
-"""Blocks whose intermediate values are computed again in the backward pass."""
+"""Recompute the intermediate values of blocks in the backward pass."""
 
 import functools
 from collections.abc import Callable
@@ -9,10 +9,16 @@ from flax import nnx
 
 
 def recomputable(call: Callable[..., Any]) -> Callable[..., Any]:
-    """A block's `__call__`: its output is written out, and where its `remat` is set, computed again going backwards.
+    """Decorate the `__call__` of a block: write its output to memory, and recompute it backwards if `remat` is set.
 
-    Written out, or XLA's CPU compiler computes every block's nonlinearities again in each place that reads them, and
-    those of the blocks before: twice the time of four blocks (measured).
+    Without a barrier XLA's CPU compiler recomputes the nonlinearities of a block, and of the blocks before, in each
+    place that reads them: four blocks take twice the time (measured).
+
+    Args:
+        call: The `__call__(self, x)` of an `nnx.Module`, whose attribute `remat` is read if it exists.
+
+    Returns:
+        The decorated method.
     """
 
     @functools.wraps(call)
@@ -26,12 +32,16 @@ def recomputable(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def recompute_blocks(operator: nnx.Module) -> None:
-    """Let every block be computed again in the backward pass: memory for one block's insides instead of all."""
+    """Recompute every block in the backward pass: it stores the intermediate values of one block instead of all.
+
+    Args:
+        operator: Operator to change in place.
+    """
     for _, module in list(nnx.iter_modules(operator)):
         if hasattr(type(module).__call__, "recomputable"):
             module.remat = True  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def compiler_options() -> dict[str, str]:
-    """For XLA's CPU compiler, which would see through the barriers between blocks and around what is recomputed."""
+    """Return options that keep XLA's CPU compiler from removing the barriers around blocks and recomputed values."""
     return {"xla_disable_hlo_passes": "cse_barrier_expander"} if jax.default_backend() == "cpu" else {}

@@ -1,4 +1,4 @@
-"""The Fourier sums of surrogate/operators/layers/dft.py: the FFT's, and a linear map under every transformation."""
+"""The Fourier transform of surrogate/operators/layers/dft.py: as the FFT, and linear under every transformation."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from surrogate.operators.ffno import SeparableConv
-from surrogate.operators.layers.dft import from_waves, to_waves
+from surrogate.operators.layers.dft import real_dft, real_dft_transpose
 from surrogate.operators.layers.spectral import SpectralConv
 from surrogate.operators.tfno import CPConv, TuckerConv
 
@@ -20,24 +20,24 @@ def fields(seed: int, *shape: int) -> jax.Array:
     return jax.random.normal(jax.random.key(seed), shape)
 
 
-def test_sums_are_the_ffts(float64):
+def test_coefficients_are_those_of_the_fft(float64):
     """Real parts, then imaginary ones, of the first wavenumbers: rounding only."""
     x = fields(0, 2, CELLS, 3, 5)
     spectrum = jnp.fft.rfft(x, axis=1)[:, :COUNT]
     expected = jnp.concatenate([spectrum.real, spectrum.imag], axis=1)
-    np.testing.assert_allclose(to_waves(x, COUNT), expected, atol=1e-13)
+    np.testing.assert_allclose(real_dft(x, COUNT), expected, atol=1e-13)
 
 
 def test_transformations(float64):
     """<A x, y> = <x, A^T y>; the derivative of a linear map is itself; a batch is a loop. Rounding only."""
     x, y = fields(1, 2, CELLS, 3, 5), fields(2, 2, 2 * COUNT, 3, 5)
-    waves, pull = jax.vjp(lambda x: to_waves(x, COUNT), x)
-    np.testing.assert_allclose(jnp.vdot(waves, y), jnp.vdot(x, from_waves(y, CELLS)), rtol=1e-13)
-    np.testing.assert_array_equal(pull(y)[0], from_waves(y, CELLS))
-    forward = jax.jvp(lambda y: from_waves(y, CELLS), (y,), (2 * y,))
+    coefficients, pull = jax.vjp(lambda x: real_dft(x, COUNT), x)
+    np.testing.assert_allclose(jnp.vdot(coefficients, y), jnp.vdot(x, real_dft_transpose(y, CELLS)), rtol=1e-13)
+    np.testing.assert_array_equal(pull(y)[0], real_dft_transpose(y, CELLS))
+    forward = jax.jvp(lambda y: real_dft_transpose(y, CELLS), (y,), (2 * y,))
     np.testing.assert_allclose(forward[1], 2 * forward[0], rtol=1e-13)
-    batched = jax.vmap(lambda x: to_waves(x, COUNT), in_axes=3, out_axes=3)(x[..., None, :])
-    np.testing.assert_allclose(batched[..., 0, :], waves, atol=1e-13)
+    batched = jax.vmap(lambda x: real_dft(x, COUNT), in_axes=3, out_axes=3)(x[..., None, :])
+    np.testing.assert_allclose(batched[..., 0, :], coefficients, atol=1e-13)
 
 
 LAYERS = {
