@@ -1,19 +1,50 @@
-"""Figures: functions from arrays to matplotlib figures, drawn without a display."""
+"""Figures: functions from arrays to matplotlib figures, drawn without a display.
+
+Matplotlib is imported when the first figure is drawn, so that models load without it.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 FIELD, VELOCITY = "RdBu_r", "viridis"
+LARGE, SMALL = 8, 6  # points: labels and titles, ticks
 
 
-def _image(axes, values: np.ndarray, title: str, extent, colours: str, low: float, high: float):
-    image = axes.imshow(values, cmap=colours, vmin=low, vmax=high, extent=extent, interpolation="nearest")
-    axes.set_title(title, fontsize=8)
-    axes.tick_params(labelsize=6)
+def _figure(width: float, height: float) -> "matplotlib.figure.Figure":
+    """Create an empty figure of a size in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _image(axes, values: np.ndarray, title: str, extent, colors: str, low: float, high: float):
+    image = axes.imshow(values, cmap=colors, vmin=low, vmax=high, extent=extent, interpolation="nearest")
+    axes.set_title(title.replace("_", " "), fontsize=LARGE)
+    axes.tick_params(labelsize=SMALL)
     return image
+
+
+def _color_bar(figure, image, axes, label: str, **options) -> None:
+    bar = figure.colorbar(image, ax=axes, pad=0.02, **options)
+    bar.formatter.set_powerlimits((-2, 4))
+    bar.set_label(label, fontsize=LARGE)
+    bar.ax.tick_params(labelsize=SMALL)
+    bar.ax.yaxis.offsetText.set_fontsize(SMALL)
+    bar.ax.xaxis.offsetText.set_fontsize(SMALL)
+
+
+def _axis_labels(axes: np.ndarray, vertical: str = "depth [m]") -> None:
+    """Label the outer axes of a grid of panels."""
+    for ax in axes[-1]:
+        ax.set_xlabel("x [m]", fontsize=LARGE)
+    for ax in axes[:, 0]:
+        ax.set_ylabel(vertical, fontsize=LARGE)
 
 
 def _extent(shape: tuple[int, ...], spacing: float) -> tuple[float, float, float, float]:
@@ -23,89 +54,155 @@ def _extent(shape: tuple[int, ...], spacing: float) -> tuple[float, float, float
 
 def snapshots(
     truth: np.ndarray, predictions: Mapping[str, np.ndarray], times: Sequence[float], spacing: float = 1.0
-) -> Figure:
-    """True fields `(n_snapshots, nz, nx)`, each prediction of them, and five times its error, on one colour scale."""
+) -> "matplotlib.figure.Figure":
+    """Draw up to about four snapshots, each prediction of them, and five times its error.
+
+    Each column has one color scale: the 99.5th percentile of the true field at that time.
+
+    Args:
+        truth: True wavefields `(n_snapshots, nz, nx)`.
+        predictions: Predicted wavefields of the same shape, by the name of the method.
+        times: Time of each snapshot [s].
+        spacing: Cell size [m].
+
+    Returns:
+        The figure: methods and errors by row, snapshots by column.
+    """
     shown = range(0, len(times), max(1, len(times) // 4))
     rows = [("solver", truth)]
     for name, field in predictions.items():
         rows += [(name, field), (f"5 x ({name} - solver)", 5 * (field - truth))]
-    figure = Figure(figsize=(2.2 * len(shown), 2.0 * len(rows)), layout="constrained")
+    figure = _figure(2.2 * len(shown), 2.0 * len(rows) + 0.4)
     axes = figure.subplots(len(rows), len(shown), squeeze=False, sharex=True, sharey=True)
     for column, i in enumerate(shown):
-        scale = float(np.percentile(np.abs(truth[i]), 99.5))
+        scale, image = float(np.percentile(np.abs(truth[i]), 99.5)), None
         for row, (name, field) in enumerate(rows):
             title = f"{name}, {1e3 * times[i]:.0f} ms"
-            _image(axes[row, column], field[i], title, _extent(truth.shape, spacing), FIELD, -scale, scale)
-    figure.supxlabel("x [m]", fontsize=8)
-    figure.supylabel("depth [m]", fontsize=8)
+            image = _image(axes[row, column], field[i], title, _extent(truth.shape, spacing), FIELD, -scale, scale)
+        _color_bar(
+            figure, image, list(axes[:, column]), "pressure", location="bottom", aspect=30, ticks=[-scale, 0, scale]
+        )
+    _axis_labels(axes)
     return figure
 
 
-def overview(velocity: np.ndarray, truth: np.ndarray, predictions: Mapping[str, np.ndarray], spacing: float) -> Figure:
-    """One row: the model [m/s], its true field `(nz, nx)`, the first prediction, and five times each one's error."""
+def overview(
+    velocity: np.ndarray, truth: np.ndarray, predictions: Mapping[str, np.ndarray], spacing: float
+) -> "matplotlib.figure.Figure":
+    """Draw a velocity model, its true field, the first prediction, and five times the error of every prediction.
+
+    All fields have one color scale: the 99.5th percentile of the true field.
+
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        truth: True field `(nz, nx)`.
+        predictions: Predicted fields of the same shape, by the name of the method.
+        spacing: Cell size [m].
+
+    Returns:
+        The figure: one row.
+    """
     scale, extent = float(np.percentile(np.abs(truth), 99.5)), _extent(truth.shape, spacing)
     first, field = next(iter(predictions.items()))
     panels = {"solver": truth, first: field}
     panels |= {f"5 x ({name} - solver)": 5 * (values - truth) for name, values in predictions.items()}
-    figure = Figure(figsize=(2.3 * (1 + len(panels)), 2.4), layout="constrained")
+    figure = _figure(2.3 * (1 + len(panels)) + 1.0, 2.8)
     axes = figure.subplots(1, 1 + len(panels), sharey=True)
-    _image(axes[0], velocity, "velocity", extent, VELOCITY, float(velocity.min()), float(velocity.max()))
+    low, high = float(velocity.min()), float(velocity.max())
+    image = _image(axes[0], velocity, "velocity", extent, VELOCITY, low, high)
+    _color_bar(figure, image, axes[0], "velocity [m/s]", shrink=0.8)
     for ax, (name, panel) in zip(axes[1:], panels.items(), strict=True):
-        _image(ax, panel, name, extent, FIELD, -scale, scale)
-    figure.supxlabel("x [m]", fontsize=8)
-    figure.supylabel("depth [m]", fontsize=8)
+        image = _image(ax, panel, name, extent, FIELD, -scale, scale)
+    _color_bar(figure, image, list(axes[1:]), "pressure", shrink=0.8)
+    _axis_labels(axes[None])
     return figure
 
 
 def gathers(
     velocity: np.ndarray, truth: np.ndarray, predictions: Mapping[str, np.ndarray], extent: tuple[float, float]
-) -> Figure:
-    """One row: the model [m/s], its true gather `(nt, n_receivers)`, each prediction and five times its error.
+) -> "matplotlib.figure.Figure":
+    """Draw a velocity model, its true gather, each prediction and five times its error.
 
-    extent: length of the line of receivers [m], and of the record [s].
+    All gathers have one color scale: the 99th percentile of the true gather.
+
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        truth: True gather `(nt, n_receivers)`.
+        predictions: Predicted gathers of the same shape, by the name of the method.
+        extent: Length of the line of receivers [m] and of the record [s].
+
+    Returns:
+        The figure: one row.
     """
     scale, (width, duration) = float(np.percentile(np.abs(truth), 99)), extent
     panels = {"solver": truth}
     for name, values in predictions.items():
         panels |= {name: values, f"5 x ({name} - solver)": 5 * (values - truth)}
-    figure = Figure(figsize=(2.1 * (1 + len(panels)), 3.2), layout="constrained")
+    figure = _figure(2.1 * (1 + len(panels)) + 1.0, 3.2)
     axes = figure.subplots(1, 1 + len(panels))
     low, high = float(velocity.min()), float(velocity.max())
     nz, nx = velocity.shape
-    _image(axes[0], velocity, "velocity", (0.0, width, width * nz / nx, 0.0), VELOCITY, low, high)
-    axes[0].set_ylabel("depth [m]", fontsize=8)
+    image = _image(axes[0], velocity, "velocity", (0.0, width, width * nz / nx, 0.0), VELOCITY, low, high)
+    _color_bar(figure, image, axes[0], "velocity [m/s]", shrink=0.5)
     for ax, (name, panel) in zip(axes[1:], panels.items(), strict=True):
-        _image(ax, panel, name, (0.0, width, duration, 0.0), FIELD, -scale, scale)
+        image = _image(ax, panel, name, (0.0, width, duration, 0.0), FIELD, -scale, scale)
         ax.set_aspect("auto")
-    axes[1].set_ylabel("time [s]", fontsize=8)
-    figure.supxlabel("x [m]", fontsize=8)
+        ax.tick_params(labelleft=ax is axes[1])
+    _axis_labels(axes[None, :1])
+    _axis_labels(axes[None, 1:], "time [s]")
+    _color_bar(figure, image, list(axes[1:]), "pressure")
     return figure
 
 
-def models(panels: Mapping[str, np.ndarray], spacing: float, gradient: np.ndarray | None = None) -> Figure:
-    """Velocity models `(nz, nx)` [m/s] on one colour scale, and a gradient on its own."""
-    figure = Figure(figsize=(3.0 * (len(panels) + (gradient is not None)), 3.0), layout="constrained")
-    axes = figure.subplots(1, len(panels) + (gradient is not None), squeeze=False)[0]
+def models(
+    panels: Mapping[str, np.ndarray], spacing: float, gradient: np.ndarray | None = None
+) -> "matplotlib.figure.Figure":
+    """Draw velocity models on one color scale, and a gradient on a scale of its own.
+
+    Args:
+        panels: Velocity models `(nz, nx)` [m/s] by name.
+        spacing: Cell size [m].
+        gradient: Gradient of the misfit with respect to the velocity `(nz, nx)`; None for no panel.
+
+    Returns:
+        The figure: one row.
+    """
+    count = len(panels) + (gradient is not None)
+    figure = _figure(2.6 * count + 1.0, 2.8)
+    axes = figure.subplots(1, count, squeeze=False, sharey=True)[0]
     low = min(float(p.min()) for p in panels.values())
     high = max(float(p.max()) for p in panels.values())
     image = None
     for ax, (name, panel) in zip(axes, panels.items(), strict=False):
         image = _image(ax, panel, name, _extent(panel.shape, spacing), VELOCITY, low, high)
     if image is not None:
-        figure.colorbar(image, ax=list(axes[: len(panels)]), label="velocity [m/s]", shrink=0.8)
+        _color_bar(figure, image, list(axes[: len(panels)]), "velocity [m/s]", shrink=0.8)
     if gradient is not None:
         scale = float(np.percentile(np.abs(gradient), 99))
-        _image(axes[-1], gradient, "first gradient", _extent(gradient.shape, spacing), FIELD, -scale, scale)
+        image = _image(axes[-1], gradient, "first gradient", _extent(gradient.shape, spacing), FIELD, -scale, scale)
+        _color_bar(figure, image, axes[-1], "misfit per m/s", shrink=0.8)
+    _axis_labels(axes[None])
     return figure
 
 
-def curves(series: Mapping[str, tuple[np.ndarray, np.ndarray]], x_label: str, y_label: str) -> Figure:
-    """Lines `{name: (x, y)}` on a logarithmic vertical axis; missing values are bridged."""
-    figure = Figure(figsize=(5.2, 3.2), layout="constrained")
+def curves(
+    series: Mapping[str, tuple[np.ndarray, np.ndarray]], x_label: str, y_label: str
+) -> "matplotlib.figure.Figure":
+    """Draw lines on a logarithmic vertical axis; missing values are bridged.
+
+    Args:
+        series: Values x and y `(n,)` of each line, by the name of the line.
+        x_label: Label of the horizontal axis.
+        y_label: Label of the vertical axis.
+
+    Returns:
+        The figure.
+    """
+    figure = _figure(5.2, 3.2)
     axes = figure.subplots()
     for name, (x, y) in series.items():
         known = np.isfinite(y)
-        axes.semilogy(x[known], y[known], label=name, linewidth=1.3)
+        axes.semilogy(x[known], y[known], label=name.replace("_", " "), linewidth=1.3)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.3, which="both")
@@ -113,16 +210,32 @@ def curves(series: Mapping[str, tuple[np.ndarray, np.ndarray]], x_label: str, y_
     return figure
 
 
-def per_snapshot(errors: Mapping[str, Sequence[float]], times: Sequence[float]) -> Figure:
-    """Mean relative error at each snapshot time, one line per method."""
+def per_snapshot(errors: Mapping[str, Sequence[float]], times: Sequence[float]) -> "matplotlib.figure.Figure":
+    """Draw the mean relative error at each snapshot time, one line per method.
+
+    Args:
+        errors: Mean relative L2 error of each snapshot, by the name of the method.
+        times: Time of each snapshot [s].
+
+    Returns:
+        The figure.
+    """
     milliseconds = 1e3 * np.asarray(times)
     return curves(
         {name: (milliseconds, np.asarray(values)) for name, values in errors.items()}, "time [ms]", "relative L2 error"
     )
 
 
-def save(figure: Figure, path: Path) -> Path:
-    """Write a PNG, making its folder."""
+def save(figure: "matplotlib.figure.Figure", path: Path) -> Path:
+    """Write a figure as a PNG file, and create its folder.
+
+    Args:
+        figure: Figure to write.
+        path: Path of the file.
+
+    Returns:
+        The same path.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     return path
