@@ -1,4 +1,4 @@
-"""Files that are whole or absent, written by one process at a time, and told in one sentence when they cannot be."""
+"""Write files so that they are complete or absent, lock them against other processes, and explain a full disk."""
 
 import errno
 import fcntl
@@ -13,17 +13,29 @@ from typing import Any
 
 from data_gen.common.errors import DatasetError, InputError
 
-# Disk full, quota used up, file larger than allowed: libraries in C++ tell these only in words.
+# Disk full, quota used up, file larger than allowed: C++ libraries report these only as text.
 NO_ROOM = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 def temporary_name(path: Path) -> Path:
-    """A name beside `path` that no other process uses; `*.tmp` is what a killed one leaves."""
+    """Choose a name in the same folder that no other process uses; killed processes leave files `*.tmp`.
+
+    Args:
+        path: Final path of the file.
+
+    Returns:
+        Path for writing the file.
+    """
     return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Give a finished file its name, so that after a power cut it is whole or absent."""
+    """Give a finished file its name, so that after a power cut it is complete or absent.
+
+    Args:
+        temporary: Path at which the file was written.
+        path: Final path of the file.
+    """
     for place in (temporary, path.parent):
         if place is not temporary:
             temporary.replace(path)
@@ -35,7 +47,12 @@ def publish(temporary: Path, path: Path) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write atomically: the file is the old one or the new one, never half of either."""
+    """Write a JSON file atomically: at any time it is either the old file or the new one.
+
+    Args:
+        path: Path of the file.
+        content: Content that `json` can encode.
+    """
     temporary = temporary_name(path)
     try:
         temporary.write_text(json.dumps(content, indent=1))
@@ -45,33 +62,67 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object from a JSON file. Raises `DatasetError` if the file is damaged."""
+    """Read an object from a JSON file.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        The object.
+
+    Raises:
+        DatasetError: If the file is missing or damaged, or holds no object.
+    """
     try:
         content = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError, FileNotFoundError) as error:
-        raise DatasetError(f"{path} is missing or not readable JSON ({error}). Restore it, or make it anew.") from error
+        raise DatasetError(
+            f"{path} is missing or not readable JSON ({error}). Restore it, or make it again."
+        ) from error
     if not isinstance(content, dict):
-        raise DatasetError(f"{path} holds no JSON object. Restore it, or make it anew.")
+        raise DatasetError(f"{path} holds no JSON object. Restore it, or make it again.")
     return content
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """The keys in which two configs differ, as `key: theirs -> ours`."""
+    """Describe the keys in which two configs differ, as `key: theirs -> ours`.
+
+    Args:
+        ours: One config.
+        theirs: The config to compare with.
+
+    Returns:
+        The description, empty if the configs are equal.
+    """
     keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
     return "; ".join(f"{key}: {theirs.get(key)} -> {ours.get(key)}" for key in keys)
 
 
 def holds_files(folder: Path) -> bool:
-    """Whether there is anything in `folder` but what a killed process leaves behind."""
+    """Tell whether a folder contains any file other than those that a killed process leaves.
+
+    Args:
+        folder: The folder, which may not exist.
+
+    Returns:
+        True if it contains such a file.
+    """
     return folder.exists() and any(file.suffix not in (".tmp", ".lock") for file in folder.iterdir())
 
 
 @contextmanager
 def exclusive(lock: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold `lock` against every other process; the system releases it however its holder ends.
+    """Hold a lock against every other process; the system releases the lock however its holder ends.
 
-    wait: until it is free; else `InputError` is raised, with its holder. The file is removed at the end. Who waited for
-    it then holds a file without a name, sees that, and tries again.
+    The lock file is removed at the end. A waiting process then holds a lock on a deleted file; it notices and retries.
+
+    Args:
+        lock: Path of the lock file.
+        wait: Whether to wait until the lock is free.
+
+    Raises:
+        InputError: If another process holds the lock and `wait` is False; the message names the holder.
+        DatasetError: If the file system has no locks.
     """
     while True:
         with lock.open("a+") as file:
@@ -104,8 +155,15 @@ def exclusive(lock: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 @contextmanager
-def full_disk_is_told(folder: Path) -> Iterator[None]:
-    """Turn a write that failed for want of room into a `DatasetError` that says what to do."""
+def explain_full_disk(folder: Path) -> Iterator[None]:
+    """Replace the error of a write that found no space by a `DatasetError` with a remedy.
+
+    Args:
+        folder: Folder that is written to.
+
+    Raises:
+        DatasetError: If the disk or quota is full, or a file is larger than allowed.
+    """
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -113,6 +171,6 @@ def full_disk_is_told(folder: Path) -> Iterator[None]:
             raise
         raise DatasetError(
             f"{folder} takes no more data: {error} ({shutil.disk_usage(folder).free / 1e6:.1f} MB are free there). "
-            "What was finished stays as it is: make room (or raise the quota or the limit on file sizes), then run "
-            "the same command again to go on."
+            "Finished files stay. Free some space (or raise the quota or the limit on file sizes), then run the same "
+            "command again to resume."
         ) from error

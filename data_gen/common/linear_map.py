@@ -1,9 +1,10 @@
-"""A linear map with a transpose of its own, inside JAX's transformations.
+"""Apply a linear map with a custom transpose under all transformations of JAX.
 
     y = A(r) x,    x = A(r)^T y,    dy = A(r) dx + (dA(r) dr) x
 
-`jax.custom_vjp` forbids forward mode and `jax.custom_derivatives.linear_call` neither batches nor differentiates by
-the residuals r; a `LinearMap` states all three rules, so jvp, vjp, Gauss-Newton and Hessian-vector products compose.
+`jax.custom_vjp` forbids forward mode, and `jax.custom_derivatives.linear_call` neither batches nor differentiates with
+respect to the residuals r. A `LinearMap` states all three rules, so jvp, vjp, Gauss-Newton and Hessian-vector products
+compose.
 """
 
 from typing import Any, Protocol, runtime_checkable
@@ -17,22 +18,47 @@ from jax.interpreters import ad, batching, mlir
 
 @runtime_checkable
 class LinearMap(Protocol):
-    """A hashable description of A. Arrays may have leading batch dimensions, each of size 1 or the batch's."""
+    """Describe a linear map A; hashable. Arrays may have leading batch dimensions, each of size 1 or the batch's."""
 
     def apply(self, residuals, operands) -> tuple[jax.Array, ...]:
-        """A(r) x."""
+        """Compute A(r) x.
+
+        Args:
+            residuals: Arrays r on which the map depends.
+            operands: Arrays x to which the map is applied.
+
+        Returns:
+            Arrays y.
+        """
         ...
 
     def shapes(self, residuals, operands) -> tuple[jax.ShapeDtypeStruct, ...]:
-        """Shapes and dtypes of `apply`'s results, without computing or compiling anything."""
+        """Compute shapes and dtypes of the results of `apply` without computing or compiling anything.
+
+        Args:
+            residuals: Arrays r, or their shapes.
+            operands: Arrays x, or their shapes.
+
+        Returns:
+            Shape and dtype of each array y.
+        """
         ...
 
     def transpose(self) -> "LinearMap":
-        """The map that takes cotangents of `apply`'s result to cotangents of its operands."""
+        """Return the map from cotangents of the results of `apply` to cotangents of its operands."""
         ...
 
     def residual_tangent(self, residuals, tangents, operands) -> tuple[jax.Array, ...]:
-        """(dA(r) dr) x; a tangent is None where it is zero."""
+        """Compute (dA(r) dr) x.
+
+        Args:
+            residuals: Arrays r.
+            tangents: Tangents dr, each None where it is zero.
+            operands: Arrays x.
+
+        Returns:
+            Tangents of the arrays y.
+        """
         ...
 
 
@@ -41,7 +67,16 @@ _linear_call.multiple_results = True
 
 
 def linear_call(linear_map: LinearMap, residuals, operands) -> list[jax.Array]:
-    """Apply a linear map; its rules hold under every transformation."""
+    """Apply a linear map; its rules hold under every transformation.
+
+    Args:
+        linear_map: The map A.
+        residuals: Arrays r on which the map depends.
+        operands: Arrays x to which the map is applied.
+
+    Returns:
+        Arrays y.
+    """
     return _linear_call.bind(*residuals, *operands, linear_map=linear_map, n_residuals=len(residuals))
 
 
@@ -70,7 +105,7 @@ def _transpose(cotangents, *arguments, linear_map: LinearMap, n_residuals: int):
     residuals, operands = arguments[:n_residuals], arguments[n_residuals:]
     cotangents = [ad.instantiate_zeros(c) for c in cotangents]
     results = linear_call(linear_map.transpose(), residuals, cotangents)
-    # An operand that is no undefined primal is a zero tangent made concrete: nothing flows back to it.
+    # An operand that is no undefined primal is a concrete zero tangent, which needs no cotangent.
     return [None] * n_residuals + [
         _summed_to(result, operand.aval.shape) if ad.is_undefined_primal(operand) else None
         for result, operand in zip(results, operands, strict=True)

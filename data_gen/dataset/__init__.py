@@ -1,1 +1,1 @@
-"""Generate, check, describe, import and export data sets on disk."""
+"""Generate, verify, describe, import and export data sets on disk."""

@@ -1,4 +1,4 @@
-"""The card of a data set: what it is, how large, in which units, made with what."""
+"""Describe a data set: its config, size, fields, units and software versions."""
 
 import hashlib
 from collections.abc import Mapping
@@ -38,16 +38,28 @@ UNITS = {
 
 
 def checksum_of_all(manifest: Mapping[str, Any]) -> str:
-    """One checksum for all records, whatever the number of machines that made them: that of the shards' checksums."""
+    """Compute one checksum of all records, as the hash of the checksums of all shards.
+
+    Args:
+        manifest: Manifest of the data set.
+
+    Returns:
+        SHA-256 (hexadecimal), which does not depend on the number of machines that made the records.
+    """
     digests = [manifest["shards"].get(shard.name, {}).get("sha256", "") for shard in shards_of(manifest)]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def describe(path: str | Path, console: Console) -> None:
-    """Print the card of the data set at `path`. Raises `DatasetError` if there is none."""
+    """Print the description of a data set.
+
+    Args:
+        path: Folder of the data set.
+        console: Console to print on.
+    """
     path = Path(path)
     manifest = read_manifest(path)
-    state = "complete" if manifest["complete"] else "unfinished: run the command that began it again"
+    state = "complete" if manifest["complete"] else "unfinished: run the command that started it again"
     console.print(f"[bold]{escape(str(path))}[/bold]: {manifest['source']}, {state}", soft_wrap=True)
     checksum = checksum_of_all(manifest)[:16]
     console.print(f"fingerprint {manifest['fingerprint']}, checksum of all shards {checksum}", soft_wrap=True)

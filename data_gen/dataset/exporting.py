@@ -1,7 +1,8 @@
-"""Copies of a data set for other programs: .npz (NumPy), .h5 (h5py) and .zarr (zarr), one array a field and split.
+"""Copy a data set for other programs: to .npz (NumPy), .h5 (h5py) or .zarr (zarr), one array for each field and split.
 
-Arrays are named `split/field`, samples first; the manifest goes along as text named `manifest`. Records are written as
-they are read, so that a copy needs no more memory than one shard. It gets its name when it is whole.
+Arrays are named `split/field` and have samples as their first axis; the text `manifest` holds the manifest. Records are
+written as they are read, so that a copy needs no more memory than one shard. The copy gets its name when it is
+complete.
 """
 
 import json
@@ -15,21 +16,29 @@ from typing import Any
 import numpy as np
 
 from data_gen.common.errors import InputError
-from data_gen.common.files import full_disk_is_told, temporary_name
+from data_gen.common.files import explain_full_disk, temporary_name
 from data_gen.dataset.manifest import shards_of
 from data_gen.dataset.sample import SPLITS
 from data_gen.dataset.shards import read_shard
 from data_gen.dataset.verification import verify
 
-# Begins an array `(samples, ...)` of a name, shape and dtype, and returns what takes its samples in order.
-Begin = Callable[[str, tuple[int, ...], np.dtype], AbstractContextManager[Callable[[np.ndarray], None]]]
+# Creates an array `(samples, ...)` of a name, shape and dtype, and returns a function that appends samples.
+Create = Callable[[str, tuple[int, ...], np.dtype], AbstractContextManager[Callable[[np.ndarray], None]]]
 
 
 def export(path: str | Path, to: str | Path) -> int:
-    """Copy the data set at `path` to the file `to` (.npz, .h5, .hdf5, .zarr), and return its number of samples.
+    """Copy a data set to a file for other programs.
 
-    Raises `InputError` if `to` exists or is of another kind, if the library for it is missing, or if the data set is
-    unfinished or damaged.
+    Args:
+        path: Folder of the data set.
+        to: File to make: .npz, .h5, .hdf5 or .zarr.
+
+    Returns:
+        Number of samples.
+
+    Raises:
+        InputError: If `to` exists or is of another kind, if its library is missing, or if the data set is unfinished
+            or damaged.
     """
     path, to = Path(path), Path(to)
     formats = {".npz": _npz, ".h5": _hdf5, ".hdf5": _hdf5, ".zarr": _zarr}
@@ -42,10 +51,10 @@ def export(path: str | Path, to: str | Path) -> int:
     manifest = verify(path)
     temporary = temporary_name(to)
     try:
-        with full_disk_is_told(to.parent):
-            with formats[to.suffix.lower()](temporary, json.dumps(manifest)) as begin:
+        with explain_full_disk(to.parent):
+            with formats[to.suffix.lower()](temporary, json.dumps(manifest)) as create:
                 for split in SPLITS:
-                    _copy(path, manifest, split, begin)
+                    _copy(path, manifest, split, create)
             temporary.replace(to)
     finally:
         if temporary.is_dir():
@@ -54,36 +63,36 @@ def export(path: str | Path, to: str | Path) -> int:
     return sum(manifest["splits"].values())
 
 
-def _copy(path: Path, manifest: Mapping[str, Any], split: str, begin: Begin) -> None:
-    """Each field in turn: its samples then follow one another, as a .npz needs them."""
+def _copy(path: Path, manifest: Mapping[str, Any], split: str, create: Create) -> None:
+    """Copy one split field by field, because a .npz file needs the samples of a field one after the other."""
     samples = manifest["splits"].get(split, 0)
     shards = [shard for shard in shards_of(manifest) if shard.split == split]
     for name, field in manifest["fields"].items() if samples else ():
         shape, dtype = tuple(field["shape"]), np.dtype(field["dtype"])
-        with begin(f"{split}/{name}", (samples, *shape), dtype) as take:
+        with create(f"{split}/{name}", (samples, *shape), dtype) as append:
             for shard in shards:
                 records = [
                     np.asarray(record[name], dtype) for record in read_shard(path / shard.name, manifest["fields"])
                 ]
-                take(np.stack(records))
+                append(np.stack(records))
 
 
 @contextmanager
-def _npz(file: Path, manifest: str) -> Iterator[Begin]:
+def _npz(file: Path, manifest: str) -> Iterator[Create]:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
 
         @contextmanager
-        def begin(name: str, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Callable[[np.ndarray], None]]:
+        def create(name: str, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Callable[[np.ndarray], None]]:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_1_0(member, header)
 
-                def take(part: np.ndarray) -> None:
+                def append(part: np.ndarray) -> None:
                     member.write(np.ascontiguousarray(part).tobytes())
 
-                yield take
+                yield append
 
-        yield begin
+        yield create
         with archive.open("manifest.npy", "w") as member:
             np.lib.format.write_array(member, np.array(manifest), allow_pickle=False)
 
@@ -95,19 +104,19 @@ def _missing(library: str, error: ImportError) -> InputError:
     )
 
 
-def _filler(array: Any) -> Callable[[np.ndarray], None]:
+def _appender(array: Any) -> Callable[[np.ndarray], None]:
     filled = 0
 
-    def take(part: np.ndarray) -> None:
+    def append(part: np.ndarray) -> None:
         nonlocal filled
         array[filled : filled + len(part)] = part
         filled += len(part)
 
-    return take
+    return append
 
 
 @contextmanager
-def _hdf5(file: Path, manifest: str) -> Iterator[Begin]:
+def _hdf5(file: Path, manifest: str) -> Iterator[Create]:
     try:
         import h5py
     except ImportError as error:
@@ -116,15 +125,15 @@ def _hdf5(file: Path, manifest: str) -> Iterator[Begin]:
         root["manifest"] = manifest
 
         @contextmanager
-        def begin(name: str, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Callable[[np.ndarray], None]]:
+        def create(name: str, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Callable[[np.ndarray], None]]:
             chunks = (1, *shape[1:]) if len(shape) > 1 else None
-            yield _filler(root.create_dataset(name, shape, dtype, chunks=chunks))
+            yield _appender(root.create_dataset(name, shape, dtype, chunks=chunks))
 
-        yield begin
+        yield create
 
 
 @contextmanager
-def _zarr(folder: Path, manifest: str) -> Iterator[Begin]:
+def _zarr(folder: Path, manifest: str) -> Iterator[Create]:
     try:
         import zarr
     except ImportError as error:
@@ -133,8 +142,8 @@ def _zarr(folder: Path, manifest: str) -> Iterator[Begin]:
     root.attrs["manifest"] = manifest
 
     @contextmanager
-    def begin(name: str, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Callable[[np.ndarray], None]]:
+    def create(name: str, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Callable[[np.ndarray], None]]:
         chunks = (1, *shape[1:]) if len(shape) > 1 else shape
-        yield _filler(root.create_array(name, shape=shape, dtype=dtype, chunks=chunks))
+        yield _appender(root.create_array(name, shape=shape, dtype=dtype, chunks=chunks))
 
-    yield begin
+    yield create

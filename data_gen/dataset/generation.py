@@ -1,7 +1,7 @@
-"""Data sets on disk, made by any executor, killed at any time, the same in the end: see docs/guides/data.md.
+"""Generate data sets on disk. Any executor, and any number of interruptions, gives the same records.
 
-records.py has what a record is, shards.py how a shard is written, manifest.py what is said about them all, verify.py
-how they are checked.
+`data_gen.dataset.records` defines a record, `shards` writes a shard, `manifest` describes the data set, and
+`verification` checks it; see docs/guides/data.md.
 """
 
 from collections.abc import Callable
@@ -9,8 +9,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import tensorflow_datasets as tfds
 
 from data_gen.common.errors import DatasetError
 from data_gen.common.files import differences, holds_files, read_json, write_json
@@ -54,32 +52,47 @@ def generate(
     executor: Executor | None = None,
     on_shard: Callable[[int, bool], None] = lambda samples, made: None,
 ) -> dict[str, Any]:
-    """Generate the data set at `config.path`, or what is missing of it, and return its manifest.
+    """Generate the data set at `config.path`, or the missing part of it.
 
-    executor: who makes the shards; by default this process. on_shard: called for every shard with the number of its
-    samples, and True if it was made now or False if it was found finished.
+    A folder that was started with another `shard_size` or `batch_size` keeps them.
 
-    A folder that was begun with another `shard_size` or `batch_size` keeps its own. Raises `DatasetError` if it holds
-    something else; nothing is then touched.
+    Args:
+        config: Config of the data set.
+        executor: Executor that makes the shards; by default this process.
+        on_shard: Function called for every shard with the number of its samples, and True if the shard was made now
+            or False if it was already finished.
+
+    Returns:
+        The manifest of the finished data set.
     """
     config = replace(config, path=str(Path(config.path).absolute()))
     spec, path = config.create(), Path(config.path)
     splits = {split: getattr(config, split) for split in SPLITS}
     layout = {"shard_size": config.shard_size, "batch_size": config.batch_size}
     manifest = claim(path, new_manifest("generated", config.identity(), splits, layout, fields_of(spec)))
-    todo = []
+    unfinished = []
     for shard in shards_of(manifest):
         if is_finished(path, shard):
             on_shard(len(shard.indices), False)
         else:
-            todo.append(shard)
-    if todo:
+            unfinished.append(shard)
+    if unfinished:
         work = partial(make_shard, replace(config, **manifest["layout"]))
-        for receipt in (executor or Local()).run(work, todo):
+        for receipt in (executor or Local()).run(work, unfinished):
             on_shard(receipt["samples"], True)
     return finish(path, manifest)
 
 
 def data_source(path: str | Path, split: str):
-    """Random access to the decoded records of one split: a sequence of dicts of numpy arrays."""
+    """Open one split of a data set for random access.
+
+    Args:
+        path: Folder of the data set.
+        split: Name of the split: train, validation or test.
+
+    Returns:
+        A sequence of decoded records, each with NumPy arrays by field.
+    """
+    import tensorflow_datasets as tfds
+
     return tfds.builder_from_directory(str(path)).as_data_source(split=split)  # pyright: ignore[reportCallIssue]

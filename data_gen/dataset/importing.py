@@ -1,7 +1,8 @@
-"""Other people's data sets, kept as ours: shards, checksums, TFDS. Their files' hashes tell what they are made of.
+"""Import data sets from files of other programs, and store them like generated ones: shards, checksums, TFDS.
 
-Models and gathers belong together by name: `model1.npy` with `data1.npy`, `vel2_1_0.npy` with `seis2_1_0.npy`, also
-from sibling folders `model/` and `data/` (OpenFWI, https://openfwi-lanl.github.io), and as well in .npz and SEG-Y.
+The manifest identifies the source files by their hashes. Models and gathers are paired by name: `model1.npy` with
+`data1.npy`, `vel2_1_0.npy` with `seis2_1_0.npy`, also from sibling folders `model/` and `data/` (OpenFWI,
+https://openfwi-lanl.github.io). Files may be .npy, .npz or SEG-Y.
 """
 
 import hashlib
@@ -25,13 +26,19 @@ from data_gen.solver.problem.checks import check_velocity
 SUFFIXES = (".npy", ".npz", ".segy", ".sgy")
 MODELS = ("models", "model", "velocity", "vel", "vp")
 GATHERS = ("data", "seismic", "seis", "gathers", "gather")
-# Nothing that this process is or has decides the records: they are what the files say.
+# The records depend on the files only, not on the software or hardware of this process.
 VERSIONS = {"importer": "1"}
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A file of models and, if there is one, that of their gathers, both below `folder`."""
+    """Pair a file of models with the file of their gathers.
+
+    Attributes:
+        folder: Folder that contains both files.
+        model: File of the velocity models.
+        gather: File of the gathers, or None if there is none.
+    """
 
     folder: Path
     model: Path
@@ -39,12 +46,12 @@ class Pair:
 
     @cached_property
     def models(self) -> ModelsFile:
-        """`(n, nz, nx)` [m/s]."""
+        """The velocity models `(n, nz, nx)` [m/s]."""
         return read_models(self.model)
 
     @cached_property
     def gathers(self) -> GathersFile | None:
-        """`(n, n_sources, nt, n_receivers)`, as many as there are models."""
+        """The gathers `(n, n_sources, nt, n_receivers)` of the models, or None."""
         if self.gather is None:
             return None
         found = read_gathers(self.gather)
@@ -56,13 +63,20 @@ class Pair:
         return found
 
     def record(self, row: int) -> dict[str, np.ndarray]:
-        """One sample."""
+        """Read one sample.
+
+        Args:
+            row: Index of the model in its file.
+
+        Returns:
+            Values by field.
+        """
         velocity = _real(self.models.velocity[row])
         check_velocity(velocity, f"Model {row} of {self.model}")
         return {"velocity": velocity} | ({"gathers": _real(self.gathers.gathers[row])} if self.gathers else {})
 
     def origin(self) -> list[dict[str, Any]]:
-        """What the files are, wherever they are."""
+        """Identify the files by name, number of samples and hash."""
         files = dict.fromkeys(file for file in (self.model, self.gather) if file)
         return [
             {
@@ -75,7 +89,7 @@ class Pair:
 
 
 def _real(array: np.ndarray) -> np.ndarray:
-    """In the file's own precision, up to single."""
+    """Convert to half precision if the file has it, and to single precision otherwise."""
     return np.ascontiguousarray(array, np.float16 if array.dtype == np.float16 else np.float32)
 
 
@@ -85,7 +99,7 @@ def _hash(file: Path) -> str:
 
 
 def _role(stem: str, prefixes: tuple[str, ...]) -> str | None:
-    """What follows one of the prefixes in a file's name; None if it begins with none of them."""
+    """Return the rest of a file's name after one of the prefixes, or None if it begins with none of them."""
     for prefix in prefixes:
         if match := re.fullmatch(rf"{prefix}(?![a-z])[-_ ]?(.*)", stem.lower()):
             return match[1]
@@ -93,15 +107,22 @@ def _role(stem: str, prefixes: tuple[str, ...]) -> str | None:
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
-    """Sorts model2 before model10."""
+    """Return a sort key that puts model2 before model10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
 def find_pairs(source: Path) -> list[Pair]:
-    """The files of models below a folder, or one such file, each with its gathers, in the natural order of names.
+    """Find the files of models and their gathers.
 
-    Raises `InputError` if there are none, if a file of gathers or of models is alone among pairs, or if a link leads
-    out of the folder.
+    Args:
+        source: Folder that contains the files, or one file of models.
+
+    Returns:
+        Pairs of files in the natural order of their names.
+
+    Raises:
+        InputError: If there are no models, if a file has no counterpart while others do, if two files have the same
+            name, or if a link leads out of the folder.
     """
     if source.is_file():
         inside = source.suffix.lower() == ".npz" and _holds_gathers(source)
@@ -143,24 +164,24 @@ def _holds_gathers(file: Path) -> bool:
 
 
 def _shared(pairs: list[Pair], what: str, values: list[Any]) -> Any:
-    """The one value that all files have."""
+    """Return the value that all files share; raise `InputError` if they differ."""
     for pair, value in zip(pairs, values, strict=True):
         if value != values[0]:
             raise InputError(
                 f"All files of a data set have the same {what}, but {pairs[0].model} has {values[0]} and {pair.model} "
-                f"has {value}. Import them apart."
+                f"has {value}. Import them separately."
             )
     return values[0]
 
 
 def _step(pairs: list[Pair], what: str, values: list[float | None], given: float | None) -> float | None:
-    """Spacing or sampling interval: the files' own, or the given one. It may stay unknown."""
-    own = _shared(pairs, what, values)
+    """Return the spacing or sampling interval of the files or the given one, which may both be unknown."""
+    found = _shared(pairs, what, values)
     if given is not None and not given > 0:
         raise InputError(f"The {what} must be positive, but is {given}.")
-    if own and given and not np.isclose(own, given):
-        raise InputError(f"The files say that the {what} is {own:g}, but {given:g} was given. Leave it out.")
-    return own or given
+    if found and given and not np.isclose(found, given):
+        raise InputError(f"The {what} in the files is {found:g}, but {given:g} was given. Leave it out.")
+    return found or given
 
 
 def import_files(
@@ -173,10 +194,22 @@ def import_files(
     test: int = 0,
     shard_size: int = 64,
 ) -> dict[str, Any]:
-    """Make a data set at `path` of the models and gathers in `source`, or what is missing of it; returns its manifest.
+    """Make a data set from files of velocity models and gathers, or the missing part of it.
 
-    spacing [m], dt [s]: where the files do not say; may stay unknown. validation, test: the last samples; train has
-    the others. Raises `InputError` for files that do not belong together or hold something else.
+    Args:
+        source: Folder of the files, or one file of models.
+        path: Folder of the data set to make.
+        spacing: Cell size of the models [m], if the files do not give it; may stay unknown.
+        dt: Sampling interval of the gathers [s], if the files do not give it; may stay unknown.
+        validation: Number of validation samples, which follow the training samples.
+        test: Number of test samples, which are the last ones.
+        shard_size: Largest number of samples in one file.
+
+    Returns:
+        The manifest of the finished data set.
+
+    Raises:
+        InputError: If the files do not fit together, hold other data, or have too few samples for the splits.
     """
     pairs, path = find_pairs(Path(source)), Path(path)
     counts = [len(pair.models.velocity) for pair in pairs]
@@ -184,7 +217,7 @@ def import_files(
     if min(validation, test) < 0 or splits["train"] < 1 or shard_size < 1:
         raise InputError(
             f"There are {sum(counts)} samples: --validation {validation} and --test {test} must leave at least one for "
-            f"training, and --shard-size {shard_size} be at least 1."
+            f"training, and --shard-size {shard_size} must be at least 1."
         )
     fields: Fields = {"index": field_of((), "int64")} | {
         name: field_of(shape, dtype)

@@ -1,10 +1,10 @@
-"""The manifest: what a data set is, from which it can be rebuilt, and TFDS's own metadata beside it.
+"""Write and read the manifest of a data set, from which it can be rebuilt, and the metadata of TFDS.
 
     PATH/manifest.json                       format, source, fingerprint, config, layout, fields, versions, checksums
     PATH/dataset_info.json, features.json    written last: `tfds.builder_from_directory(PATH)` reads them
 
-No worker writes any of these: whoever started the making claims the folder with an unfinished manifest, and at the end
-gathers the shards' receipts into the finished one.
+Workers write none of these files. The process that starts a generation claims the folder with an unfinished manifest.
+At the end it collects the receipts of the shards into the finished manifest.
 """
 
 import hashlib
@@ -13,13 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tensorflow_datasets as tfds
-from tensorflow_datasets.core import file_adapters, naming
-from tensorflow_datasets.core.dataset_info import DatasetIdentity
-from tensorflow_datasets.core.splits import SplitDict
-
 from data_gen.common.errors import DatasetError
-from data_gen.common.files import differences, exclusive, full_disk_is_told, holds_files, read_json, write_json
+from data_gen.common.files import differences, exclusive, explain_full_disk, holds_files, read_json, write_json
 from data_gen.dataset.config import DataConfig
 from data_gen.dataset.records import Fields, features
 from data_gen.dataset.sample import SPLITS
@@ -31,7 +26,14 @@ KEYS = {"source", "complete", "fingerprint", "recipe", "splits", "layout", "fiel
 
 
 def fingerprint(config: DataConfig | Mapping[str, Any]) -> str:
-    """Hash of everything that decides the records."""
+    """Hash everything that determines the records.
+
+    Args:
+        config: Config of a data set, or the result of its `identity()`.
+
+    Returns:
+        The first 16 hexadecimal digits of the SHA-256.
+    """
     decisive = config.identity() if isinstance(config, DataConfig) else config
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -39,7 +41,18 @@ def fingerprint(config: DataConfig | Mapping[str, Any]) -> str:
 def new_manifest(
     source: str, decisive: Mapping[str, Any], splits: Mapping[str, int], layout: Mapping[str, int], fields: Fields
 ) -> dict[str, Any]:
-    """An unfinished manifest. source: "generated" or "imported"; decisive: config, or origin, of the records."""
+    """Make an unfinished manifest.
+
+    Args:
+        source: Origin of the records: generated or imported.
+        decisive: Config or files that determine the records.
+        splits: Number of samples in each split.
+        layout: Shard size and batch size.
+        fields: Shape and dtype of every field by name.
+
+    Returns:
+        The manifest.
+    """
     return {
         "format": FORMAT,
         "source": source,
@@ -55,47 +68,87 @@ def new_manifest(
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
-    """The manifest of the data set at `path`. Raises `DatasetError` if there is none, or of another format."""
+    """Read the manifest of a data set.
+
+    Args:
+        path: Folder of the data set.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        DatasetError: If there is no manifest, or it has another format.
+    """
     file = Path(path) / MANIFEST
     if not file.is_file():
         raise DatasetError(f"There is no data set at {path}: {MANIFEST} is missing. Run `python -m data_gen` first.")
     manifest = read_json(file)
     if manifest.get("format") != FORMAT or not manifest.keys() >= KEYS:
         raise DatasetError(
-            f"{file} has format {manifest.get('format')}, but this version reads format {FORMAT}. Make the data set "
-            "anew, or use the version that made it."
+            f"{file} has format {manifest.get('format')}, but this version reads format {FORMAT}. Generate the "
+            "data set again, or use the version that made it."
         )
     return manifest
 
 
 def config_of(manifest: Mapping[str, Any], path: str | Path) -> DataConfig:
-    """The config that rebuilds the data set of a manifest. Raises `DatasetError` if there is none, or none we know."""
+    """Make the config that rebuilds a data set.
+
+    Args:
+        manifest: Manifest of the data set.
+        path: Folder of the data set.
+
+    Returns:
+        The config.
+
+    Raises:
+        DatasetError: If the data set was imported, or its config does not fit this version.
+    """
     if manifest["source"] != "generated":
         raise DatasetError(
-            f"The data set at {path} was {manifest['source']}: its records came from files and have no recipe, so they "
-            "cannot be made again. Its manifest names the files and their checksums under `recipe`."
+            f"The data set at {path} was {manifest['source']}: its records came from files, so they cannot be made "
+            "again from a config. Its manifest names the files and their checksums under `recipe`."
         )
     try:
         return DataConfig(path=str(path), **manifest["layout"], **manifest["recipe"])
     except TypeError as error:
         raise DatasetError(
-            f"The manifest at {path} does not fit this version: {error}. Generate the set anew."
+            f"The manifest at {path} does not fit this version: {error}. Generate the data set again."
         ) from error
 
 
 def shards_of(manifest: Mapping[str, Any]) -> list[Shard]:
-    """Every shard of a data set. Their names are made here, not read: a manifest cannot lead out of its folder."""
+    """List every shard of a data set.
+
+    The names of the shards are computed, not read, so that a manifest cannot lead out of its folder.
+
+    Args:
+        manifest: Manifest of the data set.
+
+    Returns:
+        The shards in order.
+    """
     return shard_layout(manifest["splits"], int(manifest["layout"]["shard_size"]))
 
 
 def claim(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest to go on from: that of `path`, or `manifest` if the folder is new.
+    """Claim a folder for a data set, or resume the data set that it holds.
 
-    A folder keeps the layout it was begun with. Raises `DatasetError` if it holds something else; nothing is touched.
+    A folder keeps the layout with which it was started.
+
+    Args:
+        path: Folder of the data set.
+        manifest: Unfinished manifest, which is written if the folder is new.
+
+    Returns:
+        The manifest in the folder.
+
+    Raises:
+        DatasetError: If the folder holds something else, which is then left unchanged.
     """
     if not (path / MANIFEST).exists() and holds_files(path):
         raise DatasetError(f"{path} exists and is not a data set. Choose another data.path, or empty that folder.")
-    with full_disk_is_told(path.parent if path.parent.exists() else Path()):
+    with explain_full_disk(path.parent if path.parent.exists() else Path()):
         path.mkdir(parents=True, exist_ok=True)
         with exclusive(path / f"{MANIFEST}.lock"):
             if not (path / MANIFEST).exists():
@@ -113,7 +166,7 @@ def claim(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _restore_receipts(path: Path, manifest: dict[str, Any]) -> None:
-    """A finished data set may have been copied without its receipts: the manifest has all that they say."""
+    """Write the receipts of a finished data set that was copied without them, from its manifest."""
     for shard in shards_of(manifest) if manifest["complete"] else ():
         if shard.name in manifest["shards"] and read_receipt(path, shard) is None:
             (path / RECEIPTS).mkdir(exist_ok=True)
@@ -122,9 +175,17 @@ def _restore_receipts(path: Path, manifest: dict[str, Any]) -> None:
 
 
 def finish(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Gather the receipts into the finished manifest and write TFDS's metadata; nothing, if that is done.
+    """Collect the receipts into the finished manifest and write the metadata of TFDS, unless that is already done.
 
-    Raises `DatasetError` if a shard is missing, or if not all were made by the same software.
+    Args:
+        path: Folder of the data set.
+        manifest: Unfinished or finished manifest.
+
+    Returns:
+        The finished manifest.
+
+    Raises:
+        DatasetError: If a shard is missing, or if not all shards were made by the same software.
     """
     receipts = {shard.name: read_receipt(path, shard) for shard in shards_of(manifest)}
     missing = [name for name, receipt in receipts.items() if receipt is None or not (path / name).is_file()]
@@ -137,23 +198,28 @@ def finish(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
             raise DatasetError(
                 f"Shard {name} was made with other software than {next(iter(made))} "
                 f"({differences(receipt['versions'], versions)}). Delete one of the two and its receipt, and make it "
-                "again where the others were made."
+                "again with the software of the others."
             )
     shards = {name: {key: receipt[key] for key in ("split", "samples", "sha256")} for name, receipt in made.items()}
     finished = manifest | {"complete": True, "versions": versions, "shards": shards}
-    with full_disk_is_told(path), exclusive(path / f"{MANIFEST}.lock"):
+    with explain_full_disk(path), exclusive(path / f"{MANIFEST}.lock"):
         if finished != read_json(path / MANIFEST) or not (path / "features.json").is_file():
             _write_tfds_metadata(path, finished)
             write_json(path / MANIFEST, finished)
         for leftover in path.glob(f"{MANIFEST}*.tmp"):
             leftover.unlink()
-    for lock in (path / RECEIPTS).glob("*.lock"):  # of who was killed between a receipt and the end of its lock
+    for lock in (path / RECEIPTS).glob("*.lock"):  # left by a process that was killed before it removed its lock
         with exclusive(lock):
             pass
     return finished
 
 
 def _write_tfds_metadata(path: Path, manifest: Mapping[str, Any]) -> None:
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import file_adapters, naming
+    from tensorflow_datasets.core.dataset_info import DatasetIdentity
+    from tensorflow_datasets.core.splits import SplitDict
+
     identity = DatasetIdentity(
         name=NAME, version=tfds.core.Version("1.0.0"), data_dir=str(path), module_name="data_gen.dataset"
     )

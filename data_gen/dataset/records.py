@@ -1,9 +1,9 @@
-"""The records of a data set: their fields, their checksum, and the samples of a range of indices, batch by batch.
+"""Make the records of a data set, batch by batch, and define their fields and checksums.
 
-A record depends on (config, split, index) alone. On a CPU the native time loop gives every shot the same arithmetic
-whatever its batch, and samples are drawn one at a time (velocity/isolated.py). XLA, which runs the time loop elsewhere,
-may round differently for another batch shape: there one shape is compiled for the whole data set, and sample i is
-always row `i mod batch` of batch `i div batch`.
+A record depends on (config, split, index) only. On a CPU the native time loop gives every shot the same arithmetic in
+any batch, and samples are drawn one at a time (`data_gen.velocity.base.reproducible`). Elsewhere XLA runs the time
+loop and may round differently for another batch shape. One shape is therefore compiled for the entire data set, and
+sample i is always row `i mod batch` of batch `i div batch`.
 """
 
 import platform
@@ -11,15 +11,17 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import tensorflow_datasets as tfds
 
 from data_gen.common.errors import DatasetError
 from data_gen.dataset.sample import SPLITS, DataSpec, Sample
 from data_gen.solver.engines.choose import runs_natively
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 Fields = Mapping[str, Mapping[str, Any]]
 DTYPES = ("float16", "float32", "float64", "int64")
@@ -27,7 +29,14 @@ DTYPES = ("float16", "float32", "float64", "int64")
 
 @cache
 def fields_of(spec: DataSpec) -> dict[str, dict[str, Any]]:
-    """Shape and dtype of every entry of one record; `Sample` has their meaning and units."""
+    """Compute the shape and dtype of every field of a record; `Sample` documents their meaning and units.
+
+    Args:
+        spec: Description of the data set.
+
+    Returns:
+        Shape and dtype by name, as the manifest stores them.
+    """
     leaves = jax.eval_shape(spec.make, spec.key(0, 0))._asdict()
     described = {name: (leaf.shape, leaf.dtype) for name, leaf in leaves.items() if leaf is not None}
     return {"index": field_of((), "int64")} | {
@@ -37,16 +46,36 @@ def fields_of(spec: DataSpec) -> dict[str, dict[str, Any]]:
 
 
 def field_of(shape: tuple[int, ...], dtype: Any) -> dict[str, Any]:
-    """One entry of a record, as the manifest tells it."""
+    """Describe one field of a record as the manifest stores it.
+
+    Args:
+        shape: Shape of the field.
+        dtype: NumPy dtype of the field.
+
+    Returns:
+        Entries `shape` and `dtype`.
+    """
     return {"shape": list(shape), "dtype": np.dtype(dtype).name}
 
 
-def features(entries: Fields) -> tfds.features.FeaturesDict:
-    """TFDS's description of one record. Raises `DatasetError` for entries that no data set of ours has."""
+def features(entries: Fields) -> "tfds.features.FeaturesDict":
+    """Describe a record for TFDS.
+
+    Args:
+        entries: Shape and dtype of every field by name.
+
+    Returns:
+        The features of TFDS.
+
+    Raises:
+        DatasetError: If no data set of this project has such a field.
+    """
+    import tensorflow_datasets as tfds
+
     described: dict[str, Any] = {}
     for name, entry in entries.items():
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or entry.get("dtype") not in DTYPES:
-            raise DatasetError(f"The manifest names a field {name!r}: {entry}, which no data set holds. Restore it.")
+            raise DatasetError(f"The manifest has an unknown field {name!r}: {entry}. Restore the manifest.")
         shape, dtype = tuple(int(n) for n in entry["shape"]), np.dtype(entry["dtype"])
         tensor = tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
         described[name] = tensor if shape else tfds.features.Scalar(dtype)
@@ -54,7 +83,14 @@ def features(entries: Fields) -> tfds.features.FeaturesDict:
 
 
 def add_to_digest(digest: Any, record: Mapping[str, Any]) -> None:
-    """Checksums are of decoded records: the bytes of a shard may differ between versions of what writes it."""
+    """Add a decoded record to a checksum.
+
+    Checksums cover decoded records because the bytes of a shard may differ between versions of the writing software.
+
+    Args:
+        digest: Hash object of `hashlib`, which is updated.
+        record: Values by field.
+    """
     for name in sorted(record):
         value = np.asarray(record[name])
         digest.update(f"{name}{value.dtype}{value.shape}".encode())
@@ -62,7 +98,14 @@ def add_to_digest(digest: Any, record: Mapping[str, Any]) -> None:
 
 
 def depends_on_batch(spec: DataSpec) -> bool:
-    """Whether XLA runs the time loop here, which may round differently for another shape of the batch."""
+    """Tell whether XLA runs the time loop here, which may round differently for another shape of the batch.
+
+    Args:
+        spec: Description of the data set.
+
+    Returns:
+        False if the native time loop runs the simulations, else True.
+    """
     return not runs_natively(spec.simulation, constant_density=not spec.gardner)
 
 
@@ -72,7 +115,15 @@ def _packages() -> dict[str, str]:
 
 
 def made_with(spec: DataSpec, batch_size: int) -> dict[str, str]:
-    """What may decide the last bits of a record beside its config."""
+    """List the software and hardware that may affect the last bits of a record.
+
+    Args:
+        spec: Description of the data set.
+        batch_size: Number of samples simulated together.
+
+    Returns:
+        Version or kind by name, as the manifest stores them.
+    """
     batch = str(batch_size) if depends_on_batch(spec) else "any"
     return {**_packages(), "python": platform.python_version(), "backend": jax.default_backend(), "batch": batch}
 
@@ -83,9 +134,18 @@ def _make_batch(spec: DataSpec, split: int | jax.Array, indices: jax.typing.Arra
 
 
 def sample_records(spec: DataSpec, split: str, indices: range, batch_size: int) -> Iterator[dict[str, Any]]:
-    """The records of samples `indices` of a split. One shape is compiled, whatever their number.
+    """Make the records of a range of samples; one batch shape is compiled for any number of samples.
 
-    The next batch is dispatched before the last one is handed out: writing overlaps computing.
+    Each batch is dispatched before the previous one is yielded, so that writing overlaps computing.
+
+    Args:
+        spec: Description of the data set.
+        split: Name of the split.
+        indices: Indices of the samples in the split.
+        batch_size: Number of samples simulated together.
+
+    Yields:
+        Values by field of each sample, in order.
     """
     first = indices.start
     if depends_on_batch(spec):

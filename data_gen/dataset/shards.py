@@ -1,11 +1,12 @@
-"""Shards: pure functions of (config, split, shard index), each written whole or not at all, by one process at a time.
+"""Write and read shards: pure functions of (config, split, shard index), each written completely or not at all.
 
     PATH/wave_data-train.array_record-00000-of-00016        the records
-    PATH/receipts/<that name>.json                          its receipt: checksum, samples, what made it
+    PATH/receipts/<that name>.json                          its receipt: checksum, number of samples, software
     PATH/receipts/<that name>.lock, *.tmp                   while it is being made
 
-A shard is finished when both it and its receipt are there. The receipt comes last; until then a rerun makes the shard
-again, which gives the same records. What a killed writer left is removed by the next one to hold the shard's lock.
+One process at a time writes a shard. A shard is finished when both its file and its receipt exist. The receipt is
+written last; until then a rerun makes the shard again, which gives the same records. The next process that holds the
+lock of a shard removes the files that a killed writer left.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ from data_gen.common.errors import DatasetError
 from data_gen.common.files import (
     differences,
     exclusive,
-    full_disk_is_told,
+    explain_full_disk,
     publish,
     read_json,
     temporary_name,
@@ -38,7 +39,14 @@ Receipt = dict[str, Any]
 
 @dataclass(frozen=True)
 class Shard:
-    """A file of records: samples `start` to `stop` of a split."""
+    """Describe a file of records.
+
+    Attributes:
+        name: Name of the file.
+        split: Split of its samples.
+        start: Index of its first sample in the split.
+        stop: Index after its last sample in the split.
+    """
 
     name: str
     split: str
@@ -47,12 +55,20 @@ class Shard:
 
     @property
     def indices(self) -> range:
-        """Of its samples, in their split."""
+        """The indices of its samples in the split."""
         return range(self.start, self.stop)
 
 
 def shard_layout(splits: Mapping[str, int], shard_size: int) -> list[Shard]:
-    """Every shard of a data set with so many samples in each split."""
+    """Divide the samples of every split into shards.
+
+    Args:
+        splits: Number of samples in each split.
+        shard_size: Largest number of samples in a shard.
+
+    Returns:
+        The shards in order.
+    """
     layout = []
     for split in SPLITS:
         total = int(splits.get(split, 0))
@@ -65,12 +81,28 @@ def shard_layout(splits: Mapping[str, int], shard_size: int) -> list[Shard]:
 
 
 def receipt_file(folder: Path, shard: Shard) -> Path:
-    """Where the receipt of a shard is kept."""
+    """Return the path of a shard's receipt.
+
+    Args:
+        folder: Folder of the data set.
+        shard: The shard.
+
+    Returns:
+        Path of the receipt, whether it exists or not.
+    """
     return folder / RECEIPTS / f"{shard.name}.json"
 
 
 def read_receipt(folder: Path, shard: Shard) -> Receipt | None:
-    """The receipt of a shard, if there is a sound one."""
+    """Read the receipt of a shard.
+
+    Args:
+        folder: Folder of the data set.
+        shard: The shard.
+
+    Returns:
+        The receipt, or None if it is missing or damaged.
+    """
     try:
         receipt = read_json(receipt_file(folder, shard))
     except DatasetError:
@@ -80,31 +112,47 @@ def read_receipt(folder: Path, shard: Shard) -> Receipt | None:
 
 
 def is_finished(folder: Path, shard: Shard) -> bool:
-    """Whether there is nothing left to do for a shard."""
+    """Tell whether a shard and its receipt exist.
+
+    Args:
+        folder: Folder of the data set.
+        shard: The shard.
+
+    Returns:
+        True if the shard is finished.
+    """
     return (folder / shard.name).is_file() and read_receipt(folder, shard) is not None
 
 
 def read_shard(file: Path, fields: Fields) -> Iterator[dict[str, Any]]:
-    """The decoded records of one shard."""
+    """Read the records of one shard.
+
+    Args:
+        file: File of the shard.
+        fields: Shape and dtype of every field by name.
+
+    Yields:
+        Values by field of each record.
+    """
     description = features(fields)
     reader = ArrayRecordReader(str(file))
     try:
         for raw in reader.read_all():
             decoded = cast(dict[str, Any], description.deserialize_example_np(raw))
-            # TFDS makes Python's numbers of scalars.
+            # TFDS decodes scalars to Python numbers.
             yield {name: np.asarray(value, fields[name]["dtype"]) for name, value in decoded.items()}
     finally:
         reader.close()
 
 
 def _write_records(file: Path, name: str, records: Iterator[dict[str, Any]], fields: Fields) -> str:
-    """Write all records to a file that has no name yet, and return their checksum."""
+    """Write all records to a temporary file and return their checksum."""
     description, digest = features(fields), hashlib.sha256()
-    # Compression would save a tenth of a wavefield and cost a third of what it takes to write one.
+    # Compression would save a tenth of a wavefield's size and cost a third of the time to write it.
     writer = ArrayRecordWriter(str(file), "group_size:1,uncompressed")
     for record in records:
         if not all(np.isfinite(value).all() for value in record.values()):
-            raise DatasetError(f"Sample {record['index']} of {name} is not finite. Check what it is made of.")
+            raise DatasetError(f"Sample {record['index']} of {name} is not finite. Check its inputs.")
         writer.write(description.serialize_example(record))
         add_to_digest(digest, record)
     writer.close()
@@ -114,13 +162,24 @@ def _write_records(file: Path, name: str, records: Iterator[dict[str, Any]], fie
 def write_shard(
     folder: Path, shard: Shard, fields: Fields, versions: Mapping[str, str], records: Callable[[], Iterator[Any]]
 ) -> Receipt:
-    """Write one shard and its receipt, unless they are there.
+    """Write one shard and its receipt, unless both exist.
 
-    Raises `DatasetError` if the disk is full, if other software made what is there, or if a shard that is made again
-    differs from its receipt; the folder then holds what it held.
+    Args:
+        folder: Folder of the data set.
+        shard: The shard.
+        fields: Shape and dtype of every field by name.
+        versions: Software and hardware that may affect the last bits of a record.
+        records: Function that returns the records in order.
+
+    Returns:
+        The receipt.
+
+    Raises:
+        DatasetError: If the disk is full, if other software made the existing shards, or if a shard that is made again
+            differs from its receipt. The folder is then left unchanged.
     """
     file, kept = folder / shard.name, folder / RECEIPTS
-    with full_disk_is_told(folder):
+    with explain_full_disk(folder):
         kept.mkdir(parents=True, exist_ok=True)
         with exclusive(kept / f"{shard.name}.lock"):
             known = read_receipt(folder, shard)
@@ -136,7 +195,7 @@ def write_shard(
                     raise DatasetError(
                         f"Shard {shard.name} was made again, but its records differ from the checksum in its receipt: "
                         f"it was made with {known['versions']}, this is {dict(versions)}. Use those versions on a "
-                        "machine like that one, or generate all anew."
+                        "machine like that one, or generate the entire data set again."
                     )
                 publish(temporary, file)
             finally:
@@ -148,17 +207,25 @@ def write_shard(
 
 
 def _check_versions(kept: Path, versions: Mapping[str, str]) -> None:
-    """Refuse to mix what may round differently: one receipt speaks for all that are there."""
+    """Refuse to mix software that may round differently; one receipt represents all existing ones."""
     theirs = next((read_json(file).get("versions") for file in kept.glob("*.json")), None)
     if theirs is not None and theirs != versions:
         raise DatasetError(
-            f"{kept.parent} was begun with other software or another device ({differences(versions, theirs)}), which "
-            "may round differently. Finish it with those, or remove that folder."
+            f"{kept.parent} was started with other software or another device ({differences(versions, theirs)}), which "
+            "may round differently. Finish the data set with those, or remove that folder."
         )
 
 
 def make_shard(config: DataConfig, shard: Shard) -> Receipt:
-    """What every worker does: make one shard of a generated data set."""
+    """Make one shard of a generated data set; every worker of an executor calls this function.
+
+    Args:
+        config: Config of the data set.
+        shard: The shard.
+
+    Returns:
+        The receipt.
+    """
     spec = config.create()
     return write_shard(
         Path(config.path),

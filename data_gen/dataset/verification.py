@@ -1,4 +1,4 @@
-"""What is on disk, held against the manifest: checksums, values, splits; and one sample made anew."""
+"""Verify a data set against its manifest (checksums, values, splits), and rebuild one sample of it."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from google.protobuf import json_format
 
 from data_gen.common.errors import DatasetError, InputError
 from data_gen.common.files import differences, read_json
@@ -22,9 +21,12 @@ POSITIONS = ("sources", "receivers")
 
 @dataclass
 class Contents:
-    """What records must be beside what was written: finite, physical, and of one split only.
+    """Check the contents of records: finite, physical, and with each model in one split only.
 
-    velocities: the least and the largest [m/s], where known. extent: of the grid, `(depth, width)` [m], where known.
+    Attributes:
+        velocities: Smallest and largest velocity that the families can produce [m/s], or None if unknown.
+        extent: Depth and width of the grid [m], or None if unknown.
+        models: Hashes of the velocity models in each split.
     """
 
     velocities: tuple[float, float] | None
@@ -32,13 +34,22 @@ class Contents:
     models: dict[str, set[bytes]] = field(default_factory=lambda: {split: set() for split in SPLITS})
 
     def check(self, record: Mapping[str, Any], shard: Shard, place: int) -> None:
-        """Raise `DatasetError` unless one record, at `place` in its shard, is what it must be."""
+        """Check one record and remember its velocity model.
+
+        Args:
+            record: Values by field.
+            shard: Shard of the record.
+            place: Index of the record in its shard.
+
+        Raises:
+            DatasetError: If a value is not finite or not physical, or the record has another index.
+        """
         where = f"Record {place} of {shard.name} (sample {shard.start + place} of split {shard.split})"
         for name, value in record.items():
             if not np.isfinite(value).all():
-                raise DatasetError(f"{where} has values in `{name}` that are not finite. Make the data set anew.")
+                raise DatasetError(f"{where} has values in `{name}` that are not finite. Make the data set again.")
         if record.get("index", shard.start + place) != shard.start + place:
-            raise DatasetError(f"{where} says that it is sample {record['index']}. Make the data set anew.")
+            raise DatasetError(f"{where} has the index {record['index']}. Make the data set again.")
         if "velocity" in record:
             self._check_velocity(np.asarray(record["velocity"]), where)
             digest = hashlib.sha256(np.ascontiguousarray(record["velocity"]).tobytes()).digest()
@@ -50,7 +61,7 @@ class Contents:
                 if not ((points >= -1e-3 * limits) & (points <= 1.001 * limits)).all():
                     raise DatasetError(
                         f"{where} has its `{name}` at (z, x) = {points.tolist()} m, outside the grid of {self.extent} "
-                        "m. Make the data set anew."
+                        "m. Make the data set again."
                     )
 
     def _check_velocity(self, velocity: np.ndarray, where: str) -> None:
@@ -59,22 +70,22 @@ class Contents:
         except InputError as error:
             raise DatasetError(str(error)) from error
         if self.velocities:
-            # Stored with the rounding of its own type, after a few operations of it.
+            # A few operations, and the storage, have rounded the values to their type.
             slack = 1 + 4 * float(np.finfo(velocity.dtype).eps)
             low, high = float(velocity.min()), float(velocity.max())
             if low * slack < self.velocities[0] or high > self.velocities[1] * slack:
                 raise DatasetError(
                     f"{where} has velocities of {low:g} to {high:g} m/s, but its families span "
-                    f"{self.velocities[0]:g} to {self.velocities[1]:g} m/s. Make the data set anew."
+                    f"{self.velocities[0]:g} to {self.velocities[1]:g} m/s. Make the data set again."
                 )
 
     def check_splits(self) -> None:
-        """Raise `DatasetError` if one model is in two splits."""
+        """Raise `DatasetError` if a velocity model is in two splits."""
         for i, a in enumerate(SPLITS):
             for b in SPLITS[i + 1 :]:
                 if common := self.models[a] & self.models[b]:
                     raise DatasetError(
-                        f"{len(common)} velocity models are in split {a} and in split {b}: what is learnt from one is "
+                        f"{len(common)} velocity models are in split {a} and in split {b}: what is learned from one is "
                         "known in the other. Divide the data so that each model is in one split only."
                     )
 
@@ -87,7 +98,7 @@ def _contents(manifest: Mapping[str, Any], path: Path) -> Contents:
 
 
 def _damage(file: Path, shard: Shard, manifest: Mapping[str, Any], contents: Contents | None) -> str:
-    """What is wrong with the bytes of a shard, if anything. Raises `DatasetError` for sound bytes of bad contents."""
+    """Describe the damage to a shard, if any; raise `DatasetError` if its bytes are intact but its contents are bad."""
     if not file.is_file():
         return "is missing"
     digest, bad = hashlib.sha256(), None
@@ -97,10 +108,10 @@ def _damage(file: Path, shard: Shard, manifest: Mapping[str, Any], contents: Con
             try:
                 if contents and not bad:
                     contents.check(record, shard, place)
-            except DatasetError as error:  # told only if the bytes are those written: damage explains anything
+            except DatasetError as error:  # reported only if the bytes are intact: damage explains any contents
                 bad = error
         found = digest.hexdigest()
-    except Exception as error:  # whatever the reader makes of a damaged file, the remedy is the same
+    except Exception as error:  # the reader has many errors for a damaged file; the remedy is the same
         found = f"unreadable: {error}"
     expected = manifest["shards"].get(shard.name, {}).get("sha256", "none")
     if found != expected:
@@ -111,38 +122,59 @@ def _damage(file: Path, shard: Shard, manifest: Mapping[str, Any], contents: Con
 
 
 def verify(path: str | Path, *, checksums: bool = True, contents: bool = False) -> dict[str, Any]:
-    """Check that the data set is whole and, by its checksums, that every shard holds what was written to it.
+    """Verify that a data set is complete and that its shards match their checksums.
 
-    contents: also check that every value is finite and physical, and that no velocity model is in two splits.
-    Returns the manifest. Raises `DatasetError`, naming the files, if some are missing, truncated or changed, or if the
-    making is unfinished.
+    Args:
+        path: Folder of the data set.
+        checksums: Whether to read all shards and compare their checksums.
+        contents: Whether to check also that every value is finite and physical, and that no velocity model is in two
+            splits.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        DatasetError: If the data set is unfinished, or if files are missing, truncated or changed; the message names
+            the files.
     """
+    from google.protobuf import json_format
+
     path = Path(path)
     manifest = read_manifest(path)
     if not manifest["complete"]:
-        raise DatasetError(f"The data set at {path} is unfinished. Run the command that began it again.")
-    # TFDS imports the classes that features.json names: it must be the one we wrote.
+        raise DatasetError(f"The data set at {path} is unfinished. Run the command that started it again.")
+    # TFDS imports the classes that features.json names, so the file must be the one that was written here.
     if read_json(path / "features.json") != json_format.MessageToDict(features(manifest["fields"]).to_proto()):
-        raise DatasetError(f"{path / 'features.json'} is not what the manifest implies. Make the set anew.")
+        raise DatasetError(f"{path / 'features.json'} does not match the manifest. Generate the data set again.")
     if not checksums:
         return manifest
-    judge = _contents(manifest, path) if contents else None
-    found = {shard.name: _damage(path / shard.name, shard, manifest, judge) for shard in shards_of(manifest)}
+    checked = _contents(manifest, path) if contents else None
+    found = {shard.name: _damage(path / shard.name, shard, manifest, checked) for shard in shards_of(manifest)}
     if damaged := [f"{path / name} {reason}" for name, reason in found.items() if reason]:
         raise DatasetError(
             f"{len(damaged)} of {len(found)} shards do not match the manifest's checksums: {', '.join(damaged[:10])}. "
-            "Delete these files and run the command that made them again: only they are made anew."
+            "Delete these files and run the command that made them again: only they are made again."
         )
-    if judge:
-        judge.check_splits()
+    if checked:
+        checked.check_splits()
     return manifest
 
 
 def rebuild(path: str | Path, split: str, index: int) -> tuple[dict[str, float], str]:
-    """Make one sample from the manifest alone and compare it with the stored record.
+    """Make one sample again from the manifest alone and compare it with the stored record.
 
-    Returns, for each field, the largest difference in parts of the stored field's largest value (0: bitwise the same),
-    and in words how this software differs from that which made the set.
+    Args:
+        path: Folder of the data set.
+        split: Name of the split.
+        index: Index of the sample in the split.
+
+    Returns:
+        For each field, the largest difference as a fraction of the largest stored value (0 if all bits are equal), and
+        a description of how this software differs from the software that made the data set.
+
+    Raises:
+        InputError: If there is no such sample.
+        DatasetError: If its shard is missing.
     """
     path = Path(path)
     manifest = read_manifest(path)

@@ -18,7 +18,7 @@ from flax import nnx
 from jax import export
 
 from data_gen.common.errors import InputError, NumericalError
-from data_gen.common.files import full_disk_is_told, publish, temporary_name, write_json
+from data_gen.common.files import explain_full_disk, publish, temporary_name, write_json
 from data_gen.dataset.manifest import fingerprint
 from data_gen.dataset.sample import SPLITS
 from data_gen.solver.problem.simulation import Simulation
@@ -162,7 +162,7 @@ def write_export(config: ExportConfig) -> tuple[Path, dict[str, Any]]:
                 f"{content['difference']}, more than {LARGEST_DIFFERENCE:g}. Nothing was written. Evaluate the run: if "
                 "its predictions are finite, this is a defect to report."
             )
-    with full_disk_is_told(out.parent):
+    with explain_full_disk(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = temporary_name(out)
         try:

@@ -254,7 +254,7 @@ class FullDisk:
 def test_full_disk(generated, tmp_path):
     """One clear paragraph; what was finished stays; with room, a rerun goes on."""
     config = replace(generated, path=str(tmp_path / "full"))
-    with pytest.raises(DatasetError, match=r"takes no more data.*File too large.*make room"):
+    with pytest.raises(DatasetError, match=r"takes no more data.*File too large.*Free some space"):
         dataset.generate(config, FullDisk())
     assert finished(config.path) == 1 and not list(Path(config.path).rglob("*.tmp"))
     dataset.generate(config)
@@ -270,7 +270,7 @@ def test_versions_are_not_mixed(generated, tmp_path):
     receipts = sorted(Path(config.path, "receipts").iterdir())
     for file in receipts:
         write_json(file, read_json(file) | {"versions": read_json(file)["versions"] | {"jax": "0.1"}})
-    with pytest.raises(DatasetError, match=r"begun with other software.*jax: 0\.1 -> "):
+    with pytest.raises(DatasetError, match=r"started with other software.*jax: 0\.1 -> "):
         dataset.generate(config)
     for file in receipts:
         write_json(file, read_json(file) | {"versions": made_with(config.create(), 2), "sha256": "0"})

@@ -365,7 +365,7 @@ def test_tangents_leave_everything_else_as_it_was(with_tangents):
 
 def test_bad_tangents():
     for changes in ({"records": ["tangents"]}, {"records": ["snapshots", "tangents"], "directions": 0}):
-        with pytest.raises(InputError, match=r"data\.records must hold snapshots too and data\.directions"):
+        with pytest.raises(InputError, match=r"data\.records must contain snapshots and data\.directions"):
             spec_of(**changes)
 
 
