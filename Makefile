@@ -25,12 +25,14 @@ demo: .venv/installed
 	$(BIN)/python evaluate.py run=$(RUNS)/coarse
 	$(BIN)/python invert.py inversion=lecture out=$(RUNS)/lecture
 	$(BIN)/python invert.py inversion=gathers out=$(RUNS)/gathers_physics
-	$(BIN)/python invert.py inversion=gathers forward=surrogate run=$(RUNS)/coarse out=$(RUNS)/gathers_surrogate
+	$(BIN)/python invert.py inversion=gathers forward=surrogate run=$(RUNS)/coarse data.nt=481 out=$(RUNS)/gathers_surrogate
 ifdef model
 	$(BIN)/python evaluate.py run=$(RUNS)/coarse $(file)
 	$(BIN)/python invert.py inversion=file $(file) out=$(RUNS)/file_$(name)
 endif
 	$(BIN)/python -m surrogate.report $(RUNS)
+	@echo "Next: make demo model=PATH spacing=25   (a velocity model of yours: .npy, .npz or SEG-Y, cells of 25 m)"
+	@echo "      $(BIN)/python train.py --help     (a surrogate of yours; the documentation starts at docs/index.md)"
 
 test: .venv/installed
 	$(BIN)/ruff format --check .

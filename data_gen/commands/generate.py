@@ -1,17 +1,20 @@
 """Generate a data set: `python -m data_gen data=demo data.path=data/mine data.train=2000`; or look after one."""
 
+import shlex
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from data_gen.commands import manage
 from data_gen.common.compile_cache import use_compilation_cache
-from data_gen.common.console import progress_bar
-from data_gen.common.hydra_app import command, typed
+from data_gen.common.console import print_next, progress_bar
+from data_gen.common.hydra_app import CONFIGS, command, typed
 from data_gen.dataset.config import DataConfig
 from data_gen.dataset.executors.local import LocalConfig
 from data_gen.dataset.executors.ray import RayConfig
@@ -55,6 +58,28 @@ def main(composed: DictConfig) -> None:
 
         manifest = generate(config, executor.create(), count)
     print(f"{config.path}: {done} samples, fingerprint {manifest['fingerprint']}")
+    hydra = HydraConfig.get()
+    print_next(training_command(hydra.runtime.choices["data"], list(hydra.overrides.task), Path(config.path).name))
+
+
+def training_command(preset: str, overrides: list[str], name: str) -> str:
+    """Write the command that trains on the data set just made.
+
+    Args:
+        preset: Name of the preset of the data, which an experiment may be made for.
+        overrides: Overrides of the command that made the data set.
+        name: Name of the run's folder.
+
+    Returns:
+        The command, with the first experiment that is made for the preset.
+    """
+    fitting = [
+        f"experiment={file.stem}"
+        for file in sorted((CONFIGS / "experiment").glob("*.yaml"))
+        if file.stem == preset or f"override /data: {preset}\n" in file.read_text()
+    ]
+    chosen = [override for override in overrides if override.startswith("data")]
+    return shlex.join(["wave", "train", *fitting[:1], *chosen, f"run=runs/{name}"])
 
 
 def run() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from data_gen.common.compile_cache import use_compilation_cache
-from data_gen.common.console import print_tables, progress_bar
+from data_gen.common.console import print_next, print_tables, progress_bar
 from data_gen.common.hydra_app import command, typed
 from surrogate.config import InvertConfig, register
 from surrogate.report.page import write_report
@@ -30,3 +30,7 @@ def main(composed: DictConfig) -> None:
 
         run_inversion(config, show)
     print_tables(*write_report(config.out))
+    if config.real.path is None:
+        print_next("wave invert inversion=file real.path=MODEL.npy real.spacing=25 out=runs/mine (a model of yours)")
+    else:
+        print_next(f"wave report {Path(config.out).parent} (one page of all results)")

@@ -7,7 +7,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from data_gen.common.compile_cache import use_compilation_cache
-from data_gen.common.console import progress_bar
+from data_gen.common.console import print_next, progress_bar
 from data_gen.common.errors import NumericalError
 from data_gen.common.hydra_app import command, typed
 from surrogate.config import TrainConfig, register
@@ -38,6 +38,8 @@ def main(composed: DictConfig) -> float:
         # Of a sweep, too: whoever asked for the end of this process meant all of it.
         print(interrupted(reached, steps) if is_first() else "")
         sys.exit(0)
+    if is_first() and HydraConfig.get().mode != RunMode.MULTIRUN:
+        print_next(f"wave evaluate run={config.run}")
     return best_validation(config.run)
 
 

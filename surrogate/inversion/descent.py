@@ -1,9 +1,9 @@
-"""Waveform inversion: gradient descent on the misfit, through whichever forward model it is given.
+"""Invert waveforms: minimize the misfit over the velocity model, through whichever forward model is given.
 
-    v <- clip(v - Adam(dJ/dv), bounds),    J(v) = misfit(forward(v), observed)
+    J(v) = misfit(forward(v), observed),    v within bounds
 
 Every iteration records the misfit and, where the true model is known, its error. A surrogate's own misfit can fall
-while the data it stands for fit no better, so the solver re-simulates the true misfit as the inversion goes.
+while the data that it approximates fit no better, so the solver simulates the true misfit as the inversion proceeds.
 """
 
 from collections.abc import Callable
@@ -13,23 +13,39 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError, NumericalError
 from data_gen.common.smoothing import gaussian_smooth
 from surrogate.inversion.forward import KINDS, ForwardModel
 from surrogate.inversion.misfits import MISFITS
+from surrogate.inversion.optimizers import OPTIMIZERS, precondition
 
 
 @dataclass
 class InversionConfig:
-    """kind: of the data, gather or wavefield. misfit: l2 or global_correlation. index: of the true model in the test
-    stream, if no file is given. shots, source_depth [m]: the survey. record_every: sample the data at every so many
-    steps (none: gathers at every step, wavefields at the data set's snapshot times). start: smooth (of the true
-    model, by smoothing [cells]) or constant (start_velocity [m/s], none: the true model's mean). iterations,
-    learning_rate [m/s]: Adam's. gradient_smoothing [cells]. bounds: `[lowest, highest]` [m/s]. check_every: how often
-    the solver re-simulates a surrogate's misfit.
+    """Describe an inversion: the data, the start, and how the misfit is minimized.
+
+    Attributes:
+        kind: Kind of the data, gather (at the receivers) or wavefield (at every cell).
+        misfit: Misfit between predicted and observed data, l2 or global_correlation.
+        index: Index of the true model in the test stream, used unless a file gives the model.
+        shots: Number of sources, spread evenly along a line at one depth.
+        source_depth: Depth of the sources [m], a multiple of the cell size.
+        record_every: Steps between two samples of the data. By default gathers are sampled at every step, and
+            wavefields at the snapshot times of the data set. A surrogate knows only the times of its training.
+        start: Model to start from, smooth (the true model, smoothed) or constant.
+        smoothing: Standard deviation of the Gaussian that makes the smooth start [cells].
+        start_velocity: Velocity of the constant start [m/s], by default the mean of the true model.
+        optimizer: Optimizer, adam or lbfgs.
+        iterations: Largest number of iterations.
+        learning_rate: Step of Adam in every cell, or largest change by the first trial step of L-BFGS [m/s].
+        gradient_smoothing: Standard deviation of the Gaussian that smooths gradients [cells], 0 for none.
+        depth_power: Power of depth by which updates are weighted. With sources and receivers at the surface, 1 lets
+            L-BFGS change deep cells as readily as shallow ones; 0 weighs all alike.
+        bounds: Lowest and highest velocity of an estimate [m/s].
+        check_every: Iterations between two simulations of the true misfit of a surrogate's estimate, and between two
+            reports of progress.
     """
 
     kind: str = "gather"
@@ -41,15 +57,26 @@ class InversionConfig:
     start: str = "smooth"
     smoothing: float = 6.0
     start_velocity: float | None = None
+    optimizer: str = "adam"
     iterations: int = 100
     learning_rate: float = 20.0
     gradient_smoothing: float = 0.0
+    depth_power: float = 0.0
     bounds: list[float] = field(default_factory=lambda: [1500.0, 4500.0])
     check_every: int = 10
 
     def check(self) -> None:
-        """Raise `InputError` for values no inversion could use."""
-        for name, choices in (("kind", KINDS), ("misfit", tuple(MISFITS)), ("start", ("smooth", "constant"))):
+        """Refuse values that no inversion can use.
+
+        Raises:
+            InputError: For such a value.
+        """
+        for name, choices in (
+            ("kind", KINDS),
+            ("misfit", tuple(MISFITS)),
+            ("start", ("smooth", "constant")),
+            ("optimizer", tuple(OPTIMIZERS)),
+        ):
             if getattr(self, name) not in choices:
                 raise InputError(f"inversion.{name} must be one of {choices}, but is {getattr(self, name)!r}.")
         if self.record_every is not None and self.record_every < 1:
@@ -61,15 +88,22 @@ class InversionConfig:
         for name in ("shots", "iterations", "check_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"inversion.{name} must be at least 1, but is {getattr(self, name)}.")
-        if not self.learning_rate > 0 or self.smoothing < 0 or self.gradient_smoothing < 0:
-            raise InputError("inversion.learning_rate must be positive, and the smoothing lengths not negative.")
+        if not self.learning_rate > 0:
+            raise InputError(f"inversion.learning_rate must be positive, but is {self.learning_rate}.")
+        for name in ("smoothing", "gradient_smoothing", "depth_power"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"inversion.{name} must not be negative, but is {getattr(self, name)}.")
 
 
 class Result(NamedTuple):
-    """velocity: the estimate [m/s]. gradient: of the first iteration. The histories have one entry per iteration.
+    """Hold the estimate and the history of an inversion; the first entry of a history is the start's.
 
-    misfit: the forward model's own. true_misfit: the solver's, NaN where it was not re-simulated. model_error:
-    ||v - v_true|| / ||v_true||, NaN where the truth is unknown. The first entries are the start's.
+    Attributes:
+        velocity: Estimated model `(nz, nx)` [m/s].
+        gradient: Gradient of the misfit at the start, smoothed and weighted as in the first update `(nz, nx)`.
+        misfit: Misfit of the forward model's data, `(iterations + 1,)`. L-BFGS may end before its last iteration.
+        true_misfit: Misfit of data simulated by the solver, NaN where it was not simulated.
+        model_error: `||v - v_true|| / ||v_true||`, NaN where the true model is unknown.
     """
 
     velocity: np.ndarray
@@ -80,7 +114,15 @@ class Result(NamedTuple):
 
 
 def starting_model(config: InversionConfig, truth: Float[Array, "nz nx"]) -> Float[Array, "nz nx"]:
-    """The model to start from, within the bounds [m/s]."""
+    """Make the model to start from, within the bounds.
+
+    Args:
+        config: Settings of the inversion.
+        truth: True model `(nz, nx)` [m/s].
+
+    Returns:
+        The starting model `(nz, nx)` [m/s].
+    """
     if config.start == "smooth":
         start = gaussian_smooth(truth, config.smoothing)
     else:
@@ -98,47 +140,51 @@ def invert(
     solver: ForwardModel | None = None,
     on_progress: Callable[[int, dict[str, float]], None] = lambda iteration, values: None,
 ) -> Result:
-    """Fit `observed` from `start` [m/s]. solver: re-simulates the true misfit if `forward` is a surrogate.
+    """Fit observed data from a starting model.
 
-    on_progress: called with the iteration and the latest values. Raises `InputError` for a bad config;
-    `NumericalError`, naming the iteration, if the misfit is no longer finite.
+    Args:
+        forward: Forward model, the solver or a surrogate.
+        observed: Observed data, as `forward` predicts them.
+        start: Starting model `(nz, nx)` [m/s].
+        config: Settings of the inversion.
+        truth: True model `(nz, nx)` [m/s], where it is known; only for the model error.
+        solver: Forward model of the true misfit, where `forward` is a surrogate.
+        on_progress: Called with the iteration and the latest values, every `config.check_every` iterations.
+
+    Returns:
+        The estimate and its history.
+
+    Raises:
+        InputError: For a config that no inversion can use.
+        NumericalError: If the misfit is no longer finite; it names the iteration.
     """
     config.check()
-    misfit, transform = MISFITS[config.misfit], optax.adam(config.learning_rate)
-
-    def objective(velocity):
-        return misfit(forward(velocity), observed)
-
-    def error_of(velocity):
-        return jnp.nan if truth is None else jnp.linalg.norm(velocity - truth) / jnp.linalg.norm(truth)
-
-    @jax.jit
-    def iterate(velocity, state):
-        value, gradient = jax.value_and_grad(objective)(velocity)
-        gradient = gaussian_smooth(gradient, config.gradient_smoothing)
-        update, state = transform.update(gradient, state)
-        return value, error_of(velocity), gradient, jnp.clip(velocity + update, *config.bounds), state
-
+    misfit = MISFITS[config.misfit]
+    evaluate = jax.jit(jax.value_and_grad(lambda velocity: misfit(forward(velocity), observed)))
     check = None if solver is None else jax.jit(lambda velocity: misfit(solver(velocity), observed))
-    rows, velocity, state = [], start, transform.init(start)
-    first_gradient = None
-    # One more evaluation than updates: the histories hold the start and the end.
-    for iteration in range(config.iterations + 1):
-        last = iteration == config.iterations
-        value, error, gradient, following, state = iterate(velocity, state)
-        first_gradient = gradient if first_gradient is None else first_gradient
-        checked = iteration % config.check_every == 0 or last
-        true_misfit = value if check is None else check(velocity) if checked else jnp.nan
-        rows.append((value, true_misfit, error))
+    rows: list[list[float]] = []
+    estimate = first_gradient = start
+
+    def record(velocity, value, gradient):
+        nonlocal estimate, first_gradient
+        iteration = len(rows)
+        if not np.isfinite(value):
+            raise NumericalError(
+                f"The misfit is not finite at iteration {iteration}. Lower inversion.learning_rate or tighten "
+                "inversion.bounds: a velocity over the solver's CFL limit blows up."
+            )
+        if iteration == 0:
+            first_gradient = precondition(gradient, config)
+        estimate = velocity
+        checked = iteration % config.check_every == 0 or iteration == config.iterations
+        true_misfit = value if check is None else check(velocity) if checked else np.nan
+        error = np.nan if truth is None else jnp.linalg.norm(velocity - truth) / jnp.linalg.norm(truth)
+        rows.append([float(value), float(true_misfit), float(error)])
         if checked:
-            if not np.isfinite([float(row[0]) for row in rows]).all():
-                first = int(np.argmin(np.isfinite([float(row[0]) for row in rows])))
-                raise NumericalError(
-                    f"The misfit is not finite at iteration {first}. Lower inversion.learning_rate or tighten "
-                    "inversion.bounds: a velocity over the solver's CFL limit blows up."
-                )
             names = ("misfit", "true_misfit", "model_error")
-            on_progress(iteration, {name: float(value) for name, value in zip(names, rows[-1], strict=True)})
-        velocity = velocity if last else following
-    histories = np.array([[float(value) for value in row] for row in rows]).T
-    return Result(np.asarray(velocity), np.asarray(first_gradient), *histories)
+            on_progress(iteration, dict(zip(names, rows[-1], strict=True)))
+
+    OPTIMIZERS[config.optimizer](evaluate, start, config, record)
+    if check is not None:
+        rows[-1][1] = float(check(estimate))
+    return Result(np.asarray(estimate), np.asarray(first_gradient), *np.array(rows).T)

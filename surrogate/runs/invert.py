@@ -100,7 +100,7 @@ def run_inversion(
         "forward": config.forward if config.forward == "physics" else f"surrogate {Path(config.run).name}",
         "kind": config.inversion.kind,
         "shots": config.inversion.shots,
-        "iterations": config.inversion.iterations,
+        "iterations": len(result.misfit) - 1,
         "misfit": _fall(result.misfit),
         "true_misfit": _fall(result.true_misfit),
         "model_error": _fall(result.model_error),
