@@ -5,22 +5,24 @@ Matplotlib is imported when the first figure is drawn, so that models load witho
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    import matplotlib.figure
+    from matplotlib.figure import Figure
+else:
+    Figure = Any  # for annotations: the class itself would import matplotlib
 
 FIELD, VELOCITY = "RdBu_r", "viridis"
 LARGE, SMALL = 8, 6  # points: labels and titles, ticks
 
 
-def _figure(width: float, height: float) -> "matplotlib.figure.Figure":
+def _figure(width: float, height: float) -> Figure:
     """Create an empty figure of a size in inches."""
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as MatplotlibFigure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return MatplotlibFigure(figsize=(width, height), layout="constrained")
 
 
 def _image(axes, values: np.ndarray, title: str, extent, colors: str, low: float, high: float):
@@ -54,7 +56,7 @@ def _extent(shape: tuple[int, ...], spacing: float) -> tuple[float, float, float
 
 def snapshots(
     truth: np.ndarray, predictions: Mapping[str, np.ndarray], times: Sequence[float], spacing: float = 1.0
-) -> "matplotlib.figure.Figure":
+) -> Figure:
     """Draw up to about four snapshots, each prediction of them, and five times its error.
 
     Each column has one color scale: the 99.5th percentile of the true field at that time.
@@ -86,9 +88,7 @@ def snapshots(
     return figure
 
 
-def overview(
-    velocity: np.ndarray, truth: np.ndarray, predictions: Mapping[str, np.ndarray], spacing: float
-) -> "matplotlib.figure.Figure":
+def overview(velocity: np.ndarray, truth: np.ndarray, predictions: Mapping[str, np.ndarray], spacing: float) -> Figure:
     """Draw a velocity model, its true field, the first prediction, and five times the error of every prediction.
 
     All fields have one color scale: the 99.5th percentile of the true field.
@@ -120,7 +120,7 @@ def overview(
 
 def gathers(
     velocity: np.ndarray, truth: np.ndarray, predictions: Mapping[str, np.ndarray], extent: tuple[float, float]
-) -> "matplotlib.figure.Figure":
+) -> Figure:
     """Draw a velocity model, its true gather, each prediction and five times its error.
 
     All gathers have one color scale: the 99th percentile of the true gather.
@@ -154,9 +154,7 @@ def gathers(
     return figure
 
 
-def models(
-    panels: Mapping[str, np.ndarray], spacing: float, gradient: np.ndarray | None = None
-) -> "matplotlib.figure.Figure":
+def models(panels: Mapping[str, np.ndarray], spacing: float, gradient: np.ndarray | None = None) -> Figure:
     """Draw velocity models on one color scale, and a gradient on a scale of its own.
 
     Args:
@@ -185,9 +183,7 @@ def models(
     return figure
 
 
-def curves(
-    series: Mapping[str, tuple[np.ndarray, np.ndarray]], x_label: str, y_label: str
-) -> "matplotlib.figure.Figure":
+def curves(series: Mapping[str, tuple[np.ndarray, np.ndarray]], x_label: str, y_label: str) -> Figure:
     """Draw lines on a logarithmic vertical axis; missing values are bridged.
 
     Args:
@@ -210,7 +206,7 @@ def curves(
     return figure
 
 
-def per_snapshot(errors: Mapping[str, Sequence[float]], times: Sequence[float]) -> "matplotlib.figure.Figure":
+def per_snapshot(errors: Mapping[str, Sequence[float]], times: Sequence[float]) -> Figure:
     """Draw the mean relative error at each snapshot time, one line per method.
 
     Args:
@@ -226,7 +222,7 @@ def per_snapshot(errors: Mapping[str, Sequence[float]], times: Sequence[float]) 
     )
 
 
-def save(figure: "matplotlib.figure.Figure", path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
     """Write a figure as a PNG file, and create its folder.
 
     Args:

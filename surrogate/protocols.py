@@ -10,9 +10,9 @@ from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
-from matplotlib.figure import Figure
 
 from data_gen.dataset.sample import DataSpec
+from surrogate.figures import Figure
 
 Batch = Mapping[str, Any]
 Method = Callable[[Batch], jax.Array]  # a batch of examples -> their predictions

@@ -17,13 +17,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from matplotlib.figure import Figure
 
 from data_gen.common.errors import NumericalError
 from data_gen.common.files import exclusive
 from data_gen.dataset.manifest import MANIFEST
 from surrogate.config import TrainConfig
 from surrogate.devices import Devices, gather, is_first, own, together
+from surrogate.figures import Figure
 from surrogate.models.surrogate import Surrogate, training_statistics
 from surrogate.runs import provenance
 from surrogate.runs.checkpoints import Checkpoints

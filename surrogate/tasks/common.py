@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from matplotlib.figure import Figure
 
 from data_gen.common.errors import InputError
 from data_gen.dataset.sample import DataSpec
@@ -17,6 +16,7 @@ from data_gen.solver.problem.simulation import HIGHEST_FREQUENCY
 from data_gen.solver.simulator import simulate
 from surrogate import figures as plots
 from surrogate.encodings.wavefield import Coarse
+from surrogate.figures import Figure
 from surrogate.metrics import errors as metrics
 from surrogate.protocols import Batch, Method
 

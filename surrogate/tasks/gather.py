@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
-from matplotlib.figure import Figure
 
 from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
@@ -24,6 +23,7 @@ from surrogate.encodings.gather import (
     stored_steps,
     stored_times,
 )
+from surrogate.figures import Figure
 from surrogate.metrics import errors as metrics
 from surrogate.metrics.ssim import ssim
 from surrogate.protocols import Batch, Encoding, Method

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int, Key
-from matplotlib.figure import Figure
 
 from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
@@ -29,6 +28,7 @@ from surrogate.encodings.harmonic import (
     spectrum,
     unit_source,
 )
+from surrogate.figures import Figure
 from surrogate.metrics import errors as metrics
 from surrogate.protocols import Batch, Encoding, Method
 from surrogate.tasks.common import OnGrid, check_one_wavelet, check_shots

@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
-from matplotlib.figure import Figure
 
 from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
@@ -25,6 +24,7 @@ from data_gen.dataset.sample import DataSpec
 from surrogate import figures as plots
 from surrogate.encodings.folded_gathers import FoldedGathers, middle
 from surrogate.encodings.gather import stored_steps
+from surrogate.figures import Figure
 from surrogate.metrics import errors as metrics
 from surrogate.metrics.ssim import ssim
 from surrogate.protocols import Batch, Encoding, Method

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import PIL.Image
-from matplotlib.figure import Figure
 
 from data_gen.common.errors import InputError
 from data_gen.common.files import read_json, write_json
+from surrogate.figures import Figure
 
 
 @dataclass
