@@ -41,8 +41,8 @@ class InversionConfig:
         iterations: Largest number of iterations.
         learning_rate: Step of Adam in every cell, or largest change by the first trial step of L-BFGS [m/s].
         gradient_smoothing: Standard deviation of the Gaussian that smooths gradients [cells], 0 for none.
-        depth_power: Power of depth by which updates are weighted. With sources and receivers at the surface, 1 lets
-            L-BFGS change deep cells as readily as shallow ones; 0 weighs all alike.
+        depth_power: Power of depth by which updates are weighted; 0 weighs all cells alike. With sources and
+            receivers at the surface, 0.5 to 1 lets L-BFGS change deep cells more readily.
         bounds: Lowest and highest velocity of an estimate [m/s].
         check_every: Iterations between two simulations of the true misfit of a surrogate's estimate, and between two
             reports of progress.
