@@ -25,7 +25,8 @@ demo: .venv/installed
 	$(BIN)/python evaluate.py run=$(RUNS)/coarse
 	$(BIN)/python invert.py inversion=lecture out=$(RUNS)/lecture
 	$(BIN)/python invert.py inversion=gathers out=$(RUNS)/gathers_physics
-	$(BIN)/python invert.py inversion=gathers forward=surrogate run=$(RUNS)/coarse data.nt=481 out=$(RUNS)/gathers_surrogate
+	$(BIN)/python invert.py inversion=transmission out=$(RUNS)/transmission_physics
+	$(BIN)/python invert.py inversion=transmission forward=surrogate run=$(RUNS)/coarse out=$(RUNS)/transmission_surrogate
 ifdef model
 	$(BIN)/python evaluate.py run=$(RUNS)/coarse $(file)
 	$(BIN)/python invert.py inversion=file $(file) out=$(RUNS)/file_$(name)

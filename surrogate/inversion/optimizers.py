@@ -7,7 +7,7 @@
 The depth weights are `w = (depth / largest depth)^depth_power`. In two dimensions the energy of a wave falls as 1 / r
 on the way down and again on the way up, so the Hessian's diagonal under a survey at the surface falls as 1 / z^2. The
 `w^2` of `P P^T` compensates that with a power of 1. A power of 0.5 is safer where the data hardly see the bottom: in
-200 iterations of `inversion=gathers` the model error fell by 49 % with 0.5, but by 25 % with 1, whose bottom is too fast.
+200 iterations of `inversion=gathers` the model error fell by 49 % with 0.5, and by 25 % with 1 (too fast a bottom).
 
 L-BFGS with the line search of More and Thuente is SciPy's L-BFGS-B, without its bounds (J. Nocedal and S. Wright,
 Numerical Optimization, chapter 7). SciPy keeps its history in float64 and calls the compiled gradient.

@@ -29,6 +29,7 @@ from surrogate import config as configs
 from surrogate.config import EvaluateConfig, InvertConfig, RealModelConfig, TrainConfig
 from surrogate.inversion.descent import InversionConfig
 from surrogate.metrics.errors import relative_l2
+from surrogate.models.modes_check import check_modes
 from surrogate.models.surrogate import training_statistics
 from surrogate.operators.fno import FNOConfig
 from surrogate.runs.checkpoints import CheckpointError
@@ -400,7 +401,7 @@ def test_surrogates_build(encoding):
     assert config.create()(velocity, source).shape == (2, 3, 24, 20)
 
 
-@pytest.mark.parametrize("preset", ["lecture", "gathers", "file"])
+@pytest.mark.parametrize("preset", ["lecture", "gathers", "transmission", "file"])
 def test_inversion_presets_build(preset):
     config = typed(composed("invert", f"inversion={preset}"), InvertConfig)
     config.inversion.check()
@@ -408,8 +409,12 @@ def test_inversion_presets_build(preset):
 
 
 def test_demo_experiment_builds():
+    """Its operator keeps every mode that its waves have, so that the demo does not warn of its own preset."""
     config = typed(composed("train", "experiment=demo"), TrainConfig)
     config.training.check()
+    task = config.task.create(config.data.create())
+    with warnings.catch_warnings(action="error"):
+        check_modes(config.model, task)
     assert from_plain(asdict(config), TrainConfig, "itself") == config
 
 
