@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key
 
 from data_gen.common.errors import InputError
 from data_gen.solver.problem.grid import Grid, TimeAxis
-from data_gen.solver.problem.wavelets import ricker
+from data_gen.solver.problem.wavelets import RICKER_DELAY, ricker, ricker_waveform
 
 PLACEMENTS = ("random", "line")
 
@@ -99,9 +99,9 @@ class Shots:
             return jnp.asarray(self.nominal_wavelet(time), jnp.float32)
         low, high = self.peak_frequencies
         frequency = jax.random.uniform(key, (), jnp.float32, low, high)
-        # wavelets.ricker takes no traced frequency. As there, the delay is 1.2 periods of the peak frequency.
-        exponent = (jnp.pi * (frequency * jnp.asarray(time.times, jnp.float32) - 1.2)) ** 2
-        return (1 - 2 * exponent) * jnp.exp(-exponent)
+        # `ricker` takes no traced frequency.
+        periods = frequency * jnp.asarray(time.times, jnp.float32) - RICKER_DELAY
+        return ricker_waveform((jnp.pi * periods) ** 2)
 
 
 def make_shots(

@@ -36,7 +36,7 @@ from data_gen.solver.numerics.stencils import largest_stable_step
 from data_gen.solver.problem.acquisition import Survey
 from data_gen.solver.problem.checks import POINTS_PER_WAVELENGTH, DispersionWarning, largest_local_velocity
 from data_gen.solver.problem.simulation import HIGHEST_FREQUENCY, Simulation
-from data_gen.solver.problem.wavelets import HIGHEST_PART, wavelet_band
+from data_gen.solver.problem.wavelets import HIGHEST_PART, RICKER_DELAY, wavelet_band
 from data_gen.solver.simulator import simulate
 
 Severity = Literal["good", "warning", "error"]
@@ -179,7 +179,7 @@ def _wavelets(wavelets: np.ndarray, n_sources: int, simulation: Simulation) -> F
         i = int(np.argmax(ends.max(axis=1)))
         at, moving = int(np.argmax(sizes[i])), np.flatnonzero(sizes[i] > CUT * peaks[i])
         whole = [int(abs(moving[side] - at)) for side in (0, -1) if ends[i, side] <= CUT]
-        reach = max(whole, default=ceil(1.2 / (simulation.peak_frequency * dt))) + 1
+        reach = max(whole, default=ceil(RICKER_DELAY / (simulation.peak_frequency * dt))) + 1
         at = max(at, reach) if ends[i, 0] > CUT else at
         remedy = f"Put the peak of number {i} at {at * dt:g} s and take nt={max(nt, at + reach + 1)} samples."
     start, end = ends.max(axis=0, initial=0)

@@ -25,13 +25,13 @@ from jaxtyping import Array, Bool, Float, Int
 
 from data_gen.common.errors import InputError
 from data_gen.solver.engines import fourier_sums, scan
-from data_gen.solver.engines.time_step import Edges, make_medium
+from data_gen.solver.engines.time_step import Edges, make_medium, source_injections
 from data_gen.solver.numerics.cpml import Profile, Strip
 from data_gen.solver.problem.acquisition import Survey, point_cells
 from data_gen.solver.problem.checks import check_inputs
 from data_gen.solver.problem.grid import Grid
 from data_gen.solver.problem.simulation import Simulation
-from data_gen.solver.simulator import Records, source_injections
+from data_gen.solver.simulator import Records
 
 AXIS = "slab"
 MODEL, FIELDS = P(AXIS, None), P(None, None, AXIS, None)

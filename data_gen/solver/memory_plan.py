@@ -13,10 +13,11 @@ import numpy as np
 
 from data_gen.common.errors import InputError
 from data_gen.solver.engines import scan
-from data_gen.solver.engines.choose import choose_engine
+from data_gen.solver.engines.choose import choose_engine, has_engine
 from data_gen.solver.engines.fourier_sums import field_count
 from data_gen.solver.engines.native.engine import NativeEngine, saved_values, workspace_bytes
 from data_gen.solver.engines.native.library import threads
+from data_gen.solver.engines.time_step import linearized_fields
 from data_gen.solver.engines.xla_adjoint import kept_cells
 from data_gen.solver.numerics.cpml import strips
 from data_gen.solver.problem.gradient_memory import Memory
@@ -43,8 +44,7 @@ class MemoryPlan:
 def _past_values(simulation: Simulation, *, constant_density: bool) -> int:
     """Count the values that the past of one shot takes in XLA."""
     memory, cells, steps = simulation.memory, int(np.prod(simulation.padded_shape)), simulation.steps
-    # The linearized step multiplies (L p)_n, of variable density also the two slopes, of fourth order lap(...).
-    fields = (1 if constant_density else 3) + (simulation.time_order == 4)
+    fields = linearized_fields(simulation, constant_density=constant_density)
     if memory.strategy == "full":
         return steps * cells * fields
     if memory.strategy == "boundary":
@@ -114,7 +114,7 @@ def candidates(simulation: Simulation, *, constant_density: bool) -> list[Memory
     if isinstance(engine, NativeEngine):
         # Writing and reading back all steps costs more than computing them again in the cache.
         kinds = [("recompute", "same"), ("boundary", "same"), ("recompute", "bfloat16"), ("boundary", "bfloat16")]
-    elif constant_density and simulation.time_order == 2:
+    elif has_engine(simulation, constant_density=constant_density):
         # On a CPU, XLA widens what is stored in half precision: nothing is gained.
         half = [] if jax.default_backend() == "cpu" else [("boundary", "bfloat16")]
         kinds = [("full", "same"), ("recompute", "same"), ("boundary", "same"), *half]

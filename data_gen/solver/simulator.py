@@ -20,8 +20,7 @@ from jaxtyping import Array, Complex, Float
 
 from data_gen.solver.engines import coupled, fourier_sums, rules, scan
 from data_gen.solver.engines.choose import choose_engine
-from data_gen.solver.engines.time_step import make_medium
-from data_gen.solver.numerics.resampling import upsample
+from data_gen.solver.engines.time_step import make_medium, source_injections
 from data_gen.solver.problem.acquisition import Survey, point_cells
 from data_gen.solver.problem.checks import check_inputs
 from data_gen.solver.problem.simulation import Simulation
@@ -40,26 +39,6 @@ class Records(NamedTuple):
     gathers: Float[Array, "n_sources nt n_receivers"]
     snapshots: Float[Array, "n_sources n_snapshots nz nx"]
     harmonic: Complex[Array, "n_sources n_frequencies nz nx"]
-
-
-def source_injections(wavelets: jax.Array, strengths: jax.Array, simulation: Simulation) -> jax.Array:
-    """Compute what each source adds to the pressure at its cells in each internal step.
-
-    Args:
-        wavelets: Wavelets `(n_sources, nt)`.
-        strengths: Change of the pressure at the source's cells by a wavelet of 1, `(n_sources, k)`.
-        simulation: The simulation.
-
-    Returns:
-        The changes of the pressure `(n_sources, steps, k)`.
-    """
-    fine = upsample(wavelets, simulation.substeps)
-    if simulation.time_order == 4:
-        # dt^2 s_tt / 12, the source's part of the modified equation; the wavelet rests before its first sample.
-        padded = jnp.pad(fine, ((0, 0), (1, 0)))
-        padded = jnp.concatenate([padded, 2 * fine[:, -1:] - padded[:, -2:-1]], axis=1)
-        fine = fine + (padded[:, 2:] - 2 * fine + padded[:, :-2]) / 12
-    return fine[:, :, None] * strengths[:, None, :]
 
 
 @partial(jax.jit, static_argnames="simulation")

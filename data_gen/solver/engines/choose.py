@@ -19,6 +19,19 @@ def _warn_of_slow_loop(fault: str) -> None:
     )
 
 
+def has_engine(simulation: Simulation, *, constant_density: bool) -> bool:
+    """Tell whether engines with an adjoint of their own compute this physics; the scan computes every physics.
+
+    Args:
+        simulation: The simulation.
+        constant_density: Whether the medium has no density model.
+
+    Returns:
+        True for constant density of second order in time.
+    """
+    return constant_density and simulation.time_order == 2
+
+
 def choose_engine(
     simulation: Simulation, *, constant_density: bool, coupled: bool = False, dtype: str = "float32"
 ) -> Engine | None:
@@ -36,11 +49,13 @@ def choose_engine(
     Raises:
         InputError: If the backend or the gradient's memory does not exist for this physics or on this machine.
     """
-    has_engine = constant_density and simulation.time_order == 2
-    physics = "a density" if not constant_density else "time_order=4" if not has_engine else "a coupling"
+    possible = has_engine(simulation, constant_density=constant_density)
+    physics = (
+        "a density" if not constant_density else "a coupling" if possible else f"time_order={simulation.time_order}"
+    )
     memory = simulation.memory
     lean = memory.strategy == "boundary" or memory.precision != "same"
-    if _wants_native(simulation, has_engine, physics) and not (coupled and lean):
+    if _wants_native(simulation, possible, physics) and not (coupled and lean):
         fault = native.fault(dtype, simulation.order)
         if not fault:
             return native.NativeEngine()
@@ -48,7 +63,7 @@ def choose_engine(
             raise InputError(fault)
         _warn_of_slow_loop(fault)
     if lean:
-        if coupled or not has_engine:
+        if coupled or not possible:
             raise InputError(
                 "Running backwards and storing in half precision need constant density of second order in time, but "
                 f"this simulation has {physics}. Choose Memory('recompute') or Memory('full')."
@@ -62,18 +77,18 @@ def choose_engine(
     return None
 
 
-def _wants_native(simulation: Simulation, has_engine: bool, physics: str) -> bool:
+def _wants_native(simulation: Simulation, possible: bool, physics: str) -> bool:
     """Tell whether the native loop is asked for and computes this physics."""
     # The native loop counts on no row near both the upper and the lower layer.
     deep = simulation.grid.shape[0] >= simulation.order
-    if simulation.backend == "native" and not (has_engine and deep):
-        given = physics if not has_engine else f"{simulation.grid.shape[0]} rows at order {simulation.order}"
+    if simulation.backend == "native" and not (possible and deep):
+        given = physics if not possible else f"{simulation.grid.shape[0]} rows at order {simulation.order}"
         raise InputError(
             "The native backend computes constant density of second order in time, on at least as many rows as the "
             f"order in space, but this simulation has {given}. Choose backend='auto' or 'xla'."
         )
     wanted = simulation.backend == "native" or (simulation.backend == "auto" and jax.default_backend() == "cpu")
-    return wanted and has_engine and deep
+    return wanted and possible and deep
 
 
 def runs_natively(simulation: Simulation, *, constant_density: bool, coupled: bool = False) -> bool:

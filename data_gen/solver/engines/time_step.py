@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 
 from data_gen.solver.numerics.coarse_medium import neighbors
 from data_gen.solver.numerics.cpml import Profile, Strip, profile, remember, strips
+from data_gen.solver.numerics.resampling import upsample
 from data_gen.solver.numerics.stencils import (
     adjoint_factor_derivative,
     factor_derivative,
@@ -359,3 +360,38 @@ def step(
         change += medium.stiffness * unstretched(change, medium, simulation) / 12
     following = 2 * state.pressure - state.previous + change
     return WaveState(following, state.pressure, tuple(memory))
+
+
+def source_injections(wavelets: jax.Array, strengths: jax.Array, simulation: Simulation) -> jax.Array:
+    """Compute what each source adds to the pressure at its cells in each internal step.
+
+    Args:
+        wavelets: Wavelets `(n_sources, nt)`.
+        strengths: Change of the pressure at the source's cells by a wavelet of 1, `(n_sources, k)`.
+        simulation: The simulation.
+
+    Returns:
+        The changes of the pressure `(n_sources, steps, k)`.
+    """
+    fine = upsample(wavelets, simulation.substeps)
+    if simulation.time_order == 4:
+        # dt^2 s_tt / 12, the source's part of the modified equation; the wavelet rests before its first sample.
+        padded = jnp.pad(fine, ((0, 0), (1, 0)))
+        padded = jnp.concatenate([padded, 2 * fine[:, -1:] - padded[:, -2:-1]], axis=1)
+        fine = fine + (padded[:, 2:] - 2 * fine + padded[:, :-2]) / 12
+    return fine[:, :, None] * strengths[:, None, :]
+
+
+def linearized_fields(simulation: Simulation, *, constant_density: bool) -> int:
+    """Count the fields that the linearized step multiplies, which reverse mode keeps of each step.
+
+    These are (L p)_n, for variable density also the two slopes, and for the fourth order lap(...).
+
+    Args:
+        simulation: The simulation.
+        constant_density: Whether the medium has no density model.
+
+    Returns:
+        The number of fields.
+    """
+    return (1 if constant_density else 3) + (simulation.time_order == 4)

@@ -79,8 +79,8 @@ class Simulation:
             )
         if self.order // 2 > min(self.grid.shape):
             raise InputError(f"Order {self.order} needs more cells than the grid {self.grid.shape} has.")
-        if self.time_order not in (2, 4):
-            raise InputError(f"The order in time must be 2 or 4, but got {self.time_order}.")
+        if self.time_order not in stencils.TIME_LIMITS:
+            raise InputError(f"The order in time must be one of {[*stencils.TIME_LIMITS]}, but got {self.time_order}.")
         if self.substeps < 1:
             raise InputError(f"A sample takes at least one internal step, but substeps={self.substeps}.")
         if self.backend not in BACKENDS:

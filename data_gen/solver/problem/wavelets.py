@@ -27,6 +27,23 @@ from data_gen.solver.problem.grid import TimeAxis
 ORMSBY_CUT = 0.01
 
 
+# The peak of a Ricker wavelet lies so many peak periods after its first sample, which is then below 2e-5.
+RICKER_DELAY = 1.2
+
+
+def ricker_waveform(exponent):
+    """Evaluate a Ricker wavelet of unit peak.
+
+    Args:
+        exponent: `(pi f t)^2`, with t the time from the peak, as an array of NumPy or JAX.
+
+    Returns:
+        The wavelet's values.
+    """
+    exp = np.exp if isinstance(exponent, np.ndarray) else jnp.exp
+    return (1 - 2 * exponent) * exp(-exponent)
+
+
 def ricker(time: TimeAxis, peak_frequency: float, delay: float | None = None) -> Float[np.ndarray, " nt"]:
     """Sample a Ricker wavelet of unit peak.
 
@@ -42,9 +59,8 @@ def ricker(time: TimeAxis, peak_frequency: float, delay: float | None = None) ->
         InputError: If the peak frequency is not between zero and the Nyquist frequency.
     """
     _check_frequency(peak_frequency, time)
-    shifted = time.times - (1.2 / peak_frequency if delay is None else delay)
-    exponent = (np.pi * peak_frequency * shifted) ** 2
-    return (1 - 2 * exponent) * np.exp(-exponent)
+    shifted = time.times - (RICKER_DELAY / peak_frequency if delay is None else delay)
+    return ricker_waveform((np.pi * peak_frequency * shifted) ** 2)
 
 
 def gaussian_derivative(
