@@ -1,5 +1,6 @@
 """The training step of the demo's FNO, by the code of either revision that `benchmarks.revisions` compares."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -42,6 +43,15 @@ def relative_l2(model: Regression, batch: Mapping[str, Any], key: jax.Array) -> 
     return jnp.mean(jnp.sqrt(squares)), {}
 
 
+def start(model: nnx.Module, optimizer: Any) -> tuple[Any, Any]:
+    """Return the static structure and the first state that `make_train_step` and its step take."""
+    try:
+        create = importlib.import_module("surrogate.training.state").TrainState.create
+    except ModuleNotFoundError:  # a revision before `TrainState`
+        return nnx.split((model, optimizer))
+    return create(model, optimizer)
+
+
 def configurations(case: Case, quantity: str) -> tuple[str, ...]:
     return ("default",)
 
@@ -51,8 +61,8 @@ def prepare(case: Case, quantity: str, configuration: str) -> Callable:
     batch = {"inputs": inputs, "target": target}
     training = TrainingConfig(learning_rate=cases.LEARNING_RATE)
     model = Regression(DEMO.create(case.inputs, case.outputs, rngs=nnx.Rngs(case.seed)))
-    graphdef, state = nnx.split((model, make_optimizer(model, training)))  # pyright: ignore[reportArgumentType]
-    step = make_train_step(graphdef, training, relative_l2)
+    structure, state = start(model, make_optimizer(model, training))  # pyright: ignore[reportArgumentType]
+    step = make_train_step(structure, training, relative_l2)
     losses: list[np.ndarray] = []
 
     def run() -> np.ndarray:

@@ -60,7 +60,7 @@ struct Layer {
 };
 
 struct Weights {
-  Real second[H + 1];  // of the second difference, the centre's first
+  Real second[H + 1];  // of the second difference, the center's first
   Real factor[H + 1];  // of the one-sided first difference
 };
 

@@ -8,9 +8,9 @@
 //   mu_n = 2 mu_{n+1} - mu_{n+2} + m ((L^T mu)_{n+1} + R^T r_n),
 //   dJ/dm = sum_n mu_{n+1} (L p)_n / m,    dJ/dq_n = mu_{n+1} / m at the sources.
 //
-// data_gen/solver/engines/time_step.py is the same step in JAX and the reference for every line here. Compiled once per (REAL, HALF,
-// DIRECTION, COMPONENTS): the floating-point type, half the order, forward or adjoint, and K below: what is used is
-// compiled. All coefficients come from Python.
+// data_gen/solver/engines/time_step.py is the same step in JAX and the reference for every line here. Compiled once per
+// (REAL, HALF, DIRECTION, COMPONENTS): the floating-point type, half the order, forward or adjoint, and K below. All
+// coefficients come from Python.
 //
 // Everything is carried for K components. K = 1: the fields. K = 2: the fields and their tangents, as numbers
 // x_0 + x_1 eps with eps^2 = 0; only products mix components. Then forward gives Born modelling and the adjoint a

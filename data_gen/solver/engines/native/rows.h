@@ -69,8 +69,8 @@ inline void remember_z(const Grid& g, const State& s, const Share& share) {
   });
 }
 
-// emit(j, value): the part along x of one row of the Laplacian, stretched in the layers, beside `along_z(j)`. Updates
-// psi and zeta along x. `slope`: a row and a vector.
+// emit(j, value): the part along x of one row of the Laplacian, stretched in the layers, in addition to `along_z(j)`.
+// Updates psi and zeta along x. `slope`: a row and a vector.
 template <class AlongZ, class Emit>
 inline void stretched_columns(const Grid& g, const State& s, int r, Real* __restrict slope, AlongZ along_z, Emit emit) {
   const Weights w = g.weights;
@@ -117,7 +117,7 @@ inline void stretched_row(const Grid& g, const State& s, int r, Real* scratch, E
   stretched_columns(g, s, r, scratch, along_z, emit);
 }
 
-// What the transpose keeps between its passes over the layers along z, laid out as `State::strip`.
+// Values that the transpose keeps between its passes over the layers along z, laid out as `State::strip`.
 struct Passes {
   Real *block, *extra[2], *memory[2];
   static int64_t size(const Grid& g) { return 2 * (g.strip_size(0) + g.strip_size(1)); }
@@ -156,8 +156,8 @@ inline void transposed_remember_z(const Grid& g, const State& s, const Passes& p
   });
 }
 
-// emit(j, value): the transposed operator's part along x of one row of mu, beside `along_z(j)`. `scratch`: 2 rows and 3
-// vectors.
+// emit(j, value): the transposed operator's part along x of one row of mu, in addition to `along_z(j)`. `scratch`: 2
+// rows and 3 vectors.
 template <class AlongZ, class Emit>
 inline void transposed_columns(const Grid& g, const State& s, int r, Real* __restrict scratch, AlongZ along_z, Emit emit) {
   const Weights w = g.weights;
