@@ -98,7 +98,7 @@ def test_budget():
 @pytest.mark.parametrize("lacking", [{"time_order": 4}, {"snapshot_steps": (3,)}, {"frequencies": (10.0,)}])
 def test_what_the_kernel_lacks(lacking):
     velocity, survey, simulation = problem(**lacking)
-    with pytest.raises(InputError, match=r"gathers only.*solver\.simulate"):
+    with pytest.raises(InputError, match=r"gathers only.*use simulate"):
         simulate_on_chip(velocity, survey, simulation)
 
 

@@ -13,10 +13,6 @@ from data_gen.solver.numerics.stencils import factor_weights, second_derivative_
 from data_gen.solver.problem.gradient_memory import KEPT_PRECISIONS, STRATEGIES
 from data_gen.solver.problem.simulation import Simulation
 
-# By their numbers in kernel.cc and store.h.
-NUMBERED_STRATEGIES = ("none", *STRATEGIES)
-NUMBERED_PRECISIONS = KEPT_PRECISIONS
-
 
 def grid_numbers(simulation: Simulation) -> np.ndarray:
     """Describe the padded grid for kernel.cc.
@@ -40,8 +36,9 @@ def loop_numbers(simulation: Simulation, strategy: str) -> np.ndarray:
     Returns:
         Numbers of the strategy and the precision, steps, interval and threads.
     """
-    names = NUMBERED_STRATEGIES.index(strategy), NUMBERED_PRECISIONS.index(simulation.memory.precision)
-    return np.array([*names, simulation.steps, simulation.recompute_interval, threads()], np.int64)
+    # Numbered as in kernel.cc and store.h.
+    numbers = ("none", *STRATEGIES).index(strategy), KEPT_PRECISIONS.index(simulation.memory.precision)
+    return np.array([*numbers, simulation.steps, simulation.recompute_interval, threads()], np.int64)
 
 
 def _attributes(simulation: Simulation, strategy: str) -> dict[str, np.ndarray]:

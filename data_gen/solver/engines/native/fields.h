@@ -83,7 +83,7 @@ struct Grid {
       layer.width = layout[2 + side];
       layer.first = side % 2 ? (side < 2 ? mz : mx) - layer.width : 0;
     }
-    // What a layer remembers of a cell reaches H cells further.
+    // The memory that a layer has of a cell reaches H cells further.
     for (Layer& layer : z)
       if (layer.width) {
         const int begin = std::max(0, layer.first - H), end = std::min(mz, layer.first + layer.width + H);
