@@ -19,7 +19,7 @@ WRITE = 'for last; do :; done; echo made >> "$(dirname "$0")/log"; echo junk > "
 FAULTS = {
     "refuses a flag": (ANSWER + "echo \"unrecognized option '-march'\" >&2; exit 1\n", "unrecognized option"),
     "fails when asked for its version": ("exit 3\n", "ended with status 3"),
-    "makes what cannot be loaded": (ANSWER + WRITE, "cannot be loaded"),
+    "makes what cannot be loaded": (ANSWER + WRITE, "cannot be stored or loaded"),
     "is old": (ANSWER.replace("13.1.0", "10.2.1"), "GCC 11 or Clang 14 at least, but .* is GCC 10"),
 }
 SIMULATION = Simulation(Grid((16, 16), 10.0), TimeAxis(8, 1e-3), 3000.0, 15.0)

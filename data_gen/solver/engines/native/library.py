@@ -36,7 +36,7 @@ TUNING = {
 # The same code as -O3 makes of these loops, in two thirds of the time.
 GNU_FLAGS = ("-O2", "-ftree-loop-vectorize", "-fvect-cost-model=dynamic", "-fno-tree-slp-vectorize")
 LEAST_GNU, LEAST_CLANG = 11, 14
-REMEDY = "Repair it, point CXX at another (GCC 11 or Clang 14 at least), or choose backend='xla'."
+REMEDY = "Repair the compiler, point CXX at another (GCC 11 or Clang 14 at least), or choose backend='xla'."
 
 
 @cache
@@ -146,11 +146,10 @@ def load(direction: str, components: int, dtype: str, order: int) -> ctypes.CDLL
     Raises:
         InputError: If there is no compiler, it is too old, or it fails.
     """
-    path = _compile(direction, components, dtype, order)
     try:
-        library = ctypes.CDLL(str(path))
+        library = ctypes.CDLL(str(_compile(direction, components, dtype, order)))
     except OSError as error:
-        raise InputError(f"What the C++ compiler {compiler()} made cannot be loaded ({error}). {REMEDY}") from error
+        raise InputError(f"The compiled native backend cannot be stored or loaded ({error}). {REMEDY}") from error
     capsule = jax.ffi.pycapsule(library.handler)
     jax.ffi.register_ffi_target(target_name(direction, components, dtype, order), capsule, platform="cpu")
     for function in (library.saved_bytes, library.workspace_bytes):
