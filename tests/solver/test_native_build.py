@@ -18,7 +18,7 @@ WRITE = 'for last; do :; done; echo made >> "$(dirname "$0")/log"; echo junk > "
 # What a compiler does, and what is said of it.
 FAULTS = {
     "refuses a flag": (ANSWER + "echo \"unrecognized option '-march'\" >&2; exit 1\n", "unrecognized option"),
-    "fails when asked for its version": ("exit 3\n", "ended with status 3"),
+    "fails when asked for its version": ("exit 3\n", "said: status 3"),
     "makes what cannot be loaded": (ANSWER + WRITE, "cannot be stored or loaded"),
     "is old": (ANSWER.replace("13.1.0", "10.2.1"), "GCC 11 or Clang 14 at least, but .* is GCC 10"),
 }

@@ -77,7 +77,9 @@ def _run(command: tuple[str, ...]) -> str:
     except OSError as error:
         raise InputError(f"The C++ compiler {command[0]} cannot be started ({error.strerror}). {REMEDY}") from error
     if result.returncode:
-        said = result.stderr.strip()[-2000:] or f"nothing, and ended with status {result.returncode}"
+        lines = result.stderr.strip().splitlines()
+        errors = [line.strip() for line in lines if "error" in line] or lines or [f"status {result.returncode}"]
+        said = "; ".join(errors[:3])
         raise InputError(
             f"The native backend could not be compiled by {command[0]}. {REMEDY} The compiler said: {said}"
         )
