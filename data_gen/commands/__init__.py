@@ -1,1 +1,1 @@
-"""The commands of data generation; nothing imports them."""
+"""Make data sets, and look after them, from the command line; no other package imports this one."""

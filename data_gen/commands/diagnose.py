@@ -1,4 +1,4 @@
-"""Diagnose the first training sample of a data set: `python -m data_gen.diagnose data=demo`."""
+"""Check the settings of a data set's simulation on its first training sample: `wave diagnose data=demo`."""
 
 import warnings
 
@@ -13,9 +13,13 @@ from data_gen.solver.problem.checks import DispersionWarning
 
 
 def report(config: DataConfig) -> None:
-    """Show the diagnosis of a data set's first training sample, `batch_size` of them at once; status 1 on an error."""
+    """Show the diagnosis of a data set's first training sample, and exit: with status 1 if a finding is an error.
+
+    Args:
+        config: Data set; `batch_size` of its samples are simulated at once.
+    """
     use_compilation_cache()
-    warnings.simplefilter("ignore", DispersionWarning)  # it is one of the findings
+    warnings.simplefilter("ignore", DispersionWarning)  # the dispersion is one of the findings
     spec = config.create()
     drawn = spec.draw(spec.key(0, 0))
     survey = spec.survey(drawn.sources, drawn.wavelet, receivers="gathers" in spec.recording.kinds)
@@ -30,5 +34,9 @@ register()
 
 @command("generate")
 def main(composed: DictConfig) -> None:
-    """Turn the config into a `DataConfig` and show its diagnosis."""
+    """Show the diagnosis of a data set.
+
+    Args:
+        composed: Config that Hydra composed, of the schema `GenerateConfig`.
+    """
     report(typed(composed.data, DataConfig))

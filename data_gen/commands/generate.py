@@ -1,4 +1,4 @@
-"""Generate a data set: `python -m data_gen data=demo data.path=data/mine data.train=2000`; or look after one."""
+"""Generate a data set, or what is missing of one: `wave generate data=demo data.path=data/mine data.train=2000`."""
 
 import shlex
 import sys
@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from data_gen.commands import manage
 from data_gen.common.compile_cache import use_compilation_cache
 from data_gen.common.console import print_next, progress_bar
-from data_gen.common.hydra_app import CONFIGS, command, typed
+from data_gen.common.hydra_app import command, configs_folder, store, typed
 from data_gen.dataset.config import DataConfig
 from data_gen.dataset.executors.local import LocalConfig
 from data_gen.dataset.executors.ray import RayConfig
@@ -24,18 +23,22 @@ from data_gen.dataset.generation import generate
 
 @dataclass
 class GenerateConfig:
-    """`python -m data_gen`. executor: who makes the shards."""
+    """Configure `wave generate` and `python -m data_gen`.
+
+    Attributes:
+        data: Data set to generate.
+        executor: Where the shards are made: local (this process), ray or slurm, each with settings of its own.
+    """
 
     data: DataConfig = field(default_factory=DataConfig)
     executor: Any = MISSING
 
 
 def register() -> None:
-    """Make the schemas known to Hydra."""
-    store = ConfigStore.instance()
-    store.store(name="generate_schema", node=GenerateConfig)
+    """Register the schemas of the command with Hydra."""
+    store("generate_schema", GenerateConfig)
     for name, schema in (("local", LocalConfig), ("ray", RayConfig), ("slurm", SlurmConfig)):
-        store.store(group="executor", name=f"{name}_schema", node=schema)
+        store(f"{name}_schema", schema, group="executor")
 
 
 register()
@@ -43,7 +46,11 @@ register()
 
 @command("generate")
 def main(composed: DictConfig) -> None:
-    """Turn the config into typed objects and generate what is missing, with a progress bar."""
+    """Generate what is missing of a data set, with a progress bar.
+
+    Args:
+        composed: Config that Hydra composed, of the schema `GenerateConfig`.
+    """
     use_compilation_cache()
     config = typed(composed.data, DataConfig)
     executor: Any = OmegaConf.to_object(composed.executor)
@@ -75,7 +82,7 @@ def training_command(preset: str, overrides: list[str], name: str) -> str:
     """
     fitting = [
         f"experiment={file.stem}"
-        for file in sorted((CONFIGS / "experiment").glob("*.yaml"))
+        for file in sorted((configs_folder() / "experiment").glob("*.yaml"))
         if file.stem == preset or f"override /data: {preset}\n" in file.read_text()
     ]
     chosen = [override for override in overrides if override.startswith("data")]
@@ -83,7 +90,7 @@ def training_command(preset: str, overrides: list[str], name: str) -> str:
 
 
 def run() -> None:
-    """Generate, or run the command that the first argument names."""
+    """Run the command that the first argument names, or generate."""
     if manage.is_command(sys.argv[1:]):
         manage.main(sys.argv[1:])
     else:

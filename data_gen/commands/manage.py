@@ -1,6 +1,7 @@
-"""The commands beside generation: `python -m data_gen verify PATH`, describe, rebuild, import, export."""
+"""Look after a data set: `wave verify PATH`, describe, rebuild, import, export."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,19 +16,20 @@ from data_gen.dataset.sample import SPLITS
 from data_gen.dataset.verification import rebuild, verify
 
 GENERATE = """\
-Without a command it generates, with Hydra's overrides:
+`wave generate` makes data sets, and so does `python -m data_gen` without a command:
 
-  python -m data_gen data=demo data.path=data/mine data.train=2000     here
-  python -m data_gen data=demo executor=ray                            by Ray; executor=slurm: by a Slurm array
-  python -m data_gen data=demo --cfg job                               show the config, generate nothing
+  wave generate data=demo data.path=data/mine data.train=2000     in this process
+  wave generate data=demo executor=ray                            by Ray; executor=slurm: by a Slurm array
+  wave generate data=demo --cfg job                               show the config, generate nothing
+  wave generate --help                                            explain every key of the config
 
-Run the same command again to go on after an interruption of any kind."""
+After an interruption of any kind the same command makes what is missing."""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m data_gen",
-        description="Data sets of velocity models and the waves through them.",
+        prog="wave",
+        description="Look after data sets of velocity models and the waves through them.",
         epilog=GENERATE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -65,14 +67,25 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def is_command(arguments: Sequence[str]) -> bool:
-    """Whether these arguments are for this module, not for Hydra."""
+    """Tell whether arguments are for this module, not for Hydra.
+
+    Args:
+        arguments: Arguments of `python -m data_gen`.
+
+    Returns:
+        True if the first one names a command of this module or asks for help.
+    """
     return bool(arguments) and (arguments[0] in COMMANDS or arguments[0] in ("-h", "--help"))
 
 
 @one_paragraph
-def main(arguments: Sequence[str]) -> None:
-    """Run one command."""
-    options = _parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command.
+
+    Args:
+        arguments: Arguments of the command line; None for those of this process.
+    """
+    options = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
     options.run(options)
 
 
@@ -95,7 +108,7 @@ def _rebuild(options: argparse.Namespace) -> None:
         print(f"{what}, made again from the manifest alone, is identical to the stored one, bit for bit.")
         return
     name = max(changes, key=lambda name: changes[name])
-    made_with = f"What made it differs too ({versions})." if versions else "The versions agree."
+    made_with = f"The versions that made it differ too ({versions})." if versions else "The versions agree."
     raise InputError(
         f"{what}, made again from the manifest alone, differs from the stored one: by up to {changes[name]:.3g} of the "
         f"largest value, in `{name}`. {made_with} Rounding differs between processors and versions by about 1e-6; run "

@@ -1,30 +1,129 @@
-"""Make a command of a function with Hydra: the folder of configs, and the way from a composed config to a dataclass."""
+"""Make a command of a function with Hydra: the folder of configs, the schemas, help, errors, and the typed config."""
 
+import functools
+import inspect
+import os
+import sys
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from data_gen.common.errors import one_paragraph
+from data_gen.common.errors import InputError, one_paragraph
+from data_gen.common.hydra_errors import explain, nearest
+from data_gen.common.hydra_help import Command, help_text
 
 Schema = TypeVar("Schema")
-# A checkout has the configs beside the packages.
-CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def configs_folder() -> Path:
+    """Find the folder of configs: inside the installed package, or beside the packages of a checkout.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: There is none; another project's folder of that name is not taken for it.
+    """
+    packaged, checkout = Path(__file__).parents[1] / "configs", Path(__file__).parents[2]
+    if packaged.is_dir():
+        return packaged
+    if not (checkout / "pyproject.toml").is_file():
+        raise InputError(f"The folder of configs, {packaged}, is missing. Install the package again.")
+    return checkout / "configs"
+
+
+def store(name: str, schema: Any, group: str | None = None) -> None:
+    """Make a schema known to Hydra, for a config that lists it among its defaults.
+
+    Args:
+        name: Name that configs give it.
+        schema: Dataclass, or a structured config made of one.
+        group: Group of presets that it belongs to; None for the schema of a command.
+    """
+    ConfigStore.instance().store(name=name, node=schema, group=group)
 
 
 def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[..., Any]]:
-    """Decorate the main function of a command that is configured by `configs/{config_name}.yaml`."""
+    """Make a command of a function that takes a composed config.
+
+    The command reads `sys.argv`. Its `--help` explains every key; an override that cannot be used, and every error of
+    `data_gen.common.errors`, ends it with one paragraph and exit status 1.
+
+    Args:
+        config_name: Root config of the command, `configs/{config_name}.yaml`.
+
+    Returns:
+        A decorator for the function. The module of the function says in its docstring what the command does.
+    """
+    folder = configs_folder()
 
     def decorate(main: Callable[[DictConfig], Any]) -> Callable[..., Any]:
-        return hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)(one_paragraph(main))
+        run = hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(one_paragraph(main))
+
+        @functools.wraps(main)
+        @one_paragraph
+        def entry(composed: DictConfig | None = None) -> Any:
+            if composed is not None:
+                return run(composed)
+            arguments, _ = get_args_parser().parse_known_args(sys.argv[1:])
+            described = Command(folder, config_name, arguments.config_dir)
+            wanted = os.environ.get("HYDRA_FULL_ERROR")
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print
+            try:
+                if arguments.help:
+                    print(help_text(described, inspect.getdoc(inspect.getmodule(main)) or "", arguments.overrides))
+                else:
+                    run()
+            except (HydraException, OmegaConfBaseException) as error:
+                if wanted == "1":
+                    raise
+                raise InputError(explain(error, described, arguments.overrides)) from None
+            finally:
+                os.environ.pop("HYDRA_FULL_ERROR")
+                if wanted is not None:
+                    os.environ["HYDRA_FULL_ERROR"] = wanted
+
+        return entry
 
     return decorate
 
 
 def typed(config: DictConfig, schema: type[Schema]) -> Schema:
-    """Convert a composed config to the dataclass that it describes."""
+    """Convert a composed config to the dataclass that it describes.
+
+    Args:
+        config: Composed config.
+        schema: Dataclass.
+
+    Returns:
+        An object of that class.
+
+    Raises:
+        InputError: The config has a key that the schema has not; `+KEY=VALUE` can add such keys.
+    """
+    _refuse_unknown(config)
     result = OmegaConf.to_object(config)
     assert isinstance(result, schema)
     return result
+
+
+def _refuse_unknown(config: DictConfig, prefix: str = "") -> None:
+    schema = OmegaConf.get_type(config)
+    if not is_dataclass(schema) or config._is_none():
+        return
+    known = [prefix + field.name for field in fields(schema)]
+    for name in map(str, config):
+        key = prefix + name
+        if key not in known:
+            raise InputError(f"Unknown key {key!r}.{nearest(key, known)} `--help` explains every key.")
+        node = config._get_node(name)
+        if isinstance(node, DictConfig):
+            _refuse_unknown(node, f"{key}.")

@@ -1,1 +1,1 @@
-"""The commands of surrogates; nothing imports them."""
+"""Run the verbs of `surrogate.runs` from the command line; no other package imports this one."""

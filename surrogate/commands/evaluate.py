@@ -1,7 +1,4 @@
-"""Evaluate a trained run: `python evaluate.py run=runs/mine [other=data/finer] [real.path=model.npy real.spacing=25]`.
-
-other: another data set, of other models or (wavefields) on another grid; see docs/guides/operators.md.
-"""
+"""Evaluate a trained run on held-out samples: `wave evaluate run=runs/mine`, or `python evaluate.py run=runs/mine`."""
 
 from omegaconf import DictConfig
 
@@ -17,7 +14,11 @@ register()
 
 @command("evaluate")
 def main(composed: DictConfig) -> None:
-    """Turn the config into an `EvaluateConfig`, evaluate, and print the tables."""
+    """Evaluate a run, write its report, and print the tables.
+
+    Args:
+        composed: Config that Hydra composed, of the schema `EvaluateConfig`.
+    """
     use_compilation_cache()
     config = typed(composed, EvaluateConfig)
     with stages(f"evaluate {config.run}") as show:

@@ -1,18 +1,21 @@
-"""Export a run as one file: `python -m surrogate.export run=runs/mine out=mine.stablehlo`."""
+"""Export a trained run as one file: `wave export-model run=runs/mine out=mine.stablehlo`."""
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 from data_gen.common.compile_cache import use_compilation_cache
-from data_gen.common.hydra_app import command, typed
+from data_gen.common.hydra_app import command, store, typed
 from surrogate.runs.export import ExportConfig, write_export
 
-ConfigStore.instance().store(name="export_schema", node=ExportConfig)
+store("export_schema", ExportConfig)
 
 
 @command("export")
 def main(composed: DictConfig) -> None:
-    """Turn the config into an `ExportConfig`, export, and say what was written."""
+    """Export a run, and report what was written.
+
+    Args:
+        composed: Config that Hydra composed, of the schema `ExportConfig`.
+    """
     use_compilation_cache()
     out, content = write_export(typed(composed, ExportConfig))
     print(f"{out}: {content['artifact']['bytes'] / 1e6:.1f} MB, described in {out.name}.json")

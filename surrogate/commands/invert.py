@@ -1,4 +1,4 @@
-"""Invert data for a velocity model: `python invert.py inversion=gathers forward=physics out=runs/fwi`."""
+"""Invert data for a velocity model: `wave invert inversion=gathers forward=physics out=runs/fwi`."""
 
 import time
 from pathlib import Path
@@ -17,7 +17,11 @@ register()
 
 @command("invert")
 def main(composed: DictConfig) -> None:
-    """Turn the config into an `InvertConfig`, invert, and print the table."""
+    """Invert, with a progress bar, write the report, and print the table.
+
+    Args:
+        composed: Config that Hydra composed, of the schema `InvertConfig`.
+    """
     use_compilation_cache()
     config = typed(composed, InvertConfig)
     with progress_bar(f"invert {Path(config.out).name}", config.inversion.iterations) as update:

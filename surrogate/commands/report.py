@@ -1,4 +1,4 @@
-"""Write one page of all results below a folder: `python -m surrogate.report runs/mine`."""
+"""Write one page of all results below a folder: `wave report runs/mine`."""
 
 import argparse
 
@@ -7,7 +7,7 @@ from surrogate.report.page import write_report
 
 
 def main() -> None:
-    """Write the report of a folder, and print its tables."""
-    parser = argparse.ArgumentParser(prog="python -m surrogate.report", description=__doc__)
+    """Write the report of the folder that the command line names, and print its tables."""
+    parser = argparse.ArgumentParser(prog="wave report", description=__doc__)
     parser.add_argument("root", help="the folder of runs and inversions")
     print_tables(*write_report(parser.parse_args().root))

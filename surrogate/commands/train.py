@@ -1,4 +1,4 @@
-"""Train a surrogate: `python train.py encoding=coarse run=runs/mine training.steps=2000`."""
+"""Train a surrogate: `wave train encoding=coarse run=runs/mine training.steps=2000`, or `python train.py ...`."""
 
 import sys
 
@@ -21,7 +21,17 @@ register()
 
 @command("train")
 def main(composed: DictConfig) -> float:
-    """Turn the config into a `TrainConfig` and fit it, with a progress bar; the best validation, for sweeps."""
+    """Train a surrogate, with a progress bar.
+
+    Args:
+        composed: Config that Hydra composed, of the schema `TrainConfig`.
+
+    Returns:
+        The best validation error, which a sweep minimizes; infinite if the training diverged.
+
+    Raises:
+        NumericalError: The training diverged, and is no part of a sweep.
+    """
     use_compilation_cache()
     keep_freed_memory()
     config = typed(composed, TrainConfig)
@@ -31,11 +41,11 @@ def main(composed: DictConfig) -> float:
     except NumericalError as error:
         if HydraConfig.get().mode != RunMode.MULTIRUN:
             raise
-        # One bad guess of a sweep: the worst there is, and the others go on.
+        # One bad guess of a sweep counts as the worst there is, and the other runs of the sweep continue.
         print(f"{config.run}: {error}")
         return float("inf")
     if reached < (steps := config.training.steps):
-        # Of a sweep, too: whoever asked for the end of this process meant all of it.
+        # A whole sweep ends, too: the request to stop was for this process.
         print(interrupted(reached, steps) if is_first() else "")
         sys.exit(0)
     if is_first() and HydraConfig.get().mode != RunMode.MULTIRUN:
@@ -44,10 +54,18 @@ def main(composed: DictConfig) -> float:
 
 
 def interrupted(reached: int, steps: int) -> str:
-    """What an interrupted run says at its end."""
+    """Say how to resume an interrupted run.
+
+    Args:
+        reached: Last step of the run that is saved; 0 for none.
+        steps: Steps of the whole run.
+
+    Returns:
+        Sentence for the terminal.
+    """
     if not reached:
-        return "Interrupted before the first step: nothing is there to be saved, and the same command starts afresh."
-    return f"Interrupted at step {reached} of {steps}, which is saved. The same command goes on from there."
+        return "Interrupted before the first step: the same command starts from the beginning."
+    return f"Interrupted at step {reached} of {steps}, which is saved. The same command resumes from there."
 
 
 def _fit(config: TrainConfig) -> int:

@@ -164,5 +164,5 @@ def test_help(capsys):
         assert cli.is_command([*arguments, "--help"])
         with pytest.raises(SystemExit, match="0"):
             cli.main([*arguments, "--help"])
-        assert f"usage: python -m data_gen {' '.join(arguments)}".rstrip() in capsys.readouterr().out
+        assert f"usage: wave {' '.join(arguments)}".rstrip() in capsys.readouterr().out
     assert not cli.is_command(["data=tiny", "--help"]) and not cli.is_command([])

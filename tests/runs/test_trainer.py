@@ -165,7 +165,11 @@ def test_validations_that_are_not_finite_are_never_the_best(data, tmp_path, monk
     monkeypatch.setattr("surrogate.runs.fit.validate", lambda *_: float(next(errors)))
     config = run_config(data, tmp_path / "run", steps=4, validate_every=1)
     begun = fit(config, lambda step, values: os.kill(os.getpid(), signal.SIGTERM) if not values else None)
-    assert begun == 0 and "starts afresh" in interrupted(begun, 4) and "step 2 of 4, which is" in interrupted(2, 4)
+    assert (
+        begun == 0
+        and "starts from the beginning" in interrupted(begun, 4)
+        and "step 2 of 4, which is" in interrupted(2, 4)
+    )
     assert best_validation(config.run) == np.inf
     with pytest.raises(CheckpointError, match="no validation of it was finite, or it has not come to one yet"):
         load_surrogate(config.run)

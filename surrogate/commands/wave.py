@@ -1,0 +1,74 @@
+"""Run every command of the project by one name: `wave COMMAND ...`.
+
+A command's module is imported when it is chosen, so that `wave --help` answers at once.
+"""
+
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+
+from data_gen import __version__
+
+MANAGE = "data_gen.commands.manage"
+# Module whose `main` is the command, and what the command does.
+COMMANDS = {
+    "generate": ("data_gen.commands.generate", "generate a data set, or what is missing of one"),
+    "verify": (MANAGE, "check every record of a data set"),
+    "describe": (MANAGE, "print what a data set is"),
+    "rebuild": (MANAGE, "make one sample again from the manifest alone and compare"),
+    "import": (MANAGE, "make a data set of velocity models and gathers in files"),
+    "export": (MANAGE, "copy a data set to .npz, .zarr or .h5"),
+    "diagnose": ("data_gen.commands.diagnose", "check the settings of a data set's simulation, with remedies"),
+    "train": ("surrogate.commands.train", "train a surrogate, or resume its training"),
+    "evaluate": ("surrogate.commands.evaluate", "evaluate a trained run on held-out samples"),
+    "invert": ("surrogate.commands.invert", "invert data for a velocity model"),
+    "report": ("surrogate.commands.report", "write one page of all results below a folder"),
+    "export-model": ("surrogate.commands.export", "export a trained run as one file"),
+}
+NO_COMMAND = 2  # exit status of a call that names no command
+
+
+def usage() -> str:
+    """List the commands.
+
+    Returns:
+        Text for a terminal.
+    """
+    lines = [f"  {name:<14}{summary}" for name, (_, summary) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Simulate waves, generate data sets, train surrogates, and invert data for velocity models.",
+            "",
+            "usage: wave COMMAND ...",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`wave COMMAND --help` explains a command and every key of its config.",
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that the first argument names. Exit with status 2 if there is no such command.
+
+    Args:
+        arguments: Arguments of the command line; None for those of this process.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return
+    if arguments[0] == "--version":
+        print(f"wave-surrogate {__version__}")
+        return
+    name, *rest = arguments
+    if name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, 3)
+        meant = f" Did you mean {' or '.join(near)}?" if near else ""
+        print(f"error: There is no command {name!r}.{meant} `wave --help` lists all commands.", file=sys.stderr)
+        sys.exit(NO_COMMAND)
+    module, _ = COMMANDS[name]
+    sys.argv = ["wave", *arguments] if module == MANAGE else [f"wave {name}", *rest]
+    import_module(module).main()
