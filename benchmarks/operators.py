@@ -78,7 +78,7 @@ ROUNDS, COSTED, COSTED_EVERY = 3, 40, 4
 
 @dataclass(frozen=True)
 class Data:
-    """Where the data set and the trainings are, its preset, and how many samples it has."""
+    """Name the folder of the data set and the trainings, the preset of the data, and its numbers of samples."""
 
     folder: Path
     preset: str
@@ -87,7 +87,7 @@ class Data:
 
 
 def configured(data: Data, operator: str, encoding: str, seed: int, steps: int) -> TrainConfig:
-    """One training: only its last weights are validated and kept."""
+    """Return the config of one training, which validates and keeps only its last weights."""
     run = data.folder / slug(f"{operator} {encoding} {seed} {steps}")
     lines = [
         f"data={data.preset}",
@@ -135,7 +135,7 @@ def step_costs(config: TrainConfig) -> np.ndarray:
 
 
 def errors_of(config: TrainConfig, predict: Callable[[Any], jax.Array]) -> dict[str, float]:
-    """Mean errors over the test split: over everything, and by band of wavenumbers."""
+    """Return mean errors over the test split: in total, and by band of wavenumbers."""
     task = config.task.create(config.data.create())
     errors = [
         jax.tree.map(np.asarray, task.errors(predict(batch), jax.tree.map(jnp.asarray, batch)))
@@ -155,7 +155,7 @@ def steps_within(data: Data, operators: list[str], encoding: str, seed: int, bud
 
 
 def measure(data: Data, operator: str, encoding: str, seed: int, steps: int) -> dict[str, Any]:
-    """One row: train, and test the last weights."""
+    """Train an operator, test the last weights, and return the row of results."""
     chosen = configured(data, operator, encoding, seed, steps)
     shutil.rmtree(chosen.run, ignore_errors=True)  # of an interrupted training, whose time is unknown
     first = max(1, steps // 20)
@@ -174,7 +174,7 @@ def measure(data: Data, operator: str, encoding: str, seed: int, steps: int) -> 
 
 
 def kept_rows(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows that are there to go on from; exits if they were taken with other settings."""
+    """Read the rows to resume from; exit if they were measured with other settings."""
     if not path.exists():
         return []
     kept = json.loads(path.read_text())
@@ -187,7 +187,7 @@ def kept_rows(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Relative L2 by operator and encoding: the mean of the seeds +- half their range, and the steps; in Markdown."""
+    """Format relative L2 by operator and encoding in Markdown: mean of the seeds +- half their range, and steps."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
         found.setdefault((row["operator"], row["encoding"]), []).append(row)

@@ -108,7 +108,7 @@ def make_surrogate(spec, name, batch):
 
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_training_overfits_one_batch(name, batch):
-    """Four samples are learnt to 5 % within 300 steps, whatever the encoding: all three train."""
+    """Four samples are learned to 5 % within 300 steps, whatever the encoding: all three train."""
     spec, samples = batch
     model = make_surrogate(spec, name, samples)
     optimizer = nnx.Optimizer(model, optax.adam(optax.cosine_decay_schedule(1e-2, 300)), wrt=nnx.Param)
@@ -156,8 +156,10 @@ def test_gradient_with_respect_to_the_velocity(name, batch):
 
 
 def test_background_is_the_field_of_a_homogeneous_medium():
-    """Where the model is that medium, the background field is the solver's, edges included: float32 rounding
-    and what the absorbing layers of the two grids return (under 1 %)."""
+    """In that medium the background field equals the solver's, edges included.
+
+    Float32 rounding and the reflections of the two grids' absorbing layers differ (under 1 %).
+    """
     spec = tiny_config("unused").create()
     encoding = EncodingConfig("background", velocity=2500.0).create(Wavefield(spec))
     velocity, source = jnp.full((24, 20), 2500.0), jnp.array([100.0, 60.0])
@@ -166,8 +168,10 @@ def test_background_is_the_field_of_a_homogeneous_medium():
 
 
 def test_coarse_field_approaches_the_fine_one():
-    """In a homogeneous medium with 8 coarse points a wavelength the coarse field errs by under 10 %, source and
-    cells being half a cell apart; a misplaced source would err by a phase of 2 pi h / lambda, some 40 %."""
+    """In a homogeneous medium with 8 coarse points a wavelength the coarse field errs by under 10 %.
+
+    Source and cells are half a cell apart; a misplaced source would err by a phase of 2 pi h / lambda, some 40 %.
+    """
     config = tiny_config("unused", nz=48, nx=48, order=8, peak_frequency=8.0, nt=241, snapshot_times=[0.2, 0.24])
     spec = config.create()
     velocity, source = jnp.full((48, 48), 3200.0), jnp.array([200.0, 170.0])

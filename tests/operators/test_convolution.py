@@ -21,7 +21,7 @@ def expected(x, w, strides, padding):
 
 
 @pytest.mark.parametrize(("cells", "strides", "padding"), CASES)
-def test_it_is_the_convolution_of_lax_with_the_same_derivatives(cells, strides, padding, float64):
+def test_values_and_derivatives_are_those_of_lax(cells, strides, padding, float64):
     """Values, gradients, and the gradients' own derivatives in both modes: rounding only."""
     x, w = draw(0, 2, *cells, 3), draw(1, 3, 3, 3, 4)
 
@@ -49,7 +49,7 @@ def test_it_is_the_convolution_of_lax_with_the_same_derivatives(cells, strides, 
 
 @pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)])
 def test_a_batch_is_a_loop(axes, float64):
-    """Of inputs, of kernels, and of both; with their gradients. Rounding only."""
+    """Mapped over inputs, kernels and both, values and gradients equal those of a loop. Rounding only."""
     x, w = draw(0, 3, 2, 6, 7, 3), draw(1, 3, 3, 3, 3, 4)
 
     def value_and_gradients(x, w):
@@ -65,7 +65,7 @@ def test_a_batch_is_a_loop(axes, float64):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12), batched, looped)
 
 
-def test_in_a_loop_every_convolution_has_the_axes_that_cpus_are_fast_at():
+def test_convolutions_in_a_loop_keep_the_axes_that_are_fast_on_cpus():
     """Rows of cells in, rows of cells out: what falls to XLA's naive kernel has other orders."""
     x, w = draw(0, 2, 6, 7, 4), draw(1, 3, 3, 4, 4)
 

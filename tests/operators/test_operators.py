@@ -98,7 +98,7 @@ def split(config: OperatorConfig, dtype: Any = np.float64) -> tuple[Apply, nnx.S
 
 
 class Evaluated(NamedTuple):
-    """Of one operator: its output, and the output's product with a random field, with its derivatives."""
+    """Hold an operator's output, and the product of the output with a random field and its derivatives."""
 
     output: jax.Array
     product: jax.Array
@@ -143,7 +143,7 @@ def test_every_parameter_changes_the_output(name, float64):
     scale = jnp.linalg.norm(evaluated.output)
     for path, gradient in nnx.to_flat_state(evaluated.by_weights):
         sensitivity = float(jnp.abs(gradient[...]).max() / scale)
-        # What is connected contributes at least one of some 10^4 terms; what is not, rounding: 1e-15.
+        # A connected weight contributes at least one of some 10^4 terms, a dead one only rounding: 1e-15.
         assert (sensitivity > 1e-6) == (path not in IDLE.get(name, ())), (path, sensitivity)
 
 
@@ -158,8 +158,11 @@ def test_translation_on_a_periodic_box(name, float64):
 
 @every_operator
 def test_gradient_with_respect_to_the_input(name, float64):
-    """Reverse mode against forward mode, and against a central difference: of a product of some thousand random terms,
-    in a random direction, h^2 f^(3) / 6 and eps f / h for h = 1e-5 are near 1e-10 of the derivative."""
+    """Reverse mode agrees with forward mode and with a central difference.
+
+    For a product of some thousand random terms, in a random direction, h^2 f^(3) / 6 and eps f / h for h = 1e-5 are
+    near 1e-10 of the derivative.
+    """
     evaluate, _ = ready(name)
     x, direction, h = noise(), noise(seed=2), 1e-5
     here = evaluate(x)
@@ -201,25 +204,28 @@ def test_resolution_transfer(name, float64):
 
 
 def test_padding_transfers():
-    """Padding is a fraction of the domain, so a padded operator converges too: the jump at the domain's edge is
-    integrated to first order in the cell size, and halving the cells halves the difference."""
+    """Padding is a fraction of the domain, so a padded operator converges too.
+
+    The jump at the domain's edge is integrated to first order in the cell size: halving the cells halves the
+    difference.
+    """
     config = FNOConfig(width=W, depth=1, modes=[3, 3], padding=0.125, local=False)
     apply, state = split(config, np.float32)
     apply = quick(apply)
-    centres = [(np.arange(n) + 0.5) / n for n in (16, 48, 144)]  # cell centres, those of each grid among the next's
+    centers = [(np.arange(n) + 0.5) / n for n in (16, 48, 144)]  # cell centers, those of each grid among the next's
 
     def output(x):
         z, x = np.meshgrid(x, x, indexing="ij")
         return apply(state, jnp.asarray(np.stack([np.cos(3 * z + x), x * z], axis=-1)[None], jnp.float32))
 
-    outputs = [output(x) for x in centres]
+    outputs = [output(x) for x in centers]
     first, second = (relative(b[:, 1::3, 1::3], a) for a, b in pairwise(outputs))
     assert first < 0.2 and second < 0.5 * first
 
 
 @every_operator
 def test_overfits_one_batch(name):
-    """Two random smooth samples are learnt to 1 % of their norm in a few hundred steps: everything trains."""
+    """Two random smooth samples are learned to 1 % of their norm in a few hundred steps: all parts train."""
     steps, graphdef = 300, abstract(SMALL[name])[0]
     # Band-limited: nothing that the modes kept could not hold.
     x, truth = (resample(noise((2, 5, 5, c), seed=c, dtype=np.float32), (8, 8)) for c in (INPUTS, OUTPUTS))
@@ -355,7 +361,7 @@ def test_norms_and_refusals():
         (FNOConfig(block="classic", gated=True), "no MLP to gate"),
         (FNOConfig(modes=[4]), "two positive modes"),
         (FNOConfig(drop_path=1.0), "drop_path < 1"),
-        (FNOConfig(name="unet"), "choose another with model=unet"),
+        (FNOConfig(name="unet"), "choose another operator with model=unet"),
         (TFNOConfig(rank=0.0), "0 < model.rank"),
         (UFNOConfig(unet_blocks=9), "unet_blocks <= depth"),
         (UNOConfig(levels=0), "at least one level"),
@@ -379,8 +385,11 @@ class FieldsOnly(Surrogate):
 
 
 def test_drop_path_in_training_only(tmp_path):
-    """In evaluation nothing is dropped; in training each sample is dropped or scaled, and the draws are part of the
-    state: from a stored one a resumed run draws the same, from the next one others."""
+    """Evaluation drops no sample; training drops or scales each sample.
+
+    The random key is part of the state: a run resumed from a stored state draws the same numbers, and the next state
+    draws others.
+    """
     config = FNOConfig(**FOURIER, depth=2, drop_path=0.5)
     operator = nnx.jit(lambda: config.create(INPUTS, OUTPUTS, rngs=nnx.Rngs(0)))()
     operator.project.kernel[...] = jnp.ones_like(operator.project.kernel[...])
