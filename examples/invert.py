@@ -2,11 +2,13 @@
 
 import jax.numpy as jnp
 
-from data_gen import DataConfig, gaussian_smooth
+from data_gen import Grid, Simulation, TimeAxis, gaussian_smooth, make_survey, ricker, surface_line
 from surrogate import InversionConfig, PhysicsForward, invert, spread_sources
 
-spec = DataConfig(families={"inclusions": {}}, nt=301, snapshot_times=[0.15, 0.2, 0.25, 0.3]).create()
-forward = PhysicsForward(spec, spread_sources(spec, 3, depth=20.0), "wavefield", spec.simulation.snapshot_steps)
+grid, time = Grid((64, 64), spacing=10.0), TimeAxis(nt=301, dt=1e-3)
+simulation = Simulation(grid, time, max_velocity=4500.0, peak_frequency=15.0, order=8)
+survey = make_survey(spread_sources(grid, 3, depth=20.0), surface_line(grid, depth=20.0), ricker(time, 15.0))
+forward = PhysicsForward(simulation, survey, "wavefield", steps=(150, 200, 250, 300))
 truth = jnp.full((64, 64), 2500.0).at[25:40, 20:45].set(3200.0)
 config = InversionConfig(kind="wavefield", iterations=30, learning_rate=20.0)
 result = invert(forward, forward(truth), gaussian_smooth(truth, 6.0), config, truth=truth)

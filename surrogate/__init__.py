@@ -20,6 +20,14 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
         RealModelConfig as RealModelConfig,
         TrainConfig as TrainConfig,
     )
+    from surrogate.encodings.registry import ENCODINGS as ENCODINGS
+    from surrogate.encodings.schemas import (
+        BackgroundConfig as BackgroundConfig,
+        CoarseConfig as CoarseConfig,
+        LogConfig as LogConfig,
+        NoneConfig as NoneConfig,
+        SourceMapConfig as SourceMapConfig,
+    )
     from surrogate.inversion.descent import InversionConfig as InversionConfig, invert as invert
     from surrogate.inversion.forward import (
         ForwardModel as ForwardModel,
@@ -27,6 +35,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
         SurrogateForward as SurrogateForward,
         spread_sources as spread_sources,
     )
+    from surrogate.inversion.misfits import MISFITS as MISFITS
     from surrogate.models.surrogate import Surrogate as Surrogate
     from surrogate.operators.fno import FNOConfig as FNOConfig
     from surrogate.operators.registry import OPERATORS as OPERATORS
@@ -37,32 +46,48 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from surrogate.runs.invert import run_inversion as run_inversion
     from surrogate.runs.load import load_surrogate as load_surrogate
     from surrogate.runs.predict import predict as predict
-    from surrogate.tasks.registry import EncodingConfig as EncodingConfig, TaskConfig as TaskConfig
+    from surrogate.tasks.gather import GatherConfig as GatherConfig
+    from surrogate.tasks.harmonic import HarmonicConfig as HarmonicConfig
+    from surrogate.tasks.inverse import InverseConfig as InverseConfig
+    from surrogate.tasks.propagator import PropagatorConfig as PropagatorConfig
+    from surrogate.tasks.registry import TASKS as TASKS
+    from surrogate.tasks.wavefield import WavefieldConfig as WavefieldConfig
     from surrogate.training.config import TrainingConfig as TrainingConfig
 
 _HOMES = {
-    "EncodingConfig": "surrogate.tasks.registry",
+    "BackgroundConfig": "surrogate.encodings.schemas",
+    "CoarseConfig": "surrogate.encodings.schemas",
+    "ENCODINGS": "surrogate.encodings.registry",
     "evaluate": "surrogate.runs.evaluate",
     "EvaluateConfig": "surrogate.config",
     "ExportConfig": "surrogate.runs.export",
     "fit": "surrogate.runs.fit",
     "FNOConfig": "surrogate.operators.fno",
     "ForwardModel": "surrogate.inversion.forward",
+    "GatherConfig": "surrogate.tasks.gather",
+    "HarmonicConfig": "surrogate.tasks.harmonic",
+    "InverseConfig": "surrogate.tasks.inverse",
     "InversionConfig": "surrogate.inversion.descent",
     "invert": "surrogate.inversion.descent",
     "InvertConfig": "surrogate.config",
     "load_surrogate": "surrogate.runs.load",
+    "LogConfig": "surrogate.encodings.schemas",
+    "MISFITS": "surrogate.inversion.misfits",
+    "NoneConfig": "surrogate.encodings.schemas",
     "OPERATORS": "surrogate.operators.registry",
     "PhysicsForward": "surrogate.inversion.forward",
     "predict": "surrogate.runs.predict",
+    "PropagatorConfig": "surrogate.tasks.propagator",
     "RealModelConfig": "surrogate.config",
     "run_inversion": "surrogate.runs.invert",
+    "SourceMapConfig": "surrogate.encodings.schemas",
     "spread_sources": "surrogate.inversion.forward",
     "Surrogate": "surrogate.models.surrogate",
     "SurrogateForward": "surrogate.inversion.forward",
-    "TaskConfig": "surrogate.tasks.registry",
+    "TASKS": "surrogate.tasks.registry",
     "TrainConfig": "surrogate.config",
     "TrainingConfig": "surrogate.training.config",
+    "WavefieldConfig": "surrogate.tasks.wavefield",
     "write_export": "surrogate.runs.export",
     "write_report": "surrogate.report.page",
 }

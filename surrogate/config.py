@@ -6,6 +6,7 @@ config as JSON, and reading it back goes through the same schema.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +17,18 @@ from omegaconf import MISSING, OmegaConf
 from data_gen.common.errors import InputError
 from data_gen.dataset.config import DataConfig
 from surrogate.devices import ParallelConfig
+from surrogate.encodings.registry import encoding_schemas, make_encoding
+from surrogate.encodings.schemas import CoarseConfig, EncodingConfig
 from surrogate.inversion.descent import InversionConfig
 from surrogate.models.modes_check import check_modes
 from surrogate.models.surrogate import Surrogate
 from surrogate.operators.base import OperatorConfig
 from surrogate.operators.fno import FNOConfig
-from surrogate.operators.registry import register_operators
-from surrogate.tasks.registry import EncodingConfig, TaskConfig, make_model
+from surrogate.operators.registry import OPERATORS
+from surrogate.schemas import check_name
+from surrogate.tasks.base import TaskConfig
+from surrogate.tasks.registry import TASKS
+from surrogate.tasks.wavefield import WavefieldConfig
 from surrogate.training.config import TrainingConfig
 from surrogate.training.tracking import TrackingConfig
 
@@ -33,9 +39,9 @@ class TrainConfig:
 
     run: str = "runs/default"
     data: DataConfig = field(default_factory=DataConfig)
-    task: TaskConfig = field(default_factory=TaskConfig)
+    task: TaskConfig = field(default_factory=WavefieldConfig)
     model: OperatorConfig = field(default_factory=FNOConfig)
-    encoding: EncodingConfig = field(default_factory=EncodingConfig)
+    encoding: EncodingConfig = field(default_factory=CoarseConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
@@ -45,13 +51,15 @@ class TrainConfig:
 
         Warns with `ModesWarning` if the operator keeps fewer modes than the waves have.
         """
+        for group in schemas():
+            check_name(group, getattr(self, group))
         self.model.check()
         task = self.task.create(self.data.create())
-        encoding = self.encoding.create(task)
+        encoding = make_encoding(self.encoding, task)
         check_modes(self.model, task)
         rngs = nnx.Rngs(self.training.seed)
         operator = self.model.create(encoding.media + encoding.channels, task.outputs, rngs=rngs)
-        model = make_model(task, encoding, operator, rngs=rngs)
+        model = task.model(encoding, operator, rngs=rngs)
         # Shapes only: a grid that cannot carry the modes is refused here, before a run's folder exists.
         example = jax.eval_shape(lambda key: task.make(key, jnp.zeros((), int)), jax.random.key(0))
         nnx.eval_shape(model, *(jax.ShapeDtypeStruct((1, *example[n].shape), example[n].dtype) for n in task.inputs))
@@ -62,7 +70,6 @@ class TrainConfig:
         nothing. Asked of new runs alone: one of an earlier version is loaded, and goes on, as it was begun.
         """
         self.training.check()
-        self.task.check()
         self.encoding.check()
         if self.training.workers and self.data.source == "online":
             raise InputError(
@@ -71,6 +78,11 @@ class TrainConfig:
             )
         self.training.mode_schedule.check_operator(model.operator)
         self.training.loss.create(model.task)
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Return the settings that a name chooses: for each such field of `TrainConfig`, their classes by name."""
+    return {"task": TASKS, "encoding": encoding_schemas(), "model": OPERATORS}
 
 
 @dataclass
@@ -116,9 +128,11 @@ class InvertConfig:
 def register() -> None:
     """Make the schemas known to Hydra; each root YAML lists its own first."""
     store = ConfigStore.instance()
-    register_operators()
     train = OmegaConf.structured(TrainConfig)
-    train.model = MISSING  # the group `model` says which operator's schema stands there
+    for group, known in schemas().items():
+        train[group] = MISSING  # the group's YAML says which schema stands there
+        for name, schema in known.items():  # configs/GROUP/NAME.yaml lists `NAME_schema` first
+            store.store(group=group, name=f"{name}_schema", node=schema)
     for name, schema in (
         ("train_schema", train),
         ("evaluate_schema", EvaluateConfig),

@@ -1,14 +1,16 @@
-"""What a task is: which arrays an example holds, which of them a model reads, which one it predicts, and the errors.
+"""Define what a task and an encoding are: the arrays of an example, and what a model reads and predicts of them.
 
-An example is cut from a record of a data set, or made by the solver; both give the same arrays. The prediction of one
-example is `(outputs, *shape)`: the operator works on the prediction's own grid, which need not be the model's.
+An example is cut from a record of a data set, or made by the solver; both ways give the same arrays. The prediction of
+one example is `(outputs, *shape)`: an operator works on the grid of the prediction, which need not be that of the
+velocity model.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
+from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
 from data_gen.dataset.sample import DataSpec
@@ -16,13 +18,16 @@ from surrogate.figures import Figure
 
 Batch = Mapping[str, Any]
 Method = Callable[[Batch], jax.Array]  # a batch of examples -> their predictions
+Equation = Literal["wave", "helmholtz"]
 
 
 class Encoded(NamedTuple):
-    """What the operator sees of one example, and what it corrects, on the grid `(h, w)` of the prediction.
+    """Hold the input of an operator for one example, and the field it corrects, on the grid `(h, w)` of the prediction.
 
-    medium: what is centred and scaled before the operator reads it, such as the velocity [m/s]. fields: what is scaled
-    only, so that silence stays silent. baseline: to which the operator's output is added.
+    Attributes:
+        medium: Channels that are centered and scaled before the operator reads them, such as the velocity [m/s].
+        fields: Channels that are scaled only, so that silence stays silent.
+        baseline: Field to which the operator's output is added.
     """
 
     medium: Float[Array, "m h w"]
@@ -32,9 +37,11 @@ class Encoded(NamedTuple):
 
 @runtime_checkable
 class Encoding(Protocol):
-    """Maps the inputs of one example to what the operator sees; differentiable.
+    """Map the inputs of one example to the input of an operator; differentiable.
 
-    media, channels: the numbers of channels of `Encoded.medium` and `Encoded.fields`.
+    Attributes:
+        media: Number of channels of `Encoded.medium`.
+        channels: Number of channels of `Encoded.fields`.
     """
 
     @property
@@ -48,16 +55,28 @@ class Encoding(Protocol):
 
 @runtime_checkable
 class Task(Protocol):
-    """Frozen and hashable.
+    """Say what is predicted from what; frozen and hashable. `tasks.base.BaseTask` answers for a task where it can.
 
-    inputs, target: names of the arrays a model reads, in the order it takes them, and predicts. outputs, shape: of what
-    one application of the operator gives, `(outputs, *shape)`: the prediction, unless that is rolled out. cycles: the
-    largest wavenumbers it can have along both axes, in cycles per domain. examples: that one record gives.
+    Attributes:
+        name: Name of the task in the registry, and in a config: `task=NAME`.
+        inputs: Names of the arrays of an example that a model reads, in the order in which it takes them.
+        target: Name of the array of an example that a model predicts.
+        equation: Equation that the predicted pressure obeys on the grid: `wave` for snapshots, `helmholtz` for fields
+            at a frequency; None for predictions that are no pressure on the grid.
+        other_grids: Whether a trained surrogate can predict on another grid over the same domain.
+        spec: Description of the data set.
+        outputs: Number of channels of one application of the operator, which is the prediction unless that is a
+            rollout.
+        shape: Grid `(h, w)` of the prediction.
+        cycles: Largest wavenumbers of the predictions along both axes [cycles per domain].
+        examples: Number of examples that one record gives.
     """
 
     name: ClassVar[str]
     inputs: ClassVar[tuple[str, ...]]
     target: ClassVar[str]
+    equation: ClassVar[Equation | None]
+    other_grids: ClassVar[bool]
 
     @property
     def spec(self) -> DataSpec: ...
@@ -75,52 +94,147 @@ class Task(Protocol):
     def examples(self) -> int: ...
 
     def read(self, record: Mapping[str, Any], index: int) -> dict[str, np.ndarray]:
-        """Example `index` of a stored record."""
+        """Cut an example from a stored record.
+
+        Args:
+            record: Decoded record of the data set.
+            index: Number of the example within the record, below `examples`.
+
+        Returns:
+            Arrays of the example by name, without a batch axis.
+        """
         ...
 
     def make(self, key: Key[Array, ""], index: Int[Array, ""]) -> dict[str, jax.Array]:
-        """Example `index` of the sample of `key`, made by the solver; pure."""
+        """Make an example with the solver; pure.
+
+        Args:
+            key: Random key of the sample.
+            index: Number of the example within the sample, below `examples`.
+
+        Returns:
+            The same arrays as `read` returns.
+        """
         ...
 
     def check(self, batch: Batch) -> None:
-        """Raise `InputError` for inputs that a model must not be asked about."""
+        """Refuse inputs that a model must not be asked about.
+
+        Args:
+            batch: Examples, of which the inputs are looked at.
+
+        Raises:
+            InputError: If a velocity, a source or another input is not one that the model can answer for.
+        """
         ...
 
-    def encoding(self, name: str, *, radius: float, velocity: float) -> Encoding:
-        """What the operator sees; options as in `EncodingConfig`. Raises `InputError` for a name it does not have."""
+    def model(self, encoding: Encoding, operator: nnx.Module, *, rngs: nnx.Rngs) -> Any:
+        """Make the untrained surrogate of this task.
+
+        Args:
+            encoding: Encoding of the inputs.
+            operator: Untrained operator.
+            rngs: Random streams of what the model draws in training.
+
+        Returns:
+            A `Surrogate`.
+        """
+        ...
+
+    def for_evaluation(self) -> "Task":
+        """Return the task whose examples a surrogate is validated and evaluated on: this one, unless it says so."""
         ...
 
     def methods(self) -> dict[str, Method]:
-        """What stands beside a surrogate in every table; `solver` is the truth, and is timed only."""
+        """Return the methods that a surrogate is compared with; `solver` is the truth, and is timed only."""
         ...
 
-    def errors(self, prediction: jax.Array, batch: Batch) -> dict[str, Any]:
-        """`relative_l2` and more, each `(batch,)`, or `(batch, n)` for what is listed; pure."""
+    def errors(self, prediction: Float[Array, "batch *rest"], batch: Batch) -> dict[str, Any]:
+        """Compute the errors of predictions; pure.
+
+        Args:
+            prediction: Predictions `(batch, outputs, *shape)`.
+            batch: Examples that were predicted.
+
+        Returns:
+            `relative_l2` and more, each `(batch,)`, or `(batch, n)` for errors that are listed.
+        """
+        ...
+
+    def groups(self, batch: Batch) -> dict[str, list[str]]:
+        """Label the examples of a batch, so that errors are reported for each label as well.
+
+        Args:
+            batch: Examples.
+
+        Returns:
+            Labels of each example, by the kind of group: `{"family": ["salt", ...]}`.
+        """
         ...
 
     def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
-        """Pictures of one example (arrays without a batch axis) and what was predicted of it."""
+        """Draw one example and its predictions.
+
+        Args:
+            example: Arrays of one example, without a batch axis.
+            predictions: Prediction of each method, without a batch axis.
+
+        Returns:
+            Figures by file name; `fields` is among them.
+        """
+        ...
+
+    def signature(self) -> dict[str, dict[str, Any]]:
+        """Describe the inputs and the target for users who have the arrays but none of this code.
+
+        Returns:
+            Axes, unit, coordinates and ranges of each array, as JSON values.
+        """
         ...
 
 
 @runtime_checkable
-class Windowed(Protocol):
-    """A task whose training examples are pieces of those that it is judged by."""
+class ShotTask(Task, Protocol):
+    """A task that reads a velocity model and a shot through it, and whose `methods` hold the `solver`.
 
-    def whole(self) -> Task:
-        """The same task with whole examples."""
+    Its surrogate can be evaluated on any velocity model, and its derivatives compare with the solver's.
+    """
+
+    def shot_inputs(self, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"]) -> dict[str, jax.Array]:
+        """Make a batch of the inputs of shots through one model.
+
+        Args:
+            velocity: Velocity model `(nz, nx)` [m/s].
+            sources: Positions `(n, 2)` [m].
+
+        Returns:
+            Inputs of each shot; where a task reads frequencies, of each shot at each of them.
+        """
         ...
 
 
-def whole(task: Task) -> Task:
-    """The task whose examples a surrogate is validated and evaluated on."""
-    return task.whole() if isinstance(task, Windowed) else task
-
-
 @runtime_checkable
-class Grouped(Protocol):
-    """A task whose examples fall into groups, in each of which its errors are told as well."""
+class ForwardTask(ShotTask, Protocol):
+    """A task whose surrogate can stand for the solver in an inversion.
 
-    def groups(self, batch: Batch) -> dict[str, list[str]]:
-        """By what they are grouped, and the label of each example of a batch: `{"family": ["salt", ...]}`."""
+    Attributes:
+        data_kinds: Kinds of data that its predictions contain: `wavefield` or `gather`.
+        data_steps: Steps of the simulation's time axis at which these data are sampled.
+    """
+
+    data_kinds: ClassVar[tuple[str, ...]]
+
+    @property
+    def data_steps(self) -> tuple[int, ...]: ...
+
+    def data(self, prediction: Float[Array, "n outputs h w"], kind: str) -> Float[Array, "n n_times ..."]:
+        """Take the data of one kind from predictions.
+
+        Args:
+            prediction: Predictions of n shots.
+            kind: One of `data_kinds`.
+
+        Returns:
+            Wavefields `(n, n_times, nz, nx)` or gathers `(n, n_times, n_receivers)`.
+        """
         ...

@@ -9,8 +9,12 @@ import pytest
 from omegaconf import OmegaConf
 
 from data_gen.dataset.config import DataConfig
+from surrogate.encodings.registry import encoding_schemas
+from surrogate.encodings.schemas import EncodingConfig
 from surrogate.runs import fit as trainer
-from surrogate.tasks.registry import TaskConfig
+from surrogate.tasks.base import TaskConfig
+from surrogate.tasks.propagator import PropagatorConfig
+from surrogate.tasks.registry import TASKS
 from surrogate.training.batches import Examples
 
 ROOT = Path(__file__).parents[1]
@@ -26,8 +30,13 @@ def tiny_config(path, **changes) -> DataConfig:
 
 
 def task_config(name: str) -> TaskConfig:
-    """A task of `tasks.TASKS`; a propagator needs no more than three snapshots."""
-    return TaskConfig(name, unroll=1) if name == "propagator" else TaskConfig(name)
+    """The settings of a task; a propagator needs no more than three snapshots."""
+    return PropagatorConfig(unroll=1) if name == PropagatorConfig.name else TASKS[name]()
+
+
+def encoding_config(name: str) -> EncodingConfig:
+    """The settings of an encoding."""
+    return encoding_schemas()[name]()
 
 
 def spoil(patch: pytest.MonkeyPatch, change: Callable[[np.ndarray], np.ndarray]) -> None:

@@ -25,6 +25,7 @@ RANKS = (
     "data_gen",
     "surrogate.figures",
     "surrogate.protocols",
+    "surrogate.schemas",
     "surrogate.devices",
     "surrogate.metrics",
     "surrogate.operators.layers",

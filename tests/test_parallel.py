@@ -29,6 +29,7 @@ from data_gen.dataset.config import DataConfig
 from surrogate import devices as parallel
 from surrogate.config import TrainConfig
 from surrogate.devices import DATA, MODEL, Devices, ParallelConfig
+from surrogate.encodings.schemas import SourceMapConfig
 from surrogate.metrics.errors import relative_l2
 from surrogate.models.surrogate import training_statistics
 from surrogate.operators.ffno import SeparableConv
@@ -39,7 +40,6 @@ from surrogate.runs.fit import fit
 from surrogate.runs.folder import read_run
 from surrogate.runs.load import best_validation, load_surrogate
 from surrogate.runs.predict import predict
-from surrogate.tasks.registry import EncodingConfig
 from surrogate.training.batches import ordered_batches, statistics_batches, training_batches
 from surrogate.training.config import TrainingConfig
 from surrogate.training.optimizer import make_optimizer
@@ -65,7 +65,7 @@ def train_config(data: DataConfig, run: str, **parallel: Any) -> TrainConfig:
         run=run,
         data=data,
         model=FNOConfig(width=8, depth=1, modes=[4, 4]),
-        encoding=EncodingConfig(name="source_map"),
+        encoding=SourceMapConfig(),
         training=training,
         parallel=ParallelConfig(**parallel),
     )

@@ -1,10 +1,11 @@
-"""Gathers on the grid of the velocity model: time is folded into channels.
+"""Encode gathers on the grid of the velocity model: time is folded into channels.
 
 Row j of the grid holds the samples of the j-th of nz equal shares of the record, so depth and time run the same way and
 a filter sees the samples that come from about the same depth. Receivers stand at their columns.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,15 +13,23 @@ from jaxtyping import Array, Float
 
 from data_gen.dataset.sample import DataSpec
 from surrogate.encodings.gather import stored_steps
+from surrogate.encodings.schemas import EncodingConfig, LogConfig, NoneConfig
 from surrogate.protocols import Encoded
 
-STRETCH = 1000.0  # of `FoldedGathers`: what is this much weaker than the strongest arrival is still seen
+STRETCH = 1000.0  # arrivals this much weaker than the strongest one are still seen in the logarithm
 
 
 def fold(gathers: Float[Array, "n_shots nt n_receivers"], rows: int) -> Float[Array, "channels rows n_receivers"]:
-    """Time in `rows` equal shares, one below the other; the samples of a share, of each shot, are channels.
+    """Cut time into equal shares, one below the other; the samples of a share, of each shot, are channels.
 
     Channel `i * share + k` at row j is sample `j * share + k` of shot i; share = ceil(nt / rows), silence at the end.
+
+    Args:
+        gathers: Gathers `(n_shots, nt, n_receivers)`.
+        rows: Number of shares.
+
+    Returns:
+        Folded gathers `(n_shots * share, rows, n_receivers)`.
     """
     shots, nt, receivers = gathers.shape
     share = -(-nt // rows)
@@ -29,23 +38,38 @@ def fold(gathers: Float[Array, "n_shots nt n_receivers"], rows: int) -> Float[Ar
 
 
 def spread(cells: int, every: int) -> np.ndarray:
-    """Linear interpolation `(n_receivers, cells)` from receivers at every n-th cell to all; constant at the end."""
+    """Make the matrix that interpolates from receivers at every n-th cell to all cells; constant at the end.
+
+    Args:
+        cells: Number of cells along the surface.
+        every: Cells between two receivers.
+
+    Returns:
+        Weights `(n_receivers, cells)` of linear interpolation.
+    """
     at = np.arange(0, cells, every)
     return np.stack([np.interp(np.arange(cells), at, row) for row in np.eye(len(at))])
 
 
 @dataclass(frozen=True)
 class FoldedGathers:
-    """The gathers, folded; the medium is the logarithm of their peak, the baseline a constant model.
+    """Show the gathers, folded; the medium is the logarithm of their peak, the baseline a constant model.
 
-    stretched: each as sign(d) log(1 + 1000 |d|), d relative to the record's peak, for reflections are a hundred times
-    weaker than the direct wave. With the peak beside it nothing is lost.
+    Attributes:
+        spec: Description of the data set.
     """
 
     spec: DataSpec
-    stretched: bool
 
+    settings: ClassVar[type[EncodingConfig]] = NoneConfig
+    inputs: ClassVar[tuple[str, ...]] = ("gathers",)
+    target: ClassVar[str] = "velocities"
     media = 1
+
+    @classmethod
+    def create(cls, spec: DataSpec, config: EncodingConfig) -> "FoldedGathers":
+        """See `RegisteredEncoding.create`."""
+        return cls(spec)
 
     @property
     def channels(self) -> int:
@@ -57,12 +81,47 @@ class FoldedGathers:
         nz, nx = self.spec.simulation.grid.shape
         peak = jnp.maximum(jnp.max(jnp.abs(gathers)), jnp.finfo(gathers.dtype).tiny)
         medium = jnp.broadcast_to(jnp.log(peak), (1, nz, nx))
-        if self.stretched:
-            gathers = jnp.sign(gathers) * jnp.log1p(STRETCH * jnp.abs(gathers) / peak)
-        fields = fold(gathers, nz) @ jnp.asarray(spread(nx, self.spec.receiver_every), gathers.dtype)
+        fields = fold(self.scale(gathers, peak), nz) @ jnp.asarray(spread(nx, self.spec.receiver_every), gathers.dtype)
         return Encoded(medium, fields, jnp.full((1, nz, nx), middle(self.spec), gathers.dtype))
+
+    def scale(
+        self, gathers: Float[Array, "n_shots nt n_receivers"], peak: Float[Array, ""]
+    ) -> Float[Array, "n_shots nt n_receivers"]:
+        """Scale the amplitudes of gathers: not at all.
+
+        Args:
+            gathers: Gathers `(n_shots, nt, n_receivers)`.
+            peak: Largest amplitude of the record.
+
+        Returns:
+            Scaled gathers `(n_shots, nt, n_receivers)`.
+        """
+        return gathers
+
+
+@dataclass(frozen=True)
+class LogFoldedGathers(FoldedGathers):
+    """Show each amplitude as sign(d) log(1 + 1000 |d|), d relative to the record's peak.
+
+    Reflections are a hundred times weaker than the direct wave. As the peak is the medium, no information is lost.
+    """
+
+    settings: ClassVar[type[EncodingConfig]] = LogConfig
+
+    def scale(
+        self, gathers: Float[Array, "n_shots nt n_receivers"], peak: Float[Array, ""]
+    ) -> Float[Array, "n_shots nt n_receivers"]:
+        """See `FoldedGathers.scale`."""
+        return jnp.sign(gathers) * jnp.log1p(STRETCH * jnp.abs(gathers) / peak)
 
 
 def middle(spec: DataSpec) -> float:
-    """The velocity half-way between the slowest and the fastest a model can have [m/s]."""
+    """Return the velocity half-way between the slowest and the fastest that a model can have.
+
+    Args:
+        spec: Description of the data set.
+
+    Returns:
+        Velocity [m/s].
+    """
     return (spec.slowest + spec.mixture.max_velocity) / 2

@@ -1,4 +1,4 @@
-"""What the operator sees of a shot whose gather it predicts, on the grid of stored times and receivers.
+"""Encode a shot whose gather is predicted, on the grid of stored times and receivers.
 
 The medium is drawn twice under each receiver: by depth, the rows of the model spread evenly over the record, and by
 time, at the two-way time of vertical rays, so that a reflector stands where it is heard at no offset:
@@ -15,6 +15,7 @@ All are differentiable by the velocity.
 
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -24,34 +25,62 @@ from jaxtyping import Array, Float
 
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.numerics.resampling import upsample
-from data_gen.solver.problem.acquisition import Survey
 from data_gen.solver.problem.grid import TimeAxis
 from data_gen.solver.problem.simulation import Simulation
-from data_gen.solver.simulator import simulate
-from surrogate.encodings.coarse_solver import coarse_simulation, coarsen, onto_coarse
+from surrogate.encodings.coarse_solver import CoarseSolver, coarse_simulation
 from surrogate.encodings.homogeneous import traces
+from surrogate.encodings.schemas import BackgroundConfig, CoarseConfig, EncodingConfig, SourceMapConfig
 from surrogate.protocols import Encoded
 
 TABLE_STEPS = 4  # distances in a cell, of the table of the homogeneous gather
 
 
 def stored_steps(spec: DataSpec) -> tuple[int, ...]:
-    """The steps of the time axis that a gather keeps."""
+    """List the steps of the time axis that a gather keeps.
+
+    Args:
+        spec: Description of the data set.
+
+    Returns:
+        Ascending steps.
+    """
     return tuple(range(0, spec.simulation.time.nt, spec.recording.gather_every))
 
 
 def stored_times(spec: DataSpec) -> Float[np.ndarray, " nt_stored"]:
-    """When they are [s]."""
+    """List the times that a gather keeps.
+
+    Args:
+        spec: Description of the data set.
+
+    Returns:
+        Times `(nt_stored,)` [s].
+    """
     return np.array(stored_steps(spec)) * spec.simulation.time.dt
 
 
 def peak_time(spec: DataSpec) -> float:
-    """When the wavelet peaks [s]."""
+    """Find when the wavelet peaks.
+
+    Args:
+        spec: Description of the data set.
+
+    Returns:
+        Time of the peak [s].
+    """
     return float(np.argmax(np.abs(spec.wavelet))) * spec.simulation.time.dt
 
 
 def medium_sections(velocity: Float[Array, "nz nx"], spec: DataSpec) -> Float[Array, "2 nt_stored n_receivers"]:
-    """The velocity [m/s] under each receiver: by depth, and by two-way vertical time."""
+    """Draw the velocity under each receiver: by depth, and by two-way vertical time.
+
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        spec: Description of the data set.
+
+    Returns:
+        Velocities `(2, nt_stored, n_receivers)` [m/s].
+    """
     rows, columns = spec.receiver_cells
     times, spacing = stored_times(spec), spec.simulation.grid.spacing
     under = velocity[:, columns]
@@ -69,7 +98,15 @@ def medium_sections(velocity: Float[Array, "nz nx"], spec: DataSpec) -> Float[Ar
 
 
 def offsets(source: Float[Array, "2"], spec: DataSpec) -> Float[Array, " n_receivers"]:
-    """Distances from the source to the receivers [m]."""
+    """Measure the distances from the source to the receivers.
+
+    Args:
+        source: Position `(2,)` [m].
+        spec: Description of the data set.
+
+    Returns:
+        Distances `(n_receivers,)` [m].
+    """
     away = jnp.asarray(spec.receivers, source.dtype) - source
     return jnp.hypot(away[:, 0], away[:, 1])
 
@@ -77,7 +114,16 @@ def offsets(source: Float[Array, "2"], spec: DataSpec) -> Float[Array, " n_recei
 def direct_times(
     velocity: Float[Array, "nz nx"], source: Float[Array, "2"], spec: DataSpec
 ) -> Float[Array, " n_receivers"]:
-    """How long a straight ray takes from the source to each receiver [s]: its length times the mean slowness on it."""
+    """Time a straight ray from the source to each receiver: its length times the mean slowness on it.
+
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        source: Position `(2,)` [m].
+        spec: Description of the data set.
+
+    Returns:
+        Times `(n_receivers,)` [s].
+    """
     points = max(velocity.shape)
     along = (jnp.arange(points, dtype=velocity.dtype) + 0.5) / points
     receivers = jnp.asarray(spec.receivers, velocity.dtype)
@@ -88,11 +134,23 @@ def direct_times(
 
 @dataclass(frozen=True)
 class DirectWave:
-    """The direct wave on straight rays, and the offset as a fraction of the surface's length; the baseline is zero."""
+    """Show the direct wave on straight rays, and the offset as a fraction of the surface; the baseline is zero.
+
+    Attributes:
+        spec: Description of the data set.
+    """
 
     spec: DataSpec
 
+    settings: ClassVar[type[EncodingConfig]] = SourceMapConfig
+    inputs: ClassVar[tuple[str, ...]] = ("velocity", "source")
+    target: ClassVar[str] = "gathers"
     media = channels = 2
+
+    @classmethod
+    def create(cls, spec: DataSpec, config: SourceMapConfig) -> "DirectWave":
+        """See `RegisteredEncoding.create`."""
+        return cls(spec)
 
     def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:
         """See `Encoding`; source [m]."""
@@ -107,13 +165,26 @@ class DirectWave:
 
 @dataclass(frozen=True)
 class HomogeneousGather:
-    """The gather of a homogeneous medium of `velocity` [m/s], from a table over the distance; the baseline is zero."""
+    """Show the gather of a homogeneous medium, from a table over the distance; the baseline is zero.
+
+    Attributes:
+        spec: Description of the data set.
+        velocity: Velocity of the homogeneous medium [m/s].
+    """
 
     spec: DataSpec
     velocity: float
 
+    settings: ClassVar[type[EncodingConfig]] = BackgroundConfig
+    inputs: ClassVar[tuple[str, ...]] = ("velocity", "source")
+    target: ClassVar[str] = "gathers"
     media = 2
     channels = 1
+
+    @classmethod
+    def create(cls, spec: DataSpec, config: BackgroundConfig) -> "HomogeneousGather":
+        """See `RegisteredEncoding.create`."""
+        return cls(spec, config.velocity)
 
     @cached_property
     def table(self) -> Float[np.ndarray, "n_distances nt_stored"]:
@@ -134,7 +205,17 @@ class HomogeneousGather:
 
 
 def coarse_gather_simulation(spec: DataSpec) -> Simulation:
-    """The coarse solver, without the fields, for the whole of the record; raises `InputError` as it does."""
+    """Describe the coarse solver without the fields, for the whole of the record.
+
+    Args:
+        spec: Description of the data set.
+
+    Returns:
+        Simulation on the coarse grid.
+
+    Raises:
+        InputError: Where `coarse_simulation` does.
+    """
     simulation = coarse_simulation(replace(spec.simulation, snapshot_steps=(), frequencies=()))
     # One step more where the number of fine steps is odd: the last fine sample lies between two coarse ones.
     time = spec.simulation.time
@@ -144,28 +225,36 @@ def coarse_gather_simulation(spec: DataSpec) -> Simulation:
 def _coarse_gather(
     velocity: Float[Array, "nz nx"], source: Float[Array, "2"], receivers: Float[Array, "n 2"], spec: DataSpec
 ) -> Float[Array, "nt_stored n"]:
-    simulation, every = coarse_gather_simulation(spec), spec.recording.gather_every
-    wavelet = jnp.asarray(spec.wavelet[::2], velocity.dtype)
-    wavelet = jnp.pad(wavelet, (0, simulation.time.nt - len(wavelet)))  # what is fired last is not heard any more
-    (model, coupling), spacing = coarsen(velocity), spec.simulation.grid.spacing
-    survey = Survey(onto_coarse(source, spacing)[None], onto_coarse(receivers, spacing), wavelet[None])
-    gather = simulate(model, survey, simulation, density=spec.density(model), coupling=coupling).gathers[0]
+    every, solver = spec.recording.gather_every, CoarseSolver(spec, coarse_gather_simulation(spec))
+    gather = solver(velocity, source, receivers).gathers[0]
     stored = gather[:: every // 2] if every % 2 == 0 else upsample(gather.T, 2).T[::every]
     return stored[: len(stored_steps(spec))]
 
 
 @dataclass(frozen=True)
 class CoarseGather:
-    """The coarse solver's gather at the receivers, which is the baseline too, and one coarse cell below them."""
+    """Show the coarse solver's gather at the receivers, which is the baseline too, and one coarse cell below them.
+
+    Attributes:
+        spec: Description of the data set.
+    """
 
     spec: DataSpec
 
+    settings: ClassVar[type[EncodingConfig]] = CoarseConfig
+    inputs: ClassVar[tuple[str, ...]] = ("velocity", "source")
+    target: ClassVar[str] = "gathers"
     media = channels = 2
+
+    @classmethod
+    def create(cls, spec: DataSpec, config: CoarseConfig) -> "CoarseGather":
+        """See `RegisteredEncoding.create`."""
+        return cls(spec)
 
     def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:
         """See `Encoding`; source [m]."""
         receivers, cell = self.spec.receivers, 2 * self.spec.simulation.grid.spacing
         lines = jnp.asarray(np.concatenate([receivers, receivers + np.array([cell, 0.0])]), velocity.dtype)
-        gathers = _coarse_gather(velocity, source.astype(velocity.dtype), lines, self.spec)
+        gathers = _coarse_gather(velocity, source, lines, self.spec)
         fields = jnp.stack([gathers[:, : len(receivers)], gathers[:, len(receivers) :]])
         return Encoded(medium_sections(velocity, self.spec), fields, fields[:1])

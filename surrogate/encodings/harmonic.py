@@ -1,7 +1,7 @@
-"""What the operator sees of a source that sounds at one frequency f, and whose field it predicts.
+"""Encode a source that sounds at one frequency f, and whose field is predicted.
 
 The medium is the velocity, and the cycles in a cell of the grid, f h / v: the local wavenumber. The first field is the
-frequency itself, as a fraction of the highest. Beside it:
+frequency itself, as a fraction of the highest. The other fields are:
 
     source_map   a narrow Gaussian at the source
     background   the field in a homogeneous medium, in closed form (homogeneous.py): real and imaginary part
@@ -13,6 +13,7 @@ fixed when it is compiled, so the coarse solver makes all of them, and one is ch
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -20,16 +21,22 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from data_gen.dataset.sample import DataSpec
-from data_gen.solver.problem.acquisition import Survey
-from data_gen.solver.simulator import simulate
-from surrogate.encodings.coarse_solver import coarse_simulation, coarsen, onto_coarse, refine
+from surrogate.encodings.coarse_solver import CoarseSolver, coarse_simulation, refine
 from surrogate.encodings.homogeneous import green
+from surrogate.encodings.schemas import BackgroundConfig, CoarseConfig, EncodingConfig, SourceMapConfig
 from surrogate.encodings.wavefield import source_bump
 from surrogate.protocols import Encoded
 
 
 def spectrum(spec: DataSpec) -> Complex[np.ndarray, " n_frequencies"]:
-    """W(f) of the nominal wavelet at the data's frequencies, times seconds."""
+    """Transform the nominal wavelet: W(f) at the frequencies of the data.
+
+    Args:
+        spec: Description of the data set.
+
+    Returns:
+        Spectrum `(n_frequencies,)` [s].
+    """
     times, frequencies = spec.simulation.time.times, np.array(spec.simulation.frequencies)
     return spec.simulation.time.dt * np.exp(-2j * np.pi * frequencies[:, None] * times) @ spec.wavelet
 
@@ -37,7 +44,15 @@ def spectrum(spec: DataSpec) -> Complex[np.ndarray, " n_frequencies"]:
 def unit_source(
     field: Float[Array, "*batch 2 nz nx"], strength: Complex[Array, "*batch"] | Complex[np.ndarray, "*batch"]
 ) -> Float[Array, "*batch 2 nz nx"]:
-    """The field, real and imaginary part, divided by a complex number: the source's spectrum."""
+    """Divide a field by the spectrum of its source.
+
+    Args:
+        field: Real and imaginary part `(..., 2, nz, nx)`.
+        strength: Spectrum `(...)`.
+
+    Returns:
+        Real and imaginary part `(..., 2, nz, nx)` for a source of unit spectrum.
+    """
     inverse = 1 / strength
     a, b = (part.astype(field.dtype)[..., None, None] for part in (inverse.real, inverse.imag))
     real, imaginary = field[..., 0, :, :], field[..., 1, :, :]
@@ -45,7 +60,15 @@ def unit_source(
 
 
 def nearest(frequency: Float[Array, ""], spec: DataSpec) -> Int[Array, ""]:
-    """Which of the data's frequencies is nearest [Hz]."""
+    """Find which of the data's frequencies is nearest.
+
+    Args:
+        frequency: Frequency [Hz].
+        spec: Description of the data set.
+
+    Returns:
+        Index into the frequencies.
+    """
     return jnp.argmin(jnp.abs(jnp.asarray(spec.simulation.frequencies, frequency.dtype) - frequency))
 
 
@@ -60,12 +83,25 @@ def _level(velocity: Float[Array, "nz nx"], frequency: Float[Array, ""], spec: D
 
 @dataclass(frozen=True)
 class HarmonicSourceMap:
-    """A Gaussian of `radius` cells at the source; the baseline is zero."""
+    """Mark the source by a Gaussian; the baseline is zero.
+
+    Attributes:
+        spec: Description of the data set.
+        radius: Standard deviation of the Gaussian [cells].
+    """
 
     spec: DataSpec
     radius: float = 2.0
 
+    settings: ClassVar[type[EncodingConfig]] = SourceMapConfig
+    inputs: ClassVar[tuple[str, ...]] = ("velocity", "source", "frequency")
+    target: ClassVar[str] = "harmonic"
     media = channels = 2
+
+    @classmethod
+    def create(cls, spec: DataSpec, config: SourceMapConfig) -> "HarmonicSourceMap":
+        """See `RegisteredEncoding.create`."""
+        return cls(spec, config.radius)
 
     def __call__(
         self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"], frequency: Float[Array, ""]
@@ -78,17 +114,30 @@ class HarmonicSourceMap:
 
 @dataclass(frozen=True)
 class HarmonicBackground:
-    """The field in a homogeneous medium of `velocity` [m/s], shifted to the source's cell; the baseline is zero."""
+    """Show the field in a homogeneous medium, shifted to the source's cell; the baseline is zero.
+
+    Attributes:
+        spec: Description of the data set.
+        velocity: Velocity of the homogeneous medium [m/s].
+    """
 
     spec: DataSpec
     velocity: float
 
+    settings: ClassVar[type[EncodingConfig]] = BackgroundConfig
+    inputs: ClassVar[tuple[str, ...]] = ("velocity", "source", "frequency")
+    target: ClassVar[str] = "harmonic"
     media = 2
     channels = 3
 
+    @classmethod
+    def create(cls, spec: DataSpec, config: BackgroundConfig) -> "HarmonicBackground":
+        """See `RegisteredEncoding.create`."""
+        return cls(spec, config.velocity)
+
     @cached_property
     def table(self) -> Float[np.ndarray, "n_frequencies 2 rows columns"]:
-        """Around a source in the middle: `rows = 2 nz - 1`, `columns = 2 nx - 1`."""
+        """Fields around a source in the middle: `rows = 2 nz - 1`, `columns = 2 nx - 1`."""
         simulation = self.spec.simulation
         (nz, nx), spacing = simulation.grid.shape, simulation.grid.spacing
         away = spacing * np.hypot(np.arange(1 - nz, nz)[:, None], np.arange(1 - nx, nx))
@@ -109,24 +158,32 @@ class HarmonicBackground:
 
 @dataclass(frozen=True)
 class HarmonicCoarse:
-    """The coarse solver's field, interpolated to the grid; the baseline too."""
+    """Show the coarse solver's field, interpolated to the grid, which is the baseline too.
+
+    Attributes:
+        spec: Description of the data set.
+    """
 
     spec: DataSpec
 
+    settings: ClassVar[type[EncodingConfig]] = CoarseConfig
+    inputs: ClassVar[tuple[str, ...]] = ("velocity", "source", "frequency")
+    target: ClassVar[str] = "harmonic"
     media = 2
     channels = 3
+
+    @classmethod
+    def create(cls, spec: DataSpec, config: CoarseConfig) -> "HarmonicCoarse":
+        """See `RegisteredEncoding.create`."""
+        return cls(spec)
 
     def __call__(
         self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"], frequency: Float[Array, ""]
     ) -> Encoded:
         """See `Encoding`; source [m], frequency [Hz]."""
-        spec, grid = self.spec, self.spec.simulation.grid
+        spec = self.spec
         simulation = coarse_simulation(replace(spec.simulation, snapshot_steps=()))
-        source = onto_coarse(source.astype(velocity.dtype), grid.spacing)
-        wavelet = jnp.asarray(spec.wavelet[::2], velocity.dtype)[None]
-        survey = Survey(source[None], jnp.zeros((0, 2), velocity.dtype), wavelet)
-        model, coupling = coarsen(velocity)
-        fields = simulate(model, survey, simulation, density=spec.density(model), coupling=coupling).harmonic[0]
+        fields = CoarseSolver(spec, simulation)(velocity, source).harmonic[0]
         chosen = nearest(frequency, spec)
         parts = jnp.stack([fields.real, fields.imag], axis=1)[chosen]
         coarse = unit_source(parts, jnp.asarray(spectrum(spec))[chosen])

@@ -1,4 +1,4 @@
-"""What the operator sees: the velocity, and an encoding of where the source is.
+"""Encode a shot whose snapshots are predicted: the velocity, and an encoding of where the source is.
 
     source_map   a narrow Gaussian at the source; the operator must propagate the wave itself
     background   the wavefield of a homogeneous medium: where and when a wave would be without the model
@@ -10,6 +10,7 @@ Sources: scattered-field formulation, arXiv 2405.01272; correction of a coarse s
 """
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -17,15 +18,25 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from data_gen.dataset.sample import DataSpec
-from data_gen.solver.problem.acquisition import Survey
 from data_gen.solver.problem.grid import Grid
 from data_gen.solver.simulator import simulate
-from surrogate.encodings.coarse_solver import coarse_simulation, coarsen, onto_coarse, refine
+from surrogate.encodings.coarse_solver import CoarseSolver, coarse_simulation, refine
+from surrogate.encodings.schemas import BackgroundConfig, CoarseConfig, EncodingConfig, SourceMapConfig
 from surrogate.protocols import Encoded
 
 
 def source_bump(velocity: Float[Array, "nz nx"], source: Float[Array, "2"], grid: Grid, radius: float) -> Array:
-    """A Gaussian of `radius` cells at the source [m], `(1, nz, nx)`, in the velocity's precision."""
+    """Draw a Gaussian at the source, in the precision of the velocity.
+
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        source: Position `(2,)` [m].
+        grid: Grid of the model.
+        radius: Standard deviation [cells].
+
+    Returns:
+        Gaussian `(1, nz, nx)` of unit peak.
+    """
     z, x = (jnp.arange(n) * grid.spacing for n in grid.shape)
     squared = (z[:, None] - source[0]) ** 2 + (x[None, :] - source[1]) ** 2
     return jnp.exp(-squared / (2 * (radius * grid.spacing) ** 2))[None].astype(velocity.dtype)
@@ -33,12 +44,25 @@ def source_bump(velocity: Float[Array, "nz nx"], source: Float[Array, "2"], grid
 
 @dataclass(frozen=True)
 class SourceMap:
-    """A Gaussian of `radius` cells at the source; the baseline is zero."""
+    """Mark the source by a Gaussian; the baseline is zero.
+
+    Attributes:
+        spec: Description of the data set.
+        radius: Standard deviation of the Gaussian [cells].
+    """
 
     spec: DataSpec
     radius: float = 2.0
 
+    settings: ClassVar[type[EncodingConfig]] = SourceMapConfig
+    inputs: ClassVar[tuple[str, ...]] = ("velocity", "source")
+    target: ClassVar[str] = "snapshots"
     media = channels = 1
+
+    @classmethod
+    def create(cls, spec: DataSpec, config: SourceMapConfig) -> "SourceMap":
+        """See `RegisteredEncoding.create`."""
+        return cls(spec, config.radius)
 
     def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:
         """See `Encoding`; source [m]."""
@@ -50,24 +74,29 @@ class SourceMap:
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """The field in a homogeneous medium, simulated once and shifted to the source's cell.
+    """Show the field in a homogeneous medium, simulated once and shifted to the source's cell; the baseline is zero.
 
-    field: snapshots `(n_snapshots, 2 nz - 1, 2 nx - 1)` around a source in the middle.
+    Attributes:
+        spec: Description of the data set.
+        field: Snapshots `(n_snapshots, 2 nz - 1, 2 nx - 1)` around a source in the middle.
     """
 
     spec: DataSpec
     field: np.ndarray
 
+    settings: ClassVar[type[EncodingConfig]] = BackgroundConfig
+    inputs: ClassVar[tuple[str, ...]] = ("velocity", "source")
+    target: ClassVar[str] = "snapshots"
+    media = 1
+
     @classmethod
-    def simulated(cls, spec: DataSpec, velocity: float) -> "Background":
-        """The encoding for a medium of `velocity` [m/s]."""
+    def create(cls, spec: DataSpec, config: BackgroundConfig) -> "Background":
+        """See `RegisteredEncoding.create`."""
         nz, nx = spec.simulation.grid.shape
         grid = Grid((2 * nz - 1, 2 * nx - 1), spec.simulation.grid.spacing)
         middle = jnp.array([[(nz - 1) * grid.spacing, (nx - 1) * grid.spacing]], jnp.float32)
-        survey, model = spec.survey(middle, receivers=False), jnp.full(grid.shape, velocity, jnp.float32)
+        survey, model = spec.survey(middle, receivers=False), jnp.full(grid.shape, config.velocity, jnp.float32)
         return cls(spec, np.asarray(simulate(model, survey, replace(spec.simulation, grid=grid)).snapshots[0]))
-
-    media = 1
 
     @property
     def channels(self) -> int:
@@ -95,15 +124,27 @@ def _with_halfway(steps: tuple[int, ...]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Coarse:
-    """The field of the solver on a grid twice as coarse, interpolated back to the grid.
+    """Show the field of the solver on a grid twice as coarse, interpolated back to the grid.
 
     The state of the wave equation is the pressure and its rate of change; so that the operator sees which way the waves
-    go, the features hold the field at each snapshot and half-way to the one before.
+    go, the features hold the field at each snapshot and half-way to the one before. The field at each snapshot is also
+    the baseline.
+
+    Attributes:
+        spec: Description of the data set.
     """
 
     spec: DataSpec
 
+    settings: ClassVar[type[EncodingConfig]] = CoarseConfig
+    inputs: ClassVar[tuple[str, ...]] = ("velocity", "source")
+    target: ClassVar[str] = "snapshots"
     media = 1
+
+    @classmethod
+    def create(cls, spec: DataSpec, config: CoarseConfig) -> "Coarse":
+        """See `RegisteredEncoding.create`."""
+        return cls(spec)
 
     @property
     def channels(self) -> int:
@@ -114,10 +155,5 @@ class Coarse:
         """See `Encoding`; source [m]."""
         simulation = coarse_simulation(self.spec.simulation)
         simulation = replace(simulation, snapshot_steps=_with_halfway(simulation.snapshot_steps))
-        wavelet = jnp.asarray(self.spec.wavelet[::2], velocity.dtype)[None]
-        spacing = self.spec.simulation.grid.spacing
-        survey = Survey(onto_coarse(source, spacing)[None], jnp.zeros((0, 2), velocity.dtype), wavelet)
-        model, coupling = coarsen(velocity)
-        density = self.spec.density(model)
-        fields = refine(simulate(model, survey, simulation, density=density, coupling=coupling).snapshots[0])
+        fields = refine(CoarseSolver(self.spec, simulation)(velocity, source).snapshots[0])
         return Encoded(velocity[None], fields, fields[1::2])

@@ -1,117 +1,184 @@
-"""Forward models behind one protocol: velocity -> predicted data, differentiable.
+"""Define forward models behind one protocol: velocity -> predicted data, differentiable.
 
 Data are wavefields `(n_sources, n_times, nz, nx)` or gathers `(n_sources, n_times, n_receivers)`, sampled at the
-forward model's `steps` of the simulation's time axis. A wavefield surrogate knows its snapshot times only, so its
-gathers are the field at the receivers at those times; a gather surrogate knows the stored times of the receivers only.
+forward model's `steps` of the simulation's time axis. A surrogate knows only the times that it was trained on: a
+wavefield surrogate those of its snapshots, at which its gathers are the field at the receivers; a gather surrogate the
+stored times of the receivers.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
-from data_gen.dataset.sample import DataSpec
 from data_gen.solver.memory_plan import MemoryPlan, plan_memory
+from data_gen.solver.problem.acquisition import Survey
+from data_gen.solver.problem.grid import Grid
 from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.simulator import simulate
 from surrogate.models.surrogate import Surrogate
-from surrogate.tasks.gather import Gather
+from surrogate.protocols import ForwardTask
 
 KINDS = ("wavefield", "gather")
-SERVED = {"wavefield": KINDS, "gather": ("gather",)}  # kinds of data that a surrogate of each task can predict
+Density = Callable[[Float[Array, "nz nx"]], Float[Array, "nz nx"] | None]
 
 
 @runtime_checkable
 class ForwardModel(Protocol):
-    """Predicts the data of every shot of one survey from a velocity model `(nz, nx)` [m/s]."""
+    """Predict the data of every shot of one survey from a velocity model.
+
+    Attributes:
+        steps: Steps of the simulation's time axis at which the data are sampled.
+    """
 
     @property
     def steps(self) -> tuple[int, ...]: ...
 
-    def __call__(self, velocity: Float[Array, "nz nx"]) -> Float[Array, "n_sources n_times ..."]: ...
+    def __call__(self, velocity: Float[Array, "nz nx"]) -> Float[Array, "n_sources n_times ..."]:
+        """Predict the data.
+
+        Args:
+            velocity: Velocity model `(nz, nx)` [m/s].
+
+        Returns:
+            Wavefields `(n_sources, n_times, nz, nx)` or gathers `(n_sources, n_times, n_receivers)`.
+        """
+        ...
 
 
 @dataclass(frozen=True, eq=False)
 class PhysicsForward:
-    """The solver. sources: positions `(n_sources, 2)` [m]. kind: wavefield or gather. steps: when it is sampled."""
+    """Predict data with the solver.
 
-    spec: DataSpec
-    sources: np.ndarray
-    kind: str
-    steps: tuple[int, ...]
+    Attributes:
+        simulation: Simulation.
+        survey: Sources, receivers and wavelets. Wavefields need no receivers.
+        kind: `gather` or `wavefield`.
+        steps: Steps of the time axis at which the data are sampled. By default, or if empty, gathers are sampled at
+            every step, and wavefields at the snapshot steps of the simulation.
+        density: Density [kg/m^3] that goes with a velocity model, as a function of the model `(nz, nx)`; None where the
+            density is constant.
+
+    Raises:
+        InputError: If there is no such kind of data, or no time at which to sample it.
+    """
+
+    simulation: Simulation
+    survey: Survey
+    kind: str = "gather"
+    steps: tuple[int, ...] = ()
+    density: Density | None = None
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise InputError(f"The kind of data must be one of {', '.join(KINDS)}, but is {self.kind!r}.")
+        default = tuple(range(self.simulation.time.nt)) if self.kind == "gather" else self.simulation.snapshot_steps
+        object.__setattr__(self, "steps", self.steps or default)
+        if not self.steps:
+            raise InputError(
+                "There are no times at which wavefields are sampled: give the simulation snapshot_steps, or choose "
+                'kind="gather".'
+            )
 
     def __call__(self, velocity: Float[Array, "nz nx"]) -> Float[Array, "n_sources n_times ..."]:
+        """See `ForwardModel`."""
         gathers = self.kind == "gather"
-        survey = self.spec.survey(jnp.asarray(self.sources, velocity.dtype), receivers=gathers)
-        records = simulate(velocity, survey, self.simulation, density=self.spec.density(velocity))
+        survey = self.survey if gathers else self.survey._replace(receivers=jnp.zeros((0, 2)))
+        survey = jax.tree.map(lambda values: jnp.asarray(values, velocity.dtype), survey)
+        density = None if self.density is None else self.density(velocity)
+        records = simulate(velocity, survey, self._recording, density=density)
         return records.gathers[:, np.array(self.steps)] if gathers else records.snapshots
 
     @property
-    def simulation(self) -> Simulation:
-        """The simulation, with snapshots where they are the data."""
+    def _recording(self) -> Simulation:
         steps = () if self.kind == "gather" else self.steps
-        return replace(self.spec.simulation, snapshot_steps=steps, frequencies=())
+        return replace(self.simulation, snapshot_steps=steps, frequencies=())
 
     def within(self, budget: float) -> tuple["PhysicsForward", MemoryPlan]:
-        """The same forward model with the fastest gradient that fits into `budget` [bytes], and its plan."""
-        receivers = len(self.spec.receivers) if self.kind == "gather" else 0
-        constant = not self.spec.gardner
-        chosen = plan_memory(self.simulation, len(self.sources), receivers, int(budget), constant_density=constant)
-        simulation = replace(self.spec.simulation, memory=chosen.memory)
-        return replace(self, spec=replace(self.spec, simulation=simulation)), chosen
+        """Choose the fastest gradient that fits into an amount of memory.
+
+        Args:
+            budget: Memory [bytes].
+
+        Returns:
+            The same forward model with that gradient, and its plan.
+
+        Raises:
+            InputError: If no gradient fits.
+        """
+        receivers = len(self.survey.receivers) if self.kind == "gather" else 0
+        shots, constant = len(self.survey.sources), self.density is None
+        chosen = plan_memory(self._recording, shots, receivers, int(budget), constant_density=constant)
+        return replace(self, simulation=replace(self.simulation, memory=chosen.memory)), chosen
 
 
 @dataclass(frozen=True, eq=False)
 class SurrogateForward:
-    """The operator. sources: positions `(n_sources, 2)` [m]. kind: wavefield or gather.
+    """Predict data with a trained surrogate.
 
-    Raises `InputError` if the operator was not trained for data of that kind.
+    Attributes:
+        model: Surrogate, which knows the simulation, the wavelet and the receivers of its training data.
+        sources: Positions `(n_sources, 2)` [m].
+        kind: `gather` or `wavefield`.
+
+    Raises:
+        InputError: If the surrogate was not trained for data of that kind.
     """
 
     model: Surrogate
-    spec: DataSpec
     sources: np.ndarray
-    kind: str
+    kind: str = "gather"
 
     def __post_init__(self):
-        name = self.model.task.name
-        if self.kind not in SERVED.get(name, ()):
+        task = self.model.task
+        kinds = task.data_kinds if isinstance(task, ForwardTask) else ()
+        if self.kind not in kinds:
+            known = f"predicts {' and '.join(kinds)} data" if kinds else f"predicts {task.target}"
             raise InputError(
-                f"The surrogate was trained for task={name}, which cannot predict {self.kind} data. Choose another "
-                "inversion.kind, or a run of another task: wavefield predicts wavefields and gathers at its snapshot "
-                "times, gather predicts gathers."
+                f"The surrogate was trained for task={task.name}, which cannot predict {self.kind} data: it {known}. "
+                "Choose another inversion.kind, or a run of another task."
             )
 
     @property
+    def task(self) -> ForwardTask:
+        """Task of the surrogate."""
+        assert isinstance(self.model.task, ForwardTask)
+        return self.model.task
+
+    @property
     def steps(self) -> tuple[int, ...]:
-        """The steps the operator was trained on: of the snapshots, or of the stored gathers."""
-        task = self.model.task
-        return task.steps if isinstance(task, Gather) else task.spec.simulation.snapshot_steps
+        """Steps that the surrogate was trained on."""
+        return self.task.data_steps
 
     def __call__(self, velocity: Float[Array, "nz nx"]) -> Float[Array, "n_sources n_times ..."]:
-        sources = jnp.asarray(self.sources, velocity.dtype)
-        fields = self.model(jnp.broadcast_to(velocity, (len(sources), *velocity.shape)), sources)
-        if isinstance(self.model.task, Gather):
-            return fields[:, 0]
-        if self.kind == "wavefield":
-            return fields
-        rows, columns = self.spec.receiver_cells
-        return fields[:, :, rows, columns]
+        """See `ForwardModel`."""
+        batch = self.task.shot_inputs(velocity, jnp.asarray(self.sources, velocity.dtype))
+        return self.task.data(self.model(*(batch[name] for name in self.task.inputs)), self.kind)
 
 
-def spread_sources(spec: DataSpec, count: int, depth: float) -> np.ndarray:
-    """`count` source positions `(count, 2)` [m] evenly along the surface at `depth` [m], on cell centres.
+def spread_sources(grid: Grid, count: int, depth: float) -> np.ndarray:
+    """Spread sources evenly along the surface, on cell centers.
 
-    Raises `InputError` for a depth between them.
+    Args:
+        grid: Grid of the model.
+        count: Number of sources.
+        depth: Depth of all of them [m].
+
+    Returns:
+        Positions `(count, 2)` [m].
+
+    Raises:
+        InputError: If the depth lies between cell centers.
     """
-    grid = spec.simulation.grid
     row = depth / grid.spacing
     if abs(row - round(row)) > 1e-3:
         raise InputError(
-            f"Sources lie on cell centres: their depth must be a multiple of {grid.spacing:g} m, but is {depth:g} m."
+            f"Sources lie on cell centers: their depth must be a multiple of {grid.spacing:g} m, but is {depth:g} m."
         )
     columns = np.round((np.arange(count) + 0.5) / count * (grid.shape[1] - 1))
     return np.stack([np.full(count, round(row)), columns], axis=1) * grid.spacing

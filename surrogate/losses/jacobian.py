@@ -1,11 +1,11 @@
-"""Jacobian-informed loss: directional derivatives of the operator against those of the solver.
+"""Compare directional derivatives of the operator with those of the solver: the Jacobian-informed loss.
 
     e = ||dS(v)[d] - dF(v)[d]|| / ||dF(v)[d]||,    dF(v)[d] = d/de F(v + e d) at e = 0
 
-S the surrogate, F the solver, d smooth random directions of change of the velocity (directions.py). An operator
-can be near in value and far in slope; inversion goes by the slope. One jvp of the solver costs about two simulations:
-paid once for each sample where the data set has tangents (data.records=[snapshots,tangents]), else in every step, but
-then along new directions each time.
+S the surrogate, F the solver, d smooth random directions of change of the velocity (velocity/directions.py). An
+operator can be near in value and far in slope; inversion goes by the slope. One jvp of the solver costs about two
+simulations: paid once for each sample where the data set has tangents (data.records=[snapshots,tangents]), else in
+every step, but then along new directions each time.
 
 Sources: T. O'Leary-Roseberry, P. Chen, U. Villa and O. Ghattas, "Derivative-informed neural operator", J. Comput. Phys.
 496 (2024); J. Park and others, "Neural operators with accurate Jacobian for high-fidelity image-domain seismic
@@ -18,19 +18,27 @@ from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
 from surrogate.losses.terms import Judged, Term, relative, squares
-from surrogate.protocols import Batch, Method, Task
+from surrogate.protocols import Batch, Method, ShotTask, Task
 
 Directions = Float[Array, "batch n_directions nz nx"]
 Tangents = Float[Array, "batch n_directions *target"]
 
 
 def jacobian(task: Task, count: int) -> Term:
-    """Relative L2 error of the tangents of each sample, averaged over its directions.
+    """Make the term that is the relative L2 error of the tangents of each sample, averaged over its directions.
 
-    count: directions that are drawn where the batch brings none. Raises `InputError` for a task that does not
-    read velocity and source: a propagator goes on from a state that is given, the solver's depends on the velocity.
+    Args:
+        task: Task that is trained.
+        count: Number of directions that are drawn where the batch brings none.
+
+    Returns:
+        The term.
+
+    Raises:
+        InputError: If the task does not read a velocity and a source. The state that a propagator starts from is
+            given, while that of the solver depends on the velocity.
     """
-    if not {"velocity", "source"} <= set(task.inputs):
+    if not isinstance(task, ShotTask):
         raise InputError(
             "The loss `jacobian` compares derivatives by the velocity with those of the solver, which begins at a "
             f"source, but this task predicts {task.target} from {', '.join(task.inputs)}. Set training.loss.jacobian=0."
@@ -39,7 +47,7 @@ def jacobian(task: Task, count: int) -> Term:
 
     def term(judged: Judged) -> Float[Array, " batch"]:
         batch = judged.batch
-        if task.target == "snapshots" and "tangents" in batch:
+        if "tangents" in batch:
             direction, truth = batch["direction"], batch["tangents"]
         else:
             direction = _draw(task, judged, count)
@@ -53,14 +61,14 @@ def jacobian(task: Task, count: int) -> Term:
 
 
 def _draw(task: Task, judged: Judged, count: int) -> Directions:
-    """Directions [m/s] of each sample, by the key of the step."""
+    """Draw directions [m/s] for each sample, by the key of the step."""
     velocity = judged.batch["velocity"]
     keys = jax.random.split(judged.key, len(velocity))
     return jax.vmap(lambda key, velocity: task.spec.directions(key, velocity, count))(keys, velocity)
 
 
 def _tangents(method: Method, batch: Batch, direction: Directions) -> Tangents:
-    """The derivatives of a method's predictions by the velocity, along each direction."""
+    """Differentiate the predictions of a method by the velocity, along each direction."""
 
     def along(direction: jax.Array) -> jax.Array:
         return jax.jvp(lambda velocity: method({**batch, "velocity": velocity}), (batch["velocity"],), (direction,))[1]

@@ -1,9 +1,9 @@
-"""The training loss: a weighted sum of named terms, each relative and per sample, averaged over the batch.
+"""Combine the training loss: a weighted sum of named terms, each relative and per sample, averaged over the batch.
 
     loss = mean over samples of sum_t weight_t e_t,    e_t = N_t(prediction - truth) / N_t(truth)
 
-relative_l2, sobolev, bands and traces are in loss_terms.py, jacobian in jacobian_loss.py, residual (of the wave
-equation) in pde_residual.py. Each is 0 for the truth, and 1 for a prediction of zero, so weights compare. (The residual
+relative_l2, sobolev, bands and traces are in terms.py, jacobian in jacobian.py, residual (of the wave equation) in
+wave_residual.py. Each is 0 for the truth, and 1 for a prediction of zero, so weights compare. (The residual
 is 0 for the truth as far as finite differences go, and for silence: it cannot stand alone.) A term of weight 0 is not
 computed. docs/guides/losses.md says when to use which.
 """
@@ -29,7 +29,12 @@ HIGHEST_ORDER = 4  # of derivatives, of which there are 2^s: the next would be o
 
 @dataclass(frozen=True)
 class Loss:
-    """The loss of a task; `terms` are (name, weight, term)."""
+    """Evaluate the loss of a task.
+
+    Attributes:
+        task: Task that is trained.
+        terms: Name, weight and function of each term.
+    """
 
     task: Task
     terms: tuple[tuple[str, float, Term], ...]
@@ -37,15 +42,33 @@ class Loss:
     def __call__(
         self, model: nnx.Module, batch: Batch, key: Key[Array, ""]
     ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-        """The scalar to minimise, and the mean of each term, unweighted. key: of this step, for what is drawn."""
+        """Compute the loss of a batch.
+
+        Args:
+            model: Surrogate.
+            batch: Examples.
+            key: Random key of this step, for terms that draw.
+
+        Returns:
+            The scalar to minimize, and the mean of each term, unweighted.
+        """
         per_sample, errors = self.per_sample(model, batch, key)
         return jnp.mean(per_sample), {name: jnp.mean(error) for name, error in errors.items()}
 
     def per_sample(
         self, model: nnx.Module, batch: Batch, key: Key[Array, ""]
     ) -> tuple[Float[Array, " batch"], dict[str, Float[Array, " batch"]]]:
-        """The same of each sample: says which of them is to blame."""
-        # Split off before: what is dropped at random in the prediction is dropped in its derivatives.
+        """Compute the loss of each sample, which says which of them is to blame.
+
+        Args:
+            model: Surrogate.
+            batch: Examples.
+            key: Random key of this step, for terms that draw.
+
+        Returns:
+            Losses `(batch,)`, and each term `(batch,)`, unweighted.
+        """
+        # Split off before the prediction: branches that it drops at random are dropped in its derivatives, too.
         graphdef, state = nnx.split(model)
         inputs = (batch[name] for name in self.task.inputs)
         prediction = model(*inputs)  # pyright: ignore[reportCallIssue]
@@ -60,10 +83,19 @@ class Loss:
 
 @dataclass
 class LossConfig:
-    """Weights of the loss's terms (0: not computed), and their settings; see losses.py.
+    """Weights of the terms of the loss, of which those of weight 0 are not computed, and their settings.
 
-    sobolev_order: s. band_weights: of the squared errors in the bands. directions: along which the Jacobian is compared
-    in each sample and step, where the data set has none stored.
+    Attributes:
+        relative_l2: Weight of the relative L2 error.
+        sobolev: Weight of the relative error of derivatives.
+        bands: Weight of the relative error by band of wavenumbers.
+        traces: Weight of the relative error at the receivers.
+        jacobian: Weight of the relative error of derivatives by the velocity; needs one more derivative of the solver.
+        residual: Weight of the residual of the wave equation.
+        sobolev_order: Order s of the derivatives of `sobolev`, from 1 to 4.
+        band_weights: Weight of the squared error in each band, for `bands`.
+        directions: Number of directions along which `jacobian` compares derivatives in each sample and step, where the
+            data set has none stored.
     """
 
     relative_l2: float = 1.0
@@ -77,12 +109,16 @@ class LossConfig:
     directions: int = 1
 
     def weights(self) -> dict[str, float]:
-        """Of the terms that are computed."""
+        """Return the weights of the terms that are computed."""
         names = ("relative_l2", "sobolev", "bands", "traces", "jacobian", "residual")
         return {name: getattr(self, name) for name in names if getattr(self, name)}
 
     def check(self) -> None:
-        """Raise `InputError` for values that make no loss."""
+        """Refuse values that make no loss.
+
+        Raises:
+            InputError: If there is such a value.
+        """
         weights = self.weights()
         if not weights or not all(0 < weight < float("inf") for weight in weights.values()):
             raise InputError(
@@ -102,7 +138,17 @@ class LossConfig:
             )
 
     def create(self, task: Task) -> Loss:
-        """The loss of a task. Raises `InputError` for weights that make none, or terms that the task does not have."""
+        """Create the loss of a task.
+
+        Args:
+            task: Task that is trained.
+
+        Returns:
+            The loss.
+
+        Raises:
+            InputError: If the weights make no loss, or the task does not have one of the terms.
+        """
         self.check()
         makers: dict[str, Callable[[], Term]] = {
             "relative_l2": lambda: relative_l2,

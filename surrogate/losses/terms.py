@@ -1,8 +1,8 @@
-"""The terms of the training loss that compare a prediction with its truth: relative errors, by sample.
+"""Compare a prediction with its truth in the training loss: relative errors, by sample.
 
     relative_l2   N = ||u||
     sobolev       N = ||D^s u||: all s-fold differences between neighbours, along the last two axes
-    bands         N^2 = sum over bands b of w_b ||P_b u||^2, P_b the Fourier modes of a band of metrics.py
+    bands         N^2 = sum over bands b of w_b ||P_b u||^2, P_b the Fourier modes of a band of metrics/errors.py
     traces        N = ||u at the receivers||
 
 The error is N(prediction - truth) / N(truth). The Sobolev term takes differences, not the Fourier transform: a window
@@ -28,7 +28,15 @@ FLOOR = 1e-3
 
 
 class Judged(NamedTuple):
-    """What a term looks at. predict: the model as a pure function of its inputs. key: random, of this step."""
+    """Hold what a term looks at.
+
+    Attributes:
+        predict: The model as a pure function of its inputs.
+        prediction: Prediction of the batch `(batch, outputs, *shape)`.
+        truth: Target of the batch.
+        batch: Examples.
+        key: Random key of this step.
+    """
 
     predict: Callable[..., jax.Array]
     prediction: jax.Array
@@ -41,8 +49,16 @@ Term = Callable[[Judged], Float[Array, " batch"]]
 
 
 def relative(error: Float[Array, " batch"], truth: Float[Array, " batch"]) -> Float[Array, " batch"]:
-    """sqrt(error / truth) of squared norms, by sample; see `FLOOR`. Where the error is 0, so is the derivative."""
-    none = error == 0  # what is not a number stays so
+    """Compute sqrt(error / truth) by sample; see `FLOOR`. Where the error is 0, so is the derivative.
+
+    Args:
+        error: Squared norms `(batch,)` of the errors.
+        truth: Squared norms `(batch,)` of the truths.
+
+    Returns:
+        Relative errors `(batch,)`.
+    """
+    none = error == 0  # False for NaN, which stays NaN
     norm = jnp.where(none, 0.0, jnp.sqrt(jnp.where(none, 1.0, error)))
     typical = jnp.sqrt(jnp.mean(truth))
     scale = jnp.maximum(jnp.sqrt(truth), FLOOR * typical)
@@ -50,17 +66,38 @@ def relative(error: Float[Array, " batch"], truth: Float[Array, " batch"]) -> Fl
 
 
 def squares(field: Float[Array, "batch *rest"]) -> Float[Array, " batch"]:
-    """||field||^2 of each sample."""
+    """Compute ||field||^2 of each sample.
+
+    Args:
+        field: Field `(batch, ...)`.
+
+    Returns:
+        Squared norms `(batch,)`.
+    """
     return jnp.sum(field**2, axis=tuple(range(1, field.ndim)))
 
 
 def relative_l2(judged: Judged) -> Float[Array, " batch"]:
-    """||prediction - truth|| / ||truth||, as in metrics.py but for the `FLOOR`."""
+    """Compute ||prediction - truth|| / ||truth||, as in metrics/errors.py but for the `FLOOR`.
+
+    Args:
+        judged: Prediction and truth.
+
+    Returns:
+        Relative errors `(batch,)`.
+    """
     return relative(squares(judged.prediction - judged.truth), squares(judged.truth))
 
 
 def sobolev(order: int) -> Term:
-    """Relative error of the derivatives of one order: that of the gradient, of the second derivatives, and so on."""
+    """Make the term that is the relative error of the derivatives of one order.
+
+    Args:
+        order: 1 for the gradient, 2 for the second derivatives, and so on.
+
+    Returns:
+        The term.
+    """
 
     def derivatives(field: jax.Array, order: int) -> list[jax.Array]:
         if order == 0:
@@ -74,7 +111,14 @@ def sobolev(order: int) -> Term:
 
 
 def bands(weights: Mapping[str, float]) -> Term:
-    """Relative error with weights on the squares of each band of wavenumbers, those of the last two axes."""
+    """Make the term that weighs the squared errors of each band of wavenumbers along the last two axes.
+
+    Args:
+        weights: Weight of each band of metrics/errors.py.
+
+    Returns:
+        The term.
+    """
 
     def norm(field: jax.Array) -> Float[Array, " batch"]:
         *_, nz, nx = field.shape
@@ -88,11 +132,18 @@ def bands(weights: Mapping[str, float]) -> Term:
 
 
 def traces(task: Task) -> Term:
-    """Relative L2 error of the field at the receivers.
+    """Make the term that is the relative L2 error of the field at the receivers.
 
-    Raises `InputError` for a target that is no field.
+    Args:
+        task: Task that is trained.
+
+    Returns:
+        The term.
+
+    Raises:
+        InputError: If the prediction is no pressure on the grid.
     """
-    if task.target not in ("snapshots", "harmonic"):
+    if task.equation is None:
         raise InputError(
             f"The loss `traces` takes fields at the receivers, but this task predicts {task.target}. Set "
             "training.loss.traces=0; for gathers it would be training.loss.relative_l2."

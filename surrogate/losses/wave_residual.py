@@ -1,4 +1,4 @@
-"""The residual of the wave equation at constant density, of a predicted field.
+"""Compute the residual of the wave equation at constant density, of a predicted field.
 
     snapshots   r = p_tt / v^2 - lap p,            p_tt ~ (p(t + D) - 2 p(t) + p(t - D)) / D^2
     harmonic    r = -(2 pi f / v)^2 u - lap u
@@ -9,8 +9,8 @@ The Laplacian is the solver's own, so its snapshots leave only what differences 
 omega has its second derivative scaled by (sin(x) / x)^2, x = omega D / 2, an error of (omega D)^2 / 12. Snapshots
 are refused unless omega D <= 1 at the wavelet's highest frequency, where that is 8 %; at its peak frequency it then is
 1.3 %. Left out are cells within the stencil's reach of the grid's sides, beyond which it would need the absorbing
-layer, and of the source, which the residual does not hold. A propagator's first steps follow from the state it is
-given, so its residual begins with that.
+layer, and cells of the source, which the residual does not hold. The first steps of a propagator follow from the state
+that it is given, so its residual begins with that state.
 """
 
 import jax
@@ -21,7 +21,6 @@ from jaxtyping import Array, Float
 from data_gen.common.errors import InputError
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.numerics import stencils
-from data_gen.solver.problem.simulation import HIGHEST_FREQUENCY
 from surrogate.losses.terms import Judged, Term, relative, squares
 from surrogate.protocols import Batch, Task
 
@@ -29,14 +28,32 @@ Inner = Float[Array, "*rest mz mx"]  # without order / 2 cells on each side
 
 
 def laplacian(field: Float[Array, "*rest nz nx"], spacing: float, order: int) -> Inner:
-    """The solver's Laplacian [1/m^2], where the whole stencil fits."""
+    """Apply the solver's Laplacian where the whole stencil fits.
+
+    Args:
+        field: Field `(..., nz, nx)`.
+        spacing: Spacing of the grid [m].
+        order: Order of the differences.
+
+    Returns:
+        Laplacian `(..., nz - order, nx - order)` [1/m^2].
+    """
     along_x = stencils.second_derivative(inner(field, order, (-2,)), field.ndim - 1, order, spacing)
     along_z = stencils.second_derivative(inner(field, order, (-1,)), field.ndim - 2, order, spacing)
     return along_x + along_z
 
 
 def inner(field: jax.Array, order: int, axes: tuple[int, ...] = (-2, -1)) -> jax.Array:
-    """Without the order / 2 outermost cells."""
+    """Leave out the order / 2 outermost cells.
+
+    Args:
+        field: Field `(..., nz, nx)`.
+        order: Order of the differences.
+        axes: Axes along which cells are left out.
+
+    Returns:
+        The inner field.
+    """
     for axis in axes:
         field = jax.lax.slice_in_dim(field, order // 2, field.shape[axis] - order // 2, axis=axis)
     return field
@@ -50,7 +67,18 @@ def wave_terms(
     spacing: float,
     order: int,
 ) -> tuple[Inner, Inner]:
-    """p_tt / v^2 and the Laplacian of p at all snapshots but the first and the last, which are `interval` [s] apart."""
+    """Compute p_tt / v^2 and the Laplacian of p at all snapshots but the first and the last.
+
+    Args:
+        snapshots: Pressure `(n_snapshots, nz, nx)` at times one interval apart.
+        velocity: Velocity model `(nz, nx)` [m/s].
+        interval: Time between two snapshots [s].
+        spacing: Spacing of the grid [m].
+        order: Order of the differences in space.
+
+    Returns:
+        Inertia and Laplacian `(n_snapshots - 2, mz, mx)` [1/m^2].
+    """
     before, now, after = snapshots[:-2], snapshots[1:-1], snapshots[2:]
     inertia = (after - 2 * now + before) / (interval * velocity) ** 2
     return inner(inertia, order), laplacian(now, spacing, order)
@@ -64,22 +92,53 @@ def helmholtz_terms(
     spacing: float,
     order: int,
 ) -> tuple[Inner, Inner]:
-    """-(2 pi f / v)^2 u and the Laplacian of u, of its real and imaginary part alike; frequency [Hz]."""
+    """Compute -(2 pi f / v)^2 u and the Laplacian of u, for its real and its imaginary part alike.
+
+    Args:
+        field: Real and imaginary part `(2, nz, nx)` of u.
+        velocity: Velocity model `(nz, nx)` [m/s].
+        frequency: Frequency f [Hz].
+        spacing: Spacing of the grid [m].
+        order: Order of the differences.
+
+    Returns:
+        Inertia and Laplacian `(2, mz, mx)` [1/m^2].
+    """
     inertia = -((2 * jnp.pi * frequency / velocity) ** 2) * field
     return inner(inertia, order), laplacian(field, spacing, order)
 
 
 def away_from(source: Float[Array, "2"], shape: tuple[int, int], *, spacing: float, order: int) -> Inner:
-    """1 in cells further from `source` `(z, x)` [m] than the stencil's reach, 0 in the others."""
+    """Mark cells that are further from the source than the stencil's reach.
+
+    Args:
+        source: Position `(2,)` [m].
+        shape: Grid `(nz, nx)`.
+        spacing: Spacing of the grid [m].
+        order: Order of the differences.
+
+    Returns:
+        1 in such cells, 0 in the others `(mz, mx)`.
+    """
     rows, columns = (jnp.abs(jnp.arange(n) - source[axis] / spacing) for axis, n in enumerate(shape))
     reach = order // 2
     return inner((rows[:, None] > reach) | (columns[None, :] > reach), order).astype(source.dtype)
 
 
 def check_snapshots(spec: DataSpec) -> float:
-    """The time between the snapshots [s]. Raises `InputError` where their residual would say little."""
+    """Return the time between the snapshots.
+
+    Args:
+        spec: Description of the data set.
+
+    Returns:
+        Time [s].
+
+    Raises:
+        InputError: If the residual would say little: with snapshots that are few, unevenly spaced or too far apart.
+    """
     simulation = spec.simulation
-    highest = HIGHEST_FREQUENCY * simulation.peak_frequency
+    highest = simulation.highest_frequency
     longest = 1 / (2 * np.pi * highest)
     gaps = np.diff(simulation.snapshot_times)
     if len(gaps) < 2 or not np.allclose(gaps, gaps[0], rtol=1e-6) or gaps[0] > longest:
@@ -93,9 +152,16 @@ def check_snapshots(spec: DataSpec) -> float:
 
 
 def residual(task: Task) -> Term:
-    """Norm of the residual of the prediction over that of the truth's inertia.
+    """Make the term that is the norm of the residual of the prediction over that of the truth's inertia.
 
-    Raises `InputError` for tasks or data whose residual this is not.
+    Args:
+        task: Task that is trained.
+
+    Returns:
+        The term.
+
+    Raises:
+        InputError: If the prediction, or the density of the data, is not one that the equation holds for.
     """
     spec, simulation = task.spec, task.spec.simulation
     if spec.gardner:
@@ -104,14 +170,14 @@ def residual(task: Task) -> Term:
             "training.loss.residual=0, or data.density=none."
         )
     cells = {"spacing": simulation.grid.spacing, "order": simulation.order}
-    if task.target == "snapshots":
+    if task.equation == "wave":
         interval = check_snapshots(spec)
 
         def terms(field: jax.Array, example: Batch) -> tuple[Inner, Inner]:
             snapshots = jnp.concatenate([example["state"], field]) if "state" in example else field
             return wave_terms(snapshots, example["velocity"], interval=interval, **cells)
 
-    elif task.target == "harmonic":
+    elif task.equation == "helmholtz":
 
         def terms(field: jax.Array, example: Batch) -> tuple[Inner, Inner]:
             return helmholtz_terms(field, example["velocity"], example["frequency"], **cells)

@@ -2,9 +2,6 @@
 
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
-
-from data_gen.common.errors import InputError
 from surrogate.operators.base import OperatorConfig
 from surrogate.operators.deeponet import DeepONetConfig
 from surrogate.operators.ffno import FFNOConfig
@@ -29,6 +26,7 @@ OPERATORS: dict[str, type[OperatorConfig]] = {
     )
 }
 
+
 RENAMED = {"factorisation": "factorization"}  # keys of earlier versions, as they stand in the configs of old runs
 
 
@@ -42,26 +40,3 @@ def with_current_keys(settings: dict[str, Any]) -> dict[str, Any]:
         The settings with today's keys.
     """
     return {RENAMED.get(key, key): value for key, value in settings.items()}
-
-
-def operator_schema(name: object) -> type[OperatorConfig]:
-    """Return the schema of the settings of an operator.
-
-    Args:
-        name: Name of the operator, as read from a config.
-
-    Returns:
-        The config dataclass of the operator.
-
-    Raises:
-        InputError: If no operator has this name.
-    """
-    if not isinstance(name, str) or name not in OPERATORS:
-        raise InputError(f"Unknown operator {name!r}: model.name must be one of {', '.join(OPERATORS)}.")
-    return OPERATORS[name]
-
-
-def register_operators() -> None:
-    """Register the schemas with Hydra: configs/model/NAME.yaml lists `NAME_schema` first."""
-    for name, schema in OPERATORS.items():
-        ConfigStore.instance().store(group="model", name=f"{name}_schema", node=schema)

@@ -27,14 +27,14 @@ from surrogate.config import EvaluateConfig, RealModelConfig, TrainConfig
 from surrogate.inversion.forward import spread_sources
 from surrogate.metrics import errors as metrics
 from surrogate.models.surrogate import Surrogate, count_parameters
-from surrogate.protocols import Batch, Grouped, Method, Task, whole
+from surrogate.protocols import Batch, Method, ShotTask, Task
 from surrogate.report.page import write_report
 from surrogate.runs.folder import read_run
 from surrogate.runs.load import best_step, last_step, load_surrogate
 from surrogate.runs.model_file import read_real
 from surrogate.runs.predict import predict_batch
 from surrogate.runs.provenance import environment
-from surrogate.runs.transfer import TASKS, check_same_domain, same_grid, waves_of
+from surrogate.runs.transfer import check_same_domain, same_grid, waves_of
 from surrogate.training.batches import check_dataset, ordered_batches
 
 
@@ -81,7 +81,7 @@ def _tables(task: Task, methods: dict[str, Method], batches: Iterable[Batch]) ->
     errors: dict[str, list[dict[str, Any]]] = {name: [] for name in methods if name != "solver"}
     groups: list[dict[str, list[str]]] = []
     for batch in batches:
-        groups.append(task.groups(batch) if isinstance(task, Grouped) else {})
+        groups.append(task.groups(batch))
         for name, rows in errors.items():
             rows.append(_errors(task, methods[name](batch), batch))
     return {name: _table(rows) | _by_group(rows, groups) for name, rows in errors.items()}
@@ -130,7 +130,7 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
     if _made_before(done, config, evaluated):
         return done
     model = load_surrogate(config.run)
-    task, methods = whole(model.task), _methods(model)
+    task, methods = model.task.for_evaluation(), _methods(model)
     # Before anything is written: its grid may be too coarse for the operator's modes.
     elsewhere = methods if other is None or same_grid(run.data, other) else _methods(load_surrogate(config.run, other))
 
@@ -169,8 +169,8 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
 
 
 def _methods(model: Surrogate) -> dict[str, Method]:
-    """The surrogate, and what its task puts beside it."""
-    return {"surrogate": lambda batch: predict_batch(model, batch), **whole(model.task).methods()}
+    """The surrogate, and the methods that its task compares it with."""
+    return {"surrogate": lambda batch: predict_batch(model, batch), **model.task.for_evaluation().methods()}
 
 
 def _made_before(done: dict[str, Any], config: EvaluateConfig, evaluated: dict[str, Any]) -> bool:
@@ -191,7 +191,8 @@ def read_other(path: str, run: TrainConfig) -> DataConfig:
     """
     other = config_of(read_manifest(path), path)
     kept = ["gather_every"]
-    if "source" not in run.task.create(run.data.create()).inputs:
+    task = run.task.create(run.data.create())
+    if "source" not in task.inputs:
         kept += ["sources", "placement", "source_depths"]  # which the operator is not told, so it has learnt them
 
     def decisive(config: DataConfig) -> dict[str, Any]:
@@ -199,7 +200,7 @@ def read_other(path: str, run: TrainConfig) -> DataConfig:
         return values | waves_of(config) | {name: getattr(config, name) for name in kept}
 
     ours, theirs = decisive(run.data), decisive(other)
-    if run.task.name in TASKS and not same_grid(run.data, other):
+    if task.other_grids and not same_grid(run.data, other):
         check_same_domain(run, other)
     elif ours != theirs:
         raise InputError(
@@ -213,7 +214,7 @@ def read_other(path: str, run: TrainConfig) -> DataConfig:
 
 def _evaluate_other(other: DataConfig, run: TrainConfig, methods: dict[str, Method], batch_size: int) -> dict[str, Any]:
     """Errors on the test split of another data set; methods: on its grid."""
-    task = whole(run.task.create(other.create()))
+    task = run.task.create(other.create()).for_evaluation()
     tables = _tables(task, methods, ordered_batches(other.path, "test", batch_size, task))
     return {
         "path": Path(other.path).name,
@@ -240,26 +241,18 @@ def _figures(out: Path, run: TrainConfig, task: Task, methods: dict[str, Method]
 
 
 def _shots(task: Task, velocity: np.ndarray) -> dict[str, Any]:
-    """What a task reads of eight shots at the shallowest, and eight at the deepest, source depth of the data set.
+    """Make the inputs of eight shots at the shallowest, and eight at the deepest, source depth of the data set.
 
-    Where it reads frequencies, each shot at each of them. Raises `InputError` for a task that reads something else.
+    Raises `InputError` for a task that does not read a shot through a model.
     """
-    spec = task.spec
-    if not set(task.inputs) <= {"velocity", "source", "frequency"}:
+    grid, rows = task.spec.simulation.grid, task.spec.shots.rows
+    if not isinstance(task, ShotTask):
         raise InputError(
             f"A {task.name} surrogate reads {', '.join(task.inputs)}, not a model and a shot, so it cannot be "
             "evaluated on a model from a file: leave real.path=null."
         )
-    spacing = spec.simulation.grid.spacing
-    sources = np.concatenate([spread_sources(spec, 8, row * spacing) for row in spec.shots.rows]).astype(np.float32)
-    batch: dict[str, Any] = {"source": sources}
-    if "frequency" in task.inputs:
-        frequencies = np.array(spec.simulation.frequencies, np.float32)
-        batch = {
-            "source": np.repeat(sources, len(frequencies), axis=0),
-            "frequency": np.tile(frequencies, len(sources)),
-        }
-    return {"velocity": np.broadcast_to(velocity, (len(batch["source"]), *velocity.shape)), **batch}
+    sources = np.concatenate([spread_sources(grid, 8, row * grid.spacing) for row in rows])
+    return task.shot_inputs(jnp.asarray(velocity), jnp.asarray(sources, jnp.float32))
 
 
 def _evaluate_real(

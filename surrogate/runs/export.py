@@ -25,7 +25,6 @@ from data_gen.solver.problem.simulation import Simulation
 from surrogate.config import TrainConfig
 from surrogate.models.surrogate import Surrogate, count_parameters
 from surrogate.protocols import Task
-from surrogate.runs.export_signature import meanings
 from surrogate.runs.folder import read_run
 from surrogate.runs.load import best_step, load_surrogate
 from surrogate.runs.provenance import environment
@@ -110,11 +109,11 @@ def _relative(found: Any, expected: Any) -> float:
 def describe(exported: export.Exported, artifact: bytes, model: Surrogate, run: TrainConfig) -> dict[str, Any]:
     """What `OUT.json` says of an artifact: enough to call it, and to know what it was trained on."""
     task = model.task
-    known = meanings(task)
+    known = task.signature()
 
     def entry(name: str, aval: Any) -> dict[str, Any]:
         shape = [size if isinstance(size, int) else str(size) for size in aval.shape]
-        return {"name": name, "shape": shape, "dtype": str(aval.dtype), **known[name]}
+        return {"name": name, "shape": shape, "dtype": str(aval.dtype), **known.get(name, {})}
 
     return {
         "format": FORMAT,

@@ -11,11 +11,16 @@ from omegaconf.errors import OmegaConfBaseException
 from data_gen.common.errors import InputError
 from data_gen.common.files import differences, holds_files, read_json, write_json
 from data_gen.common.hydra_app import Schema, typed
-from surrogate.config import InvertConfig, TrainConfig
-from surrogate.operators.fno import FNOConfig
-from surrogate.operators.registry import operator_schema, with_current_keys
+from surrogate.config import InvertConfig, TrainConfig, schemas
+from surrogate.operators.registry import with_current_keys
+from surrogate.schemas import schema_of
 
 CONFIG = "config.json"
+# Runs from before there was a choice have no name in them.
+FIRST = {"task": "wavefield", "encoding": "coarse", "model": "fno"}
+# One schema once held the settings of all tasks, and one those of all encodings. Those of other names than the run's
+# are left out; a key that none of them had is refused.
+OF_ALL = {"task": {"unroll", "noise", "pushforward"}, "encoding": {"radius", "velocity"}, "model": set()}
 
 
 def from_plain(values: dict[str, Any], schema: type[Schema], where: str) -> Schema:
@@ -25,11 +30,14 @@ def from_plain(values: dict[str, Any], schema: type[Schema], where: str) -> Sche
     try:
         start = OmegaConf.structured(schema)
         if schema is TrainConfig:
-            # Runs from before there was a choice of operators have no name in them: they are FNOs.
-            model = values.get("model")
-            if isinstance(model, dict):
+            if isinstance(model := values.get("model"), dict):
                 values = values | {"model": with_current_keys(model)}
-            start.model = operator_schema(model.get("name", FNOConfig.name) if isinstance(model, dict) else "fno")
+            for group, known in schemas().items():
+                given = values.get(group, {})
+                if isinstance(given, dict):
+                    start[group] = schema_of(group, known, given.get("name", FIRST[group]))
+                    foreign = OF_ALL[group] - set(start[group])
+                    values = values | {group: {key: value for key, value in given.items() if key not in foreign}}
         return typed(OmegaConf.merge(start, values), schema)  # pyright: ignore[reportArgumentType]
     except OmegaConfBaseException as error:
         raise InputError(f"{where} does not fit this version's schema: {error}. Restore it, or run anew.") from error

@@ -31,9 +31,14 @@ def _physics_steps(config: InvertConfig, spec: DataSpec) -> tuple[int, ...]:
     return tuple(range(0, spec.simulation.time.nt, config.inversion.record_every or 1))
 
 
+def _physics(config: InvertConfig, spec: DataSpec, sources: np.ndarray, steps: tuple[int, ...]) -> PhysicsForward:
+    density = spec.density if spec.gardner else None
+    return PhysicsForward(spec.simulation, spec.survey(sources), config.inversion.kind, steps, density)
+
+
 def _forward(config: InvertConfig, spec: DataSpec, sources: np.ndarray) -> ForwardModel:
     if config.forward == "physics":
-        forward = PhysicsForward(spec, sources, config.inversion.kind, _physics_steps(config, spec))
+        forward = _physics(config, spec, sources, _physics_steps(config, spec))
         if config.memory_budget is not None:
             forward, chosen = forward.within(config.memory_budget)
             print(chosen)
@@ -49,7 +54,7 @@ def _forward(config: InvertConfig, spec: DataSpec, sources: np.ndarray) -> Forwa
         )
     if config.inversion.record_every is not None:
         raise InputError("A surrogate knows the times it was trained on only: leave inversion.record_every=null.")
-    return SurrogateForward(load_surrogate(config.run), spec, sources, config.inversion.kind)
+    return SurrogateForward(load_surrogate(config.run), sources, config.inversion.kind)
 
 
 def _true_model(config: InvertConfig, spec: DataSpec) -> tuple[np.ndarray, str]:
@@ -72,7 +77,7 @@ def run_inversion(
     config.inversion.check()
     spec = config.data.create()
     grid = spec.simulation.grid
-    sources = spread_sources(spec, config.inversion.shots, config.inversion.source_depth)
+    sources = spread_sources(grid, config.inversion.shots, config.inversion.source_depth)
     truth, described = _true_model(config, spec)
     for model in (truth, np.full(grid.shape, config.inversion.bounds[1])):
         check_inputs(model, spec.survey(sources), spec.simulation, spec.density(model))
@@ -82,7 +87,7 @@ def run_inversion(
         on_progress(config.inversion.iterations, {})
         return read_json(out / "inversion.json")
 
-    solver = PhysicsForward(spec, sources, config.inversion.kind, forward.steps)
+    solver = _physics(config, spec, sources, forward.steps)
     observed = jax.jit(solver.__call__)(jnp.asarray(truth))
     start = starting_model(config.inversion, jnp.asarray(truth))
     result = invert(

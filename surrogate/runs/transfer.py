@@ -29,7 +29,6 @@ from surrogate.config import TrainConfig
 from surrogate.operators.base import GridOperator
 from surrogate.operators.u_shape import FourierResampling
 
-TASKS = ("wavefield",)
 # How the waves are computed and where their errors are read off, not which waves they are.
 NUMERICS = {"nz", "nx", "spacing", "nt", "dt", "order", "substeps", "absorbing_width", "receiver_every", "frequencies"}
 
@@ -52,10 +51,10 @@ def same_grid(ours: DataConfig, theirs: DataConfig) -> bool:
 
 def check_same_domain(run: TrainConfig, data: DataConfig) -> None:
     """Raise `InputError` if the grid of `data` is not one of the same waves over the same domain as the run's."""
-    if run.task.name not in TASKS:
+    if not run.task.create(run.data.create()).other_grids:
         raise InputError(
-            f"Only surrogates of {', '.join(TASKS)} can be used on another grid so far, but {run.run} is one of the "
-            f"task {run.task.name}. Use data on the grid of the run."
+            f"A surrogate of the task {run.task.name} cannot be used on another grid so far, but {data.path} has "
+            f"another one than {run.run}. Use data on the grid of the run."
         )
     ours, theirs = ((c.nz * c.spacing, c.nx * c.spacing) for c in (run.data, data))
     cell = max(run.data.spacing, data.spacing)
@@ -80,9 +79,7 @@ def on_grid_of(run: TrainConfig, data: DataConfig) -> TrainConfig:
     if same_grid(run.data, data):
         return run
     check_same_domain(run, data)
-    # In cells: as many metres as in the run.
-    encoding = replace(run.encoding, radius=run.encoding.radius * run.data.spacing / data.spacing)
-    return replace(run, data=data, encoding=encoding)
+    return replace(run, data=data, encoding=run.encoding.on_spacing(run.data.spacing, data.spacing))
 
 
 def warn_of_cells(operator: nnx.Module, run: TrainConfig, data: DataConfig) -> None:
@@ -95,8 +92,8 @@ def warn_of_cells(operator: nnx.Module, run: TrainConfig, data: DataConfig) -> N
     cover = [(c.nz * c.spacing, c.nx * c.spacing) for c in (ours, theirs)]
     if not np.allclose(*cover, rtol=1e-6):
         reasons.append("its domain has other sides, {:g} x {:g} m and not {:g} x {:g} m".format(*cover[1], *cover[0]))
-    if run.encoding.name == "coarse":
-        reasons.append("its coarse field is that of a solver on half as many cells as the data, and has other errors")
+    if (reason := run.encoding.grid_dependence()) is not None:
+        reasons.append(reason)
     if any(isinstance(module, nnx.Conv) for module in modules):
         reasons.append(
             "its 3x3 filters (model.local, model.products, the body of a U-Net or U-FNO) see cells, not metres"

@@ -1,4 +1,4 @@
-"""Gathers: the velocity and the source's position to the pressure at the receivers, over the stored times of a shot."""
+"""Predict gathers: the velocity and the source's position to the pressure at the receivers, at the stored times."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,32 +13,30 @@ from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.numerics.resampling import upsample
-from data_gen.solver.problem.simulation import HIGHEST_FREQUENCY
 from surrogate import figures as plots
-from surrogate.encodings.gather import (
-    CoarseGather,
-    DirectWave,
-    HomogeneousGather,
-    coarse_gather_simulation,
-    stored_steps,
-    stored_times,
-)
+from surrogate.encodings.gather import CoarseGather, coarse_gather_simulation, stored_steps, stored_times
 from surrogate.figures import Figure
 from surrogate.metrics import errors as metrics
 from surrogate.metrics.ssim import ssim
-from surrogate.protocols import Batch, Encoding, Method
-from surrogate.tasks.common import check_one_wavelet, check_shots, recorded, spatial_cycles
+from surrogate.protocols import Batch, Method
+from surrogate.tasks.base import BaseTask, ShotInputs, TaskConfig, spatial_cycles
+from surrogate.tasks.common import check_one_wavelet, recorded_gathers
+from surrogate.tasks.signature import pressure_entry, source_entry, velocity_entry
 
 
 @dataclass(frozen=True)
-class Gather:
-    """See `Task`. Raises `InputError` for data without gathers, or that the coarse solver could not stand beside."""
+class Gather(ShotInputs, BaseTask):
+    """Predict gathers; see `Task`. Raises `InputError` for data without, or that the coarse solver could not simulate.
+
+    Attributes:
+        spec: Description of the data set.
+    """
 
     spec: DataSpec
 
     name: ClassVar[str] = "gather"
-    inputs: ClassVar[tuple[str, ...]] = ("velocity", "source")
     target: ClassVar[str] = "gathers"
+    data_kinds: ClassVar[tuple[str, ...]] = ("gather",)
 
     def __post_init__(self):
         if "gathers" not in self.spec.recording.kinds:
@@ -49,35 +47,26 @@ class Gather:
         coarse_gather_simulation(self.spec)
 
     @property
-    def outputs(self) -> int:
-        """The pressure."""
-        return 1
-
-    @property
-    def steps(self) -> tuple[int, ...]:
-        """The steps of the simulation's time axis that are predicted."""
+    def data_steps(self) -> tuple[int, ...]:
+        """Steps of the simulation's time axis that are stored."""
         return stored_steps(self.spec)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Stored times and receivers."""
-        return len(self.steps), len(self.spec.receivers)
+        return len(self.data_steps), len(self.spec.receivers)
 
     @property
     def cycles(self) -> tuple[float, float]:
-        """f_max T in time; along the receivers f_max L / v_min."""
+        """Cycles f_max T in time, and f_max L / v_min along the receivers."""
         time = self.spec.simulation.time
-        highest = HIGHEST_FREQUENCY * self.spec.simulation.peak_frequency
-        return highest * time.nt * time.dt, spatial_cycles(self.spec)[1]
-
-    @property
-    def examples(self) -> int:
-        """One for each shot."""
-        return self.spec.shots.count
+        return self.spec.simulation.highest_frequency * time.nt * time.dt, spatial_cycles(self.spec)[1]
 
     def read(self, record: Mapping[str, Any], index: int) -> dict[str, np.ndarray]:
-        """See `Task`: velocity `(nz, nx)` [m/s], source `(2,)` [m], gathers `(1, nt_stored, n_receivers)`; and family,
-        an index into the mixture, which no model reads."""
+        """See `Task.read`: velocity `(nz, nx)` [m/s], source `(2,)` [m], gathers `(1, nt_stored, n_receivers)`.
+
+        Also family, an index into the mixture, which no model reads.
+        """
         return {
             "velocity": record["velocity"],
             "source": record["sources"][index],
@@ -86,48 +75,32 @@ class Gather:
         }
 
     def make(self, key: Key[Array, ""], index: Int[Array, ""]) -> dict[str, jax.Array]:
-        """See `Task` and `read`."""
+        """See `Task.make` and `read`."""
         drawn = self.spec.draw(key)
         source = drawn.sources[index]
         return {
             "velocity": drawn.velocity,
             "source": source,
-            "gathers": recorded(self.spec, drawn.velocity, source[None], drawn.wavelet),
+            "gathers": recorded_gathers(self.spec, drawn.velocity, source[None], drawn.wavelet),
             "family": drawn.family.astype(jnp.int32),
         }
 
-    def check(self, batch: Batch) -> None:
-        """Raise `InputError` for velocities or sources that the solver would refuse."""
-        check_shots(batch, self.spec)
-
-    def encoding(self, name: str, *, radius: float, velocity: float) -> Encoding:
-        """source_map, background or coarse; see gather_encoding.py. The direct wave is as wide as the wavelet: a
-        `radius` is not needed."""
-        makers = {
-            "source_map": lambda: DirectWave(self.spec),
-            "background": lambda: HomogeneousGather(self.spec, velocity),
-            "coarse": lambda: CoarseGather(self.spec),
-        }
-        if name not in makers:
-            raise InputError(f"encoding.name must be {', '.join(makers)} for gathers, but is {name!r}.")
-        return makers[name]()
-
     def methods(self) -> dict[str, Method]:
-        """The coarse solver, interpolated to the stored times and the receivers, and the solver; compiled."""
+        """Return the coarse solver, interpolated to the stored times and the receivers, and the solver; compiled."""
         coarse = CoarseGather(self.spec)
 
         @jax.jit
         def coarse_gathers(velocity, source):
             return jax.vmap(lambda v, s: coarse(v, s).baseline)(velocity, source)
 
-        solve = jax.jit(jax.vmap(lambda v, s: recorded(self.spec, v, s[None])))
+        solve = jax.jit(jax.vmap(lambda v, s: recorded_gathers(self.spec, v, s[None])))
         return {
             "coarse_solver": lambda batch: coarse_gathers(batch["velocity"], batch["source"]),
             "solver": lambda batch: solve(jnp.asarray(batch["velocity"]), jnp.asarray(batch["source"])),
         }
 
-    def errors(self, prediction: jax.Array, batch: Batch) -> dict[str, Any]:
-        """See `Task`: over all, the waveform SSIM, and the mean absolute error in units of the gather's rms."""
+    def errors(self, prediction: Float[Array, "batch 1 nt_stored n_receivers"], batch: Batch) -> dict[str, Any]:
+        """See `Task.errors`: over all, the waveform SSIM, and the mean absolute error in units of the gather's rms."""
         truth = jnp.asarray(batch["gathers"])
         rms = jnp.sqrt(jnp.mean(truth**2, axis=(1, 2, 3)))
         return {
@@ -137,17 +110,46 @@ class Gather:
         }
 
     def groups(self, batch: Batch) -> dict[str, list[str]]:
-        """See `Grouped`: by family, where it is known."""
+        """See `Task.groups`: by family, where it is known."""
         if "family" not in batch:
             return {}
         return {"family": [self.spec.mixture.names[int(index)] for index in np.asarray(batch["family"])]}
 
     def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
-        """See `Task`."""
+        """See `Task.figures`."""
         width = self.spec.simulation.grid.extent[1]
         shown = {name: gather[0] for name, gather in predictions.items()}
         duration = float(stored_times(self.spec)[-1])
         return {"fields": plots.gathers(example["velocity"], example["gathers"][0], shown, (width, duration))}
+
+    def data(self, prediction: Float[Array, "n 1 nt_stored n_receivers"], kind: str) -> Float[Array, "n n_times ..."]:
+        """See `ForwardTask.data`."""
+        return prediction[:, 0]
+
+    def signature(self) -> dict[str, dict[str, Any]]:
+        """See `Task.signature`."""
+        axes = "batch", "output", "times", "receivers"
+        times, receivers = stored_times(self.spec).tolist(), self.spec.receivers.tolist()
+        return {
+            "velocity": velocity_entry(self.spec),
+            "source": source_entry(self.spec),
+            "gathers": pressure_entry(axes, times=times, receivers=receivers),
+        }
+
+
+@dataclass
+class GatherConfig(TaskConfig):
+    """Predict the gather of a shot from the velocity model and the position of the source.
+
+    Attributes:
+        name: Name of the task; chosen with `task=gather`.
+    """
+
+    name: str = Gather.name
+
+    def create(self, spec: DataSpec) -> Gather:
+        """See `TaskConfig.create`."""
+        return Gather(spec)
 
 
 def waveform_ssim(
@@ -155,10 +157,18 @@ def waveform_ssim(
     truth: Float[Array, "batch nt_stored n_receivers"],
     every: int,
 ) -> Float[Array, " batch"]:
-    """SSIM of gathers at all time steps, of which every `every`-th is given: a / (2 rms) + 1/2, range 1.
+    """Compute the SSIM of gathers at all time steps: of a / (2 rms) + 1/2, with a range of 1.
 
-    As in the published evaluation of GFI (arXiv 2410.11247), but that rms is of each true gather, theirs the deviation
-    over a data set.
+    As in the published evaluation of GFI (arXiv 2410.11247), but rms is that of each true gather here, and the
+    deviation over a data set there.
+
+    Args:
+        prediction: Predicted gathers `(batch, nt_stored, n_receivers)`.
+        truth: True gathers.
+        every: Time steps between two stored samples.
+
+    Returns:
+        SSIM `(batch,)`.
     """
     scale = 2 * jnp.sqrt(jnp.mean(truth**2, axis=(1, 2), keepdims=True))
 

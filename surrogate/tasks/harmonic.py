@@ -1,4 +1,4 @@
-"""Time-harmonic fields: the velocity, the source's position and a frequency to the complex pressure on the grid.
+"""Predict time-harmonic fields: the velocity, the source's position and a frequency to the complex pressure.
 
 The field is that of a source of unit spectrum, G = P / W(f): what is stored (engines/fourier_sums.py) without the
 wavelet's amplitude and phase, so that all frequencies are alike in size and nothing has to be learnt of the wavelet.
@@ -18,31 +18,29 @@ from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.simulator import simulate
-from surrogate import figures as plots
 from surrogate.encodings.coarse_solver import coarse_simulation
-from surrogate.encodings.harmonic import (
-    HarmonicBackground,
-    HarmonicCoarse,
-    HarmonicSourceMap,
-    nearest,
-    spectrum,
-    unit_source,
-)
-from surrogate.figures import Figure
+from surrogate.encodings.harmonic import HarmonicCoarse, nearest, spectrum, unit_source
 from surrogate.metrics import errors as metrics
-from surrogate.protocols import Batch, Encoding, Method
-from surrogate.tasks.common import OnGrid, check_one_wavelet, check_shots
+from surrogate.protocols import Batch, Equation, Method
+from surrogate.tasks.base import GridTask, ShotInputs, TaskConfig
+from surrogate.tasks.common import check_one_wavelet
+from surrogate.tasks.signature import source_entry, velocity_entry
 
 
 @dataclass(frozen=True)
-class Harmonic(OnGrid):
-    """See `Task`. Raises `InputError` for data without time-harmonic fields, or that no encoding could serve."""
+class Harmonic(ShotInputs, GridTask):
+    """Predict fields at a frequency; see `Task`. Raises `InputError` for data without, or that no encoding could serve.
+
+    Attributes:
+        spec: Description of the data set.
+    """
 
     spec: DataSpec
 
     name: ClassVar[str] = "harmonic"
     inputs: ClassVar[tuple[str, ...]] = ("velocity", "source", "frequency")
     target: ClassVar[str] = "harmonic"
+    equation: ClassVar[Equation | None] = "helmholtz"
 
     def __post_init__(self):
         if "harmonic" not in self.spec.recording.kinds:
@@ -55,7 +53,7 @@ class Harmonic(OnGrid):
 
     @property
     def frequencies(self) -> tuple[float, ...]:
-        """Of the data [Hz]."""
+        """Frequencies of the data [Hz]."""
         return self.spec.simulation.frequencies
 
     @cached_property
@@ -69,10 +67,10 @@ class Harmonic(OnGrid):
 
     @property
     def cycles(self) -> tuple[float, float]:
-        """k_max = f L / v_min at the highest of the frequencies."""
+        """Wavenumbers k_max = f L / v_min at the highest of the frequencies."""
         (nz, nx), spacing = self.shape, self.spec.simulation.grid.spacing
-        per_metre = max(self.frequencies) / self.spec.slowest
-        return per_metre * nz * spacing, per_metre * nx * spacing
+        per_meter = max(self.frequencies) / self.spec.slowest
+        return per_meter * nz * spacing, per_meter * nx * spacing
 
     @property
     def examples(self) -> int:
@@ -80,7 +78,7 @@ class Harmonic(OnGrid):
         return self.spec.shots.count * len(self.frequencies)
 
     def read(self, record: Mapping[str, Any], index: int) -> dict[str, np.ndarray]:
-        """See `Task`: velocity `(nz, nx)` [m/s], source `(2,)` [m], frequency [Hz], harmonic `(2, nz, nx)`."""
+        """See `Task.read`: velocity `(nz, nx)` [m/s], source `(2,)` [m], frequency [Hz], harmonic `(2, nz, nx)`."""
         shot, f = divmod(index, len(self.frequencies))
         real, imaginary = decode(record, "harmonic", shot)[f]
         inverse = np.complex64(1 / self._spectrum[f])
@@ -93,7 +91,7 @@ class Harmonic(OnGrid):
         }
 
     def make(self, key: Key[Array, ""], index: Int[Array, ""]) -> dict[str, jax.Array]:
-        """See `Task` and `read`."""
+        """See `Task.make` and `read`."""
         drawn = self.spec.draw(key)
         shot, f = jnp.divmod(index, len(self.frequencies))
         frequency, source = jnp.asarray(self.frequencies, jnp.float32)[f], drawn.sources[shot]
@@ -107,8 +105,8 @@ class Harmonic(OnGrid):
         return unit_source(jnp.stack([fields.real, fields.imag], axis=1), self._spectrum)
 
     def check(self, batch: Batch) -> None:
-        """Raise `InputError` for velocities or sources that the solver would refuse, or frequencies not the data's."""
-        check_shots(batch, self.spec)
+        """See `Task.check`: velocities or sources that the solver would refuse, or frequencies not the data's."""
+        super().check(batch)
         asked = np.asarray(batch["frequency"], float)
         known = np.isclose(asked[:, None], np.array(self.frequencies), rtol=1e-4).any(axis=1)
         if not known.all():
@@ -117,20 +115,11 @@ class Harmonic(OnGrid):
                 f"{asked[~known][0]:g} Hz. Ask for one of them, or train on data with that one in data.frequencies."
             )
 
-    def encoding(self, name: str, *, radius: float, velocity: float) -> Encoding:
-        """source_map, background or coarse; see harmonic_encoding.py."""
-        makers = {
-            "source_map": lambda: HarmonicSourceMap(self.spec, radius),
-            "background": lambda: HarmonicBackground(self.spec, velocity),
-            "coarse": lambda: HarmonicCoarse(self.spec),
-        }
-        if name not in makers:
-            raise InputError(f"encoding.name must be {', '.join(makers)} for harmonic fields, but is {name!r}.")
-        return makers[name]()
-
     def methods(self) -> dict[str, Method]:
-        """The coarse solver, interpolated to the grid, and the solver; compiled. Both make all frequencies at once, so
-        that each of their examples costs what all frequencies of a shot do."""
+        """Return the coarse solver, interpolated to the grid, and the solver; compiled.
+
+        Both make all frequencies at once, so that each of their examples costs as much as all frequencies of a shot.
+        """
         coarse = HarmonicCoarse(self.spec)
 
         @jax.jit
@@ -149,8 +138,8 @@ class Harmonic(OnGrid):
             "solver": lambda batch: fields(*arrays(batch)),
         }
 
-    def errors(self, prediction: jax.Array, batch: Batch) -> dict[str, Any]:
-        """See `Task`: of the complex field, over all and by band of wavenumbers."""
+    def errors(self, prediction: Float[Array, "batch 2 nz nx"], batch: Batch) -> dict[str, Any]:
+        """See `Task.errors`: of the complex field, over all and by band of wavenumbers."""
         truth = jnp.asarray(batch["harmonic"])
         return {
             "relative_l2": metrics.relative_l2(prediction, truth),
@@ -158,10 +147,36 @@ class Harmonic(OnGrid):
         }
 
     def groups(self, batch: Batch) -> dict[str, list[str]]:
-        """See `Grouped`: by frequency."""
+        """See `Task.groups`: by frequency."""
         return {"frequency": [f"{float(f):g} Hz" for f in np.asarray(batch["frequency"])]}
 
-    def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
-        """See `Task`: real parts."""
-        spacing, real = self.spec.simulation.grid.spacing, {name: field[0] for name, field in predictions.items()}
-        return {"fields": plots.overview(example["velocity"], example["harmonic"][0], real, spacing)}
+    def shot_inputs(self, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"]) -> dict[str, jax.Array]:
+        """See `ShotTask.shot_inputs`: each shot at each frequency, the frequency fastest."""
+        frequencies = jnp.asarray(self.frequencies, jnp.float32)
+        shots = super().shot_inputs(velocity, jnp.repeat(jnp.asarray(sources), len(frequencies), axis=0))
+        return shots | {"frequency": jnp.tile(frequencies, len(sources))}
+
+    def signature(self) -> dict[str, dict[str, Any]]:
+        """See `Task.signature`."""
+        parts = "real and imaginary part of the transform with exp(-2 pi i f t)"
+        return {
+            "velocity": velocity_entry(self.spec),
+            "source": source_entry(self.spec),
+            "frequency": {"axes": ["batch"], "unit": "Hz", "values": list(self.frequencies)},
+            "harmonic": {"axes": ["batch", parts, "z", "x"], "unit": "pressure, for a source of unit spectrum"},
+        }
+
+
+@dataclass
+class HarmonicConfig(TaskConfig):
+    """Predict the complex field of a source that sounds at one frequency.
+
+    Attributes:
+        name: Name of the task; chosen with `task=harmonic`.
+    """
+
+    name: str = Harmonic.name
+
+    def create(self, spec: DataSpec) -> Harmonic:
+        """See `TaskConfig.create`."""
+        return Harmonic(spec)

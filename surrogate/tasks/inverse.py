@@ -1,4 +1,4 @@
-"""Inversion by a network: the gathers of a survey to the velocity model, in one pass.
+"""Invert by a network: the gathers of a survey to the velocity model, in one pass.
 
     gathers (n_shots, nt, n_receivers) -> velocities (1, nz, nx)
 
@@ -16,24 +16,32 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
 from surrogate import figures as plots
-from surrogate.encodings.folded_gathers import FoldedGathers, middle
-from surrogate.encodings.gather import stored_steps
+from surrogate.encodings.folded_gathers import middle
+from surrogate.encodings.gather import stored_steps, stored_times
 from surrogate.figures import Figure
 from surrogate.metrics import errors as metrics
 from surrogate.metrics.ssim import ssim
-from surrogate.protocols import Batch, Encoding, Method
-from surrogate.tasks.common import OnGrid, check_one_wavelet, recorded
+from surrogate.protocols import Batch, Method
+from surrogate.tasks.base import GridTask, TaskConfig
+from surrogate.tasks.common import check_one_wavelet, recorded_gathers
+from surrogate.tasks.signature import pressure_entry, velocity_entry
 
 
 @dataclass(frozen=True)
-class Inverse(OnGrid):
-    """See `Task`. Raises `InputError` for data without gathers, or of surveys that differ from sample to sample."""
+class Inverse(GridTask):
+    """Predict velocity models; see `Task`.
+
+    Raises `InputError` for data without gathers, or of surveys that differ from sample to sample.
+
+    Attributes:
+        spec: Description of the data set.
+    """
 
     spec: DataSpec
 
@@ -49,24 +57,21 @@ class Inverse(OnGrid):
         shots = self.spec.shots
         if shots.placement != "line" or shots.rows[0] != shots.rows[1]:
             raise InputError(
-                "An inverse surrogate is not told where the sources are, so all samples must have the same: set "
+                "An inverse surrogate does not read where the sources are, so all samples must have the same: set "
                 f"data.placement=line (it is {shots.placement}) and one depth in data.source_depths."
             )
         check_one_wavelet(self.spec)
 
     @property
-    def outputs(self) -> int:
-        """The velocity."""
-        return 1
-
-    @property
     def examples(self) -> int:
-        """The record is one."""
+        """One: the whole survey."""
         return 1
 
     def read(self, record: Mapping[str, Any], index: int) -> dict[str, np.ndarray]:
-        """See `Task`: gathers `(n_shots, nt_stored, n_receivers)`, sources `(n_shots, 2)` [m], velocities `(1, nz, nx)`
-        [m/s]; and family, an index into the mixture, which no model reads."""
+        """See `Task.read`: gathers `(n_shots, nt_stored, n_receivers)`, velocities `(1, nz, nx)` [m/s].
+
+        Also sources `(n_shots, 2)` [m], and family, an index into the mixture, which no model reads.
+        """
         return {
             "gathers": decode(record, "gathers"),
             "sources": record["sources"],
@@ -75,17 +80,17 @@ class Inverse(OnGrid):
         }
 
     def make(self, key: Key[Array, ""], index: Int[Array, ""]) -> dict[str, jax.Array]:
-        """See `Task` and `read`."""
+        """See `Task.make` and `read`."""
         drawn = self.spec.draw(key)
         return {
-            "gathers": recorded(self.spec, drawn.velocity, drawn.sources),
+            "gathers": recorded_gathers(self.spec, drawn.velocity, drawn.sources),
             "sources": drawn.sources,
             "velocities": drawn.velocity[None],
             "family": drawn.family.astype(jnp.int32),
         }
 
     def check(self, batch: Batch) -> None:
-        """Raise `InputError` for gathers of another survey, or that are not finite."""
+        """See `Task.check`: gathers of another survey, or that are not finite."""
         spec, gathers = self.spec, np.asarray(batch["gathers"])
         expected = (spec.shots.count, len(stored_steps(spec)), len(spec.receivers))
         if gathers.shape[1:] != expected or not np.isfinite(gathers).all():
@@ -95,33 +100,27 @@ class Inverse(OnGrid):
                 f"{(~np.isfinite(gathers)).sum()} values that are not finite."
             )
 
-    def encoding(self, name: str, *, radius: float, velocity: float) -> Encoding:
-        """`none`: the gathers as they are. `log`: their logarithm, see `FoldedGathers`."""
-        if name not in ("none", "log"):
-            raise InputError(f"encoding.name must be none or log for the inverse task, but is {name!r}.")
-        return FoldedGathers(self.spec, stretched=name == "log")
-
     def methods(self) -> dict[str, Method]:
-        """The constant model half-way between the slowest and the fastest; there is no solver of this direction."""
+        """Return the constant model half-way from the slowest to the fastest; no solver goes in this direction."""
 
         def constant(batch: Batch) -> jax.Array:
             return jnp.full((len(batch["gathers"]), 1, *self.shape), middle(self.spec), jnp.float32)
 
         return {"constant": constant}
 
-    def errors(self, prediction: jax.Array, batch: Batch) -> dict[str, Any]:
-        """See `Task`: over all; mean absolute and root mean square error where the data set's velocities span -1 to 1;
-        structural similarity where they span 0 to 1; and the misfit of the gathers that the solver records in the
-        prediction, kept within the data set's velocities, relative to the given ones.
+    def errors(self, prediction: Float[Array, "batch 1 nz nx"], batch: Batch) -> dict[str, Any]:
+        """See `Task.errors`: over all, in the units of OpenFWI, and of the data.
+
+        The mean absolute and root mean square errors are those of velocities scaled so that the data set's span -1 to
+        1, the structural similarity of ones that span 0 to 1. The data misfit compares the gathers that the solver
+        records in the prediction, kept within the data set's velocities, with the given ones.
         """
-        truth, (slowest, fastest) = (
-            jnp.asarray(batch["velocities"]),
-            (self.spec.slowest, self.spec.mixture.max_velocity),
-        )
+        truth = jnp.asarray(batch["velocities"])
+        slowest, fastest = self.spec.slowest, self.spec.mixture.max_velocity
         unit = [(velocity[:, 0] - slowest) / (fastest - slowest) for velocity in (prediction, truth)]
         difference = 2 * (unit[0] - unit[1])
         within = jnp.clip(prediction[:, 0], slowest, fastest)
-        gathers = jax.vmap(partial(recorded, self.spec))(within, jnp.asarray(batch["sources"]))
+        gathers = jax.vmap(partial(recorded_gathers, self.spec))(within, jnp.asarray(batch["sources"]))
         return {
             "relative_l2": metrics.relative_l2(prediction, truth),
             "mae": jnp.mean(jnp.abs(difference), axis=(1, 2)),
@@ -131,10 +130,39 @@ class Inverse(OnGrid):
         }
 
     def groups(self, batch: Batch) -> dict[str, list[str]]:
-        """See `Grouped`: by family."""
+        """See `Task.groups`: by family."""
         return {"family": [self.spec.mixture.names[int(index)] for index in np.asarray(batch["family"])]}
 
     def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
-        """See `Task`."""
+        """See `Task.figures`."""
         panels = {"truth": example["velocities"][0]} | {name: field[0] for name, field in predictions.items()}
         return {"fields": plots.models(panels, self.spec.simulation.grid.spacing)}
+
+    def signature(self) -> dict[str, dict[str, Any]]:
+        """See `Task.signature`."""
+        spec, grid = self.spec, self.spec.simulation.grid
+        depth = spec.shots.rows[0] * grid.spacing
+        coordinates = {
+            "times": stored_times(spec).tolist(),
+            "receivers": spec.receivers.tolist(),
+            "sources": [[depth, column * grid.spacing] for column in spec.shots.columns(grid).tolist()],
+        }
+        return {
+            "gathers": pressure_entry(("batch", "sources", "times", "receivers"), **coordinates),
+            "velocities": velocity_entry(spec, ("batch", "output", "z", "x")),
+        }
+
+
+@dataclass
+class InverseConfig(TaskConfig):
+    """Predict the velocity model from the gathers of a survey.
+
+    Attributes:
+        name: Name of the task; chosen with `task=inverse`.
+    """
+
+    name: str = Inverse.name
+
+    def create(self, spec: DataSpec) -> Inverse:
+        """See `TaskConfig.create`."""
+        return Inverse(spec)

@@ -1,4 +1,4 @@
-"""Propagation: the velocity and the pressure at two snapshot times to the pressure at those that follow.
+"""Propagate: the velocity and the pressure at two snapshot times to the pressure at those that follow.
 
     p_{n+1} = f(velocity, p_{n-1}, p_n),    p_n = p(n D)    with one interval D between all snapshots
 
@@ -19,29 +19,36 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.problem.checks import check_velocity
 from surrogate.encodings.coarse_solver import coarse_simulation
-from surrogate.encodings.state_pair import StatePair
 from surrogate.metrics import errors as metrics
 from surrogate.models.rollout import Rollout
 from surrogate.protocols import Batch, Encoding
-from surrogate.tasks.common import OfSnapshots, check_one_wavelet
+from surrogate.tasks.base import TaskConfig
+from surrogate.tasks.common import SnapshotTask, check_one_wavelet
+from surrogate.tasks.signature import SNAPSHOTS, pressure_entry, velocity_entry
 
-SILENT = 0.01  # of the wavelet's peak
+SILENT = 0.01  # fraction of the wavelet's peak
 
 
 @dataclass(frozen=True)
-class Propagator(OfSnapshots):
-    """See `Task`. Raises `InputError` for data without three uniformly spaced snapshots of a silent source.
+class Propagator(SnapshotTask):
+    """Predict the next snapshots; see `Task`.
 
-    unroll: steps of a training example. noise: of the first state in training, relative to its root mean square.
-    pushforward: whether the gradient flows through single steps only. windowed: whether examples are the windows that
-    training sees, `unroll` steps from any snapshot on, or whole shots.
+    Raises `InputError` for data without three uniformly spaced snapshots of a silent source.
+
+    Attributes:
+        spec: Description of the data set.
+        unroll: Steps of a training example.
+        noise: Strength of the noise on the first state in training, relative to the state's root mean square.
+        pushforward: Whether the gradient flows through single steps only.
+        windowed: Whether examples are the windows that training sees, `unroll` steps from any snapshot on, or whole
+            shots.
     """
 
     spec: DataSpec
@@ -79,7 +86,7 @@ class Propagator(OfSnapshots):
 
     @property
     def steps(self) -> int:
-        """Of a whole shot."""
+        """Steps of a whole shot."""
         return len(self.spec.simulation.snapshot_steps) - 2
 
     @property
@@ -89,7 +96,7 @@ class Propagator(OfSnapshots):
 
     @property
     def outputs(self) -> int:
-        """The one pressure that a step predicts."""
+        """One pressure, which a step predicts."""
         return 1
 
     @property
@@ -101,12 +108,12 @@ class Propagator(OfSnapshots):
         """One for each shot and each snapshot that enough others follow."""
         return self.spec.shots.count * self._starts
 
-    def whole(self) -> "Propagator":
-        """The task whose examples are whole shots: what a propagator is judged by."""
+    def for_evaluation(self) -> "Propagator":
+        """See `Task.for_evaluation`: examples are whole shots."""
         return replace(self, windowed=False)
 
     def model(self, encoding: Encoding, operator: nnx.Module, *, rngs: nnx.Rngs) -> Rollout:
-        """The surrogate that goes with this task."""
+        """See `Task.model`: the operator is rolled out."""
         return Rollout(
             self,
             encoding,
@@ -119,7 +126,7 @@ class Propagator(OfSnapshots):
         )
 
     def read(self, record: Mapping[str, Any], index: int) -> dict[str, np.ndarray]:
-        """See `Task`: velocity `(nz, nx)` [m/s], source `(2,)` [m], state `(2, nz, nx)`, snapshots."""
+        """See `Task.read`: velocity `(nz, nx)` [m/s], source `(2,)` [m], state `(2, nz, nx)`, snapshots."""
         shot, start = divmod(index, self._starts)
         window = decode(record, "snapshots", shot)[start : start + 2 + self.ahead]
         return {
@@ -130,7 +137,7 @@ class Propagator(OfSnapshots):
         }
 
     def make(self, key: Key[Array, ""], index: Int[Array, ""]) -> dict[str, jax.Array]:
-        """See `Task` and `read`."""
+        """See `Task.make` and `read`."""
         drawn = self.spec.draw(key)
         source = drawn.sources[index // self._starts]
         fields = self.spec.fields(drawn.velocity, source[None], drawn.wavelet)[0]
@@ -138,23 +145,48 @@ class Propagator(OfSnapshots):
         return {"velocity": drawn.velocity, "source": source, "state": window[:2], "snapshots": window[2:]}
 
     def check(self, batch: Batch) -> None:
-        """Raise `InputError` for velocities that the solver would refuse, or a state that is not finite."""
+        """See `Task.check`: velocities that the solver would refuse, or a state that is not finite."""
         check_velocity(np.asarray(batch["velocity"]), "The batch of velocity models")
         state = np.asarray(batch["state"])
         if state.shape[1:] != (2, *self.shape) or not np.isfinite(state).all():
             raise InputError(
-                f"The states that a propagator goes on from must be finite pressures (batch, 2, {self.shape[0]}, "
+                f"The states that a propagator starts from must be finite pressures (batch, 2, {self.shape[0]}, "
                 f"{self.shape[1]}), the earlier first, but are {state.shape} with {(~np.isfinite(state)).sum()} values "
                 "that are not finite."
             )
 
-    def encoding(self, name: str, *, radius: float, velocity: float) -> Encoding:
-        """`none`: the state as it is."""
-        if name != "none":
-            raise InputError(f"encoding.name must be none for propagators, but is {name!r}: set encoding=none.")
-        return StatePair(self.spec)
-
-    def errors(self, prediction: jax.Array, batch: Batch) -> dict[str, Any]:
-        """See `Task`: over all, at each step of the rollout, of the first step, by band, and at the receivers."""
+    def errors(self, prediction: Float[Array, "batch n_snapshots nz nx"], batch: Batch) -> dict[str, Any]:
+        """See `Task.errors`: over all, at each step of the rollout, of the first, by band, and at the receivers."""
         one_step = metrics.relative_l2(prediction[:, 0], jnp.asarray(batch["snapshots"])[:, 0])
         return super().errors(prediction, batch) | {"one_step": one_step}
+
+    def signature(self) -> dict[str, dict[str, Any]]:
+        """See `Task.signature`."""
+        times = self.spec.simulation.snapshot_times.tolist()
+        return {
+            "velocity": velocity_entry(self.spec),
+            "state": pressure_entry(SNAPSHOTS, times=times[:2]),
+            "snapshots": pressure_entry(SNAPSHOTS, times=times[2:]),
+        }
+
+
+@dataclass
+class PropagatorConfig(TaskConfig):
+    """Predict the snapshots that follow two.
+
+    Attributes:
+        name: Name of the task; chosen with `task=propagator`.
+        unroll: Steps over which the operator is unrolled in training.
+        noise: Strength of the noise on the first state in training, relative to the state's root mean square; from 0
+            to below 1.
+        pushforward: Whether the gradient flows through single steps only, in place of all unrolled ones.
+    """
+
+    name: str = Propagator.name
+    unroll: int = 4
+    noise: float = 0.0
+    pushforward: bool = False
+
+    def create(self, spec: DataSpec) -> Propagator:
+        """See `TaskConfig.create`."""
+        return Propagator(spec, self.unroll, self.noise, self.pushforward)

@@ -1,4 +1,4 @@
-"""Wavefields: the velocity and the source's position to the pressure at the snapshot times."""
+"""Predict wavefields: the velocity and the source's position to the pressure at the snapshot times."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,25 +6,30 @@ from typing import Any, ClassVar
 
 import jax
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
 from surrogate.encodings.coarse_solver import coarse_simulation
-from surrogate.encodings.wavefield import Background, Coarse, SourceMap
-from surrogate.protocols import Batch, Encoding
-from surrogate.tasks.common import OfSnapshots, check_one_wavelet, check_shots
+from surrogate.tasks.base import ShotInputs, TaskConfig
+from surrogate.tasks.common import SnapshotTask, check_one_wavelet
+from surrogate.tasks.signature import SNAPSHOTS, pressure_entry, source_entry, velocity_entry
 
 
 @dataclass(frozen=True)
-class Wavefield(OfSnapshots):
-    """See `Task`. Raises `InputError` for data without snapshots, or that no encoding could serve."""
+class Wavefield(ShotInputs, SnapshotTask):
+    """Predict snapshots; see `Task`. Raises `InputError` for data without snapshots, or that no encoding could serve.
+
+    Attributes:
+        spec: Description of the data set.
+    """
 
     spec: DataSpec
 
     name: ClassVar[str] = "wavefield"
-    inputs: ClassVar[tuple[str, ...]] = ("velocity", "source")
+    other_grids: ClassVar[bool] = True
+    data_kinds: ClassVar[tuple[str, ...]] = ("wavefield", "gather")
 
     def __post_init__(self):
         if not self.spec.simulation.snapshot_steps:
@@ -33,7 +38,7 @@ class Wavefield(OfSnapshots):
                 "snapshots."
             )
         check_one_wavelet(self.spec)
-        # Whatever the operator sees, the coarse solver is what its evaluation stands beside.
+        # Whatever the operator sees, its evaluation is compared with the coarse solver.
         coarse_simulation(self.spec.simulation)
 
     @property
@@ -41,13 +46,8 @@ class Wavefield(OfSnapshots):
         """One for each snapshot."""
         return len(self.spec.simulation.snapshot_steps)
 
-    @property
-    def examples(self) -> int:
-        """One for each shot."""
-        return self.spec.shots.count
-
     def read(self, record: Mapping[str, Any], index: int) -> dict[str, np.ndarray]:
-        """See `Task`: velocity `(nz, nx)` [m/s], source `(2,)` [m], snapshots `(n_snapshots, nz, nx)`.
+        """See `Task.read`: velocity `(nz, nx)` [m/s], source `(2,)` [m], snapshots `(n_snapshots, nz, nx)`.
 
         Where tangents are recorded also direction `(n_directions, nz, nx)` [m/s] and, along each, tangents.
         """
@@ -61,7 +61,7 @@ class Wavefield(OfSnapshots):
         return example
 
     def make(self, key: Key[Array, ""], index: Int[Array, ""]) -> dict[str, jax.Array]:
-        """See `Task` and `read`."""
+        """See `Task.make` and `read`."""
         spec, drawn = self.spec, self.spec.draw(key)
         source = drawn.sources[index]
         snapshots = spec.fields(drawn.velocity, source[None], drawn.wavelet)[0]
@@ -72,17 +72,38 @@ class Wavefield(OfSnapshots):
             example |= {"direction": direction, "tangents": tangents}
         return example
 
-    def check(self, batch: Batch) -> None:
-        """Raise `InputError` for velocities or sources that the solver would refuse."""
-        check_shots(batch, self.spec)
+    @property
+    def data_steps(self) -> tuple[int, ...]:
+        """Steps of the snapshots."""
+        return self.spec.simulation.snapshot_steps
 
-    def encoding(self, name: str, *, radius: float, velocity: float) -> Encoding:
-        """source_map, background or coarse; see encoding.py."""
-        makers = {
-            "source_map": lambda: SourceMap(self.spec, radius),
-            "background": lambda: Background.simulated(self.spec, velocity),
-            "coarse": lambda: Coarse(self.spec),
+    def data(self, prediction: Float[Array, "n n_snapshots nz nx"], kind: str) -> Float[Array, "n n_snapshots ..."]:
+        """See `ForwardTask.data`; a gather is the field at the receivers."""
+        if kind == "wavefield":
+            return prediction
+        rows, columns = self.spec.receiver_cells
+        return prediction[:, :, rows, columns]
+
+    def signature(self) -> dict[str, dict[str, Any]]:
+        """See `Task.signature`."""
+        times = self.spec.simulation.snapshot_times.tolist()
+        return {
+            "velocity": velocity_entry(self.spec),
+            "source": source_entry(self.spec),
+            "snapshots": pressure_entry(SNAPSHOTS, times=times),
         }
-        if name not in makers:
-            raise InputError(f"encoding.name must be {', '.join(makers)} for wavefields, but is {name!r}.")
-        return makers[name]()
+
+
+@dataclass
+class WavefieldConfig(TaskConfig):
+    """Predict the snapshots of a shot from the velocity model and the position of the source.
+
+    Attributes:
+        name: Name of the task; chosen with `task=wavefield`.
+    """
+
+    name: str = Wavefield.name
+
+    def create(self, spec: DataSpec) -> Wavefield:
+        """See `TaskConfig.create`."""
+        return Wavefield(spec)

@@ -26,7 +26,7 @@ from data_gen.common.errors import InputError
 from data_gen.dataset import generation as dataset
 from data_gen.dataset.config import DataConfig
 from data_gen.dataset.sample import ONLINE
-from surrogate.protocols import Batch, Task, whole
+from surrogate.protocols import Batch, Task
 
 # Batches read ahead, and the threads that read them, in each reading process.
 READ_AHEAD = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
@@ -225,5 +225,5 @@ def statistics_batches(config: DataConfig, batch_size: int, task: Task) -> Itera
 
 def ordered_batches(path: str | Path, split: str, batch_size: int, task: Task) -> Iterator[dict[str, np.ndarray]]:
     """One pass over the examples of a split in order, outside training whole ones; the last batch may be smaller."""
-    examples = grain.MapDataset.source(Examples(path, split, task if split == "train" else whole(task)))
+    examples = grain.MapDataset.source(Examples(path, split, task if split == "train" else task.for_evaluation()))
     return iter(examples.batch(batch_size, drop_remainder=False).to_iter_dataset(READ_AHEAD))

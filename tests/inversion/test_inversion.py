@@ -8,7 +8,7 @@ import segyio
 
 from data_gen.common.errors import InputError, NumericalError
 from data_gen.common.smoothing import gaussian_smooth
-from data_gen.dataset.sample import SPLITS
+from data_gen.dataset.sample import SPLITS, DataSpec
 from data_gen.solver.problem.grid import Grid
 from data_gen.velocity.base.model_files import VelocityFile, read_velocity, to_grid
 from surrogate.config import InvertConfig, TrainConfig
@@ -27,6 +27,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::surrogate.models.modes_check.Mo
 @pytest.fixture(scope="module")
 def spec():
     return tiny_config("unused").create()
+
+
+def physics_of(spec: DataSpec, shots: int, *data) -> PhysicsForward:
+    """The solver for shots at the surface of a data set's survey; data: kind and steps."""
+    sources = spread_sources(spec.simulation.grid, shots, 20.0)
+    return PhysicsForward(spec.simulation, spec.survey(sources), *data)
 
 
 @pytest.mark.parametrize("name", MISFITS)
@@ -55,9 +61,9 @@ def test_gaussian_smooth():
 def test_forward_models_are_interchangeable(spec, kind):
     """Solver and surrogate predict data of one shape at the same steps, and both are differentiable."""
     config = TrainConfig(data=tiny_config("unused"), model=FNOConfig(width=4, depth=1, modes=[3, 3]))
-    sources = spread_sources(spec, 2, 20.0)
-    surrogate = SurrogateForward(config.create(), spec, sources, kind)
-    physics = PhysicsForward(spec, sources, kind, surrogate.steps)
+    sources = spread_sources(spec.simulation.grid, 2, 20.0)
+    surrogate = SurrogateForward(config.create(), sources, kind)
+    physics = PhysicsForward(spec.simulation, spec.survey(sources), kind, surrogate.steps)
     velocity = jnp.full((24, 20), 2500.0)
     assert isinstance(surrogate, ForwardModel) and isinstance(physics, ForwardModel)
     predicted, true = surrogate(velocity), physics(velocity)
@@ -72,8 +78,7 @@ def test_forward_models_are_interchangeable(spec, kind):
 def test_inversion_recovers_the_model(spec):
     """Whole wavefields over-determine the model: in 60 steps the misfit falls by over 95 %, the error by half."""
     truth = 2500.0 + 300.0 * jnp.exp(-((jnp.arange(24)[:, None] - 12.0) ** 2 + (jnp.arange(20) - 9.0) ** 2) / 20.0)
-    sources = spread_sources(spec, 2, 20.0)
-    forward = PhysicsForward(spec, sources, "wavefield", tuple(range(0, 121, 4)))
+    forward = physics_of(spec, 2, "wavefield", tuple(range(0, 121, 4)))
     config = InversionConfig(kind="wavefield", start="constant", iterations=60, learning_rate=20.0)
     result = invert(forward, forward(truth), starting_model(config, truth), config, truth=truth)
     assert result.misfit.shape == result.true_misfit.shape == result.model_error.shape == (61,)
@@ -85,7 +90,7 @@ def test_inversion_recovers_the_model(spec):
 def test_lbfgs_needs_fewer_steps_than_adam(spec):
     """At equal iterations L-BFGS ends with a tenth of Adam's misfit: its steps know the curvature."""
     truth = 2500.0 + 300.0 * jnp.exp(-((jnp.arange(24)[:, None] - 12.0) ** 2 + (jnp.arange(20) - 9.0) ** 2) / 20.0)
-    forward = PhysicsForward(spec, spread_sources(spec, 2, 20.0), "wavefield", tuple(range(0, 121, 4)))
+    forward = physics_of(spec, 2, "wavefield", tuple(range(0, 121, 4)))
     observed, results = forward(truth), {}
     for optimizer in ("adam", "lbfgs"):
         config = InversionConfig(kind="wavefield", start="constant", optimizer=optimizer, iterations=30)
@@ -113,7 +118,7 @@ def test_lbfgs_is_preconditioned_steepest_descent_at_first(power):
 def test_lbfgs_stops_where_there_is_nothing_to_fit(spec):
     """At the true model the gradient vanishes: the start is the estimate."""
     truth = jnp.full((24, 20), 2500.0)
-    forward = PhysicsForward(spec, spread_sources(spec, 1, 20.0), "gather", tuple(range(121)))
+    forward = physics_of(spec, 1)
     result = invert(forward, jax.jit(forward.__call__)(truth), truth, InversionConfig(optimizer="lbfgs"), truth=truth)
     assert result.misfit.shape == (1,) and result.misfit[0] < 1e-10
     np.testing.assert_array_equal(result.velocity, truth)
@@ -128,7 +133,7 @@ def test_depth_weights():
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_bounds_hold_and_the_gradient_points_down(spec, optimizer):
     truth = jnp.full((24, 20), 2500.0)
-    forward = PhysicsForward(spec, spread_sources(spec, 1, 20.0), "gather", tuple(range(121)))
+    forward = physics_of(spec, 1)
     config = InversionConfig(optimizer=optimizer, iterations=3, learning_rate=500.0, bounds=[2300.0, 2600.0])
     result = invert(forward, forward(truth), jnp.full_like(truth, 2400.0), config, truth=truth)
     assert result.velocity.min() >= 2300.0 and result.velocity.max() <= 2600.0
@@ -138,7 +143,7 @@ def test_bounds_hold_and_the_gradient_points_down(spec, optimizer):
 
 def test_a_misfit_that_is_not_finite_names_its_iteration(spec):
     observed = jnp.zeros((1, 121, 10))
-    forward = PhysicsForward(spec, spread_sources(spec, 1, 20.0), "gather", tuple(range(121)))
+    forward = physics_of(spec, 1)
     with pytest.raises(NumericalError, match="iteration 0"):
         invert(forward, observed, jnp.full((24, 20), 2500.0), InversionConfig(iterations=2))
 

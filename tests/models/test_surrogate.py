@@ -11,13 +11,14 @@ from data_gen.common.errors import InputError
 from data_gen.solver.simulator import simulate
 from surrogate.config import TrainConfig
 from surrogate.encodings.coarse_solver import coarse_simulation
+from surrogate.encodings.registry import make_encoding
+from surrogate.encodings.schemas import BackgroundConfig, CoarseConfig, NoneConfig
 from surrogate.metrics.errors import band_errors, relative_l2, relative_l2_per_snapshot
 from surrogate.models.surrogate import Surrogate, training_statistics
 from surrogate.operators.fno import FNO, FNOConfig
 from surrogate.operators.layers.spectral import SpectralConv
-from surrogate.tasks.registry import EncodingConfig
 from surrogate.tasks.wavefield import Wavefield
-from tests.helpers import relative, tiny_config
+from tests.helpers import encoding_config, relative, tiny_config
 
 ENCODINGS = ("source_map", "background", "coarse")
 SMALL = FNOConfig(width=8, depth=2, modes=[4, 4], mlp_ratio=2)
@@ -99,7 +100,7 @@ def batch():
 
 def make_surrogate(spec, name, batch):
     task = Wavefield(spec)
-    encoding = EncodingConfig(name).create(task)
+    encoding = make_encoding(encoding_config(name), task)
     operator = SMALL.create(1 + encoding.channels, 3, rngs=nnx.Rngs(0))
     model = Surrogate(task, encoding, operator)
     model.set_statistics(training_statistics(model, [batch]))
@@ -161,7 +162,7 @@ def test_background_is_the_field_of_a_homogeneous_medium():
     Float32 rounding and the reflections of the two grids' absorbing layers differ (under 1 %).
     """
     spec = tiny_config("unused").create()
-    encoding = EncodingConfig("background", velocity=2500.0).create(Wavefield(spec))
+    encoding = make_encoding(BackgroundConfig(velocity=2500.0), Wavefield(spec))
     velocity, source = jnp.full((24, 20), 2500.0), jnp.array([100.0, 60.0])
     field = simulate(velocity, spec.survey(source[None]), spec.simulation).snapshots[0]
     assert relative(encoding(velocity, source).fields, field) < 0.01
@@ -176,7 +177,7 @@ def test_coarse_field_approaches_the_fine_one():
     spec = config.create()
     velocity, source = jnp.full((48, 48), 3200.0), jnp.array([200.0, 170.0])
     field = simulate(velocity, spec.survey(source[None]), spec.simulation).snapshots[0]
-    _, features, baseline = EncodingConfig("coarse").create(Wavefield(spec))(velocity, source)
+    _, features, baseline = make_encoding(CoarseConfig(), Wavefield(spec))(velocity, source)
     np.testing.assert_array_equal(features[1::2], baseline)
     assert relative(baseline, field) < 0.1
 
@@ -186,8 +187,8 @@ def test_coarse_encoding_needs_even_steps_and_sides():
         coarse_simulation(tiny_config("x", snapshot_times=[0.081, 0.1]).create().simulation)
     with pytest.raises(InputError, match="needs even sides"):
         Wavefield(tiny_config("x", nz=25).create())
-    with pytest.raises(InputError, match=r"encoding\.name must be"):
-        TrainConfig(data=tiny_config("x"), encoding=EncodingConfig("fourier")).create()
+    with pytest.raises(InputError, match="encoding must be one of source_map, background, coarse"):
+        TrainConfig(data=tiny_config("x"), encoding=NoneConfig()).create()
 
 
 def test_metrics(batch):

@@ -22,6 +22,7 @@ from data_gen.common.errors import InputError
 from data_gen.common.hydra_app import typed
 from surrogate import config as configs
 from surrogate.config import TrainConfig
+from surrogate.encodings.schemas import SourceMapConfig
 from surrogate.models.modes_check import ModesWarning, check_modes
 from surrogate.models.surrogate import Statistics, Surrogate
 from surrogate.operators.base import OperatorConfig
@@ -40,7 +41,7 @@ from surrogate.operators.uno import UNOConfig
 from surrogate.runs.checkpoints import Checkpoints
 from surrogate.runs.first_stage import first_stage
 from surrogate.runs.folder import claim_folder, from_plain
-from surrogate.tasks.registry import EncodingConfig, TaskConfig
+from surrogate.tasks.propagator import PropagatorConfig
 from surrogate.tasks.wavefield import Wavefield
 from surrogate.training.optimizer import Optimizer
 from surrogate.training.step import make_train_step
@@ -457,7 +458,7 @@ def test_a_first_stage_is_of_the_same_problem(tmp_path):
     """Shapes tell neither padding nor encoding nor data: what differs is named. The statistics are the first run's."""
     data = tiny_config("unused")
     data.families = {"inclusions": data.families["inclusions"]}
-    first = TrainConfig(str(tmp_path / "first"), data, model=MULTISCALE.first, encoding=EncodingConfig("source_map"))
+    first = TrainConfig(str(tmp_path / "first"), data, model=MULTISCALE.first, encoding=SourceMapConfig())
     trained = first.create()
     trained.set_statistics(Statistics(*(2.0 + i + jnp.zeros_like(s) for i, s in enumerate(trained.statistics))))
     claim_folder(tmp_path / "first", first)
@@ -472,9 +473,9 @@ def test_a_first_stage_is_of_the_same_problem(tmp_path):
     padded = replace(MULTISCALE.first, padding=0.5)
     for name, changed in {
         "model.first.padding: 0.5 -> 0.0": replace(second, model=replace(second.model, first=padded)),
-        "encoding.radius: 3.0 -> 2.0": replace(second, encoding=EncodingConfig("source_map", radius=3.0)),
+        "encoding.radius: 3.0 -> 2.0": replace(second, encoding=SourceMapConfig(radius=3.0)),
         "data.seed: 7 -> 0": replace(second, data=replace(data, seed=7)),
-        "task.name: propagator -> wavefield": replace(second, task=TaskConfig("propagator")),
+        "task.name: propagator -> wavefield": replace(second, task=PropagatorConfig()),
     }.items():
         with pytest.raises(InputError, match=re.escape(name)):
             changed.model.warm_start(model.operator, partial(first_stage, changed, model))
@@ -533,6 +534,6 @@ def test_modes_are_compared_with_the_waves(recwarn):
     assert not [w for w in recwarn if issubclass(w.category, ModesWarning)]
     small = FNOConfig(width=2, depth=1, modes=[5, 3], padding=0.0)
     with pytest.warns(ModesWarning, match=r"reach 4\.5 x 3\.8 cycles .*37\.5 Hz at 2000 m/s.* only 5\.0 x 3\.0"):
-        TrainConfig(data=data, model=small, encoding=EncodingConfig("source_map")).create()
+        TrainConfig(data=data, model=small, encoding=SourceMapConfig()).create()
     with pytest.warns(ModesWarning, match=r"only 4\.4 x 3\.6"):
         check_modes(replace(small, modes=[5, 4], padding=0.0625), task)

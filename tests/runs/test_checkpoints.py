@@ -16,13 +16,13 @@ import pytest
 
 from data_gen.dataset import generation as dataset
 from surrogate.config import TrainConfig
+from surrogate.encodings.schemas import SourceMapConfig
 from surrogate.operators.fno import FNOConfig
 from surrogate.runs.fit import fit
 from surrogate.runs.folder import CONFIG
 from surrogate.runs.load import best_step, load_surrogate
 from surrogate.runs.predict import predict
 from surrogate.runs.provenance import PROVENANCE
-from surrogate.tasks.registry import EncodingConfig
 from surrogate.training.config import TrainingConfig
 from surrogate.training.tracking import TrackingConfig
 from tests.helpers import tiny_config
@@ -63,7 +63,7 @@ def make(folder: Path) -> None:
             run="runs/tiny",
             data=tiny_config("data/tiny"),
             model=FNOConfig(width=4, depth=1, modes=[2, 2], mlp_ratio=2),
-            encoding=EncodingConfig("source_map"),
+            encoding=SourceMapConfig(),
             training=TrainingConfig(steps=8, warmup_steps=1, learning_rate=1e-2, validate_every=4, ema=0.5),
             tracking=TrackingConfig("disabled"),
         )

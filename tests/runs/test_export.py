@@ -23,15 +23,13 @@ from surrogate.operators.base import GridOperator
 from surrogate.operators.deeponet import DeepONetConfig
 from surrogate.operators.fno import FNOConfig
 from surrogate.operators.unet import UNetConfig
-from surrogate.protocols import whole
 from surrogate.runs import export
 from surrogate.runs.checkpoints import Checkpoints
-from surrogate.runs.export_signature import meanings
 from surrogate.runs.folder import claim_folder
 from surrogate.runs.load import load_surrogate
-from surrogate.tasks.registry import TASKS, EncodingConfig
+from surrogate.tasks.registry import TASKS
 from surrogate.training.config import TrainingConfig
-from tests.helpers import task_config, tiny_config
+from tests.helpers import encoding_config, task_config, tiny_config
 
 pytestmark = pytest.mark.filterwarnings("ignore::surrogate.models.modes_check.ModesWarning")
 
@@ -76,7 +74,7 @@ def config_of(encoding: str, run: Path) -> TrainConfig:
         run=str(run),
         data=data,
         model=MODELS[encoding],
-        encoding=EncodingConfig(encoding),
+        encoding=encoding_config(encoding),
         training=TrainingConfig(steps=1, warmup_steps=0),
     )
 
@@ -182,9 +180,9 @@ def test_every_array_of_every_task_has_a_meaning():
     drawn = jax.jit(spec.draw)(spec.key(0, 0))
     values = {"velocity": drawn.velocity, "velocities": drawn.velocity, "source": drawn.sources}
     for name in TASKS:
-        task = whole(task_config(name).create(spec))
+        task = task_config(name).create(spec).for_evaluation()
         example = jax.eval_shape(lambda task=task: task.make(spec.key(0, 0), jnp.int32(0)))
-        known = json.loads(json.dumps(meanings(task)))
+        known = json.loads(json.dumps(task.signature()))
         assert list(known) == [*task.inputs, task.target]
         for array, meaning in known.items():
             sizes = dict(zip(meaning["axes"], (1, *example[array].shape), strict=True))

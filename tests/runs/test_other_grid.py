@@ -20,6 +20,7 @@ from data_gen.dataset import generation as dataset
 from data_gen.dataset.config import DataConfig
 from surrogate.commands import evaluate
 from surrogate.config import TrainConfig
+from surrogate.encodings.schemas import SourceMapConfig
 from surrogate.models.surrogate import Surrogate
 from surrogate.operators.base import OperatorConfig
 from surrogate.operators.fno import FNO, FNOConfig
@@ -32,8 +33,8 @@ from surrogate.runs.folder import CONFIG
 from surrogate.runs.load import load_surrogate
 from surrogate.runs.predict import predict
 from surrogate.runs.transfer import GridWarning, on_grid_of, warn_of_cells
-from surrogate.tasks.registry import EncodingConfig, TaskConfig
-from tests.helpers import ROOT, relative, tiny_config
+from surrogate.tasks.gather import GatherConfig
+from tests.helpers import ROOT, encoding_config, relative, tiny_config
 
 # Operators too small for their waves: quick is what counts here.
 pytestmark = pytest.mark.filterwarnings("ignore::surrogate.models.modes_check.ModesWarning")
@@ -89,7 +90,7 @@ def test_predictions_agree_where_the_cells_coincide(periodic):
     """
     data = tiny_config("none", nz=32, nx=32)
     model = replace(SPECTRAL, periodic=periodic)
-    config = TrainConfig(data=data, model=model, encoding=EncodingConfig("source_map", radius=2.0))
+    config = TrainConfig(data=data, model=model, encoding=SourceMapConfig(radius=2.0))
     state = nnx.state(with_output(config.create()))
     grids = [on_grid_of(config, finer(data, factor)) for factor in ((1, 2) if periodic else (1, 2, 4))]
     outputs = [prediction(state, grid) for grid in grids]
@@ -129,7 +130,7 @@ def test_evaluated_on_a_finer_grid(data, fine, tmp_path):
 
     They are those of the weights that `load_surrogate` puts on the finer grid. The coarse solver beside them works
     there on cells half as large as on the run's grid: at an order of 12 its error falls by far more than half."""
-    config = save_run(TrainConfig(str(tmp_path / "run"), data, model=SPECTRAL, encoding=EncodingConfig("source_map")))
+    config = save_run(TrainConfig(str(tmp_path / "run"), data, model=SPECTRAL, encoding=SourceMapConfig()))
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         arguments = [f"run={config.run}", f"other={fine.path}", "repeats=1", "batch_size=2"]
         evaluate.main(compose("evaluate", arguments))
@@ -169,7 +170,7 @@ def test_what_sees_cells_is_warned_of(name):
 
 
 def run_on(data: DataConfig, encoding: str = "source_map") -> TrainConfig:
-    return TrainConfig(data=data, encoding=EncodingConfig(encoding))
+    return TrainConfig(data=data, encoding=encoding_config(encoding))
 
 
 def test_other_sides_and_the_coarse_encoding_are_warned_of():
@@ -190,7 +191,7 @@ def test_what_transfers_is_not_warned_of():
 
 def test_a_run_with_filters_is_loaded_with_a_warning(tmp_path):
     data = tiny_config("none")
-    config = save_run(TrainConfig(str(tmp_path / "run"), data, model=LOCAL, encoding=EncodingConfig("source_map")))
+    config = save_run(TrainConfig(str(tmp_path / "run"), data, model=LOCAL, encoding=SourceMapConfig()))
     with pytest.warns(GridWarning, match="3x3 filters"):
         model = load_surrogate(config.run, finer(data, 2))
     for ours, theirs in zip(*(jax.tree.leaves(nnx.state(m)) for m in (load_surrogate(config.run), model)), strict=True):
@@ -201,7 +202,7 @@ def test_a_run_with_filters_is_loaded_with_a_warning(tmp_path):
 def test_what_cannot_be_the_same_is_refused():
     """Another domain, other times or waves, another task, a grid too coarse; a cell's worth of the sides is not."""
     data = tiny_config("none")
-    config = TrainConfig(data=data, model=SPECTRAL, encoding=EncodingConfig("source_map"))
+    config = TrainConfig(data=data, model=SPECTRAL, encoding=SourceMapConfig())
     twice = finer(data, 2)
     for changes, message in (
         ({"nx": 44}, r"cover 240 x 220 m, but the run's 240 x 200 m.*within one cell of 10 m"),
@@ -212,9 +213,9 @@ def test_what_cannot_be_the_same_is_refused():
     ):
         with pytest.raises(InputError, match=message):
             on_grid_of(config, replace(twice, **changes))
-    with pytest.raises(InputError, match="another grid so far, but runs/default is one of the task gather"):
-        on_grid_of(replace(config, task=TaskConfig("gather")), twice)
-    gather = replace(config, task=TaskConfig("gather"))
+    with pytest.raises(InputError, match=r"task gather cannot be used on another grid so far.*runs/default"):
+        on_grid_of(replace(config, task=GatherConfig()), twice)
+    gather = replace(config, task=GatherConfig())
     assert on_grid_of(gather, replace(data, seed=1)) is gather  # the same grid
     with pytest.raises(InputError, match="12 x 10 cells cannot carry 5 x 5 modes"):
         coarse = replace(data, nz=12, nx=10, spacing=20.0)

@@ -22,6 +22,7 @@ from data_gen.dataset.config import DataConfig
 from surrogate.commands.train import interrupted
 from surrogate.config import TrainConfig
 from surrogate.devices import ParallelConfig
+from surrogate.encodings.schemas import BackgroundConfig, SourceMapConfig
 from surrogate.losses.loss import LossConfig
 from surrogate.operators.fno import FNOConfig
 from surrogate.operators.multiscale import MultiscaleConfig
@@ -30,7 +31,7 @@ from surrogate.runs.checkpoints import CheckpointError, Checkpoints
 from surrogate.runs.fit import RollbackWarning, ValidationWarning, fit
 from surrogate.runs.folder import claim_folder
 from surrogate.runs.load import best_step, best_validation, load_surrogate
-from surrogate.tasks.registry import EncodingConfig, TaskConfig
+from surrogate.tasks.wavefield import WavefieldConfig
 from surrogate.training.batches import name_example
 from surrogate.training.config import TrainingConfig
 from surrogate.training.divergence import name_samples
@@ -43,7 +44,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::surrogate.models.modes_check.Mo
 def test_the_sample_to_blame_is_named():
     """Of a data set's records, each gives two examples here; of the online stream every item is a model of its own."""
     data, indices = tiny_config("nowhere", sources=2, placement="line"), np.array([4, 7, 9])
-    task = TaskConfig().create(data.create())
+    task = WavefieldConfig().create(data.create())
     for source, seventh, ninth in (
         ("disk", "record 3, example 1 of the training split", "record 4, example 1"),
         ("online", "model 7, example 1 of the online stream", "model 9, example 1"),
@@ -81,7 +82,7 @@ def run_config(data: DataConfig, run: Path, **training) -> TrainConfig:
         run=str(run),
         data=data,
         model=FNOConfig(width=4, depth=1, modes=[2, 2], mlp_ratio=2, drop_path=0.3),
-        encoding=EncodingConfig("source_map"),
+        encoding=SourceMapConfig(),
         training=TrainingConfig(**settings),
     )
     config.tracking.mode = "disabled"
@@ -286,15 +287,13 @@ def test_bad_training(training, message):
             {"model": MultiscaleConfig(first=SMALLEST, second=SMALLEST, cutoff=[2, 2], first_run="nowhere")},
             "nowhere is not a run",
         ),
-        ({"task": TaskConfig(unroll=2, pushforward=True)}, "task.unroll and task.pushforward would change nothing"),
-        ({"encoding": EncodingConfig("source_map", radius=0.0)}, "positive number of cells"),
-        ({"encoding": EncodingConfig("coarse", radius=3.0)}, "encoding.radius would change nothing"),
-        ({"encoding": EncodingConfig("background", velocity=2.5)}, "spans 2.5 to 2.5, which looks like km/s"),
+        ({"encoding": SourceMapConfig(radius=0.0)}, "positive number of cells"),
+        ({"encoding": BackgroundConfig(velocity=2.5)}, "spans 2.5 to 2.5, which looks like km/s"),
     ],
 )
 def test_what_would_fail_or_be_ignored_is_refused(changes, message, tmp_path):
     """Before anything is compiled or written, and in a paragraph."""
-    plain = TrainConfig(str(tmp_path / "run"), tiny_config("nowhere"), encoding=EncodingConfig("source_map"))
+    plain = TrainConfig(str(tmp_path / "run"), tiny_config("nowhere"), encoding=SourceMapConfig())
     plain.model = SMALLEST
     with pytest.raises(InputError, match=message):
         fit(replace(plain, **changes))
@@ -305,8 +304,8 @@ def test_a_run_with_options_that_are_refused_today_is_loaded_as_it_was():
     """What was once ignored is ignored still: a surrogate can be made, only no new run begun."""
     data = tiny_config("nowhere", source="online")
     training = TrainingConfig(workers=2, mode_schedule=ModeSchedule(steps=5))
-    old = TrainConfig(data=data, model=UNetConfig(width=2, levels=1), training=training, task=TaskConfig(unroll=2))
-    old.encoding = EncodingConfig("source_map")
+    old = TrainConfig(data=data, model=UNetConfig(width=2, levels=1), training=training)
+    old.encoding = SourceMapConfig()
     with pytest.raises(InputError):
         old.check_training(old.create())
 

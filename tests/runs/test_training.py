@@ -39,12 +39,12 @@ from surrogate.runs.folder import from_plain
 from surrogate.runs.invert import run_inversion
 from surrogate.runs.load import load_surrogate
 from surrogate.runs.predict import predict
-from surrogate.tasks.registry import EncodingConfig, TaskConfig
+from surrogate.tasks.wavefield import WavefieldConfig
 from surrogate.training.batches import ordered_batches, training_batches
 from surrogate.training.config import TrainingConfig
 from surrogate.training.mode_schedule import ModeSchedule
 from surrogate.training.tracking import TrackingWarning
-from tests.helpers import ROOT, tiny_config
+from tests.helpers import ROOT, encoding_config, tiny_config
 
 configs.register()
 # Operators too small for their waves: quick is what counts here.
@@ -241,7 +241,7 @@ def test_batches_are_deterministic_and_resume(data):
     def indices(batches, count):
         return [next(batches)["source"].tobytes() + next(batches)["velocity"][0].tobytes() for _ in range(count)]
 
-    task = TaskConfig().create(data.create())
+    task = WavefieldConfig().create(data.create())
     first, second = (training_batches(data, 4, 1, task) for _ in range(2))
     assert indices(first, 3) == indices(second, 3)
     state = first.get_state()
@@ -396,7 +396,7 @@ def test_surrogates_build(encoding):
     config = typed(
         composed("train", f"encoding={encoding}", "model.width=4", "data=tiny", "model.modes=[4,4]"), TrainConfig
     )
-    assert config.encoding == EncodingConfig(**(asdict(EncodingConfig()) | {"name": encoding}))
+    assert config.encoding == encoding_config(encoding)
     velocity, source = jnp.full((2, 24, 20), 2000.0), jnp.full((2, 2), 100.0)
     assert config.create()(velocity, source).shape == (2, 3, 24, 20)
 

@@ -22,6 +22,8 @@ from surrogate import config as configs
 from surrogate.config import EvaluateConfig, RealModelConfig, TrainConfig
 from surrogate.encodings.gather import direct_times, medium_sections, peak_time, stored_times
 from surrogate.encodings.harmonic import spectrum
+from surrogate.encodings.registry import make_encoding
+from surrogate.encodings.schemas import BackgroundConfig, LogConfig, SourceMapConfig
 from surrogate.inversion.forward import PhysicsForward, SurrogateForward, spread_sources
 from surrogate.metrics.errors import relative_l2
 from surrogate.metrics.ssim import ssim
@@ -29,11 +31,12 @@ from surrogate.models.surrogate import Surrogate, training_statistics
 from surrogate.operators.fno import FNOConfig
 from surrogate.runs.evaluate import evaluate, read_other
 from surrogate.runs.fit import fit
-from surrogate.tasks.gather import Gather, waveform_ssim
-from surrogate.tasks.registry import EncodingConfig, TaskConfig
+from surrogate.tasks.gather import Gather, GatherConfig, waveform_ssim
+from surrogate.tasks.harmonic import HarmonicConfig
+from surrogate.tasks.inverse import InverseConfig
 from surrogate.training.batches import ordered_batches
 from surrogate.training.config import TrainingConfig
-from tests.helpers import ROOT, relative, tiny_config
+from tests.helpers import ROOT, encoding_config, relative, task_config, tiny_config
 
 configs.register()
 # Operators too small for their waves: quick is what counts here.
@@ -64,12 +67,12 @@ def data(tmp_path_factory) -> DataConfig:
 
 
 def batch_of(data: DataConfig, name: str, size: int = 4) -> tuple[Any, dict[str, Any]]:
-    task = TaskConfig(name).create(data.create())
+    task = task_config(name).create(data.create())
     return task, next(ordered_batches(data.path, "train", size, task))
 
 
 def surrogate_of(task, encoding: str, batch) -> Surrogate:
-    made = EncodingConfig(encoding).create(task)
+    made = make_encoding(encoding_config(encoding), task)
     operator = SMALL.create(made.media + made.channels, task.outputs, rngs=nnx.Rngs(0))
     model = Surrogate(task, made, operator)
     model.set_statistics(training_statistics(model, [batch]))
@@ -82,7 +85,7 @@ def surrogate_of(task, encoding: str, batch) -> Surrogate:
 @pytest.mark.parametrize("name", TASKS)
 def test_reading_is_making(data, name):
     """A stored example is the one that the solver makes of the same sample: float32 rounding, and nothing else."""
-    task = TaskConfig(name).create(data.create())
+    task = task_config(name).create(data.create())
     records = dataset.data_source(data.path, "test")
     make = jax.jit(task.make)
     for number, index in ((0, 0), (1, task.examples - 1)):
@@ -96,7 +99,7 @@ def test_reading_is_making(data, name):
 
 def test_examples_of_a_record(data):
     """A gather of each shot; a field of each shot and frequency, the frequency fastest; none twice."""
-    gather, harmonic = (TaskConfig(name).create(data.create()) for name in TASKS)
+    gather, harmonic = (task_config(name).create(data.create()) for name in TASKS)
     record = dataset.data_source(data.path, "train")[0]
     assert (gather.examples, harmonic.examples) == (2, 4)
     examples = [harmonic.read(record, i) for i in range(4)]
@@ -129,7 +132,7 @@ def test_half_precision(data):
 )
 def test_data_that_a_task_cannot_use(name, changes, message):
     with pytest.raises(InputError, match=message):
-        TaskConfig(name).create(field_config("x", **changes).create())
+        task_config(name).create(field_config("x", **changes).create())
 
 
 # --- encodings ------------------------------------------------------------------------------------------------
@@ -141,7 +144,7 @@ def test_encodings_and_their_gradients(data, name, encoding):
     """Shapes as promised; reverse mode, forward mode and a central difference agree in one direction, in float64."""
     task, batch = batch_of(data, name, 1)
     with jax.enable_x64(True):
-        made = EncodingConfig(encoding).create(task)
+        made = make_encoding(encoding_config(encoding), task)
         inputs = [jnp.asarray(batch[key][0], jnp.float64) for key in task.inputs]
 
         @jax.jit
@@ -183,11 +186,11 @@ def test_sections_of_the_medium(data):
 
 def test_direct_wave(data):
     """Straight rays in a constant medium take distance / velocity; the pulse peaks there on each trace."""
-    task = TaskConfig("gather").create(data.create())
+    task = GatherConfig().create(data.create())
     velocity, source = jnp.full((24, 20), 2500.0), jnp.array([60.0, 40.0])
     away = np.hypot(*(task.spec.receivers - np.array([60.0, 40.0])).T)
     np.testing.assert_allclose(direct_times(velocity, source, task.spec), away / 2500.0, rtol=1e-5)
-    encoded = EncodingConfig("source_map").create(task)(velocity, source)
+    encoded = make_encoding(SourceMapConfig(), task)(velocity, source)
     peaks = stored_times(task.spec)[np.argmax(encoded.fields[0], axis=0)]
     arrivals = peak_time(task.spec) + away / 2500.0
     heard = arrivals < stored_times(task.spec)[-1]
@@ -200,12 +203,12 @@ def test_background_is_the_field_of_a_homogeneous_medium(name):
     """Where the model is that medium, the closed form is the solver's field: within 3 % (order 8 and the time step err
     by some 0.5 %; the absorbing layer, and for the harmonic field the cells next to the source, by the rest)."""
     config = field_config("x", nz=32, nx=32, order=8, nt=301, absorbing_width=16, frequencies=[8.0, 12.0])
-    task = TaskConfig(name).create(config.create())
+    task = task_config(name).create(config.create())
     velocity = jnp.full((32, 32), 2500.0)
     batch: dict[str, Any] = {"velocity": velocity[None].repeat(2, 0), "source": jnp.array([[60.0, 100.0]] * 2)}
     if name == "harmonic":
         batch["frequency"] = jnp.array([8.0, 12.0])
-    encoding = EncodingConfig("background", velocity=2500.0).create(task)
+    encoding = make_encoding(BackgroundConfig(velocity=2500.0), task)
     truth = task.methods()["solver"](batch)
     closed = jax.vmap(encoding)(*(batch[key] for key in task.inputs)).fields[:, -task.outputs :]
     assert float(relative_l2(closed, truth).max()) < 0.03
@@ -218,7 +221,7 @@ def test_coarse_gather_is_near_the_truth(every):
     config = field_config(
         "x", nz=48, nx=48, order=8, peak_frequency=8.0, nt=322, gather_every=every, records=["gathers"]
     )
-    task = TaskConfig("gather").create(config.create())
+    task = GatherConfig().create(config.create())
     velocity = 3200.0 + 100 * jnp.sin(jnp.arange(48) / 8.0)[:, None] * jnp.ones(48)
     batch = {"velocity": velocity[None], "source": jnp.array([[20.0, 170.0]])}
     methods = task.methods()
@@ -231,7 +234,7 @@ def test_coarse_harmonic_is_near_the_truth():
     """12 and more coarse points a wavelength: under 10 %, the cells around the source, where the field is singular,
     left out. Half a fine cell's shift of the source alone would be a phase of 2 pi h / 2 lambda, 13 % at 16 Hz."""
     config = field_config("x", nz=48, nx=48, order=8, frequencies=[10.0, 16.0], nt=401, absorbing_width=16)
-    task = TaskConfig("harmonic").create(config.create())
+    task = HarmonicConfig().create(config.create())
     velocity = 3800.0 + 100 * jnp.sin(jnp.arange(48) / 8.0)[:, None] * jnp.ones((2, 1, 48))
     source = jnp.array([[60.0, 170.0]] * 2)
     batch = {"velocity": velocity, "source": source, "frequency": jnp.array([10.0, 16.0])}
@@ -249,8 +252,8 @@ def test_frequencies_that_are_not_the_data_s(data):
         InputError, match=r"knows the frequencies of its data, \(12\.0, 20\.0\) Hz, but was asked for 15"
     ):
         task.check(batch | {"frequency": np.array([12.0, 15.0], np.float32)})
-    with pytest.raises(InputError, match=r"encoding\.name must be"):
-        EncodingConfig("fourier").create(task)
+    with pytest.raises(InputError, match="encoding must be one of source_map, background, coarse"):
+        make_encoding(LogConfig(), task)
 
 
 # --- errors ---------------------------------------------------------------------------------------------------
@@ -333,7 +336,7 @@ def other(tmp_path_factory) -> DataConfig:
 def test_a_run_and_its_evaluation(data, other, name, tmp_path):
     """Trained by `fit`, evaluated in family, across and on a file: every table is written, by group too."""
     training = TrainingConfig(steps=4, batch_size=4, warmup_steps=1, validate_every=4, checkpoint_every=4, log_every=4)
-    config = TrainConfig(run=str(tmp_path / "run"), data=data, task=TaskConfig(name), model=SMALL, training=training)
+    config = TrainConfig(run=str(tmp_path / "run"), data=data, task=task_config(name), model=SMALL, training=training)
     config.tracking.mode = "disabled"
     fit(config)
     np.save(tmp_path / "model.npy", np.full((24, 20), 2500.0) + 5.0 * np.arange(24)[:, None])
@@ -368,7 +371,7 @@ def test_a_run_and_its_evaluation(data, other, name, tmp_path):
 
 def test_other_data_of_another_simulation(data):
     """Another grid too: what a gather or a harmonic surrogate predicts belongs to its own (test_other_grid.py)."""
-    task = TaskConfig("gather")
+    task = GatherConfig()
     with pytest.raises(InputError, match=r"another simulation than the run \(nx: 20 -> 24\)"):
         read_other(data.path, TrainConfig(data=replace(data, nx=24), task=task))
     with pytest.raises(InputError, match=r"largest velocity: 4500\.0 -> 4400\.0"):
@@ -382,20 +385,20 @@ def test_other_data_that_the_task_cannot_use(data, tmp_path):
     manifest["recipe"]["records"] = ["gathers"]
     (tmp_path / dataset.MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(InputError, match="harmonic"):
-        read_other(str(tmp_path), TrainConfig(data=data, task=TaskConfig("harmonic")))
+        read_other(str(tmp_path), TrainConfig(data=data, task=HarmonicConfig()))
     deeper = replace(data, placement="line", source_depths=[40.0, 40.0])
     with pytest.raises(InputError, match=r"source_depths: .* -> \[40\.0, 40\.0\]"):
-        read_other(data.path, TrainConfig(data=deeper, task=TaskConfig("inverse")))
+        read_other(data.path, TrainConfig(data=deeper, task=InverseConfig()))
 
 
 def test_inversion_through_a_gather_surrogate(data):
     """It stands where the solver does, at the stored steps, is differentiable, and refuses what it cannot predict."""
-    config = TrainConfig(data=data, task=TaskConfig("gather"), model=SMALL)
+    config = TrainConfig(data=data, task=GatherConfig(), model=SMALL)
     model, spec = config.create(), data.create()
-    sources = spread_sources(spec, 2, 20.0)
-    surrogate = SurrogateForward(model, spec, sources, "gather")
+    sources = spread_sources(spec.simulation.grid, 2, 20.0)
+    surrogate = SurrogateForward(model, sources, "gather")
     assert surrogate.steps == tuple(range(0, 121, 4))
-    physics = PhysicsForward(spec, sources, "gather", surrogate.steps)
+    physics = PhysicsForward(spec.simulation, spec.survey(sources), "gather", surrogate.steps)
     velocity = jnp.full((24, 20), 2500.0)
     true = jax.jit(physics.__call__)(velocity)
 
@@ -409,7 +412,7 @@ def test_inversion_through_a_gather_surrogate(data):
     assert relative(predicted, true) < 0.6
     assert jnp.isfinite(gradient).all() and jnp.abs(gradient).max() > 0
     with pytest.raises(InputError, match="trained for task=gather, which cannot predict wavefield data"):
-        SurrogateForward(model, spec, sources, "wavefield")
+        SurrogateForward(model, sources, "wavefield")
 
 
 # --- presets --------------------------------------------------------------------------------------------------

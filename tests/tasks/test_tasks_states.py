@@ -20,21 +20,24 @@ from data_gen.dataset.config import DataConfig
 from surrogate import config as configs
 from surrogate.config import EvaluateConfig, RealModelConfig, TrainConfig
 from surrogate.encodings.folded_gathers import fold, middle, spread
+from surrogate.encodings.registry import make_encoding
+from surrogate.encodings.schemas import CoarseConfig, LogConfig, NoneConfig
 from surrogate.metrics.ssim import ssim
 from surrogate.models.rollout import Rollout
 from surrogate.operators.fno import FNOConfig
 from surrogate.operators.layers.drop_path import DropState
-from surrogate.protocols import Task, whole
+from surrogate.protocols import Task
 from surrogate.runs.evaluate import evaluate
 from surrogate.runs.fit import fit
 from surrogate.runs.load import load_surrogate
 from surrogate.runs.predict import predict_batch
+from surrogate.tasks.base import TaskConfig
 from surrogate.tasks.inverse import Inverse
-from surrogate.tasks.propagator import Propagator
-from surrogate.tasks.registry import EncodingConfig, TaskConfig, make_model
+from surrogate.tasks.propagator import Propagator, PropagatorConfig
+from surrogate.tasks.registry import TASKS
 from surrogate.training.batches import Examples, ordered_batches
 from surrogate.training.config import TrainingConfig
-from tests.helpers import ROOT, spoil, tiny_config
+from tests.helpers import ROOT, encoding_config, spoil, tiny_config
 
 configs.register()
 # Operators too small for their waves: quick is what counts here.
@@ -65,7 +68,7 @@ def train_config(
 ) -> TrainConfig:
     settings = {"steps": 30, "batch_size": 4, "warmup_steps": 2, "learning_rate": 1e-2, "log_every": 1}
     settings |= {"validate_every": 30, "checkpoint_every": 30} | training
-    config = TrainConfig(str(run), data, task, OPERATOR, EncodingConfig(encoding), training=TrainingConfig(**settings))
+    config = TrainConfig(str(run), data, task, OPERATOR, encoding_config(encoding), training=TrainingConfig(**settings))
     config.tracking.mode = "disabled"
     return config
 
@@ -75,7 +78,7 @@ def propagator(data: DataConfig, scale: float = 0.3, **settings) -> Rollout:
     task = Propagator(data.create(), unroll=2, **settings)
     rngs = nnx.Rngs(0)
     operator = nnx.Conv(3, 1, (3, 3), kernel_init=nnx.initializers.normal(scale), rngs=rngs)
-    return task.model(EncodingConfig("none").create(task), operator, rngs=rngs)
+    return task.model(make_encoding(NoneConfig(), task), operator, rngs=rngs)
 
 
 def assert_read_equals_made(data: DataConfig, task: Task) -> None:
@@ -102,7 +105,7 @@ def propagation(data):
 
 def test_propagator_examples_are_windows_in_training_and_whole_shots_elsewhere(data, propagation):
     model, batch = propagation
-    assert model.task.examples == 2 * 2 and whole(model.task).examples == 2
+    assert model.task.examples == 2 * 2 and model.task.for_evaluation().examples == 2
     assert_read_equals_made(data, model.task)
     held_out = next(ordered_batches(data.path, "validation", 8, model.task))
     assert batch["snapshots"].shape == (4, 2, 24, 20) and held_out["snapshots"].shape == (8, 3, 24, 20)
@@ -217,8 +220,8 @@ def test_propagator_refuses_settings_and_inputs(data, propagation):
     for settings in refused:
         with pytest.raises(InputError, match="unrolled over 1 to 3 steps"):
             Propagator(data.create(), **settings)
-    with pytest.raises(InputError, match="encoding=none"):
-        EncodingConfig("coarse").create(model.task)
+    with pytest.raises(InputError, match=r"encoding=coarse cannot be had with task=propagator.*must be one of none$"):
+        make_encoding(CoarseConfig(), model.task)
     with pytest.raises(InputError, match="must be finite pressures"):
         predict_batch(model, {**batch, "state": batch["state"] * np.nan})
 
@@ -256,7 +259,7 @@ def test_receivers_stand_at_their_columns(every):
 def test_inverse_encoding_loses_nothing(data, name):
     """The gathers come back from the features at the receivers' columns and the medium, which holds the peak."""
     task = Inverse(data.create())
-    encoding = EncodingConfig(name).create(task)
+    encoding = make_encoding(encoding_config(name), task)
     gathers = Examples(data.path, "train", task)[1]["gathers"]
     medium, fields, baseline = encoding(jnp.asarray(gathers))
     assert medium.shape == baseline.shape == (1, 24, 20) and fields.shape == (encoding.channels, 24, 20)
@@ -292,10 +295,10 @@ def test_inverse_errors_are_on_the_scales_they_say(data):
 
 def test_inverse_starts_from_the_constant_model(data):
     task = Inverse(data.create())
-    encoding, rngs = EncodingConfig("log").create(task), nnx.Rngs(0)
+    encoding, rngs = make_encoding(LogConfig(), task), nnx.Rngs(0)
     channels, zeros = encoding.media + encoding.channels, nnx.initializers.zeros
     operator = nnx.Conv(channels, 1, (3, 3), kernel_init=zeros, rngs=rngs)
-    model = make_model(task, encoding, operator, rngs=rngs)
+    model = task.model(encoding, operator, rngs=rngs)
     batch = next(ordered_batches(data.path, "test", 2, task))
     np.testing.assert_array_equal(model(jnp.asarray(batch["gathers"])), middle(task.spec))
     with pytest.raises(InputError, match="must be finite and of the survey"):
@@ -306,8 +309,8 @@ def test_inverse_starts_from_the_constant_model(data):
     ("changes", "message"),
     [
         ({"records": ["snapshots"]}, "must hold gathers"),
-        ({"placement": "random"}, "not told where the sources are"),
-        ({"source_depths": [20.0, 60.0]}, "not told where the sources are"),
+        ({"placement": "random"}, "does not read where the sources are"),
+        ({"source_depths": [20.0, 60.0]}, "does not read where the sources are"),
         ({"peak_frequency_spread": 1.0}, "peak_frequency_spread=0"),
     ],
 )
@@ -322,7 +325,7 @@ def test_inverse_refuses_data_it_cannot_learn(data, changes, message):
 @pytest.mark.parametrize("name", ["propagator", "inverse"])
 def test_trained_and_evaluated(data, tmp_path, name):
     """The loss falls, the run loads and is judged by whole examples; what stands beside it is there."""
-    task = TaskConfig(name, unroll=2, noise=0.01) if name == "propagator" else TaskConfig(name)
+    task = PropagatorConfig(unroll=2, noise=0.01) if name == "propagator" else TASKS[name]()
     config = train_config(data, tmp_path / "run", task)
     fit(config)
     rows = [json.loads(row) for row in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
@@ -352,7 +355,7 @@ def test_trained_and_evaluated(data, tmp_path, name):
 def test_the_sample_that_a_propagator_diverged_at_is_named(data, tmp_path, monkeypatch):
     """As in training, window by window and in parts: not as in evaluation, which is of whole shots."""
     spoil(monkeypatch, lambda snapshots: np.full_like(snapshots, np.nan))
-    task = TaskConfig("propagator", unroll=2, noise=0.01)
+    task = PropagatorConfig(unroll=2, noise=0.01)
     config = train_config(data, tmp_path / "run", task, steps=3, batch_size=8, accumulate=2)
     with pytest.raises(NumericalError, match="1 of 8 samples are not finite, the first of them record 1, example 1"):
         fit(config)
@@ -364,7 +367,7 @@ def test_experiments_build(experiment):
         composed = compose("train", overrides=[f"experiment={experiment}"])
     config = typed(composed, TrainConfig)
     task = config.task.create(config.data.create())
-    config.encoding.create(task)
+    make_encoding(config.encoding, task)
     config.training.check()
     config.model.check()
     assert task.name == experiment.split("_")[0]

@@ -14,11 +14,12 @@ from data_gen.dataset import generation as dataset
 from data_gen.dataset.config import DataConfig
 from data_gen.dataset.sample import ONLINE
 from surrogate.config import TrainConfig
+from surrogate.encodings.schemas import SourceMapConfig
 from surrogate.operators.fno import FNOConfig
 from surrogate.protocols import Task
 from surrogate.runs.fit import fit
 from surrogate.runs.load import load_surrogate
-from surrogate.tasks.registry import EncodingConfig, TaskConfig
+from surrogate.tasks.wavefield import WavefieldConfig
 from surrogate.training import batches as pipeline
 from surrogate.training.batches import Batches, check_dataset, check_share, ordered_batches, training_batches
 from tests.helpers import tiny_config
@@ -39,7 +40,7 @@ def data(tmp_path_factory) -> DataConfig:
 
 
 def task_of(config: DataConfig) -> Task:
-    return TaskConfig().create(config.create())
+    return WavefieldConfig().create(config.create())
 
 
 def key(batch, row: int) -> bytes:
@@ -154,7 +155,7 @@ def test_the_online_stream_is_new(data):
 
 def train_config(data: DataConfig, run: Path) -> TrainConfig:
     config = TrainConfig(run=str(run), data=data, model=FNOConfig(width=4, depth=1, modes=[4, 4]))
-    config.encoding = EncodingConfig("source_map")
+    config.encoding = SourceMapConfig()
     config.tracking.mode = "disabled"
     training = replace(config.training, steps=3, batch_size=4, warmup_steps=1, validate_every=3, checkpoint_every=1)
     config.training = replace(training, log_every=1)

@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 
 from surrogate.config import TrainConfig
+from surrogate.encodings.schemas import SourceMapConfig
 from surrogate.losses.loss import LossConfig
 from surrogate.models.surrogate import Surrogate
 from surrogate.operators.ffno import FFNOConfig
@@ -19,7 +20,6 @@ from surrogate.operators.layers.drop_path import DropState
 from surrogate.operators.layers.recompute import compiler_options
 from surrogate.operators.layers.spectral import SpectralConv, SpectralLayer
 from surrogate.operators.tfno import TFNOConfig
-from surrogate.tasks.registry import EncodingConfig
 from surrogate.training.config import TrainingConfig
 from surrogate.training.divergence import read_trouble
 from surrogate.training.mode_schedule import ModeSchedule, limit_modes
@@ -36,7 +36,7 @@ QUICK: dict[str, Any] = {"xla_backend_optimization_level": 0}  # what runs once 
 
 def tiny_surrogate(model: FNOConfig = TINY) -> Surrogate:
     """A surrogate whose operator's output is not zero, as it is before training."""
-    config = TrainConfig(data=tiny_config("nowhere"), model=model, encoding=EncodingConfig("source_map"))
+    config = TrainConfig(data=tiny_config("nowhere"), model=model, encoding=SourceMapConfig())
     surrogate = config.create()
     operator: Any = surrogate.operator
     kernel = operator.project.kernel

@@ -1,0 +1,119 @@
+"""Define the settings of encodings, which a config chooses by name: `encoding=NAME`."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from data_gen.common.errors import InputError
+from data_gen.solver.problem.checks import check_velocity
+
+
+@dataclass
+class EncodingConfig:
+    """Settings that every encoding has.
+
+    Attributes:
+        name: Name of the encoding; chosen with `encoding=NAME`, never set by itself.
+    """
+
+    name: str = ""
+
+    def check(self) -> None:
+        """Refuse values that no encoding could use.
+
+        Raises:
+            InputError: If there is such a value.
+        """
+
+    def on_spacing(self, ours: float, theirs: float) -> "EncodingConfig":
+        """Return the settings that mean the same on cells of another size.
+
+        Args:
+            ours: Spacing of the grid of these settings [m].
+            theirs: Spacing of the other grid [m].
+
+        Returns:
+            Settings for the other grid.
+        """
+        return self
+
+    def grid_dependence(self) -> str | None:
+        """Say why the encoding does not mean the same on another grid; None where it does."""
+        return None
+
+
+@dataclass
+class SourceMapConfig(EncodingConfig):
+    """Mark the source in the input: the operator must propagate the wave itself.
+
+    Attributes:
+        name: Name of the encoding; chosen with `encoding=source_map`.
+        radius: Standard deviation of the Gaussian at the source [cells]. The direct wave that gathers see in its place
+            is as wide as the wavelet, whatever the radius is.
+    """
+
+    name: str = "source_map"
+    radius: float = 2.0
+
+    def check(self) -> None:
+        """See `EncodingConfig.check`."""
+        if not 0 < self.radius < np.inf:
+            raise InputError(f"encoding.radius must be a positive number of cells, but is {self.radius:g}.")
+
+    def on_spacing(self, ours: float, theirs: float) -> "SourceMapConfig":
+        """See `EncodingConfig.on_spacing`: the radius keeps its length in meters."""
+        return replace(self, radius=self.radius * ours / theirs)
+
+
+@dataclass
+class BackgroundConfig(EncodingConfig):
+    """Give the operator the field of a homogeneous medium: where and when a wave would be without the model.
+
+    Attributes:
+        name: Name of the encoding; chosen with `encoding=background`.
+        velocity: Velocity of the homogeneous medium [m/s].
+    """
+
+    name: str = "background"
+    velocity: float = 2500.0
+
+    def check(self) -> None:
+        """See `EncodingConfig.check`."""
+        check_velocity(np.asarray(self.velocity), "encoding.velocity")
+
+
+@dataclass
+class CoarseConfig(EncodingConfig):
+    """Give the operator the field of the same solver on a grid twice as coarse, which the operator corrects.
+
+    Attributes:
+        name: Name of the encoding; chosen with `encoding=coarse`.
+    """
+
+    name: str = "coarse"
+
+    def grid_dependence(self) -> str:
+        """See `EncodingConfig.grid_dependence`."""
+        return "its coarse field is that of a solver on half as many cells as the data, and has other errors"
+
+
+@dataclass
+class NoneConfig(EncodingConfig):
+    """Give the operator what the task reads as it is.
+
+    Attributes:
+        name: Name of the encoding; chosen with `encoding=none`.
+    """
+
+    name: str = "none"
+
+
+@dataclass
+class LogConfig(EncodingConfig):
+    """Give the operator the logarithm of the gathers, in which weak reflections are seen.
+
+    Attributes:
+        name: Name of the encoding; chosen with `encoding=log`.
+    """
+
+    name: str = "log"
