@@ -8,8 +8,8 @@ file = "real.path='$(model)'" $(if $(spacing),real.spacing=$(spacing))
 
 .PHONY: demo test slow docs bench profile lock clean
 
-# Installed again only when the lock changes.
-.venv/installed: requirements.lock
+# Installed again only when the lock or the packaging changes.
+.venv/installed: requirements.lock pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
