@@ -1,1 +1,1 @@
-"""Our solver against its peers: `python -m benchmarks.solver`. What is measured, and how, is in README.md."""
+"""Compare the solver with its peers: `python -m benchmarks.solver`. README.md describes the measurements."""

@@ -1,7 +1,7 @@
-"""Do two solvers give the same answer? Asked before either is timed, of the very calls that are then timed.
+"""Check that two solvers give the same answer, before they are timed and with the same calls.
 
 Every peer steps the same discrete equation inside the grid, and every peer's source is scaled to ours (see the peers'
-modules), so what may differ is rounding and the absorbing layer. The record is therefore judged twice:
+modules), so what may differ is rounding and the absorbing layer. The record is therefore compared twice:
 
 - where no layer can have touched it, before the fastest wave has been to the nearest layer and back, only rounding
   is left: `steps` additions in float32, each good to 6e-8, are 6e-5 at worst for 1000 steps. A source off by one part

@@ -20,7 +20,7 @@ OURS = "ours"
 
 @dataclass
 class Findings:
-    """What is written to the results, list by list."""
+    """Hold the measurements that are written to the results, list by list."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     agreement: list[dict[str, Any]] = field(default_factory=list)

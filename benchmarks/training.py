@@ -21,8 +21,8 @@ from benchmarks.worker import ROOT, Worker
 
 PEER = "neuraloperator"
 MODULES = {OURS: "ours_training", PEER: "neuraloperator"}
-# Of predictions, of the same FNO with the same weights: rounding through four blocks (found: 4e-7); after some AdamW
-# steps also what AdamW makes of gradients that are rounding alone, a full step (found: 5e-6).
+# Predictions of the same FNO with the same weights differ by rounding through four blocks (found: 4e-7). Training adds
+# that AdamW takes a full step for a gradient that is only rounding (found after some steps: 5e-6).
 LIMITS = {INFERENCE: 1e-5, TRAIN: 1e-3}
 
 

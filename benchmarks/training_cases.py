@@ -1,4 +1,4 @@
-"""What is trained and asked in `benchmarks.training`: one FNO, and the arrays that follow from a case in every process.
+"""Define the cases of `benchmarks.training`: one FNO, and arrays that are the same in every process.
 
 The FNO is neuraloperator's with its defaults, but for positions, which it is not given. With s = spectral layer + bias
 (modes -16..16 x 0..16), w = 32, and gelu the exact one:

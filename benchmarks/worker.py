@@ -1,4 +1,4 @@
-"""One solver in a process of its own, so that allocators, thread pools and their environment do not mix.
+"""Run one solver in a separate process, so that allocators, thread pools and their environment do not mix.
 
 The child (`python -m benchmarks.worker PEER [CHECKOUT]`) answers one JSON request a line: `{"do": name, ...}` with a
 JSON object, arrays going through .npy files. The parent holds it as a `Worker` and asks with `ask`. With a checkout,
@@ -85,7 +85,7 @@ class Worker:
         return reply
 
     def array(self, case: Case, quantity: str) -> np.ndarray:
-        """What the prepared run computes."""
+        """Return the result of the prepared run."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "result.npy")
             self.ask("save", case=asdict(case), quantity=quantity, path=str(path))

@@ -21,7 +21,7 @@ FORWARD, GRADIENT = "forward", "gradient"
 
 @dataclass(frozen=True)
 class Peer:
-    """What the parent knows of a solver without importing it.
+    """Describe a solver without importing it.
 
     walled: it has the lecture's physics (rigid walls, order 2, density) and is compared with ours set up the same.
     tolerance: how far whole records and gradients may be from ours, in relative L2.

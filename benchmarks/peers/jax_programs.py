@@ -1,4 +1,4 @@
-"""What the peers written in JAX share: compiling ahead, misfit and gradient, device and memory."""
+"""Share code between the peers written in JAX: ahead-of-time compilation, misfit and gradient, device and memory."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

@@ -30,7 +30,7 @@ def versions() -> dict[str, str]:
 
 
 def configurations(case: Case, quantity: str) -> tuple[str, ...]:
-    """What it keeps for the reverse pass, and how far its loop is unrolled."""
+    """List the fields kept for the reverse pass, with the unrolling of the loop."""
     if quantity == FORWARD:
         return ("full 1", "full 2", "full 4")
     kept = 4 * KEPT_FIELDS * case.cells * case.gathers * case.steps

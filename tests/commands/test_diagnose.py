@@ -29,7 +29,7 @@ SIMULATION = Simulation(GRID, TIME, max_velocity=3000.0, peak_frequency=15.0, or
 
 
 def case(velocity=2500.0, source=(100.0, 200.0), receiver=(20.0, 30.0), wavelet=None, density=None, **options):
-    """Arguments of `diagnose`; `density` apart."""
+    """Return the arguments of `diagnose`, with `density` separately."""
     simulation = replace(SIMULATION, **options)
     wavelet = ricker(simulation.time, simulation.peak_frequency) if wavelet is None else wavelet
     survey = make_survey([source], [receiver], wavelet)
@@ -42,7 +42,7 @@ def diagnosis(**changes):
 
 
 def named(finding, setting: str) -> float:
-    """The number a remedy gives for a setting."""
+    """Return the number that a remedy gives for a setting."""
     match = re.search(rf"{setting}=([-+.\de]*\d)", finding.remedy)
     assert match, finding.remedy
     return float(match[1])
@@ -67,7 +67,7 @@ def named(finding, setting: str) -> float:
         ({"velocity": 600.0}, "points per wavelength"),
     ],
 )
-def test_what_the_checks_refuse_is_an_error_and_what_they_warn_of_a_warning(changes, finding):
+def test_findings_agree_with_the_checks(changes, finding):
     (velocity, survey, simulation), density = case(**changes)
     expected = "good"
     with warnings.catch_warnings():
@@ -89,7 +89,7 @@ def test_what_the_checks_refuse_is_an_error_and_what_they_warn_of_a_warning(chan
 @pytest.mark.parametrize(
     "options", [{}, {"order": 2, "substeps": 3}, {"time_order": 4}, {"density": np.ones((40, 50))}]
 )
-def test_the_step_it_names_is_the_largest_stable_one_to_its_last_digit(options):
+def test_named_time_step_is_the_largest_stable_one(options):
     (velocity, survey, simulation), density = case(velocity=30000.0, **options)
     finding = diagnose(velocity, survey, simulation, density=density)["time step"]
     dt, count = named(finding, "dt"), int(named(finding, "substeps"))
@@ -109,9 +109,11 @@ def test_the_step_it_names_is_the_largest_stable_one_to_its_last_digit(options):
     assert stable(substeps=count) and not stable(substeps=count - 1)
 
 
-def test_layers_for_half_the_models_velocity_reflect_what_theory_says():
-    """Plane waves in a rigid duct. R = exp(-2 / v int sigma dx) neglects alpha, the shift of frequency, which lets the
-    low ones through less damped: the echo is that and up to three times as much."""
+def test_layers_for_half_the_velocity_reflect_as_predicted():
+    """Plane waves in a rigid duct return with R = exp(-2 / v int sigma dx), and up to three times as much.
+
+    R neglects alpha, the shift of frequency, which damps low frequencies less.
+    """
     velocity, source, receiver = 4000.0, [[400.0, 0.0]], [[500.0, 0.0]]
 
     def trace(length, reference):
@@ -148,8 +150,11 @@ def test_each_way_to_more_points_per_wavelength_suffices():
 
 
 def test_the_band_is_measured_in_the_wavelets():
-    """A Ricker wavelet's amplitude spectrum is x^2 exp(1 - x^2), x = f / f_peak, an Ormsby wavelet's a trapezoid. It is
-    sampled every 1 / (8 nt dt), which is the tolerance; side lobes cut at 1 % ripple the trapezoid."""
+    """A Ricker wavelet's spectrum is x^2 exp(1 - x^2), x = f / f_peak, an Ormsby wavelet's a trapezoid.
+
+    The amplitude spectrum is sampled every 1 / (8 nt dt), which is the tolerance; side lobes cut at 1 % ripple the
+    trapezoid.
+    """
     long = TimeAxis(4000, 1e-3)
 
     def spectrum(x, part):
@@ -169,9 +174,12 @@ def test_the_band_is_measured_in_the_wavelets():
     assert diagnosis(wavelet=wavelets, peak_frequency=frequency)["peak frequency"].severity == "good"
 
 
-def test_layers_of_the_width_it_names_absorb_the_longest_waves():
-    """2.5 Hz at 4 km/s in a box of 400 m. The echo is what a grid so large that none returns within the record
-    (2 (20 + 220) cells > 4 km/s 1.2 s) does not have: 1e-3 of the field at most, and 3 cells reflect 5e-3 and more."""
+def test_layers_of_the_named_width_absorb_the_longest_waves():
+    """Waves of 2.5 Hz at 4 km/s in a box of 400 m leave an echo of at most 1e-3 of the field.
+
+    The echo is the difference to a grid so large that none returns within the record (2 (20 + 220) cells > 4 km/s
+    1.2 s). Layers of 3 cells reflect 5e-3 and more.
+    """
     grid, time, margin = Grid((40, 40), 10.0), TimeAxis(1200, 1e-3), 220
 
     def field(width, pad=0):
@@ -196,7 +204,7 @@ def test_layers_of_the_width_it_names_absorb_the_longest_waves():
 
 
 @pytest.mark.parametrize(("peak", "nt"), [(0.02, 300), (0.25, 300), (0.02, 30)])
-def test_a_wavelet_cut_at_either_end_is_told_where_it_fits(peak, nt):
+def test_remedy_for_a_cut_wavelet_makes_it_fit(peak, nt):
     time = TimeAxis(nt, 1e-3)
     finding = diagnosis(time=time, wavelet=ricker(time, 15.0, delay=peak))["wavelets"]
     assert finding.severity == "warning"
@@ -217,7 +225,7 @@ def test_a_wavelet_cut_at_either_end_is_told_where_it_fits(peak, nt):
         ({"source": (0.0, 200.0), "free_surface": True, "widths": (0, 20, 20, 20)}, "error"),
     ],
 )
-def test_a_point_moved_to_where_it_says_is_in_place(changes, severity):
+def test_remedy_for_a_misplaced_point_moves_it_in_place(changes, severity):
     finding = diagnosis(**changes)["sources"]
     assert finding.severity == severity
     if severity != "good":
@@ -227,7 +235,7 @@ def test_a_point_moved_to_where_it_says_is_in_place(changes, severity):
         assert diagnosis(**(changes | {"source": moved}))["sources"].severity == "good"
 
 
-def test_a_sinc_whose_weights_reach_a_layer_is_told_of():
+def test_sinc_weights_in_a_layer_are_reported():
     for depth, severity in ((29.0, "warning"), (31.0, "good"), (0.0, "good")):
         assert diagnosis(receiver=(depth, 200.0), half_width=4)["receivers"].severity == severity
 
@@ -250,7 +258,7 @@ def test_memory_names_the_batch_and_the_strategy_that_fit(monkeypatch):
     assert "not even one shot" in memory(1, "full").remedy
 
 
-def test_time_is_measured_only_on_demand_and_only_if_nothing_is_wrong(monkeypatch):
+def test_time_is_measured_only_on_demand_and_without_errors(monkeypatch):
     arguments, _ = case()
     updates = 80 * 90 * 300 * 4  # padded cells, steps, shots
     assert f"{updates:.3g} cell updates for 4 shots" in diagnose(*arguments, models=4)["time"].measured

@@ -57,7 +57,7 @@ def test_read_back_by_tfds_alone(generated):
     assert dict(builder.info.metadata or {})["fingerprint"] == dataset.fingerprint(generated)
 
 
-def test_records_are_what_the_solver_says(generated):
+def test_records_equal_direct_simulations(generated):
     """Sample i of a split, made alone from the manifest, is record i; the gather agrees with the snapshots."""
     config = dataset.config_of(dataset.read_manifest(generated.path), generated.path)
     spec = config.create()
@@ -82,7 +82,7 @@ def test_splits_are_disjoint(generated):
 
 
 def test_growing_a_split_keeps_the_samples(generated, tmp_path):
-    """The same seed with more training samples and other shards: the old samples are bitwise still there."""
+    """With more training samples and other shards, the same seed gives the old samples bit for bit."""
     bigger = replace(generated, path=str(tmp_path / "bigger"), train=20, shard_size=6)
     dataset.generate(bigger)
     assert_same_records(
@@ -92,13 +92,13 @@ def test_growing_a_split_keeps_the_samples(generated, tmp_path):
 
 
 def generation(path, *overrides) -> subprocess.Popen:
-    """The tiny data set, made by a process of its own."""
+    """Start a separate process that makes the tiny data set."""
     command = [sys.executable, "-m", "data_gen", "data=tiny", f"data.path={path}", *overrides]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def wait_for(condition) -> None:
-    """Poll for something that is sure to come."""
+    """Poll until a condition holds."""
     deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
@@ -106,12 +106,12 @@ def wait_for(condition) -> None:
 
 
 def finished(path) -> int:
-    """Shards that have their receipt."""
+    """List the shards that have a receipt."""
     return len(list(Path(path).glob("receipts/*.json")))
 
 
 def writers(path) -> set[int]:
-    """The processes that hold a shard's lock, or were killed as they did."""
+    """List the processes that hold a shard's lock, or were killed while they held it."""
     found = set()
     for lock in Path(path).glob("receipts/*.lock"):
         with contextlib.suppress(FileNotFoundError):  # given back since it was listed
@@ -120,14 +120,14 @@ def writers(path) -> set[int]:
 
 
 def assert_same_data_set(ours, theirs):
-    """Bitwise the same records, the same checksums, and nothing left behind by whoever was killed."""
+    """Check that two data sets have the same records and checksums, and no files of killed processes."""
     assert_same_records(records(ours), records(theirs))
     assert dataset.read_manifest(ours)["shards"] == dataset.read_manifest(theirs)["shards"]
     names = [{str(file.relative_to(path)) for file in Path(path).rglob("*")} for path in (ours, theirs)]
     assert names[0] == names[1]
 
 
-def test_killed_generation_continues(generated, tmp_path):
+def test_killed_generation_resumes(generated, tmp_path):
     """SIGKILL after the first shard, in the middle of one, and after the third; then run again."""
     path = tmp_path / "killed"
     moments = (lambda made, making: made >= 1, lambda made, making: making, lambda made, making: made >= 3)
@@ -164,15 +164,15 @@ def test_twenty_kills(generated, tmp_path):
     assert_same_data_set(config.path, path)
 
 
-def test_two_at_once(generated, tmp_path):
-    """Two processes started together on one folder never write one shard both, and the data set is the same."""
+def test_two_processes_share_one_folder(generated, tmp_path):
+    """Two processes started together on one folder never both write one shard, and the data set is the same."""
     processes = [generation(tmp_path / "both") for _ in range(2)]
     assert [process.wait() for process in processes] == [0, 0]
     assert_same_data_set(generated.path, tmp_path / "both")
 
 
 def test_lock_is_exclusive(tmp_path):
-    """Eight threads through one lock, whose file is removed and made again each time: never two of them inside."""
+    """Eight threads use one lock, whose file is removed and made again each time: two never hold it together."""
     inside, most = [], []
 
     def enter(_) -> None:
@@ -196,8 +196,8 @@ class Backwards:
         yield from map(work, reversed(shards))
 
 
-def test_records_depend_on_nothing_else(generated, tmp_path):
-    """Bitwise the same for batches of 1, 3 and 16, for other shards, backwards, and continued with other settings."""
+def test_records_do_not_depend_on_batch_shards_or_order(generated, tmp_path):
+    """Batches of 1, 3 and 16, other shards, reverse order, and a restart with other settings give the same bits."""
     small = replace(generated, train=7, validation=2, test=2)
     configs = [
         replace(small, path=str(tmp_path / f"{batch}-{shard}"), batch_size=batch, shard_size=shard)
@@ -218,7 +218,7 @@ def test_records_depend_on_nothing_else(generated, tmp_path):
 
 
 def test_xla_has_one_batch_shape(generated, monkeypatch):
-    """Where XLA runs the time loop, sample i is row i mod batch of batch i div batch, whichever shard asks for it."""
+    """Where XLA runs the time loop, sample i is row i mod batch of batch i div batch, for any shard."""
     spec = generated.create()
     assert not depends_on_batch(spec)  # native: see test_batch_size_changes_no_bit
     assert depends_on_batch(replace(spec, simulation=replace(spec.simulation, backend="xla")))
@@ -252,7 +252,7 @@ class FullDisk:
 
 
 def test_full_disk(generated, tmp_path):
-    """One clear paragraph; what was finished stays; with room, a rerun goes on."""
+    """A full disk is reported in one paragraph; finished shards stay; with space, a rerun resumes."""
     config = replace(generated, path=str(tmp_path / "full"))
     with pytest.raises(DatasetError, match=r"takes no more data.*File too large.*Free some space"):
         dataset.generate(config, FullDisk())
@@ -262,7 +262,7 @@ def test_full_disk(generated, tmp_path):
 
 
 def test_versions_are_not_mixed(generated, tmp_path):
-    """What other software began is not continued; what other software finished is not replaced by other records."""
+    """A data set started by other software is not resumed; one that it finished is not replaced by other records."""
     config = replace(generated, path=str(tmp_path / "mixed"), train=5, validation=1, test=1)
     dataset.generate(config)
     shard = "wave_data-train.array_record-00001-of-00002"
@@ -326,7 +326,7 @@ def test_folders_are_not_overwritten(generated, tmp_path):
     ],
 )
 def test_bad_configs(tmp_path, changes, message):
-    """Refused before anything is written."""
+    """Bad configs are refused before anything is written."""
     config = tiny_config(tmp_path / "none", **changes)
     with pytest.raises(InputError, match=message):
         dataset.generate(config)

@@ -36,7 +36,7 @@ def slurm(folder, **changes) -> SlurmConfig:
 
 
 def check_work(executor: Executor, folder: Path) -> None:
-    """Every shard is called for, though one worker dies at its first try; refusals come back as they are."""
+    """Every shard is made although one worker dies at its first try; errors of input are passed on unchanged."""
 
     # Inner functions: they go to the workers whole, who need not have this file.
     def work(shard: int) -> int:
@@ -55,8 +55,8 @@ def check_work(executor: Executor, folder: Path) -> None:
         list(executor.run(refuse, [1]))
 
 
-def test_local_work_ends_with_the_first_failure():
-    """Each shard once, the first alone; after a failure none is begun that was not under way."""
+def test_local_executor_stops_at_the_first_failure():
+    """Each shard is made once, the first alone; after a failure no other shard is started."""
     done = []
 
     def work(shard):
@@ -81,7 +81,7 @@ def impatient(monkeypatch):
 
 
 def test_slurm_work(tmp_path, impatient):
-    """submitit's own stand-in for Slurm: a process for each job."""
+    """submitit's substitute for Slurm runs a process for each job."""
     check_work(slurm(tmp_path, cluster="local").create(), tmp_path)
 
 
@@ -95,7 +95,7 @@ def test_slurm_gives_up(tmp_path, impatient):
 
 
 def test_slurm_makes_the_same_data_set(local, tmp_path):
-    """Dealt out to three jobs, in this process."""
+    """Three jobs in this process make the data set of the local executor."""
     config = replace(local, path=str(tmp_path / "set"))
     dataset.generate(config, slurm(tmp_path, cluster="debug").create())
     assert_same_data_set(local.path, config.path)
@@ -107,7 +107,7 @@ def test_ray_work(tmp_path):
 
 @pytest.mark.slow
 def test_ray_worker_killed(local, tmp_path):
-    """Two workers, one killed by SIGKILL with a shard under its hands: generation finishes, bitwise as made here."""
+    """If one of two workers is killed during a shard, the data set is still finished, with the same bits."""
     path = tmp_path / "set"
     process = generation(path, "executor=ray", "executor.workers=2")
     wait_for(lambda: len(writers(path)) == 2 or process.poll() is not None)
@@ -151,7 +151,7 @@ def test_slurm_without_slurm(monkeypatch):
 
 @pytest.mark.parametrize(("name", "schema"), [("local", LocalConfig), ("ray", RayConfig), ("slurm", SlurmConfig)])
 def test_configs_compose(name, schema):
-    """The group's YAML files say nothing that the schemas do not, so their defaults are the same."""
+    """The group's YAML files have the defaults of their schemas."""
     register()
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
         composed = compose("generate", [f"executor={name}"])
@@ -159,7 +159,7 @@ def test_configs_compose(name, schema):
 
 
 def test_help(capsys):
-    """Of the top and of each command, without Hydra seeing it."""
+    """The help of the main command and of each subcommand is printed without Hydra."""
     for arguments in ([], *([name] for name in cli.COMMANDS)):
         assert cli.is_command([*arguments, "--help"])
         with pytest.raises(SystemExit, match="0"):

@@ -61,7 +61,7 @@ def edit_manifest(path, **recipe) -> None:
 
 
 def test_one_flipped_byte(generated, tmp_path):
-    """In any record of any shard: named by `verify`, the others not; made anew, all is well."""
+    """`verify` names the one shard with a flipped byte, in any record; made again, the data set is intact."""
     config = replace(generated, path=str(tmp_path / "flipped"))
     dataset.generate(config)
     assert verify(config.path, contents=True)["complete"]
@@ -79,7 +79,7 @@ def test_one_flipped_byte(generated, tmp_path):
 
 
 def test_contents_are_checked():
-    """One good record, and each way in which it could be bad."""
+    """One good record passes, and each kind of bad record is refused."""
     shard, contents = Shard("x", "train", 10, 12), Contents((1500.0, 4500.0), (60.0, 50.0))
     good = {"index": np.int64(11), "velocity": models(0)[0, 0], "sources": np.array([[60.0, 20.0]])}
     contents.check(good, shard, 1)
@@ -98,7 +98,7 @@ def test_contents_are_checked():
 
 
 def test_physical_ranges_of_a_data_set(generated, tmp_path):
-    """Velocities outside what the manifest's families can produce."""
+    """Velocities outside the range of the manifest's families are refused."""
     config = replace(generated, path=str(tmp_path / "set"))
     dataset.generate(config)
     families = {name: {**options, "min_velocity": 4400} for name, options in config.families.items()}
@@ -118,8 +118,8 @@ def test_model_in_two_splits(tmp_path):
         verify(tmp_path / "set", contents=True)
 
 
-def test_manifest_cannot_lead_elsewhere(generated, tmp_path):
-    """File names are made, not read; fields are plain names of plain types."""
+def test_manifest_cannot_lead_out_of_its_folder(generated, tmp_path):
+    """File names are computed, not read; fields have plain names and plain types."""
     config = replace(generated, path=str(tmp_path / "set"))
     dataset.generate(config)
     file = Path(config.path) / dataset.MANIFEST
@@ -134,7 +134,7 @@ def test_manifest_cannot_lead_elsewhere(generated, tmp_path):
 
 
 def test_rebuild(generated, tmp_path, capsys):
-    """From the manifest alone: bitwise. From a manifest with another seed: a difference, and status 1."""
+    """The manifest alone gives the same bits; a manifest with another seed gives a difference and status 1."""
     changes, versions = rebuild(generated.path, "test", 1)
     assert changes.keys() == dataset.read_manifest(generated.path)["fields"].keys()
     assert not any(changes.values()) and not versions
@@ -149,7 +149,7 @@ def test_rebuild(generated, tmp_path, capsys):
         cli.main(["rebuild", config.path, "--sample", "4"])
 
 
-def test_card(generated):
+def test_describe(generated):
     text = io.StringIO()
     describe(generated.path, Console(file=text, width=120))
     fingerprint = dataset.fingerprint(generated)
@@ -170,7 +170,7 @@ def test_card(generated):
 
 @pytest.mark.parametrize("name", ["out.npz", "out.h5", "out.zarr"])
 def test_export(generated, tmp_path, name):
-    """Every value of every record, and the manifest."""
+    """A copy holds every value of every record, and the manifest."""
     assert export(generated.path, tmp_path / name) == 8
     if name == "out.npz":
         opened = np.load(tmp_path / name, allow_pickle=False)
@@ -212,7 +212,7 @@ def test_export_refuses(generated, tmp_path, monkeypatch):
     ("model", "data"), [("model{}", "data{}"), ("model/model{}", "data/data{}"), ("A/vel{}_1_0", "A/seis{}_1_0")]
 )
 def test_import_openfwi(tmp_path, model, data, capsys):
-    """Its layouts of files, in the natural order of their numbers; the records are the files', and TFDS reads them."""
+    """OpenFWI's files are read in the natural order of their numbers, and TFDS reads the same values."""
     source, path = tmp_path / "source", tmp_path / "set"
     for number in (10, 9, 2):
         write_pair(source, number, model, data)
@@ -256,7 +256,7 @@ def write_segy(file: Path, traces: np.ndarray, records, dt: float = 0.002) -> No
 
 
 def test_import_segy(tmp_path):
-    """A model a trace a column; shots told apart by their field record numbers; the sampling interval from the file."""
+    """SEG-Y has one trace for each column of a model; gathers give shots by field record number, and their interval."""
     source = tmp_path / "source"
     source.mkdir()
     shots = gathers(0)[0]
@@ -277,7 +277,7 @@ def test_import_segy(tmp_path):
 
 
 def test_import_npz(tmp_path):
-    """One file with both, half precision kept."""
+    """One file holds models and gathers, in half precision, which is kept."""
     file = tmp_path / "mine.npz"
     half = models(1).astype(np.float16)
     np.savez(file, velocity=half[:, 0], gathers=gathers(1).astype(np.float64), spacing=12.5, dt=0.004)

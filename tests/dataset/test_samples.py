@@ -1,4 +1,4 @@
-"""What a sample holds: shots and their wavelets, the model's options, decimation, half precision, and refusals."""
+"""Samples: shots and their wavelets, options of the model, decimation, half precision, and refused configs."""
 
 from typing import Any
 
@@ -39,8 +39,8 @@ def drawn(spec: DataSpec, count: int, what: str) -> np.ndarray:
     return np.asarray(jax.jit(jax.vmap(lambda key: getattr(spec.draw(key), what)))(keys))
 
 
-def test_one_shot_is_drawn_as_ever():
-    """Model, row and column come from the first three keys of a sample's, so what one-shot data sets held stays."""
+def test_draw_of_one_shot_is_unchanged():
+    """Model, row and column come from a sample's first three keys, so older data sets of one shot are unchanged."""
     spec = spec_of()
     one, keys = jax.jit(spec.draw)(spec.key(1, 5)), jax.random.split(spec.key(1, 5), 3)
     model = jax.jit(lambda key: spec.mixture(key, spec.simulation.grid)[0])(keys[0])
@@ -51,7 +51,7 @@ def test_one_shot_is_drawn_as_ever():
 
 
 def test_a_sample_of_several_shots():
-    """Shapes as the module says; at the stored times the gathers are the snapshots at the receivers, shot by shot."""
+    """Shapes are as documented; at the stored times the gathers equal the snapshots at the receivers, by shot."""
     spec = spec_of(sources=3, gather_every=4)
     sample = made(spec)
     shapes = {name: leaf.shape for name, leaf in sample.items()}
@@ -83,7 +83,7 @@ def test_shots_placed_at_random_do_not_depend_on_their_number():
 
 
 def test_a_line_of_shots():
-    """Evenly spaced to within the cell they are rounded to, from end to end, at one depth, which varies by sample."""
+    """Shots are evenly spaced, up to rounding to cells, from end to end, at one depth, which varies by sample."""
     sources = drawn(spec_of(sources=5, placement="line"), 8, "sources")
     np.testing.assert_allclose(sources[:, :, 1], np.broadcast_to(np.linspace(0, 190, 5), (8, 5)), atol=5.0)
     assert (sources[:, :, 0] == sources[:, :1, 0]).all() and len(set(sources[:, 0, 0])) > 1
@@ -92,7 +92,7 @@ def test_a_line_of_shots():
 
 
 def test_drawn_wavelets():
-    """Each sample's own peak frequency within the range; the field is that of the wavelet that is stored."""
+    """Each sample has its own peak frequency within the range; its field is that of the stored wavelet."""
     spec = spec_of(peak_frequency_spread=3.0, order=8)
     wavelets = drawn(spec, 20, "wavelet")
     # 1.2 periods to the peak, at a sample of dt = 1 ms: the frequency to within f^2 dt / 2.4 = 0.14 Hz.
@@ -108,7 +108,7 @@ def test_drawn_wavelets():
 
 
 def test_water_and_density():
-    """Below the water lies the model without it; the density is Gardner's, 1000 in water; both reach the solver."""
+    """Below the water lies the unchanged model; density is Gardner's, 1000 in water; the solver uses both."""
     changes = {"density": "gardner", "substeps": 2}
     spec, plain = spec_of(**changes, water_depth=[30.0, 60.0], peak_frequency=10.0), spec_of(peak_frequency=10.0)
     for velocity, rock in zip(drawn(spec, 4, "velocity"), drawn(plain, 4, "velocity"), strict=True):
@@ -126,7 +126,7 @@ def test_water_and_density():
 
 
 def test_the_time_step_is_safe_for_any_density():
-    """dt = 1.25 ms is stable at 4500 m/s; not where rock of that velocity lies in water, as Gardner's may."""
+    """dt = 1.25 ms is stable at 4500 m/s, but not where rock of that velocity touches water, as with Gardner's rule."""
     step = {"dt": 1.25e-3, "snapshot_times": [0.1], "water_depth": [30.0, 60.0], "order": 4, "peak_frequency": 10.0}
     assert spec_of(**step).gardner is False
     with pytest.raises(InputError, match="CFL limit"):
@@ -151,7 +151,7 @@ def test_a_free_surface_reflects():
 
 
 @pytest.mark.parametrize(("kind", "other"), [("snapshots", "gathers"), ("gathers", "snapshots")])
-def test_only_what_is_asked_for_is_kept(kind, other):
+def test_only_selected_records_are_kept(kind, other):
     whole, part = made(spec_of()), made(spec_of(records=[kind]))
     assert other not in part and ("receivers" in part) == (kind == "gathers")
     # Other records make another program, which may round otherwise.
@@ -185,7 +185,7 @@ def test_silence_in_half_precision():
 
 
 def test_half_precision_on_disk(tmp_path):
-    """A data set in float16 is that in float32 rounded once; TFDS reads back the stored types."""
+    """A data set in float16 equals the one in float32, rounded once; TFDS reads back the stored types."""
     paths = {}
     for precision in ("float32", "float16"):
         sizes = {"train": 2, "validation": 1, "test": 1, "sources": 2, "precision": precision}

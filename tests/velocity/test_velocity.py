@@ -43,7 +43,7 @@ def section(tmp_path) -> Path:
 
 @pytest.mark.parametrize("name", FILE_FREE)
 def test_in_range_and_different(name):
-    """Within the range that the family states, not constant, another model for another key."""
+    """Models stay within the range of their family, are not constant, and differ for different keys."""
     family, drawn = make_family(name, {}), models(name)
     assert drawn.shape == (COUNT, *GRID.shape) and np.isfinite(drawn).all()
     assert drawn.min() >= np.float32(family.min_velocity) and drawn.max() <= np.float32(family.max_velocity)
@@ -55,8 +55,8 @@ def test_in_range_and_different(name):
 @pytest.mark.parametrize(
     "name", ["curve_fault_b", "style_b", "anisotropic_random_field", "gaussian_lens", "salt", "inclusions", "crops"]
 )
-def test_same_bits_however_drawn(name, section):
-    """Alone, in batches of 3 and 16, and in a loop: bit for bit the same, on a grid with odd sides.
+def test_draws_are_reproducible(name, section):
+    """Models drawn alone, in batches of 3 and 16, and in a loop have the same bits, on a grid with odd sides.
 
     Without `reproducible`, lens, inclusions and style fail this in their last bits.
     """
@@ -71,7 +71,7 @@ def test_same_bits_however_drawn(name, section):
     np.testing.assert_array_equal(draw(family, grid, 16, seed=1), expected)
 
 
-def test_mixture_same_bits_however_drawn():
+def test_draws_of_a_mixture_are_reproducible():
     mixture = make_mixture({"flat_vel_b": {}, "gaussian_lens": {}})
     keys = jax.random.split(jax.random.key(1), 16)
     alone = jax.jit(lambda key: mixture(key, GRID))
@@ -147,8 +147,8 @@ def test_random_field_statistics(options):
             assert abs((here * there).mean() - 6 / np.pi * np.arcsin(matern / 2)) < 0.076
 
 
-def test_lens_is_round_and_slow_in_its_middle():
-    """Centred, it is its own mirror image and transpose; v decreases towards the middle."""
+def test_lens_is_round_and_slow_at_its_center():
+    """A centered lens equals its mirror image and its transpose; v decreases towards the middle."""
     for model in draw(GaussianLens(offset=0.0), Grid((33, 33), 10.0), 8):
         for image in (np.flipud(model), np.fliplr(model), np.transpose(model)):
             np.testing.assert_allclose(model, image, rtol=1e-6)
@@ -157,7 +157,7 @@ def test_lens_is_round_and_slow_in_its_middle():
 
 
 def test_salt_is_one_body_in_ordered_sediments():
-    """Every model holds salt, in one piece; beside it velocity grows with depth, and no sediment is as fast."""
+    """Every model has one connected body of salt; outside, velocity grows with depth and is below that of salt."""
     for model in models("salt"):
         salt = model == np.float32(4480.0)
         assert 20 < salt.sum() < 0.6 * salt.size
@@ -168,7 +168,7 @@ def test_salt_is_one_body_in_ordered_sediments():
 
 
 def test_crops_are_sub_images(section):
-    """Unscaled and unwarped, each model is a window of the file or its mirror image; both occur, at many places."""
+    """Without scale and warp, each model is a window of the file or its mirror image; both occur, at many places."""
     image = np.load(section)
     places = set()
     for model in draw(make_family("crops", {"path": str(section)}), count=32):
@@ -182,7 +182,7 @@ def test_crops_are_sub_images(section):
 
 
 def test_warped_crops_keep_range_and_order(tmp_path):
-    """The warp never folds the model over itself: of a file that grows with depth, every crop grows with depth."""
+    """The warp never folds the model over itself: every crop of a file that grows with depth grows with depth."""
     path = tmp_path / "gradient.npz"
     np.savez(path, velocity=np.linspace(1500, 4500, 90)[:, None] * np.ones((1, 80)), spacing=10.0)
     family = make_family("crops", {"path": str(path), "max_scale": 1.5, "warp": 0.1})
@@ -192,8 +192,8 @@ def test_warped_crops_keep_range_and_order(tmp_path):
     assert drawn.min() >= 1500 and drawn.max() <= 4500
 
 
-def test_crops_know_their_file(section):
-    """The config is pinned to the file's content; another content is refused, and so are files too small or none."""
+def test_crops_are_tied_to_their_file(section):
+    """The config holds the hash of the file; changed, missing and too small files are refused."""
     config = {"mine": {"family": "crops", "path": str(section), "weight": 2}, "flat_vel_a": None}
     pinned = pin_files(config)
     assert len(pinned["mine"]["sha256"]) == 64 and pinned["flat_vel_a"] == {}
@@ -212,7 +212,7 @@ def test_crops_know_their_file(section):
 
 
 def test_mixture_weights():
-    """One recipe under two names: 600 draws of weight 1:3, each count within four binomial deviations."""
+    """In 600 draws with weights 1:3 from one family under two names, each count is within four binomial deviations."""
     mixture = make_mixture({"slow": {"family": "flat_vel_a", "max_velocity": 2500}, "flat_vel_a": {"weight": 3}})
     assert mixture.names == ("slow", "flat_vel_a")
     keys = jax.random.split(jax.random.key(5), 600)
@@ -235,14 +235,14 @@ def test_mixture_weights():
         ({"gaussian_lens": {"min_velocity": 4100}}, "0 < min_velocity < max_velocity"),
     ],
 )
-def test_refusals_are_one_paragraph(config, message):
+def test_bad_configs(config, message):
     with pytest.raises(InputError, match=message) as error:
         make_mixture(config)
     assert "\n" not in str(error.value)
 
 
 def test_gardner():
-    """2 km/s rock has 2073 kg/m^3 (310 2000^(1/4)); water keeps its own density; salt in its range."""
+    """Rock of 2 km/s has 2073 kg/m^3 (310 2000^(1/4)); water keeps its own density; salt is in its range."""
     density = gardner(jnp.array([1480.0, 1500.0, 1501.0, 2000.0, 4500.0]))
     np.testing.assert_allclose(density, [1000, 1000, 310 * 1501**0.25, 2073.1, 2539.0], rtol=1e-4)
 
