@@ -2,7 +2,8 @@
 
 The models are smooth random media between 1500 and 4500 m/s in cells of 10 m, stepped by 1 ms: below the CFL limit
 of every order used, so that no solver takes finer steps than requested. Sources and receivers lie on cells of the
-middle row, far from all walls, which leaves the longest records that no absorbing layer can have touched (see agreement.py).
+middle row, far from all walls, which leaves the longest records that no absorbing layer can have touched (see
+agreement.py).
 """
 
 from dataclasses import dataclass, replace
