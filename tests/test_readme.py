@@ -1,4 +1,4 @@
-"""The README's code is the examples' code, and short."""
+"""The code in the documents is the code of the examples, and short."""
 
 import re
 
@@ -6,12 +6,20 @@ import pytest
 
 from tests.helpers import ROOT
 
+PAGES = {"simulate": "README.md", "predict": "docs/guides/training.md", "invert": "docs/guides/inversion.md"}
 
-@pytest.mark.parametrize("name", ["simulate", "predict", "invert"])
+
+@pytest.mark.parametrize("name", PAGES)
 def test_snippets_are_the_examples(name):
-    readme = (ROOT / "README.md").read_text()
-    block = re.search(rf"\(examples/{name}\.py\).*?```python\n(.*?)```", readme, re.DOTALL)
+    block = re.search(rf"examples/{name}\.py.*?```python\n(.*?)```", (ROOT / PAGES[name]).read_text(), re.DOTALL)
     assert block is not None
     lines = block[1].strip().split("\n")
     example = (ROOT / "examples" / f"{name}.py").read_text().replace("  # noqa: E731", "")
     assert len(lines) <= 15 and all(line in example for line in lines)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text())
+    missing = [link for link in links if not (ROOT / link).exists()]
+    assert links and not missing
