@@ -1,5 +1,7 @@
 """Measure the misfit between predicted and observed data: scalars, zero at equality, free of the data's units.
 
+With d the predicted and d_obs the observed data:
+
     l2                   ||d - d_obs||^2 / ||d_obs||^2: the mean squared error over the observed mean square
     global_correlation   1 - <d, d_obs> / (||d|| ||d_obs||) by shot: blind to amplitude.
                          Source: Y. Choi and T. Alkhalifah, Geophysical Prospecting 60 (2012), 748-758
