@@ -18,7 +18,6 @@ from statistics import median
 from typing import Any
 
 import jax
-from flax import nnx
 from hydra import compose, initialize_config_dir
 
 from benchmarks.report import machine, slug, write_rows
@@ -29,6 +28,7 @@ from surrogate.config import TrainConfig, register
 from surrogate.models.surrogate import training_statistics
 from surrogate.training.batches import Batches, ordered_batches, training_batches
 from surrogate.training.optimizer import make_optimizer
+from surrogate.training.state import TrainState
 from surrogate.training.step import make_train_step
 
 CASES = {
@@ -55,8 +55,8 @@ class Training:
         self.task = model.task
         once = ordered_batches(config.data.path, "validation", 1, model.task)
         model.set_statistics(training_statistics(model, once))
-        graphdef, self.state = nnx.split((model, make_optimizer(model, config.training)))
-        self.step = make_train_step(graphdef)
+        structure, self.state = TrainState.create(model, make_optimizer(model, config.training))
+        self.step = make_train_step(structure)
 
     def rate(self, batch: Callable[[], Any], steps: int) -> float:
         """Samples a second."""

@@ -6,7 +6,7 @@ spectral layer sends nothing before the next layer mixes channels; and the chann
 divide evenly. Everything else is on every device. Source of the pattern: M. Shoeybi et al., "Megatron-LM", 2019.
 
 All processes run the same program and must come to the same decisions: what only one of them can know goes through
-`gather` or `together`.
+`all_gather` or `barrier`.
 """
 
 import json
@@ -65,13 +65,13 @@ class ParallelConfig:
                 f"{self.processes}."
             )
 
-    def initialise(self) -> None:
+    def initialize(self) -> None:
         """Join the other processes, if there are any; before anything else is asked of jax, and once in a process.
 
         Raises `InputError` if they cannot be found or do not come in time.
         """
         self.check()
-        wanted = self.distributed == "on" or bool(self.coordinator) or launched_together()
+        wanted = self.distributed == "on" or bool(self.coordinator) or started_by_launcher()
         if self.distributed == "off" or not wanted or jax.distributed.is_initialized():
             return
         try:
@@ -109,7 +109,7 @@ class ParallelConfig:
         return Devices(mesh, batch_size // jax.process_count())
 
 
-def launched_together() -> bool:
+def started_by_launcher() -> bool:
     """Whether the environment is one in which a launcher started this process among others."""
     several = {"OMPI_COMM_WORLD_SIZE": ("OMPI_COMM_WORLD_SIZE",), "SLURM_NTASKS": SLURM}
     started = any(
@@ -124,12 +124,12 @@ def _detection() -> str | None:
     return "mpi4py" if headless else None
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the one that writes what is written once."""
     return jax.process_index() == 0
 
 
-def gather(value: Any) -> list[Any]:
+def all_gather(value: Any) -> list[Any]:
     """JSON values of all processes, in their order; all must call it."""
     if jax.process_count() == 1:
         return [value]
@@ -139,8 +139,8 @@ def gather(value: Any) -> list[Any]:
     return [json.loads(row[:length].tobytes()) for row, length in zip(rows, lengths, strict=True)]
 
 
-def own(values: list[Any] | dict[str, Any]) -> Any:
-    """This process's of what `gather` gave. Raises `InputError` if there were other processes then."""
+def local_entry(values: list[Any] | dict[str, Any]) -> Any:
+    """This process's of what `all_gather` gave. Raises `InputError` if there were other processes then."""
     values = [values] if isinstance(values, dict) else values  # as one process alone wrote it before there were others
     if len(values) != jax.process_count():
         raise InputError(
@@ -151,14 +151,14 @@ def own(values: list[Any] | dict[str, Any]) -> Any:
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def barrier() -> Iterator[None]:
     """A block that fails in all processes if it fails in one: nobody is left waiting for those who gave up."""
     error: Exception | None = None
     try:
         yield
     except Exception as raised:
         error = raised
-    failures = gather(None if error is None else str(error))
+    failures = all_gather(None if error is None else str(error))
     if error is not None:
         raise error
     for index, failure in enumerate(failures):
@@ -171,16 +171,16 @@ class Devices:
     """A mesh, and the rows of a batch that this process reads."""
 
     mesh: Mesh
-    share: int
+    local_batch_size: int
 
-    def put(self, batch: Tree) -> Tree:
+    def shard_local(self, batch: Tree) -> Tree:
         """The global batch of which every process holds its share: rows over `data`."""
         split = NamedSharding(self.mesh, P(DATA))
         if jax.process_count() == 1:
             return jax.device_put(batch, split)
         return jax.make_array_from_process_local_data(split, jax.tree.map(np.asarray, batch))
 
-    def spread(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+    def shard(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """A batch that all processes hold whole, its rows over `data`; the last one repeated to divide evenly."""
         split, rows = NamedSharding(self.mesh, P(DATA)), self.mesh.shape[DATA]
 

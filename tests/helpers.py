@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from data_gen.dataset.config import DataConfig
 from surrogate.encodings.registry import encoding_schemas
 from surrogate.encodings.schemas import EncodingConfig
-from surrogate.runs import fit as trainer
+from surrogate.runs import training_run
 from surrogate.tasks.base import TaskConfig
 from surrogate.tasks.propagator import PropagatorConfig
 from surrogate.tasks.registry import TASKS
@@ -41,7 +41,7 @@ def encoding_config(name: str) -> EncodingConfig:
 
 def spoil(patch: pytest.MonkeyPatch, change: Callable[[np.ndarray], np.ndarray]) -> None:
     """Change the snapshots of example 5 of the 16 that are trained with, once the normalisation is taken."""
-    intact, statistics = Examples.__getitem__, trainer.statistics_batches
+    intact, statistics = Examples.__getitem__, training_run.statistics_batches
 
     def spoilt(self, index):
         example = intact(self, index)
@@ -53,7 +53,7 @@ def spoil(patch: pytest.MonkeyPatch, change: Callable[[np.ndarray], np.ndarray])
             return list(statistics(*arguments))
 
     patch.setattr(Examples, "__getitem__", spoilt)
-    patch.setattr(trainer, "statistics_batches", of_intact)
+    patch.setattr(training_run, "statistics_batches", of_intact)
 
 
 def relative(a, b) -> float:

@@ -43,6 +43,7 @@ from surrogate.runs.predict import predict
 from surrogate.training.batches import ordered_batches, statistics_batches, training_batches
 from surrogate.training.config import TrainingConfig
 from surrogate.training.optimizer import make_optimizer
+from surrogate.training.state import TrainState
 from surrogate.training.step import make_train_step
 from tests.helpers import ROOT, tiny_config
 
@@ -90,22 +91,24 @@ def weights(run: Path | str) -> list[np.ndarray]:
 
 def steps_by_hand(
     config: TrainConfig, batch_size: int, devices: Devices | None = None
-) -> tuple[nnx.State, list[float]]:
+) -> tuple[TrainState, list[float]]:
     """What `fit` does to the state, and the losses, with all devices of this process or with some."""
     model, devices = config.create(), devices or config.parallel.create(batch_size)
     model.set_statistics(training_statistics(model, statistics_batches(config.data, batch_size, model.task)))
-    graphdef, state = nnx.split((model, make_optimizer(model, config.training)))
+    structure, state = TrainState.create(model, make_optimizer(model, config.training))
     state, losses = devices.place(state), []
-    step = make_train_step(graphdef, config.training, shardings=devices.shardings(state))
-    with contextlib.closing(training_batches(config.data, devices.share, config.training.seed, model.task)) as batches:
+    step = make_train_step(structure, config.training, shardings=devices.shardings(state))
+    with contextlib.closing(
+        training_batches(config.data, devices.local_batch_size, config.training.seed, model.task)
+    ) as batches:
         for _ in range(config.training.steps):
-            state, metrics = step(state, devices.put(next(batches)))
+            state, metrics = step(state, devices.shard_local(next(batches)))
             losses.append(float(metrics["loss"]))
     return state, losses
 
 
 @pytest.fixture(scope="module")
-def alone(data) -> tuple[nnx.State, list[float]]:
+def alone(data) -> tuple[TrainState, list[float]]:
     """One process, whole models."""
     return steps_by_hand(train_config(data, ""), 4)
 
@@ -228,7 +231,7 @@ def test_whole_batches_spread_evenly():
     """What every process holds is split over the devices, a remainder padded, and comes back as it was."""
     devices = ParallelConfig(model_axis=2).create(4)
     batch = {"velocity": np.arange(15, dtype=np.float32).reshape(5, 3)}
-    spread = devices.spread(batch)["velocity"]
+    spread = devices.shard(batch)["velocity"]
     assert spread.shape == (6, 3) and {s.data.shape for s in spread.addressable_shards} == {(3, 3)}
     np.testing.assert_array_equal(devices.fetch(spread)[:5], batch["velocity"])
 
@@ -287,13 +290,13 @@ def test_when_processes_join(monkeypatch, environment, config, expected):
         calls.append((*arguments, cluster_detection_method))
 
     monkeypatch.setattr(jax.distributed, "initialize", initialize)
-    ParallelConfig(**config).initialise()
+    ParallelConfig(**config).initialize()
     assert calls == ([] if expected is None else [expected])
 
 
 def test_processes_that_cannot_be_found():
     with pytest.raises(InputError, match=r"could not join the others.*parallel.coordinator=HOST:PORT"):
-        ParallelConfig(distributed="on").initialise()
+        ParallelConfig(distributed="on").initialize()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from data_gen.common.errors import InputError
 from surrogate.config import TrainConfig
-from surrogate.devices import gather, together
+from surrogate.devices import all_gather, barrier
 from surrogate.runs.fit import fit
 from surrogate.runs.folder import from_plain
 from surrogate.runs.load import load_surrogate
@@ -31,11 +31,11 @@ def main(port: str, index: str, folder: str) -> None:
     file = Path(folder) / "config.json"
     config = from_plain(json.loads(file.read_text()), TrainConfig, str(file))
     config.parallel = replace(config.parallel, coordinator=f"localhost:{port}", processes=2, process=int(index))
-    config.parallel.initialise()
-    config.parallel.initialise()  # again is no mistake: the jobs of a sweep share a process
-    assert gather({"process": int(index) * "x"}) == [{"process": ""}, {"process": "x"}]
+    config.parallel.initialize()
+    config.parallel.initialize()  # again is no mistake: the jobs of a sweep share a process
+    assert all_gather({"process": int(index) * "x"}) == [{"process": ""}, {"process": "x"}]
     try:
-        with together():
+        with barrier():
             if index == "1":
                 raise InputError("no disk")
         raise AssertionError("one failed, so both do")

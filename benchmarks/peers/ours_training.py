@@ -20,6 +20,7 @@ from surrogate.operators.layers.spectral import SpectralConv
 from surrogate.training.config import TrainingConfig
 from surrogate.training.host_memory import keep_freed_memory
 from surrogate.training.optimizer import make_optimizer
+from surrogate.training.state import TrainState
 from surrogate.training.step import make_train_step
 
 __all__ = ["Case", "configurations", "device", "meter", "parameters", "prepare", "versions"]
@@ -55,9 +56,9 @@ def prepare(case: Case, quantity: str, configuration: str) -> Callable:
         clip_norm=1e9,
     )
     optimizer = make_optimizer(model, training)  # pyright: ignore[reportArgumentType]
-    graphdef, state = nnx.split((model, optimizer))
-    train_step = make_train_step(graphdef)
-    predict = jax.jit(lambda state: nnx.merge(graphdef, state)[0].operator(inputs), compiler_options=compiler_options())
+    structure, state = TrainState.create(model, optimizer)
+    train_step = make_train_step(structure)
+    predict = jax.jit(lambda state: state.merge(structure)[0].operator(inputs), compiler_options=compiler_options())
     first = []
 
     def run() -> np.ndarray:

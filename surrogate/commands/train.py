@@ -11,7 +11,7 @@ from data_gen.common.console import print_next, progress_bar
 from data_gen.common.errors import NumericalError
 from data_gen.common.hydra_app import command, typed
 from surrogate.config import TrainConfig, register
-from surrogate.devices import is_first
+from surrogate.devices import is_main_process
 from surrogate.runs.fit import fit
 from surrogate.runs.load import best_validation
 from surrogate.training.host_memory import keep_freed_memory
@@ -35,7 +35,7 @@ def main(composed: DictConfig) -> float:
     use_compilation_cache()
     keep_freed_memory()
     config = typed(composed, TrainConfig)
-    config.parallel.initialise()
+    config.parallel.initialize()
     try:
         reached = _fit(config)
     except NumericalError as error:
@@ -46,9 +46,9 @@ def main(composed: DictConfig) -> float:
         return float("inf")
     if reached < (steps := config.training.steps):
         # A whole sweep ends, too: the request to stop was for this process.
-        print(interrupted(reached, steps) if is_first() else "")
+        print(interrupted(reached, steps) if is_main_process() else "")
         sys.exit(0)
-    if is_first() and HydraConfig.get().mode != RunMode.MULTIRUN:
+    if is_main_process() and HydraConfig.get().mode != RunMode.MULTIRUN:
         print_next(f"wave evaluate run={config.run}")
     return best_validation(config.run)
 
@@ -69,7 +69,7 @@ def interrupted(reached: int, steps: int) -> str:
 
 
 def _fit(config: TrainConfig) -> int:
-    with progress_bar(f"train {config.run}", config.training.steps, shown=is_first()) as update:
+    with progress_bar(f"train {config.run}", config.training.steps, shown=is_main_process()) as update:
 
         def show(step: int, values: dict[str, float]) -> None:
             status = f"loss {values['loss']:.4f}, {values['samples_per_s']:.1f} samples/s" if values else ""

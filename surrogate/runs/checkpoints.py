@@ -1,15 +1,17 @@
-"""Checkpoints: the last state, to resume from to the bit, and the best weights, chosen on validation.
+"""Save and restore the checkpoints of a run: the last states, to resume bit for bit, and the best weights.
 
     RUN/config.json             the resolved config, plain values only
     RUN/provenance.json         data set and software, see provenance.py
-    RUN/checkpoints/last/N      model, optimizer, step, iterator, best so far
-    RUN/checkpoints/best/N      the model alone: weights (averaged, if averages are taken) and normalisation
+    RUN/checkpoints/last/N      training state (model, optimizer, step, monitor), data iterator, best validation so far
+    RUN/checkpoints/best/N      the model alone: weights (averaged, if averages are taken) and normalization
 
-Two of the last are kept, should the newer one be damaged, and the newest that was due: a preempted run saves between
-those, but a rollback goes to the same checkpoint whether there was a preemption or not. Of the best, the newest
-is kept, and what was the best at each of those.
+The best weights are those with the smallest validation error. Two of the last states are kept, in case the newer one is
+damaged, and the newest one that was due: a preempted run saves between two due checkpoints, but a rollback returns to
+the same checkpoint whether there was a preemption or not. The newest best weights are kept, and those that were the
+best at each kept last state.
 
-The only importer of Orbax. Nothing read from a run's folder is executed: arrays and JSON.
+This is the only module that imports Orbax. Nothing that is read from a run's folder is executed: it holds arrays and
+JSON.
 """
 
 import shutil
@@ -19,57 +21,26 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
-from flax import nnx
 
 from data_gen.common.errors import InputError
 
+Tree = dict[Any, Any]  # nested dictionaries of arrays
+
 
 class CheckpointError(InputError):
-    """A checkpoint that does not exist or does not fit the model."""
+    """Report a checkpoint that does not exist or does not fit the model."""
 
 
-REMOVED = "removed"  # what is deleted is moved there first: a kill half-way leaves nothing that looks complete
-
-
-def _manager(folder: Path, create: bool) -> ocp.CheckpointManager:
-    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, create=create, todelete_subdir=REMOVED)
-    handlers = {"state": ocp.StandardCheckpointHandler(), "progress": ocp.JsonCheckpointHandler()}
-    return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves}
-
-
-def _check_fit(manager: ocp.CheckpointManager, step: int, pure: Any, where: Path) -> None:
-    """Compare the stored tree with the model's before anything is restored into it."""
-    stored = _shapes(manager.item_metadata(step)["state"].tree)
-    expected = _shapes(pure)
-    for name in sorted(stored.keys() | expected.keys()):
-        if stored.get(name) != expected.get(name):
-            raise CheckpointError(
-                f"The checkpoint in {where} is of another model: {name} has shape {stored.get(name, 'absent')} there, "
-                f"but {expected.get(name, 'absent')} in this config. Use its own config, or another run."
-            )
-
-
-def _delete(manager: ocp.CheckpointManager, steps: set[int]) -> None:
-    def empty() -> None:
-        if jax.process_index() == 0:
-            shutil.rmtree(Path(manager.directory) / REMOVED, ignore_errors=True)
-
-    if steps:
-        empty()  # of what a kill left
-        for step in steps:
-            manager.delete(step)
-        empty()
+REMOVED = "removed"  # deleted checkpoints are moved there first: a kill half-way leaves nothing that looks complete
 
 
 class Checkpoints:
-    """The two series of checkpoints of one run.
+    """Keep the two series of checkpoints of one run.
 
-    every: steps between two checkpoints that are due. read_only: nothing below the folder is ever touched.
+    Args:
+        run: Folder of the run.
+        every: Number of steps between two checkpoints that are due.
+        read_only: Whether the folder must not be touched.
     """
 
     def __init__(self, run: str | Path, *, every: int = 1, read_only: bool = False):
@@ -83,13 +54,109 @@ class Checkpoints:
     def _best(self) -> ocp.CheckpointManager:
         return _manager(self.folder / "best", self._create)
 
-    def save_last(self, step: int, state: nnx.State, progress: dict[str, Any]) -> None:
-        """Save everything needed to go on from `step`; progress: JSON values (iterator state, best so far)."""
+    @property
+    def last_step(self) -> int | None:
+        """The step of the newest complete checkpoint, or None."""
+        return self._last.latest_step()
+
+    @property
+    def due_step(self) -> int | None:
+        """The step of the newest complete checkpoint that was due, to which a rollback returns, or None."""
+        return max((step for step in self._last.all_steps() if step % self._every == 0), default=None)
+
+    @property
+    def best_step(self) -> int | None:
+        """The step of the best weights, or None."""
+        return self._best.latest_step()
+
+    def save_last(self, step: int, state: Tree, progress: dict[str, Any]) -> None:
+        """Save everything that a training needs to resume.
+
+        Args:
+            step: Number of steps so far.
+            state: Training state, as nested dictionaries.
+            progress: JSON values: state of the data iterator, best validation so far, number of rollbacks.
+        """
         self._save(self._last, step, state, progress)
 
-    def save_best(self, step: int, state: nnx.State, progress: dict[str, Any]) -> None:
-        """Save the model of the best validation so far."""
-        self._save(self._best, step, state, progress)
+    def save_best(self, step: int, model: Tree, progress: dict[str, Any]) -> None:
+        """Save the model with the best validation so far.
+
+        Args:
+            step: Number of steps so far.
+            model: Arrays of the model, as nested dictionaries.
+            progress: JSON values: the validation error.
+        """
+        self._save(self._best, step, model, progress)
+
+    def restore_last(self, like: Tree) -> tuple[Tree, dict[str, Any]]:
+        """Restore the newest training state.
+
+        Args:
+            like: Training state of the same structure, as nested dictionaries.
+
+        Returns:
+            The state and its progress.
+
+        Raises:
+            CheckpointError: There is no checkpoint, it belongs to another model, or it is damaged.
+        """
+        return _restore(self._last, like, self.folder / "last")
+
+    def restore_best(self, like: Tree) -> tuple[Tree, dict[str, Any]]:
+        """Restore the best model.
+
+        Args:
+            like: Arrays of a model of the same structure, as nested dictionaries.
+
+        Returns:
+            The arrays and their progress.
+
+        Raises:
+            CheckpointError: There is no checkpoint, it belongs to another model, or it is damaged.
+        """
+        return _restore(self._best, like, self.folder / "best")
+
+    def best_progress(self) -> dict[str, Any]:
+        """Read what was saved with the best model: its validation error."""
+        items = ocp.args.Composite(progress=ocp.args.JsonRestore())
+        return dict(self._best.restore(self.best_step, args=items)["progress"])
+
+    def forget_after(self, step: int) -> None:
+        """Delete the checkpoints after a step from which a run resumes: the run will reach their steps again.
+
+        Args:
+            step: Step from which the run resumes.
+        """
+        for manager in (self._best, self._last):
+            _delete(manager, {later for later in manager.all_steps() if later > step})
+
+    def check_removed(self) -> None:
+        """Check that nobody removed the last states of a run whose best weights exist.
+
+        (A run that was killed before its first checkpoint has an empty folder for them.)
+
+        Raises:
+            CheckpointError: The last states were removed.
+        """
+        if self.best_step is not None and not (self.folder / "last").is_dir():
+            raise CheckpointError(
+                f"The best weights are in {self.folder / 'best'}, but {self.folder / 'last'}, from which training "
+                "would resume, was removed. The run can be evaluated and used as it is. To train it anew, choose "
+                f"another folder, or remove {self.folder}."
+            )
+
+    def close(self) -> None:
+        """Release the threads of Orbax."""
+        for name in ("_last", "_best"):
+            if name in vars(self):
+                getattr(self, name).close()
+
+    def _save(self, manager: ocp.CheckpointManager, step: int, tree: Tree, progress: dict[str, Any]) -> None:
+        items = ocp.args.Composite(state=ocp.args.StandardSave(tree), progress=ocp.args.JsonSave(progress))
+        manager.save(step, args=items, force=True)
+        manager.wait_until_finished()
+        self._prune()
 
     def _prune(self) -> None:
         last, best = sorted(self._last.all_steps()), sorted(self._best.all_steps())
@@ -98,80 +165,73 @@ class Checkpoints:
         wanted = [[b for b in best if b <= step][-1:] for step in kept if step is not None]
         _delete(self._best, set(best[:-1]) - {b for found in wanted for b in found})
 
-    def forget_after(self, step: int) -> None:
-        """Forget what was saved after the step that a run goes on from: it will come to it again."""
-        for manager in (self._best, self._last):
-            _delete(manager, {later for later in manager.all_steps() if later > step})
 
-    def _save(self, manager: ocp.CheckpointManager, step: int, state: nnx.State, progress: dict[str, Any]) -> None:
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(nnx.to_pure_dict(state)), progress=ocp.args.JsonSave(progress)
-        )
-        manager.save(step, args=items, force=True)
-        manager.wait_until_finished()
-        self._prune()
+def _manager(folder: Path, create: bool) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, create=create, todelete_subdir=REMOVED)
+    handlers = {"state": ocp.StandardCheckpointHandler(), "progress": ocp.JsonCheckpointHandler()}
+    return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)
 
-    def check_removed(self) -> None:
-        """Raise `CheckpointError` if the best weights are here, but somebody removed what was saved beside them.
 
-        (A run that was killed before its first checkpoint has a folder for it.)
-        """
-        if self.best_step is not None and not (self.folder / "last").is_dir():
+def _delete(manager: ocp.CheckpointManager, steps: set[int]) -> None:
+    def empty() -> None:
+        if jax.process_index() == 0:
+            shutil.rmtree(Path(manager.directory) / REMOVED, ignore_errors=True)
+
+    if steps:
+        empty()  # a kill may have left something
+        for step in steps:
+            manager.delete(step)
+        empty()
+
+
+def _restore(manager: ocp.CheckpointManager, like: Tree, where: Path) -> tuple[Tree, dict[str, Any]]:
+    step = manager.latest_step()
+    if step is None:
+        raise CheckpointError(f"There is no checkpoint in {where}. Train first: `python train.py run=...`.")
+    try:
+        stored = manager.item_metadata(step)["state"].tree
+        earlier = set(stored) == {"0", "1"}
+        expected = _to_earlier_format(like) if earlier else like
+        _check_fit(stored, expected, where)
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, expected)
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), progress=ocp.args.JsonRestore())
+        restored = manager.restore(step, args=items)
+    except CheckpointError:
+        raise
+    except Exception as error:  # Orbax has many errors for a damaged tree; the remedy is the same
+        raise CheckpointError(f"The checkpoint {where / str(step)} is damaged ({error}). Remove it.") from error
+    tree = restored["state"]
+    return _from_earlier_format(tree) if earlier else tree, dict(restored["progress"])
+
+
+def _check_fit(stored: Tree, expected: Tree, where: Path) -> None:
+    """Compare the shapes of a stored tree with the model's, before anything is restored."""
+    there, here = _shapes(stored), _shapes(expected)
+    for name in sorted(there.keys() | here.keys()):
+        if there.get(name) != here.get(name):
             raise CheckpointError(
-                f"The best weights are in {self.folder / 'best'}, but {self.folder / 'last'}, from which training "
-                "would go on, was removed. The run can be evaluated and used as it is. To train it anew, choose "
-                f"another folder, or remove {self.folder}."
+                f"The checkpoint in {where} is of another model: {name} has shape {there.get(name, 'absent')} there, "
+                f"but {here.get(name, 'absent')} in this config. Use its own config, or another run."
             )
 
-    @property
-    def last_step(self) -> int | None:
-        """The step of the newest complete checkpoint, or None."""
-        return self._last.latest_step()
 
-    @property
-    def due_step(self) -> int | None:
-        """The step of the newest complete checkpoint that was due, where a rollback goes to, or None."""
-        return max((step for step in self._last.all_steps() if step % self._every == 0), default=None)
+def _shapes(tree: Tree) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape) for path, leaf in leaves}
 
-    @property
-    def best_step(self) -> int | None:
-        """The step of the best model, or None."""
-        return self._best.latest_step()
 
-    def restore_last(self, state: nnx.State) -> tuple[nnx.State, dict[str, Any]]:
-        """The newest state and its progress; `state` gives the structure. Raises `CheckpointError`."""
-        return self._restore(self._last, state, self.folder / "last")
+# Earlier versions stored (model, optimizer), with step and monitor inside the optimizer as its `guard`, where the
+# number of accepted steps was called `count`.
 
-    def restore_best(self, state: nnx.State) -> tuple[nnx.State, dict[str, Any]]:
-        """The best model's state and its progress; `state` gives the structure. Raises `CheckpointError`."""
-        return self._restore(self._best, state, self.folder / "best")
 
-    def best_progress(self) -> dict[str, Any]:
-        """What was saved beside the best model: its validation error."""
-        items = ocp.args.Composite(progress=ocp.args.JsonRestore())
-        return dict(self._best.restore(self.best_step, args=items)["progress"])
+def _to_earlier_format(state: Tree) -> Tree:
+    guard = {**state["monitor"], "step": state["step"]}
+    guard["count"] = guard.pop("accepted")
+    return {0: state["model"], 1: {**state["optimizer"], "guard": guard}}
 
-    def _restore(
-        self, manager: ocp.CheckpointManager, state: nnx.State, where: Path
-    ) -> tuple[nnx.State, dict[str, Any]]:
-        step = manager.latest_step()
-        if step is None:
-            raise CheckpointError(f"There is no checkpoint in {where}. Train first: `python train.py run=...`.")
-        pure = nnx.to_pure_dict(state)
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, pure)
-        items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), progress=ocp.args.JsonRestore())
-        try:
-            _check_fit(manager, step, pure, where)
-            restored = manager.restore(step, args=items)
-        except CheckpointError:
-            raise
-        except Exception as error:  # Orbax's errors for a damaged tree are many; the remedy is the same
-            raise CheckpointError(f"The checkpoint {where / str(step)} is damaged ({error}). Remove it.") from error
-        nnx.replace_by_pure_dict(state, restored["state"])
-        return state, dict(restored["progress"])
 
-    def close(self) -> None:
-        """Release Orbax's threads."""
-        for name in ("_last", "_best"):
-            if name in vars(self):
-                getattr(self, name).close()
+def _from_earlier_format(stored: Tree) -> Tree:
+    optimizer = dict(stored[1])
+    monitor = dict(optimizer.pop("guard"))
+    monitor["accepted"] = monitor.pop("count")
+    return {"model": stored[0], "optimizer": optimizer, "step": monitor.pop("step"), "monitor": monitor}

@@ -5,6 +5,7 @@ same statistics, and with the same settings: those that are no weights, such as 
 """
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from flax import nnx
@@ -34,6 +35,22 @@ def first_stage(config: TrainConfig, model: Surrogate, run: str, settings: Opera
     first = load_surrogate(run)
     model.set_statistics(first.statistics)
     return first.operator
+
+
+def warm_start(config: TrainConfig, model: Surrogate) -> bool:
+    """Give a surrogate the operator and the statistics of its first stage, if its config names one.
+
+    Args:
+        config: Config of the run.
+        model: Untrained surrogate of the config.
+
+    Returns:
+        Whether there is a first stage.
+
+    Raises:
+        InputError: The first stage has another operator, task, encoding or data set.
+    """
+    return config.model.warm_start(model.operator, partial(first_stage, config, model))
 
 
 def _identity(config: TrainConfig, operator: OperatorConfig) -> dict[str, Any]:

@@ -56,7 +56,9 @@ def load_surrogate(run: str | Path, data: DataConfig | None = None) -> Surrogate
             "validation split."
         )
     with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
-        state, _ = checkpoints.restore_best(nnx.state(model))
+        state = nnx.state(model)
+        weights, _ = checkpoints.restore_best(nnx.to_pure_dict(state))
+    nnx.replace_by_pure_dict(state, weights)
     nnx.update(model, state)
     if data is not None:
         warn_of_cells(model.operator, config, data)

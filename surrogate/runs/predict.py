@@ -58,5 +58,5 @@ def sample_errors(model: Surrogate, batch: Batch) -> jax.Array:
 
 def validate(model: Surrogate, batches: Iterable[Batch], devices: Devices) -> float:
     """Mean relative L2 over a split, of which every process reads all and every device computes its part."""
-    errors = [devices.fetch(sample_errors(model, devices.spread(batch)))[: len(batch["index"])] for batch in batches]
+    errors = [devices.fetch(sample_errors(model, devices.shard(batch)))[: len(batch["index"])] for batch in batches]
     return float(np.mean(np.concatenate(errors)))

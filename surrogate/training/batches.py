@@ -76,7 +76,7 @@ def check_dataset(config: DataConfig, *, verify: bool = True) -> None:
     dataset.verify(config.path, checksums=verify)
 
 
-def check_share(config: DataConfig, task: Task, processes: int) -> None:
+def check_enough_examples(config: DataConfig, task: Task, processes: int) -> None:
     """Raise `InputError` if there are fewer training examples on disk than `processes` that share them."""
     examples = config.train * task.examples
     if config.source == "disk" and examples < processes:

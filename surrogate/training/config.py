@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from math import inf
+from typing import NamedTuple
 
 from data_gen.common.errors import InputError
 from surrogate.losses.loss import LossConfig
@@ -9,6 +10,20 @@ from surrogate.training.mode_schedule import ModeSchedule
 from surrogate.training.precision import PRECISIONS
 
 ON_DIVERGENCE = ("stop", "rollback")
+
+
+class Due(NamedTuple):
+    """Tell what is due after a training step.
+
+    Attributes:
+        log: Whether to log the metrics.
+        validation: Whether to validate.
+        checkpoint: Whether to save a checkpoint.
+    """
+
+    log: bool
+    validation: bool
+    checkpoint: bool
 
 
 @dataclass
@@ -83,6 +98,18 @@ class TrainingConfig:
         self.mode_schedule.check()
         self.loss.check()
         self._check_divergence()
+
+    def due(self, step: int) -> Due:
+        """Tell what is due after a step.
+
+        Args:
+            step: Number of steps so far.
+
+        Returns:
+            Whether to log, to validate and to save a checkpoint; all three after the last step.
+        """
+        intervals = (self.log_every, self.validate_every, self.checkpoint_every)
+        return Due(*(step == self.steps or step % interval == 0 for interval in intervals))
 
     def _check_divergence(self) -> None:
         if self.on_divergence not in ON_DIVERGENCE:

@@ -1,4 +1,4 @@
-"""The optimizer: AdamW behind a clip of the gradient's norm, a schedule, and a running average of the weights.
+"""Optimize the weights: AdamW behind a clip of the gradient's norm, a schedule, and a running average of the weights.
 
     average <- d_t average + (1 - d_t) weights,    d_t = min(decay, (1 + t) / (10 + t))
 
@@ -12,8 +12,6 @@ import optax
 from flax import nnx
 
 from surrogate.training.config import TrainingConfig
-from surrogate.training.divergence import Guard
-from surrogate.training.mode_schedule import ModeSchedule
 
 
 class Average(nnx.Variable):
@@ -32,7 +30,6 @@ class Optimizer(nnx.Optimizer):
     def __init__(self, model: nnx.Module, transform: optax.GradientTransformation, decay: float):
         super().__init__(model, transform, wrt=nnx.Param)
         self.decay = decay
-        self.guard = Guard()
         if decay:
             weights = nnx.as_pure(nnx.state(model, nnx.Param))
             self.average = nnx.data(jax.tree.map(lambda weight: Average(jnp.array(weight)), weights))
@@ -67,12 +64,3 @@ def make_optimizer(model: nnx.Module, config: TrainingConfig, scale: float = 1.0
         optax.adamw(learning_rate(config, scale), weight_decay=config.weight_decay),
     )
     return Optimizer(model, transform, config.ema)
-
-
-def evaluated(graphdef: nnx.GraphDef, state: nnx.State, schedule: ModeSchedule):
-    """What is validated and kept of a training state: the averaged weights, if there are, of the modes that are on."""
-    model, optimizer = nnx.merge(graphdef, state, copy=True)
-    if optimizer.decay:
-        nnx.update(model, nnx.as_pure(optimizer.average))
-    schedule.apply(model.operator, optimizer.guard.step[...])
-    return model

@@ -19,10 +19,11 @@ from surrogate.operators.layers.recompute import compiler_options, recompute_blo
 from surrogate.protocols import Batch
 from surrogate.training.config import TrainingConfig
 from surrogate.training.precision import set_precision
+from surrogate.training.state import Structure, TrainState
 
 Metrics = dict[str, jax.Array]
 Loss = Callable[[Any, Batch, jax.Array], tuple[jax.Array, Metrics]]
-Step = Callable[[nnx.State, Batch], tuple[nnx.State, Metrics]]
+Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
 def in_parts(batch: Batch, parts: int) -> Batch:
@@ -99,38 +100,42 @@ def sample_losses(model: nnx.Module, batch: Batch, step: int, config: TrainingCo
 
 
 def make_train_step(
-    graphdef: nnx.GraphDef,
+    structure: Structure,
     config: TrainingConfig | None = None,
     loss: Loss | None = None,
-    shardings: nnx.State | None = None,
+    shardings: TrainState | None = None,
 ) -> Step:
-    """The compiled step `(state, batch) -> (state, metrics)`; the old state's buffers are given back.
+    """Build the compiled step `(state, batch) -> (state, metrics)`; it reuses the buffers of the old state.
 
-    loss: the config's, unless another is given. shardings: where the new state stays (see `Devices.shardings`); none:
-    where the compiler likes. Metrics: loss (the mean since the last log), grad_norm and, where there are several, the
-    loss's terms (of this step).
+    Args:
+        structure: Static structure of the model and its optimizer.
+        config: Settings of the training; None: the defaults.
+        loss: Function `(model, batch, key) -> (loss, terms)` to minimize; None: the loss of the config.
+        shardings: Placement of every array of the new state (see `Devices.shardings`); None: the compiler chooses.
+
+    Returns:
+        The step. Its metrics are `loss`, the mean since the last log; `grad_norm`, of this step; and, if the loss has
+        several terms, each of them, of this step.
     """
     training = config or TrainingConfig()
 
-    def step(state: nnx.State, batch: Batch):
-        model, optimizer = nnx.merge(graphdef, state, copy=True)  # or the old state would change with the model
-        guard = optimizer.guard
-        key, minimised = step_key(training, guard.step[...]), loss or training.loss.create(model.task)
-        value, parts, gradients, others = mean_gradients(model, batch, key, guard.step[...], minimised, training)
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        model, _ = state.merge(structure)
+        key, minimized = step_key(training, state.step), loss or training.loss.create(model.task)
+        value, parts, gradients, others = mean_gradients(model, batch, key, state.step, minimized, training)
         grad_norm = optax.tree.norm(gradients)
-        good = guard.accepts(value, grad_norm, training.divergence_factor)
+        accepted = state.monitor.accepts(value, grad_norm, training.divergence_factor)
         # A branch, not a choice between two states: weights and moments are read and written once, in place.
-        state = jax.lax.cond(good, updated, lambda state, *_: state, state, gradients, others)
-        model, optimizer = nnx.merge(graphdef, state)
-        optimizer.guard.record(good, value, grad_norm, training.log_every)
-        metrics = {"loss": optimizer.guard.mean_loss(), "grad_norm": grad_norm} | (parts if len(parts) > 1 else {})
-        return nnx.state((model, optimizer)), metrics
+        new = jax.lax.cond(accepted, updated, lambda state, *_: state, state, gradients, others)
+        monitor = state.monitor.record(state.step, accepted, value, grad_norm, training.log_every)
+        metrics = {"loss": monitor.mean_loss(), "grad_norm": grad_norm} | (parts if len(parts) > 1 else {})
+        return new._replace(step=state.step + 1, monitor=monitor), metrics
 
-    def updated(state: nnx.State, gradients: nnx.State, others: nnx.State) -> nnx.State:
-        model, optimizer = nnx.merge(graphdef, state, copy=True)
+    def updated(state: TrainState, gradients: nnx.State, others: nnx.State) -> TrainState:
+        model, optimizer = state.merge(structure)
         nnx.update(model, others)
         optimizer.update(model, gradients)
-        return nnx.state((model, optimizer))
+        return state.updated(model, optimizer)
 
-    kept_where = None if shardings is None else (shardings, None)
-    return jax.jit(step, donate_argnums=0, out_shardings=kept_where, compiler_options=compiler_options())
+    out_shardings = None if shardings is None else (shardings, None)
+    return jax.jit(step, donate_argnums=0, out_shardings=out_shardings, compiler_options=compiler_options())

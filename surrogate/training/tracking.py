@@ -176,7 +176,7 @@ class Tracker:
         self._on_wandb(lambda _, run: run.finish())
 
 
-class Silent(Tracker):
+class NullTracker(Tracker):
     """Records nothing: what the processes beside the first have."""
 
     def __init__(self):

@@ -32,6 +32,7 @@ from surrogate.tasks.wavefield import Wavefield
 from surrogate.training.batches import Examples, ordered_batches
 from surrogate.training.config import TrainingConfig
 from surrogate.training.optimizer import Optimizer
+from surrogate.training.state import TrainState
 from surrogate.training.step import make_train_step
 from tests.helpers import encoding_config, task_config, tiny_config
 
@@ -331,8 +332,8 @@ def test_training_with_stored_tangents(with_tangents):
     batch = next(ordered_batches(with_tangents.path, "train", 2, task))
     model.medium_std[...] = jnp.full_like(model.medium_std[...], 500.0)
     model.residual_rms[...] = jnp.full_like(model.residual_rms[...], np.std(batch["snapshots"]))
-    graphdef, state = nnx.split((model, Optimizer(model, optax.adam(0.02), decay=0.0)))
-    step, start = make_train_step(graphdef, training), jax.tree.map(jnp.copy, state)
+    structure, state = TrainState.create(model, Optimizer(model, optax.adam(0.02), decay=0.0))
+    step, start = make_train_step(structure, training), jax.tree.map(jnp.copy, state)
     run = []
     for _ in range(40):
         state, metrics = step(state, batch)

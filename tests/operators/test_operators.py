@@ -44,6 +44,7 @@ from surrogate.runs.folder import claim_folder, from_plain
 from surrogate.tasks.propagator import PropagatorConfig
 from surrogate.tasks.wavefield import Wavefield
 from surrogate.training.optimizer import Optimizer
+from surrogate.training.state import TrainState
 from surrogate.training.step import make_train_step
 from tests.helpers import ROOT, relative, tiny_config
 
@@ -399,12 +400,13 @@ def test_drop_path_in_training_only(tmp_path):
     np.testing.assert_array_equal(predict(operator), predict(operator))
     model = FieldsOnly(operator)
     optimizer = Optimizer(model, optax.sgd(0.0), decay=0.0)
-    graphdef, state = nnx.split((model, optimizer))
+    structure, state = TrainState.create(model, optimizer)
     with_checkpoint = Checkpoints(tmp_path)
-    with_checkpoint.save_last(1, state, {})
-    restored, _ = with_checkpoint.restore_last(jax.tree.map(jnp.zeros_like, state))
+    with_checkpoint.save_last(1, state.to_dict(), {})
+    empty = jax.tree.map(jnp.zeros_like, state)
+    restored = empty.from_dict(with_checkpoint.restore_last(empty.to_dict())[0])
     with_checkpoint.close()
-    step = make_train_step(graphdef)
+    step = make_train_step(structure)
     batch = {"velocity": x, "source": jnp.zeros((2, 2)), "snapshots": noise((2, 16, 16, OUTPUTS), dtype=np.float32)}
     losses = []
     for start in (state, restored):
@@ -463,7 +465,7 @@ def test_a_first_stage_is_of_the_same_problem(tmp_path):
     trained.set_statistics(Statistics(*(2.0 + i + jnp.zeros_like(s) for i, s in enumerate(trained.statistics))))
     claim_folder(tmp_path / "first", first)
     with contextlib.closing(Checkpoints(first.run)) as checkpoints:
-        checkpoints.save_best(1, nnx.state(trained), {})
+        checkpoints.save_best(1, nnx.to_pure_dict(nnx.state(trained)), {})
     second = replace(first, model=replace(MULTISCALE, first_run=first.run))
     model = second.create()
     assert isinstance(model.operator, Multiscale)

@@ -94,7 +94,7 @@ def runs(tmp_path_factory) -> dict[str, Path]:
         kernel[...] = jax.random.normal(jax.random.key(1), kernel[...].shape)
         claim_folder(Path(config.run), config)
         checkpoints = Checkpoints(config.run)
-        checkpoints.save_best(1, nnx.state(model), {})
+        checkpoints.save_best(1, nnx.to_pure_dict(nnx.state(model)), {})
         checkpoints.close()
     return {encoding: folder / encoding for encoding in MODELS}
 

@@ -64,7 +64,7 @@ def save_run(config: TrainConfig) -> TrainConfig:
     folder.mkdir(parents=True)
     write_json(folder / CONFIG, asdict(config))
     with closing(Checkpoints(folder)) as checkpoints:
-        checkpoints.save_best(1, nnx.state(with_output(config.create())), {"validation": 1.0})
+        checkpoints.save_best(1, nnx.to_pure_dict(nnx.state(with_output(config.create()))), {"validation": 1.0})
     return config
 
 

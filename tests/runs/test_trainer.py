@@ -28,13 +28,15 @@ from surrogate.operators.fno import FNOConfig
 from surrogate.operators.multiscale import MultiscaleConfig
 from surrogate.operators.unet import UNetConfig
 from surrogate.runs.checkpoints import CheckpointError, Checkpoints
-from surrogate.runs.fit import RollbackWarning, ValidationWarning, fit
+from surrogate.runs.fit import fit
 from surrogate.runs.folder import claim_folder
 from surrogate.runs.load import best_step, best_validation, load_surrogate
+from surrogate.runs.rollback import RollbackWarning
+from surrogate.runs.training_run import ValidationWarning
 from surrogate.tasks.wavefield import WavefieldConfig
 from surrogate.training.batches import name_example
 from surrogate.training.config import TrainingConfig
-from surrogate.training.divergence import name_samples
+from surrogate.training.divergence import blame_sample
 from surrogate.training.mode_schedule import ModeSchedule
 from tests.helpers import spoil, tiny_config
 
@@ -50,10 +52,10 @@ def test_the_sample_to_blame_is_named():
         ("online", "model 7, example 1 of the online stream", "model 9, example 1"),
     ):
         name = partial(name_example, replace(data, source=source), task)
-        first_bad = name_samples(np.array([0.1, np.nan, 9.0]), indices, name)
+        first_bad = blame_sample(np.array([0.1, np.nan, 9.0]), indices, name)
         assert f"1 of 3 samples are not finite, the first of them {seventh}" in first_bad
-        assert f"the largest, 9, is that of {ninth}" in name_samples(np.array([0.1, 0.2, 9.0]), indices, name)
-    assert "the learning rate" in name_samples(np.full(3, np.inf), indices, name)
+        assert f"the largest, 9, is that of {ninth}" in blame_sample(np.array([0.1, 0.2, 9.0]), indices, name)
+    assert "the learning rate" in blame_sample(np.full(3, np.inf), indices, name)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +165,7 @@ def test_validations_that_are_not_finite_are_never_the_best(data, tmp_path, monk
     """Each is warned of; the best is that of the others, whatever became of the curves. Interrupted before its first
     step, a run has saved nothing, and says so."""
     errors = iter([np.nan, 0.5, np.inf, 0.7])
-    monkeypatch.setattr("surrogate.runs.fit.validate", lambda *_: float(next(errors)))
+    monkeypatch.setattr("surrogate.runs.training_run.validate", lambda *_: float(next(errors)))
     config = run_config(data, tmp_path / "run", steps=4, validate_every=1)
     begun = fit(config, lambda step, values: os.kill(os.getpid(), signal.SIGTERM) if not values else None)
     assert (
@@ -182,7 +184,7 @@ def test_validations_that_are_not_finite_are_never_the_best(data, tmp_path, monk
     assert best_validation(config.run) == 0.5 and best_step(config.run) == 2
     fit(config)  # finished: it is left alone
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "last")
-    with pytest.raises(CheckpointError, match="from which training would go on, was removed"):
+    with pytest.raises(CheckpointError, match="from which training would resume, was removed"):
         fit(config)
     assert best_step(config.run) == 2
 
@@ -206,11 +208,11 @@ def test_the_best_before_the_last_checkpoint_is_kept(tmp_path):
     model = nnx.Linear(2, 2, rngs=nnx.Rngs(0))
     checkpoints = Checkpoints(tmp_path, every=2)
     for step in (1, 2):
-        checkpoints.save_best(step, nnx.state(model), {})
-    checkpoints.save_last(2, nnx.state(model), {})
+        checkpoints.save_best(step, nnx.to_pure_dict(nnx.state(model)), {})
+    checkpoints.save_last(2, nnx.to_pure_dict(nnx.state(model)), {})
     for step in (3, 5, 7):  # none of them due
-        checkpoints.save_best(step, nnx.state(model), {})
-        checkpoints.save_last(step, nnx.state(model), {})
+        checkpoints.save_best(step, nnx.to_pure_dict(nnx.state(model)), {})
+        checkpoints.save_last(step, nnx.to_pure_dict(nnx.state(model)), {})
     assert checkpoints.best_step == checkpoints.last_step == 7
     checkpoints.close()
     again = Checkpoints(tmp_path, every=2)
@@ -225,7 +227,7 @@ def test_a_kill_in_mid_deletion_leaves_nothing_half(tmp_path, monkeypatch):
     model = nnx.Linear(2, 2, rngs=nnx.Rngs(0))
     checkpoints = Checkpoints(tmp_path, every=2)
     for step in (2, 3):
-        checkpoints.save_last(step, nnx.state(model), {"step": step})
+        checkpoints.save_last(step, nnx.to_pure_dict(nnx.state(model)), {"step": step})
     with monkeypatch.context() as patch:
         calls = iter([lambda: None, lambda: (_ for _ in ()).throw(KeyboardInterrupt)])  # before it, and after it
         killed = SimpleNamespace(rmtree=lambda *_, **__: next(calls)())
@@ -234,13 +236,13 @@ def test_a_kill_in_mid_deletion_leaves_nothing_half(tmp_path, monkeypatch):
             checkpoints.forget_after(2)
     checkpoints.close()
     again = Checkpoints(tmp_path, every=2)
-    assert again.last_step == 2 and again.restore_last(nnx.state(model))[1] == {"step": 2}
-    again.save_last(3, nnx.state(model), {"step": 3})  # again, over what the kill left of it
+    assert again.last_step == 2 and again.restore_last(nnx.to_pure_dict(nnx.state(model)))[1] == {"step": 2}
+    again.save_last(3, nnx.to_pure_dict(nnx.state(model)), {"step": 3})  # again, over what the kill left of it
     again.forget_after(2)
     assert sorted(path.name for path in (tmp_path / "checkpoints" / "last").iterdir()) == ["2"]
     shutil.rmtree(tmp_path / "checkpoints" / "last" / "2" / "state")
     with pytest.raises(CheckpointError, match=r"last/2 is damaged .*Remove it"):
-        again.restore_last(nnx.state(model))
+        again.restore_last(nnx.to_pure_dict(nnx.state(model)))
     again.close()
 
 

@@ -21,7 +21,7 @@ from surrogate.runs.fit import fit
 from surrogate.runs.load import load_surrogate
 from surrogate.tasks.wavefield import WavefieldConfig
 from surrogate.training import batches as pipeline
-from surrogate.training.batches import Batches, check_dataset, check_share, ordered_batches, training_batches
+from surrogate.training.batches import Batches, check_dataset, check_enough_examples, ordered_batches, training_batches
 from tests.helpers import tiny_config
 
 # Operators too small for their waves: quick is what counts here.
@@ -91,7 +91,7 @@ def test_processes_share_an_epoch(data, epoch):
     assert sorted(shares[0] + shares[1]) == sorted(pairs_of(data))
     assert len(set(shares[0] + shares[1])) == 15
     with pytest.raises(InputError, match="16 processes cannot share 15 training examples"):
-        check_share(data, task_of(data), 16)
+        check_enough_examples(data, task_of(data), 16)
 
 
 @pytest.mark.parametrize("source", ["disk", "online"])

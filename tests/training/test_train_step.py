@@ -21,10 +21,10 @@ from surrogate.operators.layers.recompute import compiler_options
 from surrogate.operators.layers.spectral import SpectralConv, SpectralLayer
 from surrogate.operators.tfno import TFNOConfig
 from surrogate.training.config import TrainingConfig
-from surrogate.training.divergence import read_trouble
 from surrogate.training.mode_schedule import ModeSchedule, limit_modes
-from surrogate.training.optimizer import Average, clip, evaluated, make_optimizer
+from surrogate.training.optimizer import Average, clip, make_optimizer
 from surrogate.training.precision import set_precision
+from surrogate.training.state import TrainState, evaluation_model
 from surrogate.training.step import make_train_step, mean_gradients, sample_losses, step_key
 from tests.helpers import tiny_config
 
@@ -196,17 +196,17 @@ def square(model, batch, key):
 def line(**training):
     config = TrainingConfig(**{"steps": 10, "warmup_steps": 0, "learning_rate": 0.1, "log_every": 2} | training)
     model = Line()
-    graphdef, state = nnx.split((model, make_optimizer(model, config)))
-    return config, graphdef, state, make_train_step(graphdef, config, square)
+    structure, state = TrainState.create(model, make_optimizer(model, config))
+    return config, structure, state, make_train_step(structure, config, square)
 
 
-def weight_of(state: Any) -> float:
-    return float(state[0]["operator"]["kernel"][...][0, 0])
+def weight_of(state: TrainState) -> float:
+    return float(nnx.to_pure_dict(state.model)["operator"]["kernel"][0, 0])
 
 
-def guarded(state: Any) -> list[jax.Array]:
+def guarded(state: TrainState) -> list[jax.Array]:
     """All that a refused update leaves as it was: weights, count, moments, average."""
-    return jax.tree.leaves((state[0], *(state[1][name] for name in ("step", "opt_state", "average"))))
+    return jax.tree.leaves((state.model, state.optimizer))
 
 
 def good_batch() -> dict[str, Any]:
@@ -215,22 +215,22 @@ def good_batch() -> dict[str, Any]:
 
 def test_the_average_follows_the_weights():
     """average <- average + (1 - d) (weights - average), and it is what is evaluated."""
-    config, graphdef, state, step = line(ema=0.5)
+    config, structure, state, step = line(ema=0.5)
     average = weight = weight_of(state)
     for t in range(6):
         state, _ = step(state, good_batch())
         weight = weight_of(state)
         average += (1 - min(0.5, (1 + t) / (10 + t))) * (weight - average)
-    kept = float(evaluated(graphdef, state, config.mode_schedule).operator.kernel[...][0, 0])
+    kept = float(evaluation_model(structure, state, config.mode_schedule).operator.kernel[...][0, 0])
     assert abs(kept - average) < 1e-6 < abs(kept - weight)
     assert weight_of(state) == weight  # evaluation leaves the state alone
-    assert not jax.tree.leaves(nnx.filter_state(line()[2], Average))
+    assert not jax.tree.leaves(nnx.filter_state(line()[2].optimizer, Average))
 
 
 def test_a_bad_step_changes_nothing_and_is_remembered():
     """The loss is the mean since the last log; after a sample that is not finite all updates are refused: to the bit,
     weights, moments and average are what they were."""
-    _, graphdef, state, step = line(ema=0.5)
+    _, _, state, step = line(ema=0.5)
     losses, means = [], []
     for _ in range(4):
         weight = weight_of(state)
@@ -243,9 +243,9 @@ def test_a_bad_step_changes_nothing_and_is_remembered():
         state, _ = step(state, batch)
         for leaf, old in zip(guarded(state), before, strict=True):
             np.testing.assert_array_equal(leaf, old)
-    optimizer = nnx.merge(graphdef, state)[1]
-    trouble = read_trouble(optimizer.guard)
-    assert trouble is not None and trouble.step == 5 and np.isnan(trouble.loss) and int(optimizer.step[...]) == 4
+    divergence = state.monitor.read()
+    assert divergence is not None and divergence.step == 5 and np.isnan(divergence.loss)
+    assert int(state.step) == 6 and int(nnx.to_pure_dict(state.optimizer)["step"]) == 4
 
 
 def test_clipped_as_optax_does():
@@ -264,8 +264,8 @@ def test_clipped_as_optax_does():
 def test_a_loss_far_above_its_running_mean_is_divergence():
     """A hundred times the loss is refused at a factor of 10, and taken with the check switched off."""
     for factor, refused in ((10.0, True), (0.0, False)):
-        _, graphdef, state, step = line(divergence_factor=factor)
+        _, _, state, step = line(divergence_factor=factor)
         for batch in (good_batch(), good_batch() | {"y": 30 * jnp.ones((4, 1))}):
             state, _ = step(state, batch)
-        trouble = read_trouble(nnx.merge(graphdef, state)[1].guard)
-        assert (trouble is not None and trouble.step == 2) == refused
+        divergence = state.monitor.read()
+        assert (divergence is not None and divergence.step == 2) == refused
