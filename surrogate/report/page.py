@@ -1,4 +1,4 @@
-"""One self-contained HTML page for a folder: every `metrics.json` and `inversion.json` below it, with its figures."""
+"""Write one self-contained HTML page for a folder: every `metrics.json` and `inversion.json` below it, and the figures."""
 
 import base64
 import json
@@ -7,15 +7,7 @@ from typing import Any
 
 import jinja2
 
-from surrogate.report.tables import (
-    evaluation_tables,
-    inversion_table,
-    operator_of,
-    other_tables,
-    real_table,
-    task_of,
-    task_tables,
-)
+from surrogate.report.tables import operator_of, report_tables, task_of
 
 TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
@@ -41,49 +33,51 @@ img { max-width: 100%; } .note { color: #555; font-size: .9rem; }
 """
 
 
-def _figures(folder: Path) -> list[dict[str, str]]:
-    return [
-        {"name": file.stem, "data": base64.b64encode(file.read_bytes()).decode()}
-        for file in sorted((folder / "figures").glob("*.png"))
-    ]
+def write_report(root: str | Path, title: str | None = None) -> tuple[Path, list[dict[str, Any]]]:
+    """Write `report.html` with all results below a folder.
+
+    Args:
+        root: Folder of runs and inversions.
+        title: Title of the page; None: the name of the folder.
+
+    Returns:
+        The path of the page, and the tables on it.
+    """
+    root = Path(root)
+    evaluations, inversions = _read_all(root, "metrics.json"), _read_all(root, "inversion.json")
+    tables = report_tables(evaluations, inversions)
+    sections = [_evaluation_section(*evaluation) for evaluation in evaluations]
+    sections += [_inversion_section(*inversion) for inversion in inversions]
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    page = environment.from_string(TEMPLATE).render(title=title or root.name, tables=tables, sections=sections)
+    file = root / "report.html"
+    file.write_text(page)
+    return file, tables
 
 
 def _read_all(root: Path, name: str) -> list[tuple[Path, dict[str, Any]]]:
     return [(file.parent, json.loads(file.read_text())) for file in sorted(root.rglob(name))]
 
 
-def write_report(root: str | Path, title: str | None = None) -> tuple[Path, list[dict[str, Any]]]:
-    """Write `root/report.html` of all results below `root`; returns its path and the tables on it."""
-    root = Path(root)
-    evaluations, inversions = _read_all(root, "metrics.json"), _read_all(root, "inversion.json")
-    tables = []
-    by_task: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
-    for folder, result in evaluations:
-        by_task.setdefault(task_of(result), []).append((folder, result))
-    for name, results in by_task.items():
-        tables += evaluation_tables(results) if name == "wavefield" else task_tables(name, results)
-    tables += other_tables(evaluations)
-    if on_files := [(folder, result) for folder, result in evaluations if "real_model" in result]:
-        tables.append(real_table(on_files))
-    if inversions:
-        tables.append(inversion_table(inversions))
-    sections = []
-    for folder, result in evaluations:
-        training, step = result["training"], result.get("evaluated", {}).get("step")
-        best = "" if step in (None, training["steps"]) else f" (the best, after {step})"
-        note = (
-            f"{result['parameters']:,} parameters, {training['steps']} steps of {training['batch_size']} samples"
-            f"{best}, "
-            f"seed {training['seed']}, jax {result['environment']['jax']}."
-        )
-        heading = f"{operator_of(result)}, {task_of(result)}, {result['encoding']} encoding"
-        sections.append({"title": heading, "note": note, "figures": _figures(folder)})
-    for folder, result in inversions:
-        note = f"{result['model']}; {result['shots']} shots, {result['kind']} data, {result['iterations']} iterations."
-        title_ = f"Inversion {folder.name}, through the {result['forward']}"
-        sections.append({"title": title_, "note": note, "figures": _figures(folder)})
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string(TEMPLATE).render(title=title or root.name, tables=tables, sections=sections)
-    file = root / "report.html"
-    file.write_text(page)
-    return file, tables
+def _evaluation_section(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
+    training, step = result["training"], result.get("evaluated", {}).get("step")
+    best = "" if step in (None, training["steps"]) else f" (the best, after {step})"
+    note = (
+        f"{result['parameters']:,} parameters, {training['steps']} steps of {training['batch_size']} samples{best}, "
+        f"seed {training['seed']}, jax {result['environment']['jax']}."
+    )
+    title = f"{operator_of(result)}, {task_of(result)}, {result['encoding']} encoding"
+    return {"title": title, "note": note, "figures": _figures(folder)}
+
+
+def _inversion_section(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
+    note = f"{result['model']}; {result['shots']} shots, {result['kind']} data, {result['iterations']} iterations."
+    title = f"Inversion {folder.name}, through the {result['forward']}"
+    return {"title": title, "note": note, "figures": _figures(folder)}
+
+
+def _figures(folder: Path) -> list[dict[str, str]]:
+    return [
+        {"name": file.stem, "data": base64.b64encode(file.read_bytes()).decode()}
+        for file in sorted((folder / "figures").glob("*.png"))
+    ]

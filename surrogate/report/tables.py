@@ -1,199 +1,207 @@
-"""Tables of evaluations whose columns are the errors that their task gives, by the task's groups and on other data."""
+"""Make the tables of a report; their columns are the errors that the stored metrics contain."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from surrogate.metrics.errors import BANDS
 
-Evaluations = list[tuple[Path, dict[str, Any]]]
+Evaluations = list[tuple[Path, dict[str, Any]]]  # folder of a run, and its `metrics.json`
+Inversions = list[tuple[Path, dict[str, Any]]]  # folder of an inversion, and its `inversion.json`
+Table = dict[str, Any]  # title, columns, rows (lists of cells) and note
+Part = Callable[[dict[str, Any]], dict[str, Any]]  # metrics -> the part with the surrogate's errors on top
+Row = tuple[str, dict[str, str]]  # label, and cells by column
+
+HEADINGS = {"gather_misfit": "gathers"}  # short ones: a table had better fit 80 columns
+
+
+def report_tables(evaluations: Evaluations, inversions: Inversions) -> list[Table]:
+    """Make all tables of a report.
+
+    Args:
+        evaluations: Folder and metrics of each evaluated run.
+        inversions: Folder and summary of each inversion.
+
+    Returns:
+        For each task errors, cost and errors by group; then the errors on other data sets and on models from files;
+        then the inversions.
+    """
+    by_task: dict[str, Evaluations] = {}
+    for folder, result in evaluations:
+        by_task.setdefault(task_of(result), []).append((folder, result))
+    tables = [table for task, results in by_task.items() for table in _test_tables(task, results)]
+    for task, results in by_task.items():
+        tables += _other_tables(task, results)
+    for task, results in by_task.items():
+        tables += _file_tables(task, results)
+    return tables + ([_inversion_table(inversions)] if inversions else [])
 
 
 def task_of(result: dict[str, Any]) -> str:
-    """The task of a stored evaluation; before there was a choice, wavefields."""
+    """Return the task of stored metrics.
+
+    Args:
+        result: Content of a `metrics.json`.
+
+    Returns:
+        The name of the task; the first version had wavefields only, and stored none.
+    """
     return result.get("task", "wavefield")
 
 
 def operator_of(result: dict[str, Any]) -> str:
-    """The operator as it is written; before there was a choice, the FNO."""
+    """Return the operator of stored metrics as it is usually written.
+
+    Args:
+        result: Content of a `metrics.json`.
+
+    Returns:
+        The name of the operator; the first version had the FNO only, and stored none.
+    """
     name = result.get("operator", "fno")
     return name.upper() if name.endswith("no") else name
 
 
-def label_of(folder: Path, result: dict[str, Any]) -> str:
-    """What stands in the first column for a run."""
+def _label(folder: Path, result: dict[str, Any]) -> str:
     name = f"{operator_of(result)}, {result['encoding']}"
     return name if folder.name == result["encoding"] else f"{name} ({folder.name})"
 
 
-def _methods(folder: Path, result: dict[str, Any], tables: dict[str, Any]) -> dict[str, tuple[dict[str, Any], str]]:
-    """Label of each method: its errors in `tables`, where the surrogate's are on top, and its name."""
-    methods = {label_of(folder, result): (tables, "surrogate")}
+def _methods(folder: Path, result: dict[str, Any], part: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Name and errors of each method by its label: the surrogate's errors are on top of `part`."""
+    methods = {_label(folder, result): ("surrogate", part)}
     for name in result["seconds_per_sample"]:
-        if isinstance(tables.get(name), dict) and "relative_l2" in tables[name]:
-            methods[f"{name.replace('_', ' ')} alone"] = (tables[name], name)
+        if name != "surrogate" and isinstance(part.get(name), dict) and "relative_l2" in part[name]:
+            methods[f"{name.replace('_', ' ')} alone"] = (name, part[name])
     return methods
 
 
-def _columns(table: dict[str, Any]) -> dict[str, float]:
-    """Every error that is summarised: its mean; of the relative L2 error also the median and the 90th percentile."""
-    shown = {key: table["relative_l2"][key] for key in ("mean", "median", "p90")}
-    for name, value in table.items():
-        if name == "relative_l2" or not isinstance(value, dict):
-            continue
-        if "p90" in value:
-            shown[name.replace("_", " ")] = value["mean"]
-        elif name == "bands":
-            shown |= {f"{band} k": value[band]["mean"] for band in BANDS}
-    return shown
+def _table(title: str, rows: list[Row], note: str) -> Table:
+    """A table with every column of any row; a row that stands there already, as of a shared solver, is left out."""
+    columns = list(dict.fromkeys(name for _, cells in rows for name in cells))
+    lines = [[label, *(cells.get(name, "") for name in columns)] for label, cells in rows]
+    unique = [line for i, line in enumerate(lines) if line not in lines[:i]]
+    return {"title": title, "columns": ["method", *columns], "rows": unique, "note": note}
 
 
-def _add(rows: list[list[str]], row: list[str]) -> None:
-    if row not in rows:  # several runs share one coarse solver
-        rows.append(row)
+def _errors(errors: dict[str, Any]) -> dict[str, str]:
+    """Mean, median, 90th percentile, first and last of the relative L2 error; the mean of every other error."""
+    relative = errors["relative_l2"]
+    shown = {name: relative[name] for name in ("mean", "median", "p90")}
+    if "per_snapshot" in relative:
+        shown |= {"first": relative["per_snapshot"][0], "last": relative["per_snapshot"][-1]}
+    for name, value in errors.items():
+        if name != "relative_l2" and isinstance(value, dict) and "p90" in value:
+            shown[HEADINGS.get(name, name.replace("_", " "))] = value["mean"]
+    return {name: f"{value:.3f}" for name, value in shown.items()}
 
 
-def task_tables(task: str, evaluations: Evaluations) -> list[dict[str, Any]]:
-    """Errors and cost of the runs of one task, then one table for each way in which its examples are grouped."""
-    rows: list[list[str]] = []
-    columns: list[str] = []
-    for folder, result in evaluations:
-        seconds = result["seconds_per_sample"]
-        for label, (table, name) in _methods(folder, result, result).items():
-            values, time = _columns(table), seconds[name]["median"]
-            columns, cost = [*values, "ms"], [f"{1e3 * time:.1f}"]
-            if "solver" in seconds:  # there is none from data to models
-                columns, cost = [*columns, "x solver"], [*cost, f"{time / seconds['solver']['median']:.2f}"]
-            _add(rows, [label, *(f"{value:.3f}" for value in values.values()), *cost])
+def _bands(errors: dict[str, Any]) -> dict[str, str]:
+    """The mean error in each band of wavenumbers, if they are stored."""
+    return {f"{band} k": f"{errors['bands'][band]['mean']:.3f}" for band in BANDS} if "bands" in errors else {}
+
+
+def _cost(seconds: dict[str, Any], name: str) -> dict[str, str]:
+    """Milliseconds per example, and the ratio to the solver's; a task from data to models has no solver."""
+    time = seconds[name]["median"]
+    ratio = {"x solver": f"{time / seconds['solver']['median']:.2f}"} if "solver" in seconds else {}
+    return {"ms": f"{1e3 * time:.1f}", **ratio}
+
+
+def _test_tables(task: str, evaluations: Evaluations) -> list[Table]:
+    """Errors on the test split, errors by wavenumber and cost, and errors by group."""
     first = evaluations[0][1]
-    note = (
-        f"{first['test_samples']} held-out examples; of the relative L2 error mean, median and 90th percentile. Time "
-        f"per example, and as a multiple of the solver's: {first['environment']['device']}, batches of "
-        f"{first['seconds_per_sample']['batch_size']}, all compiled and interleaved, median. The solver is the truth."
+    errors: list[Row] = []
+    costs: list[Row] = []
+    for folder, result in evaluations:
+        for label, (name, values) in _methods(folder, result, result).items():
+            errors.append((label, _errors(values)))
+            costs.append((label, _bands(values) | _cost(result["seconds_per_sample"], name)))
+    by_wavenumber = "bands" in first
+    bands = "Cycles per domain: low to 4, middle 5 to 12, high from 13. " if by_wavenumber else ""
+    cost_note = (
+        f"{bands}Time per example, and as a multiple of the solver's: {first['environment']['device']}, batches of "
+        f"{first['seconds_per_sample']['batch_size']}, all compiled and interleaved, median."
     )
-    table = {"title": f"Relative L2 error, {task}", "columns": ["method", *columns], "rows": rows, "note": note}
-    return [table, *_group_tables(task, evaluations, lambda result: result)]
-
-
-def other_tables(evaluations: Evaluations) -> list[dict[str, Any]]:
-    """The errors on other data sets, one table for each of them and each task."""
-    tables = []
-    asked = {(task_of(r), r["other"]["path"]): r["other"] for _, r in evaluations if "other" in r}
-    for (task, path), other in asked.items():
-        ours = [(f, r) for f, r in evaluations if task_of(r) == task and r.get("other", {}).get("path") == path]
-        rows: list[list[str]] = []
-        for folder, result in ours:
-            for label, (table, _) in _methods(folder, result, result["other"]).items():
-                _add(rows, [label, *(f"{value:.3f}" for value in _columns(table).values())])
-        grid = f" on {other['grid']}" if "grid" in other else ""
-        families = ", ".join(other["families"])
-        note = f"{other['test_samples']} examples of {families}{grid}: not the set the runs learnt from."
-        columns = ["method", *_columns(other)]
-        tables.append({"title": f"On other data: {path}, {task}", "columns": columns, "rows": rows, "note": note})
-        tables += _group_tables(f"{task}, {path}", ours, lambda result: result["other"])
-    return tables
-
-
-def _group_tables(title: str, evaluations: Evaluations, part) -> list[dict[str, Any]]:
-    tables = []
-    for key in [key for key in part(evaluations[0][1]) if key.startswith("per_")]:
-        rows: list[list[str]] = []
-        columns: list[str] = []
-        for folder, result in evaluations:
-            for label, (table, _) in _methods(folder, result, part(result)).items():
-                groups = table[key]
-                columns = list(groups)
-                for name in [name for name in groups[columns[0]] if name != "examples"]:
-                    cells = [f"{groups[group][name]:.3f}" for group in columns]
-                    _add(rows, [f"{label}: {name.replace('_', ' ')}", *cells])
-        heading = f"By {key.removeprefix('per_')}, {title}"
-        counts = ", ".join(f"{name} {group['examples']}" for name, group in part(evaluations[0][1])[key].items())
-        tables.append({"title": heading, "columns": ["method", *columns], "rows": rows, "note": f"Examples: {counts}."})
-    return tables
-
-
-def evaluation_tables(evaluations: list[tuple[Path, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The surrogates, each with the coarse solver of the same evaluation: errors, then cost against the solver's."""
-    errors: list[list[str]] = []
-    costs: list[list[str]] = []
-    for folder, result in evaluations:
-        seconds = result["seconds_per_sample"]
-        methods = {
-            label_of(folder, result): (result, "surrogate"),
-            "coarse solver alone": (result["coarse_solver"], "coarse_solver"),
-        }
-        for name, (table, timed) in methods.items():
-            error, time = table["relative_l2"], seconds[timed]["median"]
-            numbers = [
-                error["mean"],
-                error["median"],
-                error["p90"],
-                error["per_snapshot"][0],
-                error["per_snapshot"][-1],
-            ]
-            numbers.append(table["gather_misfit"]["mean"])
-            row = [name, *(f"{number:.3f}" for number in numbers)]
-            errors += [row] if row not in errors else []  # several runs share one coarse solver
-            bands = [f"{table['bands'][band]['mean']:.3f}" for band in ("low", "middle", "high")]
-            costs.append([name, *bands, f"{1e3 * time:.1f}", f"{time / seconds['solver']['median']:.2f}"])
-    first = evaluations[0][1]
+    title = "Error by wavenumber, and cost" if by_wavenumber else "Cost"
     return [
-        {
-            "title": "Relative L2 error",
-            "columns": ["method", "mean", "median", "p90", "first", "last", "gathers"],
-            "rows": errors,
-            "note": (
-                f"{first['test_samples']} held-out samples; over all snapshots (mean, median, p90), at the first and "
-                "the last one alone, and at the receivers. The solver is the truth."
-            ),
-        },
-        {
-            "title": "Error by wavenumber, and cost",
-            "columns": ["method", "low k", "middle k", "high k", "ms", "x solver"],
-            "rows": costs,
-            "note": (
-                "Cycles per domain: low to 4, middle 5 to 12, high from 13. Time per sample, and as a multiple of the "
-                f"solver's in the same run: {first['environment']['device']}, batches of "
-                f"{first['seconds_per_sample']['batch_size']}, all compiled and interleaved, median."
-            ),
-        },
+        _table(f"Relative L2 error, {task}", errors, _error_note(first, f"{first['test_samples']} held-out examples")),
+        _table(f"{title}, {task}", costs, cost_note),
+        *_group_tables(task, evaluations, lambda result: result),
     ]
 
 
-def real_table(evaluations: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
-    """Errors on a model from a file."""
-    rows = []
-    for folder, result in evaluations:
-        real = result["real_model"]
-        for name in ("surrogate", "coarse_solver"):
-            error = real[name]["relative_l2"]
-            label = label_of(folder, result) if name == "surrogate" else "coarse solver alone"
-            rows.append([label, *(f"{error[key]:.3f}" for key in ("mean", "median", "p90"))])
-    real = evaluations[0][1]["real_model"]
-    low, high = real["velocity_range"]
-    note = (
-        f"{real['path']}: {real['window']}; {low:.0f} to {high:.0f} m/s, {100 * real['outside_training_range']:.0f} % "
-        f"of the cells outside the training range; {real['shots']} shots. The surrogate never saw such a model."
-    )
-    return {"title": "A model from a file", "columns": ["method", "mean", "median", "p90"], "rows": rows, "note": note}
+def _error_note(part: dict[str, Any], examples: str) -> str:
+    listed = ", at the first and at the last snapshot" if "per_snapshot" in part["relative_l2"] else ""
+    columns = f"mean, median and 90th percentile{listed}, then the means of other errors"
+    return f"{examples}. Relative L2 error: {columns}. The solver is the truth."
 
 
-def inversion_table(inversions: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
-    """Misfits and model errors, start and end."""
+def _other_tables(task: str, evaluations: Evaluations) -> list[Table]:
+    """Errors on the test splits of other data sets, and by group; for each data set."""
+    tables = []
+    for path, other in {r["other"]["path"]: r["other"] for _, r in evaluations if "other" in r}.items():
+        ours = [(folder, r) for folder, r in evaluations if r.get("other", {}).get("path") == path]
+        grid = f" on {other['grid']}" if "grid" in other else ""
+        note = f"{other['test_samples']} examples of {', '.join(other['families'])}{grid}, from another data set"
+        tables.append(_part_table(f"On other data: {path}, {task}", ours, lambda r: r["other"], note))
+        tables += _group_tables(f"{task}, {path}", ours, lambda r: r["other"])
+    return tables
+
+
+def _file_tables(task: str, evaluations: Evaluations) -> list[Table]:
+    """Errors on velocity models from files, for each file."""
+    tables = []
+    for path, real in {r["real_model"]["path"]: r["real_model"] for _, r in evaluations if "real_model" in r}.items():
+        ours = [(folder, r) for folder, r in evaluations if r.get("real_model", {}).get("path") == path]
+        low, high = real["velocity_range"]
+        outside = f"{100 * real['outside_training_range']:.0f} % of the cells outside the training range"
+        note = f"{path}: {real['window']}; {low:.0f} to {high:.0f} m/s, {outside}; {real['shots']} shots"
+        part: Part = lambda r: {**r["real_model"], **r["real_model"]["surrogate"]}  # noqa: E731
+        tables.append(_part_table(f"A model from a file, {task}", ours, part, note))
+    return tables
+
+
+def _part_table(title: str, evaluations: Evaluations, part: Part, examples: str) -> Table:
+    """Errors, and errors by wavenumber, of a part of the metrics."""
+    rows = [
+        (label, _errors(errors) | _bands(errors))
+        for folder, result in evaluations
+        for label, (_, errors) in _methods(folder, result, part(result)).items()
+    ]
+    return _table(title, rows, _error_note(part(evaluations[0][1]), examples))
+
+
+def _group_tables(title: str, evaluations: Evaluations, part: Part) -> list[Table]:
+    """Mean errors by the labels of each kind of group."""
+    tables, first = [], part(evaluations[0][1])
+    for key in [key for key in first if key.startswith("per_")]:
+        rows: list[Row] = []
+        for folder, result in evaluations:
+            for label, (_, errors) in _methods(folder, result, part(result)).items():
+                groups = errors[key]
+                names = [name for name in next(iter(groups.values())) if name != "examples"]
+                for name in names:
+                    cells = {group: f"{values[name]:.3f}" for group, values in groups.items()}
+                    rows.append((f"{label}: {name.replace('_', ' ')}", cells))
+        counts = ", ".join(f"{name} {group['examples']}" for name, group in first[key].items())
+        tables.append(_table(f"By {key.removeprefix('per_')}, {title}", rows, f"Examples: {counts}."))
+    return tables
+
+
+def _inversion_table(inversions: Inversions) -> Table:
+    """Misfits and model errors at the start and at the end."""
     columns = ["inversion", "forward", "iterations", "own misfit", "true misfit", "model error"]
     rows = [
-        [
-            folder.name,
-            result["forward"],
-            str(result["iterations"]),
-            *(
-                f"{result[key]['start']:.4g} → {result[key]['end']:.4g} ({-100 * result[key]['fall']:+.1f} %)"
-                for key in ("misfit", "true_misfit", "model_error")
-            ),
+        [folder.name, result["forward"], str(result["iterations"])]
+        + [
+            f"{result[key]['start']:.4g} → {result[key]['end']:.4g} ({-100 * result[key]['fall']:+.1f} %)"
+            for key in ("misfit", "true_misfit", "model_error")
         ]
         for folder, result in inversions
     ]
     note = (
-        "The true misfit is re-simulated by the solver; model error is ||v - v_true|| / ||v_true||. "
-        "Start and end of each inversion."
+        "Start and end of each inversion. The true misfit is simulated again by the solver; the model error is "
+        "||v - v_true|| / ||v_true||."
     )
     return {"title": "Inversions", "columns": columns, "rows": rows, "note": note}
