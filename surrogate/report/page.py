@@ -1,4 +1,4 @@
-"""Write one self-contained HTML page for a folder: every `metrics.json` and `inversion.json` below it, and the figures."""
+"""Write one self-contained HTML page for a folder: all stored results below it, with their figures."""
 
 import base64
 import json
