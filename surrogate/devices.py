@@ -1,12 +1,12 @@
-"""Many devices and hosts: one mesh with the axes `data` and `model`, over all devices of all processes.
+"""Train on many devices and hosts: one mesh with the axes `data` and `model`, over all devices of all processes.
 
 Along `data` every device has its rows of a batch. Along `model` the spectral weights, the bulk of an operator, are
 split by output channel, and so are their optimizer's moments: each channel is transformed back on its own, so a
 spectral layer sends nothing before the next layer mixes channels; and the channels, unlike the modes (2 m + 1 along z),
 divide evenly. Everything else is on every device. Source of the pattern: M. Shoeybi et al., "Megatron-LM", 2019.
 
-All processes run the same program and must come to the same decisions: what only one of them can know goes through
-`all_gather` or `barrier`.
+All processes run the same program and must come to the same decisions: facts that only one process can know are
+exchanged by `all_gather` or `barrier`.
 """
 
 import json
@@ -26,16 +26,23 @@ from data_gen.common.errors import InputError
 
 DATA, MODEL = "data", "model"
 Tree = TypeVar("Tree")
-# What jax's own detection of Slurm asks for, and the Kubernetes of an indexed job.
+# The variables that jax's own detection of Slurm reads, and those of Kubernetes in an indexed job.
 SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
 KUBERNETES = ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX")
 
 
 @dataclass
 class ParallelConfig:
-    """distributed: auto (where Slurm, Open MPI or Kubernetes started several processes, or `coordinator` is given), on
-    or off. coordinator: `host:port` of process 0; processes, process: their number and this one's index; none: found by
-    jax. timeout_seconds: to wait for the others. model_axis: devices that share the spectral weights of one model.
+    """Set how several devices and processes train together.
+
+    Attributes:
+        distributed: Whether this process joins others: on, off, or auto, which joins where Slurm, Open MPI or
+            Kubernetes started several processes, or where `coordinator` is given.
+        coordinator: Address `host:port` of process 0; null lets jax find it.
+        processes: Number of processes; null lets jax find it.
+        process: Index of this process, from 0; null lets jax find it.
+        timeout_seconds: Longest time to wait for the other processes [s].
+        model_axis: Number of devices over which the spectral weights of one model are split; 1 keeps them whole.
     """
 
     distributed: str = "auto"
@@ -46,7 +53,11 @@ class ParallelConfig:
     model_axis: int = 1
 
     def check(self) -> None:
-        """Raise `InputError` for values that cannot be."""
+        """Check the values.
+
+        Raises:
+            InputError: A value is out of its range, or values do not go together.
+        """
         if self.distributed not in ("auto", "on", "off"):
             raise InputError(f"parallel.distributed must be auto, on or off, but is {self.distributed!r}.")
         if self.model_axis < 1 or self.timeout_seconds < 1:
@@ -66,9 +77,10 @@ class ParallelConfig:
             )
 
     def initialize(self) -> None:
-        """Join the other processes, if there are any; before anything else is asked of jax, and once in a process.
+        """Join the other processes, if there are any. Call this before any other use of jax; repeated calls do nothing.
 
-        Raises `InputError` if they cannot be found or do not come in time.
+        Raises:
+            InputError: The other processes cannot be found, or do not come in time.
         """
         self.check()
         wanted = self.distributed == "on" or bool(self.coordinator) or started_by_launcher()
@@ -82,7 +94,7 @@ class ParallelConfig:
                 cluster_detection_method="deactivate" if self.processes else _detection(),
                 initialization_timeout=self.timeout_seconds,
             )
-        except Exception as error:  # of jax, of the launcher's variables, of Kubernetes: the remedy is the same
+        except Exception as error:  # from jax, the launcher's variables or Kubernetes: the remedy is the same
             raise InputError(
                 f"This process could not join the others of its run ({' '.join(str(error).split())[:300]}). Give "
                 "parallel.coordinator=HOST:PORT, parallel.processes and parallel.process, or set "
@@ -90,7 +102,18 @@ class ParallelConfig:
             ) from error
 
     def create(self, batch_size: int, parts: int = 1) -> "Devices":
-        """The mesh. Raises `InputError` unless a batch in `parts` and this process's devices divide evenly."""
+        """Make the mesh of all devices.
+
+        Args:
+            batch_size: Number of samples in a batch, over all devices.
+            parts: Number of parts in which a batch is computed.
+
+        Returns:
+            The mesh, and the number of samples that this process reads.
+
+        Raises:
+            InputError: The batch or the devices of this process cannot be divided evenly.
+        """
         self.check()
         devices, here = jax.device_count(), jax.local_device_count()
         if here % self.model_axis:
@@ -110,7 +133,7 @@ class ParallelConfig:
 
 
 def started_by_launcher() -> bool:
-    """Whether the environment is one in which a launcher started this process among others."""
+    """Tell from the environment whether a launcher started this process together with others."""
     several = {"OMPI_COMM_WORLD_SIZE": ("OMPI_COMM_WORLD_SIZE",), "SLURM_NTASKS": SLURM}
     started = any(
         int(os.environ[count]) > 1 for count, needed in several.items() if all(name in os.environ for name in needed)
@@ -119,18 +142,25 @@ def started_by_launcher() -> bool:
 
 
 def _detection() -> str | None:
-    # Open MPI 5 no longer says where its head is, which jax's own detection reads: there mpi4py finds the others.
+    # Open MPI 5 no longer publishes the address that jax's own detection reads: there mpi4py finds the others.
     headless = "OMPI_COMM_WORLD_SIZE" in os.environ and "OMPI_MCA_orte_hnp_uri" not in os.environ
     return "mpi4py" if headless else None
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes what is written once."""
+    """Tell whether this is process 0, which alone writes the files of a run."""
     return jax.process_index() == 0
 
 
 def all_gather(value: Any) -> list[Any]:
-    """JSON values of all processes, in their order; all must call it."""
+    """Exchange a value between all processes; all of them must call this.
+
+    Args:
+        value: JSON value of this process.
+
+    Returns:
+        The values of all processes, in the order of their indices.
+    """
     if jax.process_count() == 1:
         return [value]
     text = np.frombuffer(json.dumps(value).encode(), np.uint8)
@@ -140,19 +170,35 @@ def all_gather(value: Any) -> list[Any]:
 
 
 def local_entry(values: list[Any] | dict[str, Any]) -> Any:
-    """This process's of what `all_gather` gave. Raises `InputError` if there were other processes then."""
-    values = [values] if isinstance(values, dict) else values  # as one process alone wrote it before there were others
+    """Select the value of this process from those of all processes.
+
+    Args:
+        values: Values that `all_gather` returned, perhaps in an earlier run.
+
+    Returns:
+        The value of this process.
+
+    Raises:
+        InputError: The number of processes has changed since then.
+    """
+    values = [values] if isinstance(values, dict) else values  # earlier versions had one process only
     if len(values) != jax.process_count():
         raise InputError(
-            f"This run's last checkpoint was saved by {len(values)} processes, each of which had read a share of the "
-            f"data, but here are {jax.process_count()}. Go on with as many, or start another run."
+            f"This run's last checkpoint was saved by {len(values)} processes, each of which had read its part of the "
+            f"data, but now there are {jax.process_count()}. Resume with as many, or start another run."
         )
     return values[jax.process_index()]
 
 
 @contextmanager
 def barrier() -> Iterator[None]:
-    """A block that fails in all processes if it fails in one: nobody is left waiting for those who gave up."""
+    """Let processes wait for each other at the end of a block, and fail in all of them if it fails in one.
+
+    No process is then left waiting for one that has given up.
+
+    Raises:
+        InputError: The block failed in another process.
+    """
     error: Exception | None = None
     try:
         yield
@@ -163,25 +209,44 @@ def barrier() -> Iterator[None]:
         raise error
     for index, failure in enumerate(failures):
         if failure is not None:
-            raise InputError(f"Process {index} of {len(failures)} could not go on: {failure}")
+            raise InputError(f"Process {index} of {len(failures)} could not continue: {failure}")
 
 
 @dataclass(frozen=True)
 class Devices:
-    """A mesh, and the rows of a batch that this process reads."""
+    """Hold the mesh of all devices, and place arrays on it.
+
+    Attributes:
+        mesh: Mesh with the axes `data` and `model`.
+        local_batch_size: Number of samples of a batch that this process reads.
+    """
 
     mesh: Mesh
     local_batch_size: int
 
     def shard_local(self, batch: Tree) -> Tree:
-        """The global batch of which every process holds its share: rows over `data`."""
+        """Assemble a global batch from the samples that each process has read, with its rows over `data`.
+
+        Args:
+            batch: Arrays `(local_batch_size, ...)`.
+
+        Returns:
+            Global arrays `(batch_size, ...)`.
+        """
         split = NamedSharding(self.mesh, P(DATA))
         if jax.process_count() == 1:
             return jax.device_put(batch, split)
         return jax.make_array_from_process_local_data(split, jax.tree.map(np.asarray, batch))
 
     def shard(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """A batch that all processes hold whole, its rows over `data`; the last one repeated to divide evenly."""
+        """Distribute a batch that every process holds as a whole, with its rows over `data`.
+
+        Args:
+            batch: Arrays `(b, ...)`, the same in all processes.
+
+        Returns:
+            Global arrays; the last row is repeated so that the rows divide evenly.
+        """
         split, rows = NamedSharding(self.mesh, P(DATA)), self.mesh.shape[DATA]
 
         def one(leaf) -> jax.Array:
@@ -192,13 +257,27 @@ class Devices:
         return {name: one(leaf) for name, leaf in batch.items()}
 
     def fetch(self, array: jax.Array) -> np.ndarray:
-        """A global array, whole, on the host of every process; all must call it."""
+        """Copy a global array to the host of every process; all processes must call this.
+
+        Args:
+            array: Global array.
+
+        Returns:
+            The whole array.
+        """
         return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
     def shardings(self, state: Tree) -> Tree:
-        """Where each array of a training state belongs: model and optimizer alike, told by its name.
+        """Choose the placement of each array of a training state by its name, for model and optimizer alike.
 
-        Raises `InputError` if a model is to be split that cannot be.
+        Args:
+            state: Tree of arrays.
+
+        Returns:
+            A tree of shardings with the same structure.
+
+        Raises:
+            InputError: The model cannot be split over the devices of the `model` axis.
         """
         count = self.mesh.shape[MODEL]
         channels: list[int] = []
@@ -219,7 +298,14 @@ class Devices:
         return shardings
 
     def place(self, state: Tree) -> Tree:
-        """A state on the mesh. Process 0's values count: those of other machines may differ in the last bit."""
+        """Place a state on the mesh, with the values of process 0: those of other machines may differ in the last bit.
+
+        Args:
+            state: Tree of arrays.
+
+        Returns:
+            The same tree of global arrays.
+        """
         shardings = self.shardings(state)
         if jax.process_count() == 1:
             return jax.device_put(state, shardings)

@@ -40,7 +40,7 @@ def main(port: str, index: str, folder: str) -> None:
                 raise InputError("no disk")
         raise AssertionError("one failed, so both do")
     except InputError as error:
-        assert str(error) == "no disk" if index == "1" else "Process 1 of 2 could not go on: no disk" in str(error)
+        assert str(error) == "no disk" if index == "1" else "Process 1 of 2 could not continue: no disk" in str(error)
 
     fit(replace(config, run=f"{folder}/whole"))
     broken = replace(config, run=f"{folder}/broken")

@@ -1,4 +1,4 @@
-"""One inversion from its config: the true model, the survey, the forward model, and the folder of the result."""
+"""Run one inversion from its config: the true model, the survey, the forward model, and the folder of the result."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -70,9 +70,19 @@ def _true_model(config: InvertConfig, spec: DataSpec) -> tuple[np.ndarray, str]:
 def run_inversion(
     config: InvertConfig, on_progress: Callable[[int, dict[str, float]], None] = lambda iteration, values: None
 ) -> dict[str, Any]:
-    """Invert, write `inversion.json`, `result.npz`, figures and `report.html` into `config.out`, return the summary.
+    """Invert, and write `inversion.json`, `result.npz`, figures and `report.html` into `config.out`.
 
-    A finished inversion of the same config is left as it is. Raises `InputError` before anything is written.
+    A finished inversion of the same config is left as it is.
+
+    Args:
+        config: Config of the inversion.
+        on_progress: Function that is called with the iteration and its values.
+
+    Returns:
+        The summary, which is the content of `inversion.json`.
+
+    Raises:
+        InputError: The config, the run or a file cannot be used; nothing is written then.
     """
     config.inversion.check()
     spec = config.data.create()

@@ -1,4 +1,4 @@
-"""What a trained surrogate is used for: prediction, and validation against a split; loaded from its run's folder."""
+"""Load a trained surrogate, and read how far its run has come."""
 
 import contextlib
 from pathlib import Path
@@ -14,7 +14,14 @@ from surrogate.runs.transfer import on_grid_of, warn_of_cells
 
 
 def best_validation(run: str | Path) -> float:
-    """The validation error of a run's best weights; infinite, which is the worst there is, if it has none."""
+    """Read the validation error of a run's best weights.
+
+    Args:
+        run: Folder of the run.
+
+    Returns:
+        The relative L2 error; infinity, which is the worst, if there are no best weights.
+    """
     if best_step(run) is None:
         return float("inf")
     with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:
@@ -22,12 +29,26 @@ def best_validation(run: str | Path) -> float:
 
 
 def best_step(run: str | Path) -> int | None:
-    """The step of a run's best weights, or None."""
+    """Find the step of a run's best weights.
+
+    Args:
+        run: Folder of the run.
+
+    Returns:
+        The step, or None if there are no best weights.
+    """
     return _newest_step(run, "best")
 
 
 def last_step(run: str | Path) -> int | None:
-    """The step of a run's last checkpoint, or None."""
+    """Find the step of a run's last checkpoint.
+
+    Args:
+        run: Folder of the run.
+
+    Returns:
+        The step, or None if there is no checkpoint.
+    """
     return _newest_step(run, "last")
 
 
@@ -39,20 +60,27 @@ def _newest_step(run: str | Path, series: Literal["best", "last"]) -> int | None
 
 
 def load_surrogate(run: str | Path, data: DataConfig | None = None) -> Surrogate:
-    """The trained surrogate of a run: its config, its best weights and its normalisation, in one call.
+    """Load the trained surrogate of a run: its config, its best weights and its normalization.
 
-    data: of the same waves, on whose grid it is to predict (none: on the run's own); see other_grid.py.
+    Args:
+        run: Folder of the run.
+        data: Config of a data set of the same waves, on whose grid the surrogate shall predict (see transfer.py), with
+            a `GridWarning` if its operator does not mean the same there; None: the grid of the run.
 
-    Raises `InputError` if `run` is not a run, has no checkpoint or one of another model, or cannot predict on that
-    grid; warns with `GridWarning` if it does not mean the same there.
+    Returns:
+        The surrogate, in evaluation mode.
+
+    Raises:
+        InputError: The folder is not a run, has no checkpoint or one of another model, or its surrogate cannot predict
+            on that grid.
     """
     config = read_run(run)
     model = (config if data is None else on_grid_of(config, data)).create()
     if best_step(run) is None:
         raise CheckpointError(
-            f"There are no best weights in {run}: no validation of it was finite, or it has not come to one yet "
-            f"({run}/metrics.jsonl says which). Repeat the command that began it to train it further; or, if its "
-            "validations are not finite, start another run with a lower training.learning_rate, or look at the "
+            f"There are no best weights in {run}: none of its validations was finite, or it has not validated yet "
+            f"({run}/metrics.jsonl shows which). Repeat the command that started the run to train it further; or, if "
+            "its validations are not finite, start another run with a lower training.learning_rate, or look at the "
             "validation split."
         )
     with contextlib.closing(Checkpoints(run, read_only=True)) as checkpoints:

@@ -17,7 +17,7 @@ from surrogate.operators.layers.recompute import compiler_options
 from surrogate.protocols import Batch
 
 
-@cache  # made when it is first needed: asking for the backend starts it
+@cache  # made at the first use: a question about the backend starts it
 def _prediction():
     def call(graphdef: nnx.GraphDef, state: nnx.State, inputs: tuple[jax.Array, ...]) -> jax.Array:
         return nnx.merge(graphdef, state)(*inputs)
@@ -26,10 +26,18 @@ def _prediction():
 
 
 def predict(model: Surrogate, *inputs: ArrayLike) -> jax.Array:
-    """Predictions `(batch, outputs, *shape)` of what the model's task reads.
+    """Predict with a trained surrogate.
 
-    For wavefields: snapshots `(batch, n_snapshots, nz, nx)` of velocities `(batch, nz, nx)` [m/s] and sources
-    `(batch, 2)` [m]. Raises `InputError` for inputs that the solver would refuse.
+    Args:
+        model: Trained surrogate.
+        *inputs: Arrays that the model's task reads. For wavefields: velocity models `(batch, nz, nx)` [m/s] and source
+            positions `(batch, 2)` [m].
+
+    Returns:
+        Predictions `(batch, outputs, *shape)`. For wavefields: snapshots `(batch, n_snapshots, nz, nx)`.
+
+    Raises:
+        InputError: The number of arrays is wrong, or the solver would refuse them.
     """
     names = model.task.inputs
     if len(inputs) != len(names):
@@ -38,13 +46,32 @@ def predict(model: Surrogate, *inputs: ArrayLike) -> jax.Array:
 
 
 def predict_batch(model: Surrogate, batch: Batch) -> jax.Array:
-    """The same of a batch of examples."""
+    """Predict a batch of examples.
+
+    Args:
+        model: Trained surrogate.
+        batch: Arrays by name, with the inputs of the model's task among them.
+
+    Returns:
+        Predictions `(batch, outputs, *shape)`.
+
+    Raises:
+        InputError: The solver would refuse the inputs.
+    """
     model.task.check(batch)
     return apply_to_batch(model, batch)
 
 
 def apply_to_batch(model: Surrogate, batch: Batch) -> jax.Array:
-    """The same of a batch that may be one that no model should be asked about, or spread over many devices."""
+    """Predict a batch without validating its inputs; it may be distributed over many devices.
+
+    Args:
+        model: Surrogate.
+        batch: Arrays by name, with the inputs of the model's task among them.
+
+    Returns:
+        Predictions `(batch, outputs, *shape)`.
+    """
     return _prediction()(*nnx.split(model), tuple(jnp.asarray(batch[name]) for name in model.task.inputs))
 
 
@@ -52,11 +79,28 @@ _relative_l2 = jax.jit(relative_l2)
 
 
 def sample_errors(model: Surrogate, batch: Batch) -> jax.Array:
-    """Relative L2 `(batch,)` of each example of such a batch."""
+    """Compute the relative L2 error of each example without validating the inputs.
+
+    Args:
+        model: Surrogate.
+        batch: Arrays by name, with inputs and target of the model's task among them.
+
+    Returns:
+        The errors `(batch,)`.
+    """
     return _relative_l2(apply_to_batch(model, batch), jnp.asarray(batch[model.task.target]))
 
 
 def validate(model: Surrogate, batches: Iterable[Batch], devices: Devices) -> float:
-    """Mean relative L2 over a split, of which every process reads all and every device computes its part."""
+    """Compute the mean relative L2 error over a split; every process reads all of it, and every device predicts a part.
+
+    Args:
+        model: Surrogate.
+        batches: Batches of the split.
+        devices: Mesh of devices.
+
+    Returns:
+        The mean error.
+    """
     errors = [devices.fetch(sample_errors(model, devices.shard(batch)))[: len(batch["index"])] for batch in batches]
     return float(np.mean(np.concatenate(errors)))

@@ -1,6 +1,6 @@
-"""Preemption: a scheduler's request to end is noted, and obeyed between two steps.
+"""Catch a scheduler's request to end, which training obeys between two steps.
 
-SIGTERM is what Kubernetes, Slurm and `kill` send; SIGUSR1 what Slurm sends ahead of a time limit (`--signal=USR1@120`).
+Kubernetes, Slurm and `kill` send SIGTERM; Slurm sends SIGUSR1 ahead of a time limit (`--signal=USR1@120`).
 """
 
 import signal
@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 
 class Interruption:
-    """While entered, in the main thread: `caught` is the name of the first signal that came, or None."""
+    """Catch signals while this context is entered in the main thread: `caught` names the first one, or is None."""
 
     def __init__(self):
         self.caught: str | None = None
@@ -20,7 +20,7 @@ class Interruption:
         self.caught = self.caught or signal.Signals(number).name
 
     def __enter__(self) -> "Interruption":
-        # Python lets only the main thread handle signals: elsewhere they stay what the program makes of them.
+        # Python lets only the main thread handle signals: in other threads the program's handlers stay.
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self

@@ -1,4 +1,4 @@
-"""What a run was made from, besides its config: `RUN/provenance.json`.
+"""Record what a run was made from, in addition to its config: `RUN/provenance.json`.
 
 dataset     path, fingerprint of its recipe, digest of its records' checksums, and the software that made them
 versions    the software that the run was last trained with
@@ -22,13 +22,27 @@ PACKAGES = ("wave-surrogate", "jax", "jaxlib", "flax", "optax", "orbax-checkpoin
 
 
 def digest(manifest: dict[str, Any]) -> str:
-    """Hash of what a data set holds: every shard's checksum, which is of decoded records."""
+    """Hash the content of a data set.
+
+    Args:
+        manifest: Manifest with the checksum of the decoded records of every shard.
+
+    Returns:
+        The hash, 16 hexadecimal digits.
+    """
     content = {name: shard["sha256"] for name, shard in manifest["shards"].items()}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def describe(path: str | Path) -> dict[str, Any]:
-    """The provenance of a run on the data set at `path`."""
+    """Describe the provenance of a run.
+
+    Args:
+        path: Folder of the data set.
+
+    Returns:
+        The content of `provenance.json`.
+    """
     manifest = read_manifest(path)
     dataset = {"path": str(path), "fingerprint": manifest["fingerprint"], "digest": digest(manifest)}
     versions = {name: version(name) for name in PACKAGES}
@@ -37,20 +51,28 @@ def describe(path: str | Path) -> dict[str, Any]:
 
 
 def record(run: Path, path: str | Path) -> None:
-    """Keep the provenance. Raises `InputError` if the run began with other records."""
+    """Write the provenance of a run.
+
+    Args:
+        run: Folder of the run.
+        path: Folder of the data set.
+
+    Raises:
+        InputError: The run was started with other records.
+    """
     ours = describe(path)
     if (run / PROVENANCE).exists():
         before, now = read_json(run / PROVENANCE)["dataset"], ours["dataset"]
         if before["digest"] != now["digest"]:
             raise InputError(
-                f"The records at {path} are not those that {run} was begun with ({differences(now, before)}): going on "
-                "would mix both. Restore the data set, or start another run."
+                f"The records at {path} are not those that {run} was started with ({differences(now, before)}): a "
+                "resumed training would mix both. Restore the data set, or start another run."
             )
     write_json(run / PROVENANCE, ours)
 
 
 def environment() -> dict[str, str]:
-    """What a measured number depends on."""
+    """Describe the machine and the software on which measured numbers depend."""
     device = jax.devices()[0]
     packages = {name: version(name) for name in ("jax", "jaxlib", "flax")}
     return {

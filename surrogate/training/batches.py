@@ -1,13 +1,13 @@
-"""What training reads: batches of a task's examples, from disk or straight from the solver.
+"""Read the batches of training: examples of a task, from disk or directly from the solver.
 
-With n examples a record (for wavefields one for each shot), example i is the `i % n`-th of record `i // n`. A batch
-says which examples it holds: `index` `(b,)`, beside the arrays of the task.
+With n examples per record (for wavefields one for each shot), example i is the `i % n`-th of record `i // n`. In
+addition to the arrays of the task, a batch holds the indices of its examples: `index` `(b,)`.
 
-Both sources are endless, deterministic, and resume from `get_state()` with the very next batch. From disk Grain
-shuffles all examples anew each epoch, threads or processes read ahead, and each of several training processes takes
-every n-th one of the shuffled epoch, so that together they see each once. Online, item k of the stream is a new model
-drawn from (data.seed, k), in a random stream of its own, and example `k % n` of it: no model ever comes twice, and none
-is one of the data set's.
+Both sources are endless and deterministic, and resume from `get_state()` with the very next batch. From disk, Grain
+shuffles all examples again each epoch, threads or processes read ahead, and each of n training processes takes every
+n-th example of the shuffled epoch, so that together they see each example once. Online, item k of the stream is a new
+model drawn from (data.seed, k), in a random stream of its own, and example `k % n` of it: no model ever comes twice,
+and none is in the data set.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,33 +30,53 @@ from surrogate.protocols import Batch, Task
 
 # Batches read ahead, and the threads that read them, in each reading process.
 READ_AHEAD = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
-STATISTICS_ITEMS = 512  # that the normalisation of online training is taken from
+STATISTICS_ITEMS = 512  # from which the normalization of online training is computed
 LAST_ITEM = 2**32  # a random key folds in 32 bits
 
 
 @runtime_checkable
 class Batches(Protocol):
-    """An endless iterator that can go on from a state, which is plain JSON values."""
+    """Iterate over batches without end, from any state that was read before."""
 
     def __next__(self) -> Batch: ...
 
-    def get_state(self) -> dict[str, Any]: ...
+    def get_state(self) -> dict[str, Any]:
+        """Return the position in the data, as JSON values."""
+        ...
 
-    def set_state(self, state: Mapping[str, Any]) -> None: ...
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Resume from a position.
 
-    def close(self) -> None: ...
+        Args:
+            state: Position that `get_state` returned.
+
+        Raises:
+            InputError: The data were read in another way then.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        ...
 
 
 def this_process() -> tuple[int, int]:
-    """Index and number of the training processes."""
+    """Return the index of this process and the number of training processes."""
     return jax.process_index(), jax.process_count()
 
 
 def check_dataset(config: DataConfig, *, verify: bool = True) -> None:
-    """Check that the data set on disk is the one that `config` describes and, if `verify`, undamaged.
+    """Check that the data set on disk is the one that a config describes.
 
-    For online training its validation and test splits are; the training split may be of any size, or none. Raises
-    `DatasetError`, naming the differing keys or the damaged shard.
+    For online training only its validation and test splits are compared: its training split may have any size, or be
+    missing.
+
+    Args:
+        config: Config of the data set.
+        verify: Whether to check the checksum of every shard as well.
+
+    Raises:
+        DatasetError: Keys of the config differ, or a shard is damaged; the message names them.
     """
     online = config.source == "online"
     where = " (online training takes its validation and test splits from there)" if online else ""
@@ -77,14 +97,32 @@ def check_dataset(config: DataConfig, *, verify: bool = True) -> None:
 
 
 def check_enough_examples(config: DataConfig, task: Task, processes: int) -> None:
-    """Raise `InputError` if there are fewer training examples on disk than `processes` that share them."""
+    """Check that there are enough training examples on disk for all processes.
+
+    Args:
+        config: Config of the data set.
+        task: Task of the run.
+        processes: Number of training processes.
+
+    Raises:
+        InputError: There are fewer examples than processes.
+    """
     examples = config.train * task.examples
     if config.source == "disk" and examples < processes:
         raise InputError(f"{processes} processes cannot share {examples} training examples. Generate more of them.")
 
 
 def name_example(config: DataConfig, task: Task, index: int) -> str:
-    """What to call the training example of an index."""
+    """Name a training example.
+
+    Args:
+        config: Config of the data set.
+        task: Task of the run.
+        index: Index of the example, as in `index` of a batch.
+
+    Returns:
+        The record and the example within it, or, online, the model.
+    """
     if config.source == "online":
         return f"model {index}, example {index % task.examples} of the online stream"
     record, example = divmod(index, task.examples)
@@ -92,7 +130,13 @@ def name_example(config: DataConfig, task: Task, index: int) -> str:
 
 
 class Examples:
-    """Random access to a task's examples of one split."""
+    """Read the examples of one split in any order.
+
+    Args:
+        path: Folder of the data set.
+        split: Name of the split.
+        task: Task that cuts the examples from records.
+    """
 
     def __init__(self, path: str | Path, split: str, task: Task):
         self.records = dataset.data_source(path, split)
@@ -107,9 +151,15 @@ class Examples:
 
 
 class DiskBatches:
-    """Shuffled batches of the training split; `batch_size` is this process's share of a batch.
+    """Read shuffled batches of the training split.
 
-    workers: reading processes, 0 for threads of this one. process: index and number of the training processes.
+    Args:
+        path: Folder of the data set.
+        batch_size: Number of examples of a batch that this process reads.
+        seed: Seed of the shuffling.
+        task: Task of the run.
+        workers: Number of reading processes; 0 reads in threads of this process.
+        process: Index of this process, and number of the training processes.
     """
 
     def __init__(
@@ -120,11 +170,11 @@ class DiskBatches:
         endless = examples[index::count].repeat().batch(batch_size, drop_remainder=True)
         batches = endless.to_iter_dataset(READ_AHEAD)
         if workers:
-            # Grain's processes parse absl's flags, which Hydra's command line is none of.
+            # Grain's processes parse absl's flags, and would take Hydra's command line for them.
             flags.FLAGS.mark_as_parsed()
             batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2))
         self._batches = iter(batches)
-        # Grain's state counts what each worker has read of this process's share: it is of use to no other division.
+        # Grain's state counts the examples that each worker has read for this process: no other division can use it.
         self._division = {"source": "disk", "workers": workers, "process": [index, count], "batch_size": batch_size}
 
     def __iter__(self) -> Iterator[Batch]:
@@ -134,14 +184,16 @@ class DiskBatches:
         return next(self._batches)
 
     def get_state(self) -> dict[str, Any]:
+        """See `Batches.get_state`."""
         return self._division | {"grain": self._batches.get_state()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
+        """See `Batches.set_state`."""
         _check_division(self._division, state)
         self._batches.set_state(state["grain"])
 
     def close(self) -> None:
-        """Stop what reads ahead."""
+        """See `Batches.close`."""
         self._batches.close()
 
 
@@ -153,7 +205,13 @@ def _make_examples(task: Task, items: jax.Array) -> Batch:
 
 
 class OnlineBatches:
-    """Batches that the solver makes on the device; batch n of process p of q holds b items from `(n q + p) b` on."""
+    """Make batches with the solver on the device; batch n of process p of q holds b items from `(n q + p) b` on.
+
+    Args:
+        batch_size: Number b of examples of a batch that this process makes.
+        task: Task of the run.
+        process: Index p of this process, and number q of the training processes.
+    """
 
     def __init__(self, batch_size: int, task: Task, *, process: tuple[int, int]):
         self._task, self._batch_size, self._step = task, batch_size, 0
@@ -178,22 +236,25 @@ class OnlineBatches:
         return _make_examples(self._task, np.arange(first, first + self._batch_size, dtype=np.uint32))
 
     def get_state(self) -> dict[str, Any]:
+        """See `Batches.get_state`."""
         return self._division | {"step": self._step}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
+        """See `Batches.set_state`."""
         _check_division(self._division, state)
         self._step = int(state["step"])
 
     def close(self) -> None:
-        """Nothing is held."""
+        """See `Batches.close`; there is nothing to stop."""
 
 
 def _check_division(ours: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     theirs = {name: value for name, value in state.items() if name not in ("grain", "step")}
     if difference := dataset.differences(ours, theirs):
         raise InputError(
-            f"The data were read in another way when this state was saved ({difference}), so it does not say where to "
-            "go on. Set the same values (training.workers, training.batch_size, data.source), or start another run."
+            f"The data were read in another way when this state was saved ({difference}), so training cannot resume "
+            "from this checkpoint. Set the same values (training.workers, training.batch_size, data.source), or start "
+            "another run."
         )
 
 
@@ -206,9 +267,18 @@ def training_batches(
     workers: int = 0,
     process: tuple[int, int] | None = None,
 ) -> Batches:
-    """Endless batches from `config.source`. seed: of the shuffling on disk; online the data's own seed decides.
+    """Open the endless batches of the source that a config names.
 
-    batch_size, process: the share of this process, by default of `this_process()`.
+    Args:
+        config: Config of the data set; `source` is disk or online.
+        batch_size: Number of examples of a batch that this process reads.
+        seed: Seed of the shuffling on disk; online the seed of the data decides.
+        task: Task of the run.
+        workers: Number of reading processes; 0 reads in threads of this process.
+        process: Index of this process, and number of the training processes; None: those of jax.
+
+    Returns:
+        The batches.
     """
     process = process or this_process()
     if config.source == "online":
@@ -217,13 +287,32 @@ def training_batches(
 
 
 def statistics_batches(config: DataConfig, batch_size: int, task: Task) -> Iterator[Batch]:
-    """What the normalisation is taken from: the training split once; online the first items of the stream."""
+    """Read the examples from which the normalization is computed.
+
+    Args:
+        config: Config of the data set.
+        batch_size: Number of examples of a batch.
+        task: Task of the run.
+
+    Returns:
+        One pass over the training split; online over the first items of the stream.
+    """
     if config.source == "online":
         return islice(OnlineBatches(batch_size, task, process=(0, 1)), -(-STATISTICS_ITEMS // batch_size))
     return ordered_batches(config.path, "train", batch_size, task)
 
 
 def ordered_batches(path: str | Path, split: str, batch_size: int, task: Task) -> Iterator[dict[str, np.ndarray]]:
-    """One pass over the examples of a split in order, outside training whole ones; the last batch may be smaller."""
+    """Read the examples of a split once, in order; the last batch may be smaller.
+
+    Args:
+        path: Folder of the data set.
+        split: Name of the split; other splits than `train` give the examples for evaluation.
+        batch_size: Number of examples of a batch.
+        task: Task of the run.
+
+    Returns:
+        An iterator over the batches.
+    """
     examples = grain.MapDataset.source(Examples(path, split, task if split == "train" else task.for_evaluation()))
     return iter(examples.batch(batch_size, drop_remainder=False).to_iter_dataset(READ_AHEAD))

@@ -1,4 +1,4 @@
-"""The schema of `training`: what decides how a surrogate is trained; see docs/guides/training.md."""
+"""Define the settings of `training`, which decide how a surrogate is trained; see the guide on training."""
 
 from dataclasses import dataclass, field
 from math import inf
@@ -28,20 +28,36 @@ class Due(NamedTuple):
 
 @dataclass
 class TrainingConfig:
-    """steps, batch_size, learning_rate (peak), warmup_steps, weight_decay, clip_norm: the optimisation.
+    """Set how a surrogate is trained.
 
-    ema: decay of the running average of the weights, which then is what is validated, kept and loaded; 0: none.
-    accumulate: parts that a batch is taken in, one after the other, before each update. remat: compute the operator's
-    blocks again in the backward pass instead of keeping what they computed. precision: of the blocks' pointwise work,
-    float32 or bfloat16. mode_schedule: growth of the Fourier modes.
-
-    on_divergence: stop or rollback, if a loss or an update is not finite or a loss is above `divergence_factor` times
-    its running mean (0: never above). A rollback goes back to the last checkpoint, goes on behind the batch it failed
-    at with the learning rate times `rollback_factor`, and happens `max_rollbacks` times at most.
-
-    log_every, validate_every, checkpoint_every: in steps. seed: of the weights and the shuffling. verify: check every
-    shard's checksum before training. workers: processes that read the data set, 0 for threads of this one.
-    loss: what is minimised; see losses.py.
+    Attributes:
+        steps: Number of training steps, each of which updates the weights once.
+        batch_size: Number of examples in a batch, over all devices.
+        learning_rate: Peak learning rate of AdamW.
+        warmup_steps: Number of steps over which the learning rate rises from 0 to its peak; a cosine follows, down to
+            1 % of the peak.
+        weight_decay: Weight decay of AdamW.
+        clip_norm: Largest norm of a gradient; a larger gradient is scaled down to it.
+        ema: Decay per step of the running average of the weights, which is then validated, saved and loaded; 0 takes
+            no average.
+        accumulate: Number of parts of a batch that are computed one after the other before each update.
+        remat: Recompute the blocks of the operator in the backward pass instead of storing their results: less memory,
+            more time.
+        precision: Precision of the pointwise layers of the blocks, float32 or bfloat16.
+        mode_schedule: Growth of the number of Fourier modes during training.
+        on_divergence: What to do when training diverges, stop or rollback. Training diverges if a loss or a gradient
+            is not finite, or if a loss is above `divergence_factor` times its running mean. A rollback returns to the
+            last checkpoint and resumes after the bad batch.
+        divergence_factor: Largest ratio of the loss and its running mean; 0 allows every ratio.
+        rollback_factor: Factor by which every rollback lowers the learning rate.
+        max_rollbacks: Largest number of rollbacks; the next divergence stops training.
+        log_every: Number of steps between two logs.
+        validate_every: Number of steps between two validations.
+        checkpoint_every: Number of steps between two checkpoints.
+        seed: Seed of the initial weights and of the shuffling.
+        verify: Check the checksum of every shard of the data set before training.
+        workers: Number of processes that read the data set; 0 reads in threads of the training process.
+        loss: Loss that is minimized, as a sum of weighted terms.
     """
 
     steps: int = 1000
@@ -68,7 +84,11 @@ class TrainingConfig:
     loss: LossConfig = field(default_factory=LossConfig)
 
     def check(self) -> None:
-        """Raise `InputError` for values no training could use."""
+        """Check the values.
+
+        Raises:
+            InputError: No training could use a value.
+        """
         for name in ("steps", "batch_size", "accumulate", "log_every", "validate_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"training.{name} must be at least 1, but is {getattr(self, name)}.")

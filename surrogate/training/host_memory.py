@@ -1,8 +1,8 @@
-"""Keep freed memory in the process, for the next training step to use again.
+"""Keep freed memory in the process, so that the next training step can use it again.
 
-A step's temporary arrays are hundreds of megabytes, taken and given back at each step. glibc returns such blocks to the
-system at once, which hands out zeroed pages anew at the first touch: 70,000 page faults a step for an FNO of width 32
-on 64 x 64 cells, a fifth to a quarter of the processor time. Results are the same to the bit.
+The temporary arrays of a step are hundreds of megabytes, allocated and freed at each step. glibc returns such blocks to
+the system at once, and the system hands out zeroed pages again at the first touch: 70,000 page faults a step for an FNO
+of width 32 on 64 x 64 cells, a fifth to a quarter of the processor time. Results are the same bit for bit.
 """
 
 import ctypes
@@ -14,10 +14,13 @@ NEVER = -1
 
 
 def keep_freed_memory() -> bool:
-    """Ask glibc to keep what is freed; whether it will. Other C libraries are left as they are.
+    """Ask glibc to keep freed memory. Other C libraries are left as they are.
 
-    To be called before the first computation: one arena is shared by all threads, since only the first one can grow
-    past 64 MB, and threads that already have another keep it.
+    Call this before the first computation: one arena is shared by all threads, since only the first arena can grow past
+    64 MB, and threads that already have another arena keep it.
+
+    Returns:
+        Whether glibc keeps freed memory.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -1,12 +1,13 @@
-"""Incremental modes: a spectral operator begins with few Fourier modes, and the others are switched on as it learns.
+"""Switch the Fourier modes of a spectral operator on in the course of training, the lowest ones first.
 
     mode k is on at step t    if    |k| <= round( modes min(1, start + (1 - start) t / steps) )    along each axis
 
 Source: R. George et al., "Incremental spatial and spectral learning of neural operators for solving large-scale PDEs",
-TMLR 2024. Low frequencies are learnt first; fewer of them regularise.
+TMLR 2024. Low frequencies are learned first; fewer modes regularize.
 
-The weights of modes that are off are multiplied by zero, which makes the operator the one that has only the others; the
-step is a traced value, so nothing is compiled twice. Whatever is validated or kept has the zeros in its weights.
+The weights of modes that are off are multiplied by zero, which makes the operator the one that has only the other
+modes; the step is a traced value, so nothing is compiled twice. The models that are validated or saved have the zeros
+in their weights.
 """
 
 from collections.abc import Iterator
@@ -23,13 +24,22 @@ from surrogate.operators.layers.spectral import SpectralLayer
 
 @dataclass
 class ModeSchedule:
-    """start: fraction of the modes along each axis that is on at first. steps: by when all are; 0: from the start."""
+    """Set how the number of Fourier modes grows during training.
+
+    Attributes:
+        start: Fraction of the modes along each axis that are on at the first step.
+        steps: Number of steps after which all modes are on; 0 switches all modes on from the start.
+    """
 
     start: float = 0.25
     steps: int = 0
 
     def check(self) -> None:
-        """Raise `InputError` for values no schedule could have."""
+        """Check the values.
+
+        Raises:
+            InputError: A value is out of its range.
+        """
         if not 0 <= self.start <= 1 or self.steps < 0:
             raise InputError(
                 "training.mode_schedule needs a fraction 0 <= start <= 1 and steps >= 0, but got "
@@ -37,7 +47,14 @@ class ModeSchedule:
             )
 
     def check_operator(self, operator: nnx.Module) -> None:
-        """Raise `InputError` if there is a schedule, but nothing in an operator that it could switch off."""
+        """Check that an operator has modes which the schedule can switch off.
+
+        Args:
+            operator: Operator to train.
+
+        Raises:
+            InputError: There is a schedule, but the operator trains no Fourier modes.
+        """
         if self.steps and not any(True for _ in _weights(operator)):
             raise InputError(
                 f"training.mode_schedule.steps = {self.steps} would grow the Fourier modes of an operator that trains "
@@ -45,7 +62,12 @@ class ModeSchedule:
             )
 
     def apply(self, operator: nnx.Module, step: Integer[Array, ""]) -> None:
-        """Switch off, in place, what is not on at `step` of an operator's modes; nothing, without a schedule."""
+        """Switch off, in place, the modes of an operator that are not on yet; without a schedule nothing changes.
+
+        Args:
+            operator: Operator that is trained.
+            step: Number of steps so far.
+        """
         if self.steps:
             limit_modes(operator, jnp.minimum(1.0, self.start + (1 - self.start) * step / self.steps))
 
@@ -55,7 +77,7 @@ def _on(wavenumbers: np.ndarray, fraction: Float[Array, ""]) -> Float[Array, " n
 
 
 def _weights(operator: nnx.Module) -> Iterator[tuple[nnx.Param, tuple[np.ndarray, ...]]]:
-    """Every trained weight with modes, and their wavenumbers along its first axes."""
+    """Find every trained weight with modes, and their wavenumbers along its first axes."""
     for _, layer in nnx.iter_modules(operator):
         if isinstance(layer, SpectralLayer):
             for name, axes in layer.wavenumbers().items():
@@ -64,7 +86,12 @@ def _weights(operator: nnx.Module) -> Iterator[tuple[nnx.Param, tuple[np.ndarray
 
 
 def limit_modes(operator: nnx.Module, fraction: Float[Array, ""]) -> None:
-    """Keep, in place, the lowest `fraction` of the modes along each axis in every spectral layer; frozen ones whole."""
+    """Keep, in place, the lowest modes along each axis of every spectral layer; frozen weights stay as they are.
+
+    Args:
+        operator: Operator with spectral layers.
+        fraction: Fraction of the modes to keep along each axis.
+    """
     for weight, axes in list(_weights(operator)):
         for axis, wavenumbers in enumerate(axes):
             shape = [-1 if i == axis else 1 for i in range(weight[...].ndim)]

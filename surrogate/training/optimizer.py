@@ -15,17 +15,31 @@ from surrogate.training.config import TrainingConfig
 
 
 class Average(nnx.Variable):
-    """The running average of a weight."""
+    """Hold the running average of a weight."""
 
 
 def learning_rate(config: TrainingConfig, scale: float = 1.0) -> optax.Schedule:
-    """Linear warm-up to `scale` times the peak, then a cosine down to 1 % of it."""
+    """Make the schedule of the learning rate: a linear warm-up to the peak, then a cosine down to 1 % of it.
+
+    Args:
+        config: Settings of the training.
+        scale: Factor of the peak.
+
+    Returns:
+        A function from the step to the learning rate.
+    """
     peak = scale * config.learning_rate
     return optax.warmup_cosine_decay_schedule(0.0, peak, config.warmup_steps, config.steps, end_value=0.01 * peak)
 
 
 class Optimizer(nnx.Optimizer):
-    """All that training keeps beside the model: AdamW's state, the average (if `decay` is not 0), the guard's."""
+    """Hold the state of AdamW, and the running average of the weights.
+
+    Args:
+        model: Model to train.
+        transform: Gradient transformation.
+        decay: Decay of the average per step; 0 takes no average.
+    """
 
     def __init__(self, model: nnx.Module, transform: optax.GradientTransformation, decay: float):
         super().__init__(model, transform, wrt=nnx.Param)
@@ -35,7 +49,16 @@ class Optimizer(nnx.Optimizer):
             self.average = nnx.data(jax.tree.map(lambda weight: Average(jnp.array(weight)), weights))
 
     def update(self, model, grads, /, **kwargs) -> optax.Updates:
-        """Change the weights and, after them, their average; returns the change."""
+        """Change the weights and, after them, their average.
+
+        Args:
+            model: Model, changed in place.
+            grads: Gradients of its weights.
+            **kwargs: Arguments of the gradient transformation.
+
+        Returns:
+            The change of the weights.
+        """
         t = self.step[...].astype(jnp.float32)
         updates = super().update(model, grads, **kwargs)
         if self.decay:
@@ -46,8 +69,16 @@ class Optimizer(nnx.Optimizer):
 
 
 def clip(max_norm: float) -> optax.GradientTransformation:
-    """As `optax.clip_by_global_norm`, but always a product: that is part of AdamW's reading of the gradient, where a
-    choice between the gradient and a scaled one is written out first.
+    """Make a transformation that scales a gradient down to a largest norm.
+
+    It equals `optax.clip_by_global_norm`, but always multiplies: the compiler fuses a product with AdamW's reading of
+    the gradient, where it writes out a choice between the gradient and a scaled one first.
+
+    Args:
+        max_norm: Largest norm of the gradient.
+
+    Returns:
+        The transformation.
     """
 
     def scale(updates: optax.Updates, _: optax.Params | None) -> optax.Updates:
@@ -58,7 +89,16 @@ def clip(max_norm: float) -> optax.GradientTransformation:
 
 
 def make_optimizer(model: nnx.Module, config: TrainingConfig, scale: float = 1.0) -> Optimizer:
-    """A fresh optimizer of a model. scale: of the learning rate."""
+    """Make the optimizer of a model.
+
+    Args:
+        model: Model to train.
+        config: Settings of the training.
+        scale: Factor of the learning rate.
+
+    Returns:
+        The optimizer before its first step.
+    """
     transform = optax.chain(
         clip(config.clip_norm),
         optax.adamw(learning_rate(config, scale), weight_decay=config.weight_decay),

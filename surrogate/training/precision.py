@@ -1,13 +1,13 @@
-"""How a training step computes an operator: its precision, and what it keeps for the backward pass.
+"""Set the precision in which a training step computes an operator.
 
-Neither changes what the weights mean or how they are saved: both are set on the copy of the operator that a step is
-traced with, and a trained operator is always the plain one in float32.
+The precision changes neither the meaning of the weights nor how they are saved: it is set on the copy of the operator
+with which a step is traced, and a trained operator always computes in float32.
 
-bfloat16 has float32's range and eight significant bits. The layers inside an operator's body compute in it. In float32
-stay: the operator's frame, through which come inputs and outputs; the Fourier transforms and the products with spectral
-weights (spectral_conv.py); the weights themselves, the loss and the optimizer; and what residual and feed-forward
-blocks add to. (Between classic blocks, and between the levels of a U, the field is what a layer has computed.) It pays
-on matrix units; most CPUs emulate it, and are slower.
+bfloat16 has float32's range and eight significant bits. The layers inside an operator's body compute in bfloat16. These
+stay in float32: the operator's frame, through which inputs and outputs pass; the Fourier transforms and the products
+with spectral weights (layers/spectral.py); the weights, the loss and the optimizer; and the fields to which residual
+and feed-forward blocks add. (Between classic blocks, and between the levels of a U, the field is the result of a
+layer.) bfloat16 is faster on matrix units; most CPUs emulate it, and are slower.
 """
 
 import jax.numpy as jnp
@@ -20,7 +20,12 @@ POINTWISE = (nnx.Linear, nnx.Conv, nnx.GroupNorm)
 
 
 def set_precision(operator: nnx.Module, precision: str) -> None:
-    """Let the pointwise layers of all bodies compute in one of `PRECISIONS`."""
+    """Set the precision of the pointwise layers in all bodies of an operator.
+
+    Args:
+        operator: Operator, changed in place.
+        precision: One of `PRECISIONS`.
+    """
     modules = [module for _, module in nnx.iter_modules(operator)]
     frames = [module for module in modules if isinstance(module, GridOperator)]
     outside = [layer for f in frames for layer in (f.lift, f.norm, f.project)]

@@ -1,8 +1,8 @@
-"""The training step: one compiled function from a state and a batch to the next state and the metrics.
+"""Compile the training step: one function from a state and a batch to the next state and the metrics.
 
     gradient = mean over the parts of a batch of d loss / d weights;    weights <- weights + AdamW(clip(gradient))
 
-The state is that of (model, optimizer), and its buffers are reused; the metrics stay on the device until they are read.
+The buffers of the state are reused; the metrics stay on the device until they are read.
 """
 
 from collections.abc import Callable
@@ -27,9 +27,20 @@ Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
 def in_parts(batch: Batch, parts: int) -> Batch:
-    """Each array `(b, ...)` as `(parts, b / parts, ...)`: part p holds every parts-th sample from p on.
+    """Split a batch into parts; part p holds every parts-th sample from p on.
 
-    Strided, since a batch is split over devices in runs of samples: so each device has its share of every part.
+    The parts are strided, since a batch is split over devices in runs of samples: each device then holds an equal
+    number of samples of every part.
+
+    Args:
+        batch: Arrays `(b, ...)`.
+        parts: Number of parts.
+
+    Returns:
+        Arrays `(parts, b / parts, ...)`.
+
+    Raises:
+        InputError: The batch cannot be split into parts of one size.
     """
     size = len(next(iter(batch.values())))
     if size % parts:
@@ -38,12 +49,29 @@ def in_parts(batch: Batch, parts: int) -> Batch:
 
 
 def step_key(config: TrainingConfig, step: jax.Array) -> jax.Array:
-    """Of what a loss draws in the step that follows `step` others."""
+    """Derive the random key of a training step.
+
+    Args:
+        config: Settings of the training.
+        step: Number of steps before this one.
+
+    Returns:
+        The key of the random numbers that the loss draws in this step.
+    """
     return jax.random.fold_in(jax.random.key(config.seed), step)
 
 
 def in_training(copy: Any, step: jax.Array, config: TrainingConfig) -> Any:
-    """The copy of a model that a step is traced with: everywhere else a model is in evaluation."""
+    """Put the copy of a model with which a step is traced into training mode; all other models are in evaluation mode.
+
+    Args:
+        copy: Copy of the model, changed in place.
+        step: Number of steps before this one.
+        config: Settings of the training.
+
+    Returns:
+        The copy.
+    """
     copy.train()
     config.mode_schedule.apply(copy.operator, step)
     set_precision(copy.operator, config.precision)
@@ -55,7 +83,19 @@ def in_training(copy: Any, step: jax.Array, config: TrainingConfig) -> Any:
 def mean_gradients(
     model: nnx.Module, batch: Batch, key: jax.Array, step: jax.Array, loss: Loss, config: TrainingConfig
 ):
-    """Loss, its parts, the gradients of the weights and the model's other state afterwards."""
+    """Compute the loss of a batch and its gradients, part by part.
+
+    Args:
+        model: Model to train.
+        batch: Training examples.
+        key: Random key of the step.
+        step: Number of steps before this one.
+        loss: Function `(model, batch, key) -> (loss, terms)`.
+        config: Settings of the training.
+
+    Returns:
+        The loss, its terms, the gradients of the weights, and the model's other state after the step.
+    """
     definition, weights, others = nnx.split(model, nnx.Param, ...)
 
     def scalar(weights: nnx.State, others: nnx.State, batch: Batch, key: jax.Array):
@@ -81,7 +121,17 @@ def mean_gradients(
 
 
 def sample_losses(model: nnx.Module, batch: Batch, step: int, config: TrainingConfig) -> jax.Array:
-    """The loss `(batch,)` of each sample in the step that follows `step` others, as `mean_gradients` computes it."""
+    """Compute the loss of each sample in a step, as `mean_gradients` computes it.
+
+    Args:
+        model: Model before the step.
+        batch: Training examples.
+        step: Number of steps before this one.
+        config: Settings of the training.
+
+    Returns:
+        The losses `(batch,)`.
+    """
     definition, weights, others = nnx.split(model, nnx.Param, ...)
 
     def add(others: nnx.State, part: tuple[Batch, jax.Array], weights: nnx.State):

@@ -1,7 +1,8 @@
-"""Experiment tracking: curves into `metrics.jsonl` beside the run, and into W&B (offline unless configured).
+"""Track a run: curves are written to `metrics.jsonl` in its folder, and to W&B (offline unless configured).
 
-The only importer of wandb. The local file is the record; W&B is a view of it, and neither is worth a run: what cannot
-be written, for want of the package, of an account or of room on the disk, is warned of once and left out.
+This is the only module that imports wandb. The local file is the record, and W&B is a view of it. A failure of either
+never ends a run: if a record cannot be written, because the package, an account or room on the disk is missing, one
+warning is given and the record is left out.
 """
 
 import io
@@ -23,7 +24,12 @@ from surrogate.figures import Figure
 
 @dataclass
 class TrackingConfig:
-    """mode: offline, online or disabled. project: W&B's."""
+    """Set where the curves of a run are recorded, in addition to `metrics.jsonl` in its folder.
+
+    Attributes:
+        mode: Mode of W&B, which is offline, online or disabled.
+        project: Name of the project in W&B.
+    """
 
     mode: str = "offline"
     project: str = "wave-surrogate"
@@ -34,26 +40,34 @@ class TrackingConfig:
 
 
 class TrackingWarning(UserWarning):
-    """A run goes on without some of its records."""
+    """Warn that a run continues without some of its records."""
 
 
 def _rows(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows that are JSON, and what they say: of others a full disk or a power cut may have left less."""
+    """Parse the rows that are JSON; a full disk or a power cut may have damaged others."""
     for row in text.splitlines():
         with suppress(json.JSONDecodeError):
             yield row, json.loads(row)
 
 
 class Curves:
-    """`metrics.jsonl`: one row of JSON for each time something was measured."""
+    """Write `metrics.jsonl`: one row of JSON for each measurement.
+
+    Args:
+        file: Path of the file.
+    """
 
     def __init__(self, file: Path):
         self._file, self._end, self._warned = file, file.stat().st_size if file.exists() else 0, False
 
     def rewind(self, step: int, *, resumed: bool) -> None:
-        """Drop what was written after the checkpoint of `step`: it will be written again.
+        """Drop the rows that were written after a checkpoint: they will be written again.
 
-        Rollbacks to that checkpoint are noted at its step, but happened after it: a run resumed there meets them again.
+        Rollbacks to that checkpoint are recorded at its step, but happened after it: a resumed run repeats them.
+
+        Args:
+            step: Step of the checkpoint.
+            resumed: Whether the run was resumed, or else rolled back.
         """
         if not self._file.exists():
             return
@@ -68,11 +82,15 @@ class Curves:
         self._end = self._file.stat().st_size
 
     def append(self, row: dict[str, Any]) -> None:
-        """Add a row."""
+        """Add a row.
+
+        Args:
+            row: JSON values, `step` among them.
+        """
         line = (json.dumps(row) + "\n").encode()
         try:
             with self._file.open("ab") as file:
-                file.truncate(self._end)  # the half of a row that a full disk may have left
+                file.truncate(self._end)  # a full disk may have left half a row
                 file.write(line)
             self._end += len(line)
         except OSError as error:
@@ -81,12 +99,19 @@ class Curves:
     def _warn(self, error: OSError) -> None:
         if not self._warned:
             self._warned = True
-            text = f"{self._file} cannot be written ({error}). The run goes on; rows will be missing there."
+            text = f"{self._file} cannot be written ({error}). The run continues; rows will be missing there."
             warnings.warn(text, TrackingWarning, stacklevel=2)
 
 
 class Tracker:
-    """Records one run; reopening at `step` drops what a killed run wrote after its last checkpoint."""
+    """Record one run; rows that a killed run wrote after its last checkpoint are dropped.
+
+    Args:
+        run: Folder of the run.
+        settings: Settings of the tracking.
+        config: Config of the run, as plain values.
+        step: Step of the last checkpoint.
+    """
 
     def __init__(self, run: Path, settings: TrackingConfig, config: dict[str, Any], step: int):
         self._curves = Curves(run / "metrics.jsonl")
@@ -114,32 +139,48 @@ class Tracker:
         )
 
     def _attempt(self, action: Callable[[], object]) -> None:
-        """Do something with W&B; whatever goes wrong there, it is the last time that it is tried."""
+        """Do something with W&B; after any failure W&B is not tried again."""
         try:
             action()
-        except Exception as error:  # wandb's own, the network's, the disk's, or of the import
+        except Exception as error:  # from wandb, the network, the disk or the import
             self._wandb = None
-            text = f"W&B has failed ({type(error).__name__}: {error}). The run goes on without; metrics.jsonl is kept."
+            failure = f"{type(error).__name__}: {error}"
+            text = f"W&B has failed ({failure}). The run continues without it; metrics.jsonl is kept."
             warnings.warn(text, TrackingWarning, stacklevel=3)
 
     def _on_wandb(self, action: Callable[[Any, Any], object]) -> None:
-        """Do something with the package and its run, if they are there."""
+        """Do something with W&B and its run, if there is one."""
         if (run := self._wandb) is not None:
             import wandb
 
             self._attempt(lambda: action(wandb, run))
 
     def log(self, step: int, metrics: dict[str, Any]) -> None:
-        """Record scalars at a step."""
+        """Record scalars.
+
+        Args:
+            step: Number of steps so far.
+            metrics: Scalars by name.
+        """
         self._curves.append({"step": step, **metrics})
         self._on_wandb(lambda _, run: run.log(metrics, step=step))
 
     def rewind(self, step: int) -> None:
-        """Go back to the checkpoint of a step; W&B, which cannot, ignores steps that it has seen."""
+        """Return to a checkpoint; W&B cannot return, and ignores steps that it has seen.
+
+        Args:
+            step: Step of the checkpoint.
+        """
         self._curves.rewind(step, resumed=False)
 
     def figure(self, step: int, name: str, figure: Callable[[], Figure]) -> None:
-        """Record a picture at a step (W&B only, so drawn only for it)."""
+        """Record a figure in W&B; without W&B it is not drawn.
+
+        Args:
+            step: Number of steps so far.
+            name: Name of the figure.
+            figure: Function that draws the figure.
+        """
 
         def record(wandb, run) -> None:
             buffer = io.BytesIO()
@@ -149,18 +190,28 @@ class Tracker:
         self._on_wandb(record)
 
     def dataset(self, entry: dict[str, Any], manifest: Path) -> None:
-        """Record which data set the run uses: its manifest, never its data. entry: of the provenance."""
+        """Record which data set the run uses: its manifest, never its data.
+
+        Args:
+            entry: Entry `dataset` of the provenance.
+            manifest: Path of the manifest.
+        """
 
         def record(wandb, run) -> None:
             artifact = wandb.Artifact(f"dataset-{entry['digest']}", type="dataset", metadata=entry)
             artifact.add_file(str(manifest))
-            # Offline W&B knows no used artifacts: it is logged then, and the model's metadata name it.
+            # W&B knows no used artifacts offline: the artifact is logged then, and the model's metadata name it.
             (run.use_artifact if self._online else run.log_artifact)(artifact)
 
         self._on_wandb(record)
 
     def model(self, files: list[Path], metadata: dict[str, Any]) -> None:
-        """Record the trained model: files and folders of the run's, by their paths in it."""
+        """Record the trained model.
+
+        Args:
+            files: Files and folders of the run.
+            metadata: JSON values that describe the model.
+        """
 
         def record(wandb, run) -> None:
             artifact = wandb.Artifact(f"model-{run.id}", type="model", metadata=metadata)
@@ -172,18 +223,18 @@ class Tracker:
         self._on_wandb(record)
 
     def close(self) -> None:
-        """Flush and end the run."""
+        """Flush and end the records."""
         self._on_wandb(lambda _, run: run.finish())
 
 
 class NullTracker(Tracker):
-    """Records nothing: what the processes beside the first have."""
+    """Record nothing, in all processes but the first."""
 
     def __init__(self):
         self._wandb = None
 
     def log(self, step: int, metrics: dict[str, Any]) -> None:
-        """See `Tracker`."""
+        """See `Tracker.log`."""
 
     def rewind(self, step: int) -> None:
-        """See `Tracker`."""
+        """See `Tracker.rewind`."""

@@ -157,7 +157,7 @@ def test_other_records_are_refused(data, tmp_path):
     assert provenance["versions"]["jax"] == jax.__version__ and provenance["dataset"]["fingerprint"]
     provenance["dataset"]["digest"] = "another"
     file.write_text(json.dumps(provenance))
-    with pytest.raises(InputError, match=r"not those that .* was begun with"):
+    with pytest.raises(InputError, match=r"not those that .* was started with"):
         fit(config)
 
 
@@ -174,7 +174,7 @@ def test_validations_that_are_not_finite_are_never_the_best(data, tmp_path, monk
         and "step 2 of 4, which is" in interrupted(2, 4)
     )
     assert best_validation(config.run) == np.inf
-    with pytest.raises(CheckpointError, match="no validation of it was finite, or it has not come to one yet"):
+    with pytest.raises(CheckpointError, match="none of its validations was finite, or it has not validated yet"):
         load_surrogate(config.run)
     with pytest.warns(ValidationWarning) as told:
         fit(config)
