@@ -21,9 +21,13 @@ FLAT = {
 
 def use_checkout(folder: Path) -> None:
     """Let this process import `data_gen` and `surrogate` from a checkout, by the names of today's modules."""
-    sys.path.insert(0, str(folder))
-    found = importlib.import_module("data_gen").__file__
-    if found is None or not Path(found).is_relative_to(folder):
-        raise SystemExit(f"{folder} is no checkout of this project: data_gen was found at {found} instead.")
+    # No other checkout may stay on the path: its `surrogate` would win over one without an __init__.py.
+    others = [path for path in sys.path if not Path(path, "data_gen").is_dir()]
+    sys.path[:] = [str(folder), *others]
+    for package in ("data_gen", "surrogate"):
+        module = importlib.import_module(package)
+        module.__path__ = list(module.__path__)[:1]  # a folder without __init__.py has parts in every checkout
+        if module.__path__ != [str(folder / package)]:
+            raise SystemExit(f"{folder} is no checkout of this project: {package} is in {module.__path__} instead.")
     if (folder / "data_gen" / "solver.py").exists():
         sys.modules |= {name: importlib.import_module(flat) for name, flat in FLAT.items()}
