@@ -40,10 +40,13 @@ DONE = (
     "data_gen/dataset",
     "data_gen/solver",
     "data_gen/velocity",
+    "surrogate/commands",
     "surrogate/figures.py",
+    "surrogate/losses",
     "surrogate/metrics",
     "surrogate/models",
     "surrogate/operators",
+    "surrogate/tasks",
 )
 UNWANTED = ("Of", "What", "Who", "Beside", "Nothing")
 
