@@ -6,6 +6,7 @@ config as JSON, and reading it back goes through the same schema.
 """
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import jax
@@ -25,12 +26,19 @@ from surrogate.models.surrogate import Surrogate
 from surrogate.operators.base import OperatorConfig
 from surrogate.operators.fno import FNOConfig
 from surrogate.operators.registry import OPERATORS
+from surrogate.protocols import Task
 from surrogate.schemas import check_name
 from surrogate.tasks.base import TaskConfig
 from surrogate.tasks.registry import TASKS
 from surrogate.tasks.wavefield import WavefieldConfig
 from surrogate.training.config import TrainingConfig
 from surrogate.training.tracking import TrackingConfig
+
+
+@cache
+def _example(task: Task) -> dict[str, jax.ShapeDtypeStruct]:
+    """Return the shapes of a task's example. Once a task: it takes tracing the draw of a model of every family."""
+    return jax.eval_shape(lambda key: task.make(key, jnp.zeros((), int)), jax.random.key(0))
 
 
 @dataclass
@@ -61,7 +69,7 @@ class TrainConfig:
         operator = self.model.create(encoding.media + encoding.channels, task.outputs, rngs=rngs)
         model = task.model(encoding, operator, rngs=rngs)
         # Shapes only: a grid that cannot carry the modes is refused here, before a run's folder exists.
-        example = jax.eval_shape(lambda key: task.make(key, jnp.zeros((), int)), jax.random.key(0))
+        example = _example(task)
         nnx.eval_shape(model, *(jax.ShapeDtypeStruct((1, *example[n].shape), example[n].dtype) for n in task.inputs))
         return model
 

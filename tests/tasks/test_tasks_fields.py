@@ -163,11 +163,14 @@ def test_encodings_and_their_gradients(data, name, encoding):
         def score(velocity):
             return sum(jnp.vdot(w, part) / jnp.std(part + w) for w, part in zip(weights, encode(velocity), strict=True))
 
-        value, tangent = jax.jvp(score, (smooth,), (direction,))
-        gradient = jax.grad(score)(smooth)
+        @jax.jit
+        def derivatives(velocity):
+            return jax.jvp(score, (velocity,), (direction,))[1], jax.grad(score)(velocity)
+
+        tangent, gradient = derivatives(smooth)
         step = 1e-4
         central = (score(smooth + step * direction) - score(smooth - step * direction)) / (2 * step)
-        assert abs(jnp.vdot(gradient, direction) - tangent) < 1e-9 * abs(tangent), value
+        assert abs(jnp.vdot(gradient, direction) - tangent) < 1e-9 * abs(tangent)
         assert abs(central - tangent) < 1e-4 * abs(tangent)
 
 
