@@ -65,18 +65,6 @@ def data(tmp_path_factory) -> DataConfig:
     return config
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """Several runs of one config follow: only the first compiles."""
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = [getattr(jax.config, name) for name in names]
-    for name, value in zip(names, (str(tmp_path_factory.mktemp("cache")), 0.0), strict=True):
-        jax.config.update(name, value)
-    yield
-    for name, value in zip(names, before, strict=True):
-        jax.config.update(name, value)
-
-
 def run_config(data: DataConfig, run: Path, **training) -> TrainConfig:
     settings: dict[str, Any] = {"steps": 8, "batch_size": 4, "warmup_steps": 1, "log_every": 2, "validate_every": 4}
     settings |= {"checkpoint_every": 3, "ema": 0.9, "on_divergence": "rollback", "verify": False} | training

@@ -329,7 +329,7 @@ def test_too_many_modes_leave_no_folder(data, tmp_path):
 def test_a_gradient_that_is_not_finite_keeps_the_last_good_checkpoint(data, tmp_path):
     """A learning rate that overflows float32: stopped in one paragraph, and nothing spoilt is saved."""
     config = train_config(data, tmp_path / "nan", learning_rate=1e30, log_every=1, checkpoint_every=1, warmup_steps=0)
-    config.model, config.encoding = FNOConfig(width=4, depth=1, modes=[2, 2]), EncodingConfig("source_map")
+    config.model, config.encoding = FNOConfig(width=4, depth=1, modes=[2, 2]), encoding_config("source_map")
     with pytest.raises(NumericalError, match=r"The loss is .* at step \d+\. The last good checkpoint"):
         fit(config)
     rows = [json.loads(row) for row in (tmp_path / "nan" / "metrics.jsonl").read_text().splitlines()]
