@@ -191,12 +191,19 @@ def _group_tables(title: str, evaluations: Evaluations, part: Part) -> list[Tabl
 
 def _inversion_table(inversions: Inversions) -> Table:
     """Misfits and model errors at the start and at the end."""
-    columns = ["inversion", "forward", "iterations", "own misfit", "true misfit", "model error"]
+    columns = ["inversion", "forward", "steps", "model error", "own misfit", "true misfit"]
+
+    def change(values: dict[str, float]) -> str:
+        return f"{values['start']:.3g} → {values['end']:.3g}"
+
     rows = [
-        [folder.name, result["forward"], str(result["iterations"])]
-        + [
-            f"{result[key]['start']:.4g} → {result[key]['end']:.4g} ({-100 * result[key]['fall']:+.1f} %)"
-            for key in ("misfit", "true_misfit", "model_error")
+        [
+            folder.name,
+            result["forward"],
+            str(result["iterations"]),
+            f"{change(result['model_error'])} ({-100 * result['model_error']['fall']:+.0f} %)",
+            change(result["misfit"]),
+            change(result["true_misfit"]),
         ]
         for folder, result in inversions
     ]
