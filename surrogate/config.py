@@ -12,10 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 from data_gen.common.errors import InputError
+from data_gen.common.hydra_app import store
 from data_gen.dataset.config import DataConfig
 from surrogate.devices import ParallelConfig
 from surrogate.encodings.registry import encoding_schemas, make_encoding
@@ -135,15 +135,14 @@ class InvertConfig:
 
 def register() -> None:
     """Make the schemas known to Hydra; each root YAML lists its own first."""
-    store = ConfigStore.instance()
     train = OmegaConf.structured(TrainConfig)
     for group, known in schemas().items():
         train[group] = MISSING  # the group's YAML says which schema stands there
         for name, schema in known.items():  # configs/GROUP/NAME.yaml lists `NAME_schema` first
-            store.store(group=group, name=f"{name}_schema", node=schema)
+            store(f"{name}_schema", schema, group)
     for name, schema in (
         ("train_schema", train),
         ("evaluate_schema", EvaluateConfig),
         ("invert_schema", InvertConfig),
     ):
-        store.store(name=name, node=schema)
+        store(name, schema)

@@ -31,12 +31,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("data_gen", "surrogate")
 # Files and folders that keep the rules by now.
 DONE = (
-    "data_gen/common/array_files.py",
-    "data_gen/common/compile_cache.py",
-    "data_gen/common/console.py",
-    "data_gen/common/files.py",
-    "data_gen/common/linear_map.py",
-    "data_gen/common/smoothing.py",
+    "data_gen/commands",
+    "data_gen/common",
     "data_gen/dataset",
     "data_gen/solver",
     "data_gen/velocity",

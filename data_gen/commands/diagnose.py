@@ -17,6 +17,9 @@ def report(config: DataConfig) -> None:
 
     Args:
         config: Data set; `batch_size` of its samples are simulated at once.
+
+    Raises:
+        SystemExit: Always.
     """
     use_compilation_cache()
     warnings.simplefilter("ignore", DispersionWarning)  # the dispersion is one of the findings

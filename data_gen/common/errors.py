@@ -1,4 +1,4 @@
-"""Bad input, told in one paragraph: what was expected, what came, what to do."""
+"""Report bad input in one paragraph: what was expected, what came, what to do."""
 
 import functools
 import sys
@@ -7,19 +7,26 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used; raised before anything is compiled or written."""
+    """Refuse something that the user gave, before anything is compiled or written."""
 
 
 class DatasetError(InputError):
-    """A data set that cannot be used as it is; the message says which file and what to do."""
+    """Refuse a data set that cannot be used as it is; the message says which file and what to do."""
 
 
 class NumericalError(FloatingPointError):
-    """A computation that is no longer finite; the message says where, and what was kept."""
+    """Report a computation that is no longer finite; the message says where, and what was kept."""
 
 
 def one_paragraph(main: Callable[..., Any]) -> Callable[..., Any]:
-    """An entry point that ends with the message of an error of this module, and exit status 1, not a traceback."""
+    """Make an entry point end with the message of an error of this module and exit status 1, without a traceback.
+
+    Args:
+        main: Entry point.
+
+    Returns:
+        The same entry point, which ends the process on an `InputError` or `NumericalError`.
+    """
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs):

@@ -1,6 +1,6 @@
 """Answer an override that Hydra refuses with what was expected and the nearest names, in one paragraph."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,7 +12,7 @@ from data_gen.common.config_docs import keys_of
 from data_gen.common.hydra_help import Command
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Sequence[str]) -> str:
     """Name what a misspelt name may have meant.
 
     Args:

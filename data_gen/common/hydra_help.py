@@ -73,7 +73,7 @@ def help_text(command: Command, description: str, overrides: Sequence[str]) -> s
 
     Args:
         command: Command to explain.
-        description: What the command does.
+        description: Description of the command.
         overrides: Overrides that stand beside `--help`.
 
     Returns:
