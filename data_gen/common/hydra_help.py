@@ -79,9 +79,7 @@ def help_text(command: Command, description: str, overrides: Sequence[str]) -> s
     Returns:
         Text for a terminal.
     """
-    program = sys.argv[0] if sys.argv[0].startswith("wave ") else f"python {Path(sys.argv[0]).name}"
-    if program.endswith("__main__.py") or not sys.argv[0]:
-        program = f"wave {command.config_name}"
+    program = _program()
     width = min(shutil.get_terminal_size((100, 24)).columns, 120)
     lines = [*textwrap.wrap(description, width), "", f"usage: {program} [GROUP=PRESET ...] [KEY=VALUE ...]", ""]
 
@@ -98,3 +96,11 @@ def help_text(command: Command, description: str, overrides: Sequence[str]) -> s
         value = "null" if key.value is None else str(key.value).replace("'", "").replace(": ", ":")
         add(f"{key.name}={value}  ({key.kind}) {key.text}".rstrip())
     return "\n".join([*lines, "", OPTIONS])
+
+
+def _program() -> str:
+    """How this process was called: `wave train`, `python train.py` or `python -m surrogate.export`."""
+    if sys.argv[0].startswith("wave "):
+        return sys.argv[0]
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {spec.name.removesuffix('.__main__')}" if spec else f"python {Path(sys.argv[0]).name}"
