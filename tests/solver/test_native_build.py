@@ -52,6 +52,14 @@ def test_a_compiler_that_fails_is_one_warning_and_xla(name, compile_with):
     assert len(caught) == 1
 
 
+def test_a_compiler_that_is_not_found_is_named(compile_with, monkeypatch):
+    """Another compiler in its place would hide the misspelling."""
+    compile_with("")
+    monkeypatch.setenv("CXX", "no-such-compiler -O1")
+    with pytest.warns(UserWarning, match="no-such-compiler cannot be started"):
+        assert choose.choose_engine(SIMULATION, constant_density=True) is None
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_compiler_that_fails_is_an_error_of_the_native_backend(name, compile_with):
     script, text = FAULTS[name]

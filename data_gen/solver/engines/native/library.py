@@ -44,13 +44,13 @@ def compiler() -> tuple[str, ...] | None:
     """Find the C++ compiler: `$CXX`, which may have arguments ("ccache g++"), else g++ or clang++.
 
     Returns:
-        The command's words, the first a path, or None if there is no compiler.
+        The command's words, or None if there is no compiler.
     """
-    for command in (os.environ.get("CXX", ""), "g++", "clang++"):
-        name, *arguments = shlex.split(command) or [""]
-        if path := shutil.which(name):
-            return path, *arguments
-    return None
+    if chosen := shlex.split(os.environ.get("CXX", "")):
+        name, *arguments = chosen
+        # A name that is not found is kept: the failure to start it names it, where another compiler would hide it.
+        return shutil.which(name) or name, *arguments
+    return next(((path,) for path in map(shutil.which, ("g++", "clang++")) if path), None)
 
 
 def compiler_flags(version: str, machine: str) -> tuple[str, ...]:
