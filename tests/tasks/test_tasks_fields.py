@@ -29,8 +29,9 @@ from surrogate.metrics.errors import relative_l2
 from surrogate.metrics.ssim import ssim
 from surrogate.models.surrogate import Surrogate, training_statistics
 from surrogate.operators.fno import FNOConfig
-from surrogate.runs.evaluate import evaluate, read_other
+from surrogate.runs.evaluate import evaluate
 from surrogate.runs.fit import fit
+from surrogate.runs.other_data import read_other
 from surrogate.tasks.gather import Gather, GatherConfig, waveform_ssim
 from surrogate.tasks.harmonic import HarmonicConfig
 from surrogate.tasks.inverse import InverseConfig

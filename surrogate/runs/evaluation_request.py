@@ -1,0 +1,95 @@
+"""Read what an evaluation is asked for, check it once, and compare it with an evaluation that was made before."""
+
+import hashlib
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data_gen.common.errors import InputError
+from data_gen.common.files import read_json
+from data_gen.dataset.config import DataConfig
+from data_gen.dataset.manifest import fingerprint
+from surrogate.config import EvaluateConfig, TrainConfig
+from surrogate.runs.folder import read_run
+from surrogate.runs.load import best_step, last_step
+from surrogate.runs.model_file import read_real
+from surrogate.runs.other_data import read_other
+from surrogate.runs.other_model import model_shots
+from surrogate.training.batches import check_dataset
+
+
+class UnfinishedWarning(UserWarning):
+    """Warn that an evaluated run has not come to its end."""
+
+
+class Request(NamedTuple):
+    """Hold what an evaluation is asked for.
+
+    Attributes:
+        run: Config of the run.
+        other: Config of another data set; None: there is none.
+        model: Velocity model from a file, and the description of its window; None: there is none.
+        evaluated: Values that identify the evaluated weights, the file and the other data set.
+    """
+
+    run: TrainConfig
+    other: DataConfig | None
+    model: tuple[np.ndarray, str] | None
+    evaluated: dict[str, Any]
+
+
+def read_request(config: EvaluateConfig) -> Request:
+    """Read and check everything that an evaluation needs, before anything is computed or written.
+
+    Args:
+        config: Config of the evaluation.
+
+    Returns:
+        The request.
+
+    Raises:
+        InputError: The run, a data set or the model file cannot be used.
+    """
+    if config.batch_size < 1 or config.repeats < 1:
+        raise InputError(f"batch_size and repeats must be at least 1, but are {config.batch_size}, {config.repeats}.")
+    run = read_run(config.run)
+    spec = run.data.create()
+    check_dataset(run.data, verify=run.training.verify)
+    other = None if config.other is None else read_other(config.other, run)
+    model = None if config.real.path is None else read_real(config.real, spec)
+    if model is not None:
+        model_shots(run.task.create(spec), model[0])  # a task that has no answer for it is refused
+    steps = last_step(config.run) or run.training.steps
+    if steps < run.training.steps:
+        text = f"{config.run} is at step {steps} of {run.training.steps}: its best weights so far are evaluated."
+        warnings.warn(text, UnfinishedWarning, stacklevel=3)
+    evaluated = {
+        "step": best_step(config.run),
+        "trained": steps,
+        "file": None if model is None else hashlib.sha256(model[0].tobytes()).hexdigest(),
+        "other": None if other is None else fingerprint(other),
+    }
+    return Request(run, other, model, evaluated)
+
+
+def earlier_answer(config: EvaluateConfig, evaluated: dict[str, Any]) -> dict[str, Any] | None:
+    """Find the metrics of an earlier evaluation that answers a request.
+
+    Args:
+        config: Config of the evaluation.
+        evaluated: Identity of what is evaluated, as in `Request`.
+
+    Returns:
+        The metrics, which may also answer about a model or data that were not asked for; None if there are none.
+    """
+    file = Path(config.run) / "metrics.json"
+    done = read_json(file) if file.exists() else {}
+    asked = asdict(config)
+    for name, key, unasked in (("real", "file", config.real.path is None), ("other", "other", config.other is None)):
+        if unasked:
+            asked[name] = done.get("config", {}).get(name)
+            evaluated = evaluated | {key: done.get("evaluated", {}).get(key)}
+    return done if done.get("config") == asked and done.get("evaluated") == evaluated else None
