@@ -37,12 +37,15 @@ DONE = (
     "data_gen/solver",
     "data_gen/velocity",
     "surrogate/commands",
+    "surrogate/devices.py",
     "surrogate/figures.py",
     "surrogate/losses",
     "surrogate/metrics",
     "surrogate/models",
     "surrogate/operators",
+    "surrogate/report",
     "surrogate/tasks",
+    "surrogate/training",
 )
 UNWANTED = ("Of", "What", "Who", "Beside", "Nothing")
 

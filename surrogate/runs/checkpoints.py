@@ -10,8 +10,7 @@ damaged, and the newest one that was due: a preempted run saves between two due 
 the same checkpoint whether there was a preemption or not. The newest best weights are kept, and those that were the
 best at each kept last state.
 
-This is the only module that imports Orbax. Nothing that is read from a run's folder is executed: it holds arrays and
-JSON.
+This is the only module that imports Orbax. A run's folder holds arrays and JSON, and no file in it is executed.
 """
 
 import shutil

@@ -71,8 +71,8 @@ def load_surrogate(run: str | Path, data: DataConfig | None = None) -> Surrogate
         The surrogate, in evaluation mode.
 
     Raises:
-        InputError: The folder is not a run, has no checkpoint or one of another model, or its surrogate cannot predict
-            on that grid.
+        InputError: The folder is not a run, or its surrogate cannot predict on that grid.
+        CheckpointError: The run has no best weights, or they belong to another model.
     """
     config = read_run(run)
     model = (config if data is None else on_grid_of(config, data)).create()

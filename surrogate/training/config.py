@@ -45,7 +45,7 @@ class TrainingConfig:
             more time.
         precision: Precision of the pointwise layers of the blocks, float32 or bfloat16.
         mode_schedule: Growth of the number of Fourier modes during training.
-        on_divergence: What to do when training diverges, stop or rollback. Training diverges if a loss or a gradient
+        on_divergence: Reaction when training diverges, stop or rollback. Training diverges if a loss or a gradient
             is not finite, or if a loss is above `divergence_factor` times its running mean. A rollback returns to the
             last checkpoint and resumes after the bad batch.
         divergence_factor: Largest ratio of the loss and its running mean; 0 allows every ratio.

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import PIL.Image
-
 from data_gen.common.errors import InputError
 from data_gen.common.files import read_json, write_json
 from surrogate.figures import Figure
@@ -183,6 +181,8 @@ class Tracker:
         """
 
         def record(wandb, run) -> None:
+            import PIL.Image
+
             buffer = io.BytesIO()
             figure().savefig(buffer, format="png", dpi=110)
             run.log({name: wandb.Image(PIL.Image.open(buffer))}, step=step)

@@ -11,19 +11,25 @@ import sys
 import tempfile
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from data_gen.dataset import generation as dataset
 from surrogate.config import TrainConfig
 from surrogate.encodings.schemas import SourceMapConfig
 from surrogate.operators.fno import FNOConfig
+from surrogate.runs.checkpoints import Checkpoints
 from surrogate.runs.fit import fit
 from surrogate.runs.folder import CONFIG
 from surrogate.runs.load import best_step, load_surrogate
 from surrogate.runs.predict import predict
 from surrogate.runs.provenance import PROVENANCE
 from surrogate.training.config import TrainingConfig
+from surrogate.training.optimizer import make_optimizer
+from surrogate.training.state import TrainState
 from surrogate.training.tracking import TrackingConfig
 from tests.helpers import tiny_config
 
@@ -54,6 +60,22 @@ def test_runs_of_earlier_versions_load(version):
 
 def test_there_is_a_run_of_an_earlier_version():
     assert VERSIONS
+
+
+def test_training_states_of_earlier_versions_are_restored(tmp_path):
+    """They stored (model, optimizer), with the step and the monitor inside the optimizer as its `guard`."""
+    model = nnx.Linear(2, 2, rngs=nnx.Rngs(0))
+    _, fresh = TrainState.create(model, make_optimizer(model, TrainingConfig(ema=0.5)))
+    monitor = fresh.monitor._replace(running=jnp.array(0.5), accepted=jnp.array(3))
+    state = jax.tree.map(lambda leaf: leaf + 1, fresh)._replace(step=jnp.array(7), monitor=monitor).to_dict()
+    guard = {**state["monitor"], "step": state["step"]}
+    guard["count"] = guard.pop("accepted")
+    with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+        checkpoints.save_last(7, {0: state["model"], 1: state["optimizer"] | {"guard": guard}}, {"step": 7})
+        restored, progress = checkpoints.restore_last(fresh.to_dict())
+    again = fresh.from_dict(restored).to_dict()
+    assert progress == {"step": 7} and int(again["step"]) == 7
+    jax.tree.map(np.testing.assert_array_equal, again, state)
 
 
 def make(folder: Path) -> None:
