@@ -70,7 +70,7 @@ def test_task_encoding_and_operator_make_a_surrogate(config):
     assert task.groups(batch) == {} and task.for_evaluation() is task and task.signature() == {}
     drawn = task.figures(jax.device_get(example), {"surrogate": np.asarray(prediction[0])})
     assert set(drawn) == {"fields"}
-    with pytest.raises(InputError, match=r"encoding=coarse cannot be had with task=peak.*must be one of distance$"):
+    with pytest.raises(InputError, match=r"encoding=coarse cannot be had with task=peak.*must be one of distance\.$"):
         make_encoding(CoarseConfig(), task)
 
 

@@ -220,7 +220,7 @@ def test_propagator_refuses_settings_and_inputs(data, propagation):
     for settings in refused:
         with pytest.raises(InputError, match="unrolled over 1 to 3 steps"):
             Propagator(data.create(), **settings)
-    with pytest.raises(InputError, match=r"encoding=coarse cannot be had with task=propagator.*must be one of none$"):
+    with pytest.raises(InputError, match=r"encoding=coarse cannot be had with task=propagator.*must be one of none\.$"):
         make_encoding(CoarseConfig(), model.task)
     with pytest.raises(InputError, match="must be finite pressures"):
         predict_batch(model, {**batch, "state": batch["state"] * np.nan})
