@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from surrogate.metrics import errors as metrics
+from surrogate.metrics.errors import summary
 from surrogate.protocols import Batch, Method, Task
 
 Errors = dict[str, Any]  # of each example of a batch, by name, as `Task.errors` returns them
@@ -43,7 +43,7 @@ def _summaries(errors: list[Errors]) -> dict[str, Any]:
     """Summarize the errors of all batches; a listed error becomes the list of its means."""
     joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *errors)
     listed = {name: values for name, values in joined.items() if isinstance(values, np.ndarray) and values.ndim == 2}
-    table = jax.tree.map(metrics.summary, {name: values for name, values in joined.items() if name not in listed})
+    table = jax.tree.map(summary, {name: values for name, values in joined.items() if name not in listed})
     table["relative_l2"] |= {name: [float(v) for v in values.mean(axis=0)] for name, values in listed.items()}
     return table
 

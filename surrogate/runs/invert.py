@@ -12,7 +12,7 @@ from data_gen.common.errors import InputError
 from data_gen.common.files import differences, read_json, write_json
 from data_gen.dataset.sample import SPLITS, DataSpec
 from data_gen.solver.problem.checks import check_inputs
-from surrogate import figures as plots
+from surrogate import figures
 from surrogate.config import InvertConfig
 from surrogate.inversion.descent import Result, invert, starting_model
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward, spread_sources
@@ -135,8 +135,8 @@ def _fall(history: np.ndarray) -> dict[str, float]:
 def _save(out: Path, result: Result, truth: np.ndarray, start: np.ndarray, spacing: float) -> None:
     np.savez(out / "result.npz", true=truth, start=start, spacing=spacing, **result._asdict())
     panels = {"true": truth, "start": start, "estimated": result.velocity}
-    plots.save(plots.models(panels, spacing, result.gradient), out / "figures" / "models.png")
+    figures.save(figures.models(panels, spacing, result.gradient), out / "figures" / "models.png")
     iterations = np.arange(len(result.misfit))
     series = {"misfit": result.misfit, "true misfit": result.true_misfit, "model error": result.model_error}
     lines = {name: (iterations, values / values[0]) for name, values in series.items()}
-    plots.save(plots.curves(lines, "iteration", "relative to the start"), out / "figures" / "curves.png")
+    figures.save(figures.curves(lines, "iteration", "relative to the start"), out / "figures" / "curves.png")

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.problem.checks import check_points, check_velocity
-from surrogate import figures as plots
+from surrogate import figures
 from surrogate.figures import Figure
 from surrogate.metrics.errors import relative_l2
 from surrogate.models.surrogate import Surrogate
@@ -104,7 +104,7 @@ class GridTask(BaseTask):
         """See `Task.figures`: the first channel, next to the velocity model."""
         first = {name: field[0] for name, field in predictions.items()}
         spacing = self.spec.simulation.grid.spacing
-        return {"fields": plots.overview(example["velocity"], example[self.target][0], first, spacing)}
+        return {"fields": figures.overview(example["velocity"], example[self.target][0], first, spacing)}
 
 
 class ShotInputs:

@@ -12,10 +12,10 @@ from jaxtyping import Array, Float
 from data_gen.common.errors import InputError
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.simulator import simulate
-from surrogate import figures as plots
+from surrogate import figures
 from surrogate.encodings.wavefield import Coarse
 from surrogate.figures import Figure
-from surrogate.metrics import errors as metrics
+from surrogate.metrics.errors import band_errors, relative_l2, relative_l2_per_snapshot
 from surrogate.protocols import Batch, Equation, Method
 from surrogate.tasks.base import GridTask
 
@@ -49,10 +49,10 @@ class SnapshotTask(GridTask):
         rows, columns = self.spec.receiver_cells
         truth = jnp.asarray(batch["snapshots"])
         return {
-            "relative_l2": metrics.relative_l2(prediction, truth),
-            "per_snapshot": metrics.relative_l2_per_snapshot(prediction, truth),
-            "bands": metrics.band_errors(prediction, truth),
-            "gather_misfit": metrics.relative_l2(prediction[:, :, rows, columns], truth[:, :, rows, columns]),
+            "relative_l2": relative_l2(prediction, truth),
+            "per_snapshot": relative_l2_per_snapshot(prediction, truth),
+            "bands": band_errors(prediction, truth),
+            "gather_misfit": relative_l2(prediction[:, :, rows, columns], truth[:, :, rows, columns]),
         }
 
     def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
@@ -61,8 +61,8 @@ class SnapshotTask(GridTask):
         truth, at = example["snapshots"], -1 if self.given else len(times) // 2
         shown = {name: field[at] for name, field in predictions.items()}
         return {
-            "a_overview": plots.overview(example["velocity"], truth[at], shown, spacing),
-            "fields": plots.snapshots(truth, predictions, times, spacing),
+            "a_overview": figures.overview(example["velocity"], truth[at], shown, spacing),
+            "fields": figures.snapshots(truth, predictions, times, spacing),
         }
 
 

@@ -13,10 +13,10 @@ from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.numerics.resampling import upsample
-from surrogate import figures as plots
+from surrogate import figures
 from surrogate.encodings.gather import CoarseGather, coarse_gather_simulation, stored_steps, stored_times
 from surrogate.figures import Figure
-from surrogate.metrics import errors as metrics
+from surrogate.metrics.errors import relative_l2
 from surrogate.metrics.ssim import ssim
 from surrogate.protocols import Batch, Method
 from surrogate.tasks.base import BaseTask, ShotInputs, TaskConfig, spatial_cycles
@@ -104,7 +104,7 @@ class Gather(ShotInputs, BaseTask):
         truth = jnp.asarray(batch["gathers"])
         rms = jnp.sqrt(jnp.mean(truth**2, axis=(1, 2, 3)))
         return {
-            "relative_l2": metrics.relative_l2(prediction, truth),
+            "relative_l2": relative_l2(prediction, truth),
             "ssim": waveform_ssim(prediction[:, 0], truth[:, 0], self.spec.recording.gather_every),
             "mae": jnp.mean(jnp.abs(prediction - truth), axis=(1, 2, 3)) / rms,
         }
@@ -120,7 +120,7 @@ class Gather(ShotInputs, BaseTask):
         width = self.spec.simulation.grid.extent[1]
         shown = {name: gather[0] for name, gather in predictions.items()}
         duration = float(stored_times(self.spec)[-1])
-        return {"fields": plots.gathers(example["velocity"], example["gathers"][0], shown, (width, duration))}
+        return {"fields": figures.gathers(example["velocity"], example["gathers"][0], shown, (width, duration))}
 
     def data(self, prediction: Float[Array, "n 1 nt_stored n_receivers"], kind: str) -> Float[Array, "n n_times ..."]:
         """See `ForwardTask.data`."""

@@ -20,7 +20,7 @@ from data_gen.dataset.sample import DataSpec
 from data_gen.solver.simulator import simulate
 from surrogate.encodings.coarse_solver import coarse_simulation
 from surrogate.encodings.harmonic import HarmonicCoarse, nearest, spectrum, unit_source
-from surrogate.metrics import errors as metrics
+from surrogate.metrics.errors import band_errors, relative_l2
 from surrogate.protocols import Batch, Equation, Method
 from surrogate.tasks.base import GridTask, ShotInputs, TaskConfig
 from surrogate.tasks.common import check_one_wavelet
@@ -142,8 +142,8 @@ class Harmonic(ShotInputs, GridTask):
         """See `Task.errors`: of the complex field, over all and by band of wavenumbers."""
         truth = jnp.asarray(batch["harmonic"])
         return {
-            "relative_l2": metrics.relative_l2(prediction, truth),
-            "bands": metrics.band_errors(prediction, truth),
+            "relative_l2": relative_l2(prediction, truth),
+            "bands": band_errors(prediction, truth),
         }
 
     def groups(self, batch: Batch) -> dict[str, list[str]]:

@@ -21,11 +21,11 @@ from jaxtyping import Array, Float, Int, Key
 from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
-from surrogate import figures as plots
+from surrogate import figures
 from surrogate.encodings.folded_gathers import middle
 from surrogate.encodings.gather import stored_steps, stored_times
 from surrogate.figures import Figure
-from surrogate.metrics import errors as metrics
+from surrogate.metrics.errors import relative_l2
 from surrogate.metrics.ssim import ssim
 from surrogate.protocols import Batch, Method
 from surrogate.tasks.base import GridTask, TaskConfig
@@ -122,11 +122,11 @@ class Inverse(GridTask):
         within = jnp.clip(prediction[:, 0], slowest, fastest)
         gathers = jax.vmap(partial(recorded_gathers, self.spec))(within, jnp.asarray(batch["sources"]))
         return {
-            "relative_l2": metrics.relative_l2(prediction, truth),
+            "relative_l2": relative_l2(prediction, truth),
             "mae": jnp.mean(jnp.abs(difference), axis=(1, 2)),
             "rmse": jnp.sqrt(jnp.mean(difference**2, axis=(1, 2))),
             "ssim": ssim(unit[0], unit[1]),
-            "data_misfit": metrics.relative_l2(gathers, jnp.asarray(batch["gathers"])),
+            "data_misfit": relative_l2(gathers, jnp.asarray(batch["gathers"])),
         }
 
     def groups(self, batch: Batch) -> dict[str, list[str]]:
@@ -136,7 +136,7 @@ class Inverse(GridTask):
     def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
         """See `Task.figures`."""
         panels = {"truth": example["velocities"][0]} | {name: field[0] for name, field in predictions.items()}
-        return {"fields": plots.models(panels, self.spec.simulation.grid.spacing)}
+        return {"fields": figures.models(panels, self.spec.simulation.grid.spacing)}
 
     def signature(self) -> dict[str, dict[str, Any]]:
         """See `Task.signature`."""

@@ -26,7 +26,7 @@ from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.problem.checks import check_velocity
 from surrogate.encodings.coarse_solver import coarse_simulation
-from surrogate.metrics import errors as metrics
+from surrogate.metrics.errors import relative_l2
 from surrogate.models.rollout import Rollout
 from surrogate.protocols import Batch, Encoding
 from surrogate.tasks.base import TaskConfig
@@ -157,7 +157,7 @@ class Propagator(SnapshotTask):
 
     def errors(self, prediction: Float[Array, "batch n_snapshots nz nx"], batch: Batch) -> dict[str, Any]:
         """See `Task.errors`: over all, at each step of the rollout, of the first, by band, and at the receivers."""
-        one_step = metrics.relative_l2(prediction[:, 0], jnp.asarray(batch["snapshots"])[:, 0])
+        one_step = relative_l2(prediction[:, 0], jnp.asarray(batch["snapshots"])[:, 0])
         return super().errors(prediction, batch) | {"one_step": one_step}
 
     def signature(self) -> dict[str, dict[str, Any]]:
