@@ -1,6 +1,6 @@
-"""The schemas of the entry points, registered with Hydra, and their way into typed, checked objects.
+"""Define the schemas of the entry points, register them with Hydra, and turn configs into typed, checked objects.
 
-The dataclasses are what a YAML file or an override may say; a misspelt key or a wrong type is refused by Hydra. No
+The dataclasses define what a YAML file or an override may say; a misspelled key or a wrong type is refused by Hydra. No
 `DictConfig` goes below an entry point: `typed` turns it into the dataclass once. A run's folder keeps its resolved
 config as JSON, and reading it back goes through the same schema.
 """
@@ -37,13 +37,24 @@ from surrogate.training.tracking import TrackingConfig
 
 @cache
 def _example(task: Task) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return the shapes of a task's example. Once a task: it takes tracing the draw of a model of every family."""
+    """Return the shapes of a task's example, computed once a task: the draw of a model of every family is traced."""
     return jax.eval_shape(lambda key: task.make(key, jnp.zeros((), int)), jax.random.key(0))
 
 
 @dataclass
 class TrainConfig:
-    """`train.py`: run is the folder the run is kept in; model the settings of any operator in the registry."""
+    """Hold the config of a training run, as `wave train` reads it.
+
+    Attributes:
+        run: Folder of the run, which keeps its config, its training states and its evaluation.
+        data: Settings of the data set.
+        task: Settings of the task, which says what is predicted from what.
+        model: Settings of the operator, any one in the registry.
+        encoding: Settings of the encoding, which makes the operator's input.
+        training: Settings of the training.
+        tracking: Settings of W&B.
+        parallel: Settings of the processes and devices.
+    """
 
     run: str = "runs/default"
     data: DataConfig = field(default_factory=DataConfig)
@@ -55,9 +66,13 @@ class TrainConfig:
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
 
     def create(self) -> Surrogate:
-        """The untrained surrogate. Raises `InputError` for anything it could not be made of.
+        """Create the untrained surrogate. Warns with `ModesWarning` if it keeps fewer modes than the waves have.
 
-        Warns with `ModesWarning` if the operator keeps fewer modes than the waves have.
+        Returns:
+            The surrogate.
+
+        Raises:
+            InputError: If a setting is wrong, or if the settings do not go together.
         """
         for group in schemas():
             check_name(group, getattr(self, group))
@@ -74,8 +89,13 @@ class TrainConfig:
         return model
 
     def check_training(self, model: Surrogate) -> None:
-        """Raise `InputError` for settings that the untrained `model` could not be trained with, or that would change
-        nothing. Asked of new runs alone: one of an earlier version is loaded, and goes on, as it was begun.
+        """Check the settings of the training. Only new runs are checked: an earlier one is loaded and resumed as it is.
+
+        Args:
+            model: Untrained surrogate that `create` has made.
+
+        Raises:
+            InputError: If the model could not be trained with a setting, or if a setting would change nothing.
         """
         self.training.check()
         self.encoding.check()
@@ -95,8 +115,13 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 @dataclass
 class RealModelConfig:
-    """A velocity model from a file. path: .npy, .npz or SEG-Y (none: no file). spacing [m]: of its cells (none: the
-    file's own, or such that the shorter side spans the grid). origin: `[z, x]` [m] of the window (none: centred).
+    """Choose a velocity model from a file, and a window of it.
+
+    Attributes:
+        path: File of a velocity model, .npy, .npz or SEG-Y; null for no file.
+        spacing: Cell size of the model in the file [m]; null takes the one that the file gives, or else one by which
+            the shorter side spans the grid.
+        origin: Position `[z, x]` of the window in the file's model [m]; null centers the window.
     """
 
     path: str | None = None
@@ -106,9 +131,15 @@ class RealModelConfig:
 
 @dataclass
 class EvaluateConfig:
-    """`evaluate.py`. run: a trained run's folder. batch_size: of predictions and timings. other: the folder of another
-    data set, of the same simulation or (wavefields) of the same waves on another grid, whose test split is evaluated as
-    well. real: also this model.
+    """Hold the config of an evaluation, as `wave evaluate` reads it.
+
+    Attributes:
+        run: Folder of the trained run.
+        batch_size: Number of samples that are predicted and timed together.
+        repeats: Number of times that each method is timed.
+        other: Folder of another data set, whose test split is evaluated as well; null for none. It must have the same
+            simulation or, for wavefields, the same waves on another grid.
+        real: Velocity model from a file that is evaluated as well.
     """
 
     run: str = ""
@@ -120,8 +151,17 @@ class EvaluateConfig:
 
 @dataclass
 class InvertConfig:
-    """`invert.py`. forward: physics or surrogate (which needs `run`). out: the folder of the result. memory_budget
-    [bytes]: of the solver's gradient, which then takes the fastest strategy that fits; none: recomputation.
+    """Hold the config of an inversion, as `wave invert` reads it.
+
+    Attributes:
+        out: Folder of the result.
+        forward: Forward model, physics (the solver) or surrogate (which needs `run`).
+        run: Folder of the trained run, for forward=surrogate.
+        data: Settings of the simulation and of the true model.
+        inversion: Settings of the inversion.
+        memory_budget: Memory for the gradient of the solver, which takes the fastest strategy that fits [bytes]; null
+            recomputes fields.
+        real: Velocity model from a file that is the true model.
     """
 
     out: str = "runs/inversion"

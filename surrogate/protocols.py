@@ -45,12 +45,26 @@ class Encoding(Protocol):
     """
 
     @property
-    def media(self) -> int: ...
+    def media(self) -> int:
+        """Number of channels of `Encoded.medium`."""
+        ...
 
     @property
-    def channels(self) -> int: ...
+    def channels(self) -> int:
+        """Number of channels of `Encoded.fields`."""
+        ...
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Encoded: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Encoded:
+        """Encode one example.
+
+        Args:
+            args: Inputs of one example, without a batch axis, in the order of `Task.inputs`.
+            kwargs: The same inputs by name.
+
+        Returns:
+            Input of the operator, and the field that it corrects.
+        """
+        ...
 
 
 @runtime_checkable
@@ -79,19 +93,29 @@ class Task(Protocol):
     other_grids: ClassVar[bool]
 
     @property
-    def spec(self) -> DataSpec: ...
+    def spec(self) -> DataSpec:
+        """Description of the data set."""
+        ...
 
     @property
-    def outputs(self) -> int: ...
+    def outputs(self) -> int:
+        """Number of channels of one application of the operator."""
+        ...
 
     @property
-    def shape(self) -> tuple[int, int]: ...
+    def shape(self) -> tuple[int, int]:
+        """Grid `(h, w)` of the prediction."""
+        ...
 
     @property
-    def cycles(self) -> tuple[float, float]: ...
+    def cycles(self) -> tuple[float, float]:
+        """Largest wavenumbers of the predictions along both axes [cycles per domain]."""
+        ...
 
     @property
-    def examples(self) -> int: ...
+    def examples(self) -> int:
+        """Number of examples that one record gives."""
+        ...
 
     def read(self, record: Mapping[str, Any], index: int) -> dict[str, np.ndarray]:
         """Cut an example from a stored record.
@@ -225,7 +249,9 @@ class ForwardTask(ShotTask, Protocol):
     data_kinds: ClassVar[tuple[str, ...]]
 
     @property
-    def data_steps(self) -> tuple[int, ...]: ...
+    def data_steps(self) -> tuple[int, ...]:
+        """Steps of the simulation's time axis at which these data are sampled."""
+        ...
 
     def data(self, prediction: Float[Array, "n outputs h w"], kind: str) -> Float[Array, "n n_times ..."]:
         """Take the data of one kind from predictions.

@@ -91,7 +91,7 @@ def _is_live() -> bool:
 
 
 def _clock(seconds: int | float | None) -> str:
-    """The time as hours, minutes and seconds."""
+    """Write a time as hours, minutes and seconds."""
     if seconds is None:
         return "-:--:--"
     minutes, rest = divmod(int(seconds), 60)
@@ -99,7 +99,7 @@ def _clock(seconds: int | float | None) -> str:
 
 
 def _counted(task: Task) -> str:
-    """The line of a progress bar."""
+    """Write the line of a progress bar."""
     status = [task.fields["status"]] if task.fields["status"] else []
     times = [f"{_clock(task.elapsed)} elapsed"]
     if 0 < task.completed < (task.total or 0):
@@ -157,7 +157,7 @@ def print_next(*commands: str) -> None:
 
 
 def _table(content: dict[str, Any], columns: Sequence[int]) -> Table:
-    """The given columns of a table, never narrower than their cells but for the first, which wraps."""
+    """Make a table of the given columns: the first may wrap, all others are as wide as their cells."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     for i in columns:
         table.add_column(content["columns"][i], justify="left" if i == 0 else "right", no_wrap=i > 0, overflow="fold")
@@ -167,7 +167,7 @@ def _table(content: dict[str, Any], columns: Sequence[int]) -> Table:
 
 
 def _parts(content: dict[str, Any], console: Console) -> list[list[int]]:
-    """The columns of each part of a table: as many as fit, each part led by the first column."""
+    """Split the columns of a table into parts that fit; each part begins with the first column."""
     wide = console.options.update(width=10_000)
 
     def fits(columns: list[int]) -> bool:

@@ -81,7 +81,7 @@ def _about_override(
 
 
 def _open_parent(config: DictConfig, name: str) -> str | None:
-    """The innermost parent of a key that may hold any keys, such as `data.families`; None if there is none."""
+    """Find the innermost parent of a key that may hold any keys, such as `data.families`; None if there is none."""
     parts = name.split(".")
     for end in range(len(parts) - 1, 0, -1):
         parent = OmegaConf.select(config, ".".join(parts[:end]))

@@ -11,8 +11,8 @@ was put in, measured:
     the model continued before it is low-passed, and not after                  0.036
     what is finer than the cells, by the coupling of subgrid.py                 0.028
 
-Galerkin's system without the compact form of subgrid.py is at about 0.02, at several times the cost. What is left grows
-with time, from 0.016 of the field to 0.058, as waves scatter again and again.
+Galerkin's system without the compact form of subgrid.py is at about 0.02, at several times the cost. The remaining
+error grows with time, from 0.016 of the field to 0.058, as waves scatter again and again.
 """
 
 from dataclasses import dataclass, replace

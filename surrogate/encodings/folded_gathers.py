@@ -77,7 +77,14 @@ class FoldedGathers:
         return self.spec.shots.count * -(-len(stored_steps(self.spec)) // self.spec.simulation.grid.shape[0])
 
     def __call__(self, gathers: Float[Array, "n_shots nt n_receivers"]) -> Encoded:
-        """See `Encoding`."""
+        """Encode one example.
+
+        Args:
+            gathers: Gathers `(n_shots, nt, n_receivers)` of all shots.
+
+        Returns:
+            Input of the operator, and the field that it corrects.
+        """
         nz, nx = self.spec.simulation.grid.shape
         peak = jnp.maximum(jnp.max(jnp.abs(gathers)), jnp.finfo(gathers.dtype).tiny)
         medium = jnp.broadcast_to(jnp.log(peak), (1, nz, nx))

@@ -89,7 +89,7 @@ def medium_sections(velocity: Float[Array, "nz nx"], spec: DataSpec) -> Float[Ar
     part = jnp.asarray(depth - above, under.dtype)[:, None]
     by_depth = (1 - part) * under[above] + part * under[above + 1]
     slowness = 1 / under
-    # 2 int dz / v between neighbouring cell centres, by the trapezoidal rule.
+    # 2 int dz / v between neighboring cell centers, by the trapezoidal rule.
     between = jnp.pad(spacing * jnp.cumsum(slowness[:-1] + slowness[1:], axis=0), ((1, 0), (0, 0)))
     arrivals = between - between[rows[0]] + peak_time(spec)
     heard = partial(jnp.interp, jnp.asarray(times, under.dtype))
@@ -153,7 +153,15 @@ class DirectWave:
         return cls(spec)
 
     def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:
-        """See `Encoding`; source [m]."""
+        """Encode one example.
+
+        Args:
+            velocity: Velocity model `(nz, nx)` [m/s].
+            source: Position `(2,)` [m].
+
+        Returns:
+            Input of the operator, and the field that it corrects.
+        """
         spec = self.spec
         arrivals = peak_time(spec) + direct_times(velocity, source.astype(velocity.dtype), spec)
         late = jnp.asarray(stored_times(spec), velocity.dtype)[:, None] - arrivals
@@ -196,7 +204,15 @@ class HomogeneousGather:
         return traces(self.spec.wavelet, simulation.time.dt, distances, self.velocity, spacing)[:, ::every]
 
     def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:
-        """See `Encoding`; source [m]."""
+        """Encode one example.
+
+        Args:
+            velocity: Velocity model `(nz, nx)` [m/s].
+            source: Position `(2,)` [m].
+
+        Returns:
+            Input of the operator, and the field that it corrects.
+        """
         place = offsets(source.astype(velocity.dtype), self.spec) * TABLE_STEPS / self.spec.simulation.grid.spacing
         below = jnp.clip(place.astype(int), 0, len(self.table) - 2)
         part, table = (place - below)[:, None], jnp.asarray(self.table, velocity.dtype)
@@ -252,7 +268,15 @@ class CoarseGather:
         return cls(spec)
 
     def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:
-        """See `Encoding`; source [m]."""
+        """Encode one example.
+
+        Args:
+            velocity: Velocity model `(nz, nx)` [m/s].
+            source: Position `(2,)` [m].
+
+        Returns:
+            Input of the operator, and the field that it corrects.
+        """
         receivers, cell = self.spec.receivers, 2 * self.spec.simulation.grid.spacing
         lines = jnp.asarray(np.concatenate([receivers, receivers + np.array([cell, 0.0])]), velocity.dtype)
         gathers = _coarse_gather(velocity, source, lines, self.spec)

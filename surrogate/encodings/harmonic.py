@@ -106,7 +106,16 @@ class HarmonicSourceMap:
     def __call__(
         self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"], frequency: Float[Array, ""]
     ) -> Encoded:
-        """See `Encoding`; source [m], frequency [Hz]."""
+        """Encode one example.
+
+        Args:
+            velocity: Velocity model `(nz, nx)` [m/s].
+            source: Position `(2,)` [m].
+            frequency: Frequency [Hz].
+
+        Returns:
+            Input of the operator, and the field that it corrects.
+        """
         bump = source_bump(velocity, source, self.spec.simulation.grid, self.radius)
         fields = jnp.concatenate([_level(velocity, frequency, self.spec), bump])
         return Encoded(_medium(velocity, frequency, self.spec), fields, jnp.zeros_like(fields))
@@ -147,7 +156,16 @@ class HarmonicBackground:
     def __call__(
         self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"], frequency: Float[Array, ""]
     ) -> Encoded:
-        """See `Encoding`; source [m], taken at the nearest cell; frequency [Hz]."""
+        """Encode one example.
+
+        Args:
+            velocity: Velocity model `(nz, nx)` [m/s].
+            source: Position `(2,)` [m], taken at the nearest cell.
+            frequency: Frequency [Hz], taken at the nearest of the data's.
+
+        Returns:
+            Input of the operator, and the field that it corrects.
+        """
         nz, nx = self.spec.simulation.grid.shape
         row, column = jnp.round(source / self.spec.simulation.grid.spacing).astype(int)
         start = (nearest(frequency, self.spec), 0, nz - 1 - row, nx - 1 - column)
@@ -180,7 +198,16 @@ class HarmonicCoarse:
     def __call__(
         self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"], frequency: Float[Array, ""]
     ) -> Encoded:
-        """See `Encoding`; source [m], frequency [Hz]."""
+        """Encode one example.
+
+        Args:
+            velocity: Velocity model `(nz, nx)` [m/s].
+            source: Position `(2,)` [m].
+            frequency: Frequency [Hz], taken at the nearest of the data's.
+
+        Returns:
+            Input of the operator, and the field that it corrects.
+        """
         spec = self.spec
         simulation = coarse_simulation(replace(spec.simulation, snapshot_steps=()))
         fields = CoarseSolver(spec, simulation)(velocity, source).harmonic[0]

@@ -1,4 +1,4 @@
-"""The field of a point source in a homogeneous medium, in closed form.
+"""Compute the field of a point source in a homogeneous medium, in closed form.
 
     lap G + (2 pi f / v)^2 G = -delta,    G(r, f) = -(i / 4) H_0^(2)(2 pi f r / v)
 
@@ -19,7 +19,17 @@ NEGLIGIBLE = 1e-6  # of the wavelet's largest spectral value
 def green(
     frequency: Float[np.ndarray, "*shape"], distance: Float[np.ndarray, "*other"], velocity: float, spacing: float
 ) -> Complex[np.ndarray, "..."]:
-    """G at frequencies [Hz] and distances [m] that broadcast, in a medium of `velocity` [m/s] on cells of `spacing`."""
+    """Evaluate G in a homogeneous medium.
+
+    Args:
+        frequency: Frequencies [Hz].
+        distance: Distances from the source [m], which broadcast with the frequencies.
+        velocity: Velocity of the medium [m/s].
+        spacing: Cell size of the grid [m], which sets the value at the source.
+
+    Returns:
+        G, in the shape of both.
+    """
     reach = np.maximum(distance, CORE * spacing)
     return np.asarray(-0.25j * hankel2(0, 2 * np.pi * frequency * reach / velocity), np.complex128)
 
@@ -27,7 +37,18 @@ def green(
 def traces(
     wavelet: Float[np.ndarray, " nt"], dt: float, distances: Float[np.ndarray, " n"], velocity: float, spacing: float
 ) -> Float[np.ndarray, "n nt"]:
-    """The pressure at `distances` [m] of a source with a wavelet sampled every dt [s]."""
+    """Compute the pressure at distances from a source.
+
+    Args:
+        wavelet: Wavelet of the source `(nt,)`.
+        dt: Time step of the wavelet [s].
+        distances: Distances `(n,)` from the source [m].
+        velocity: Velocity of the medium [m/s].
+        spacing: Cell size of the grid [m], which sets the value at the source.
+
+    Returns:
+        Traces `(n, nt)`.
+    """
     nt = len(wavelet)
     size = 4 * nt  # the wake of a wave in two dimensions falls as 1 / t^2 or slower: none of it may come round again
     spectrum, frequencies = np.fft.rfft(wavelet, size), np.fft.rfftfreq(size, dt)

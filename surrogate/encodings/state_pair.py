@@ -33,7 +33,15 @@ class StatePair:
         return cls(spec)
 
     def __call__(self, velocity: Float[Array, "nz nx"], state: Float[Array, "2 nz nx"]) -> Encoded:
-        """See `Encoding`."""
+        """Encode one example.
+
+        Args:
+            velocity: Velocity model `(nz, nx)` [m/s].
+            state: Two consecutive snapshots `(2, nz, nx)`, the earlier one first.
+
+        Returns:
+            Input of the operator, and the field that it corrects.
+        """
         steps, simulation = self.spec.simulation.snapshot_steps, self.spec.simulation
         interval = (steps[1] - steps[0]) * simulation.time.dt
         factor = 2 * float(np.cos(2 * np.pi * simulation.peak_frequency * interval))

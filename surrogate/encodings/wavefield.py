@@ -65,7 +65,15 @@ class SourceMap:
         return cls(spec, config.radius)
 
     def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:
-        """See `Encoding`; source [m]."""
+        """Encode one example.
+
+        Args:
+            velocity: Velocity model `(nz, nx)` [m/s].
+            source: Position `(2,)` [m].
+
+        Returns:
+            Input of the operator, and the field that it corrects.
+        """
         grid = self.spec.simulation.grid
         bump = source_bump(velocity, source, grid, self.radius)
         baseline = jnp.zeros((len(self.spec.simulation.snapshot_steps), *grid.shape), velocity.dtype)
@@ -104,7 +112,15 @@ class Background:
         return len(self.field)
 
     def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:
-        """See `Encoding`; source [m], taken at the nearest cell."""
+        """Encode one example.
+
+        Args:
+            velocity: Velocity model `(nz, nx)` [m/s].
+            source: Position `(2,)` [m], taken at the nearest cell.
+
+        Returns:
+            Input of the operator, and the field that it corrects.
+        """
         nz, nx = self.spec.simulation.grid.shape
         row, column = jnp.round(source / self.spec.simulation.grid.spacing).astype(int)
         field = jax.lax.dynamic_slice(
@@ -152,7 +168,15 @@ class Coarse:
         return 2 * len(self.spec.simulation.snapshot_steps)
 
     def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:
-        """See `Encoding`; source [m]."""
+        """Encode one example.
+
+        Args:
+            velocity: Velocity model `(nz, nx)` [m/s].
+            source: Position `(2,)` [m].
+
+        Returns:
+            Input of the operator, and the field that it corrects.
+        """
         simulation = coarse_simulation(self.spec.simulation)
         simulation = replace(simulation, snapshot_steps=_with_halfway(simulation.snapshot_steps))
         fields = refine(CoarseSolver(self.spec, simulation)(velocity, source).snapshots[0])

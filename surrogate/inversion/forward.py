@@ -37,7 +37,9 @@ class ForwardModel(Protocol):
     """
 
     @property
-    def steps(self) -> tuple[int, ...]: ...
+    def steps(self) -> tuple[int, ...]:
+        """Steps of the simulation's time axis at which the data are sampled."""
+        ...
 
     def __call__(self, velocity: Float[Array, "nz nx"]) -> Float[Array, "n_sources n_times ..."]:
         """Predict the data.
@@ -86,7 +88,7 @@ class PhysicsForward:
             )
 
     def __call__(self, velocity: Float[Array, "nz nx"]) -> Float[Array, "n_sources n_times ..."]:
-        """See `ForwardModel`."""
+        """See `ForwardModel.__call__`."""
         gathers = self.kind == "gather"
         survey = self.survey if gathers else self.survey._replace(receivers=jnp.zeros((0, 2)))
         survey = jax.tree.map(lambda values: jnp.asarray(values, velocity.dtype), survey)
@@ -156,7 +158,7 @@ class SurrogateForward:
         return self.task.data_steps
 
     def __call__(self, velocity: Float[Array, "nz nx"]) -> Float[Array, "n_sources n_times ..."]:
-        """See `ForwardModel`."""
+        """See `ForwardModel.__call__`."""
         batch = self.task.shot_inputs(velocity, jnp.asarray(self.sources, velocity.dtype))
         return self.task.data(self.model(*(batch[name] for name in self.task.inputs)), self.kind)
 

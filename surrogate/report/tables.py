@@ -77,7 +77,7 @@ def _methods(folder: Path, result: dict[str, Any], part: dict[str, Any]) -> dict
 
 
 def _table(title: str, rows: list[Row], note: str) -> Table:
-    """A table with every column of any row; a row that stands there already, as of a shared solver, is left out."""
+    """Make a table with every column of any row; a repeated row, such as one of a shared solver, is left out."""
     columns = list(dict.fromkeys(name for _, cells in rows for name in cells))
     lines = [[label, *(cells.get(name, "") for name in columns)] for label, cells in rows]
     unique = [line for i, line in enumerate(lines) if line not in lines[:i]]
@@ -85,7 +85,7 @@ def _table(title: str, rows: list[Row], note: str) -> Table:
 
 
 def _errors(errors: dict[str, Any]) -> dict[str, str]:
-    """Mean, median, 90th percentile, first and last of the relative L2 error; the mean of every other error."""
+    """Format mean, median, 90th percentile, first and last of the relative L2 error; the mean of every other error."""
     relative = errors["relative_l2"]
     shown = {name: relative[name] for name in ("mean", "median", "p90")}
     if "per_snapshot" in relative:
@@ -97,7 +97,7 @@ def _errors(errors: dict[str, Any]) -> dict[str, str]:
 
 
 def _bands(errors: dict[str, Any]) -> dict[str, str]:
-    """The mean error in each band of wavenumbers, if they are stored."""
+    """Format the mean error in each band of wavenumbers, if these errors are stored."""
     return {f"{band} k": f"{errors['bands'][band]['mean']:.3f}" for band in BANDS} if "bands" in errors else {}
 
 

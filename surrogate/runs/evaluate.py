@@ -28,6 +28,7 @@ from surrogate.runs.predict import predict_batch
 from surrogate.runs.provenance import environment
 from surrogate.runs.timing import time_per_sample
 from surrogate.runs.transfer import same_grid
+from surrogate.tasks.common import SnapshotTask
 from surrogate.training.batches import ordered_batches
 
 
@@ -102,7 +103,7 @@ def _methods(model: Surrogate) -> dict[str, Method]:
 
 
 def _save_figures(out: Path, run: TrainConfig, task: Task, methods: dict[str, Method], tables: dict[str, Any]) -> None:
-    """Draw the first test example, and the errors by snapshot if the task lists them."""
+    """Draw the first test example, and the errors by snapshot if the task predicts snapshots."""
     batch = next(ordered_batches(run.data.path, "test", 1, task))
     example = {name: np.asarray(values)[0] for name, values in batch.items()}
     predictions = {
@@ -110,7 +111,6 @@ def _save_figures(out: Path, run: TrainConfig, task: Task, methods: dict[str, Me
     }
     for name, figure in task.figures(example, predictions).items():
         figures.save(figure, out / "figures" / f"{name}.png")
-    if "per_snapshot" in tables["surrogate"]["relative_l2"]:
+    if isinstance(task, SnapshotTask):
         lines = {name.replace("_", " "): table["relative_l2"]["per_snapshot"] for name, table in tables.items()}
-        times = run.data.snapshot_times[-len(lines["surrogate"]) :]
-        figures.save(figures.per_snapshot(lines, times), out / "figures" / "per_snapshot.png")
+        figures.save(figures.per_snapshot(lines, task.predicted_times), out / "figures" / "per_snapshot.png")

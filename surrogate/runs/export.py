@@ -1,7 +1,7 @@
-"""Deployment: a trained run as one file that JAX alone runs, for any batch size, on CPU and CUDA, and differentiates.
+"""Export a trained run as one file that JAX alone runs and differentiates, for any batch size, on CPU and CUDA.
 
     OUT         StableHLO with the weights in it; `jax.export.deserialize` makes it a function of the task's inputs
-    OUT.json    what it is: inputs, output, config, fingerprint of the data, versions, checksum
+    OUT.json    its description: inputs, output, config, fingerprint of the data, versions, checksum
 
 `python -m surrogate.export run=runs/mine out=mine.stablehlo`; see docs/guides/export.md.
 """
@@ -31,14 +31,18 @@ from surrogate.runs.provenance import environment
 
 FORMAT = 1
 PLATFORMS = ("cpu", "cuda")
-# Rounding, that of two different time loops included, is some 1e-6: what is off by more than this is another function.
+# Rounding, including that of two different time loops, is about 1e-6; a larger difference than this means a defect.
 LARGEST_DIFFERENCE = 1e-3
 
 
 @dataclass
 class ExportConfig:
-    """`python -m surrogate.export`. run: a trained run's folder. out: the file to write. check: compare the file with
-    the model before it is written.
+    """Hold the config of an export, as `wave export-model` reads it.
+
+    Attributes:
+        run: Folder of the trained run.
+        out: File to write; its description is written to the same name with `.json` added.
+        check: Compare the file with the model before it is written.
     """
 
     run: str = ""
@@ -47,7 +51,14 @@ class ExportConfig:
 
 
 def through_xla(part: Any) -> Any:
-    """A frozen dataclass, such as an encoding, with every simulation in it run by XLA's time loop, in no other code."""
+    """Let every simulation in a frozen dataclass, such as an encoding, run in XLA's time loop and no other code.
+
+    Args:
+        part: Frozen dataclass, or any other value.
+
+    Returns:
+        The dataclass with its simulations changed; any other value as it is.
+    """
     if isinstance(part, Simulation):
         return replace(part, backend="xla")
     if not is_dataclass(part) or isinstance(part, type):
@@ -59,9 +70,15 @@ def through_xla(part: Any) -> Any:
 
 
 def lower(model: Surrogate) -> export.Exported:
-    """The model in evaluation as a function of its inputs alone, on `PLATFORMS`; the weights are constants of it.
+    """Lower a model in evaluation to a function of its inputs alone, on `PLATFORMS`; the weights are constants of it.
 
-    The native loop's code could not travel in the file, so simulations inside the encoding go through XLA.
+    The file cannot hold the code of the native time loop, so simulations inside the encoding run through XLA.
+
+    Args:
+        model: Trained surrogate.
+
+    Returns:
+        The exported function.
     """
     frozen, task = nnx.clone(model), model.task
     frozen.encoding = through_xla(model.encoding)
@@ -77,12 +94,20 @@ def lower(model: Surrogate) -> export.Exported:
 
 
 def _example(task: Task) -> dict[str, jax.Array]:
-    """The first example of the validation split, made by the solver."""
+    """Make the first example of the validation split with the solver."""
     return task.make(task.spec.key(SPLITS.index("validation"), 0), jnp.array(0))
 
 
 def differences(artifact: bytes, model: Surrogate) -> dict[str, float]:
-    """Relative L2 between the artifact and the model on a random example: of the prediction, and of its vjp."""
+    """Compare an artifact with the model on a random example.
+
+    Args:
+        artifact: Serialized function.
+        model: Surrogate that it was made from.
+
+    Returns:
+        Relative L2 difference of the `prediction`, and of its vjp, the `gradient`.
+    """
     example = jax.jit(lambda: _example(model.task))()
     inputs = [example[name][None] for name in model.task.inputs]
 
@@ -98,7 +123,7 @@ def differences(artifact: bytes, model: Surrogate) -> dict[str, float]:
 
 
 def _relative(found: Any, expected: Any) -> float:
-    """The largest relative L2 of any array; where one should be zero everywhere, 0 if it is and infinity if not."""
+    """Return the largest relative L2 of any array; 0 for an array that should be zero and is, infinity if it is not."""
     errors = []
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         error, norm = float(jnp.linalg.norm(jnp.ravel(a - b))), float(jnp.linalg.norm(jnp.ravel(b)))
@@ -107,7 +132,17 @@ def _relative(found: Any, expected: Any) -> float:
 
 
 def describe(exported: export.Exported, artifact: bytes, model: Surrogate, run: TrainConfig) -> dict[str, Any]:
-    """What `OUT.json` says of an artifact: enough to call it, and to know what it was trained on."""
+    """Make the content of `OUT.json`: enough to call an artifact, and to know what it was trained on.
+
+    Args:
+        exported: Exported function.
+        artifact: The function, serialized.
+        model: Surrogate that it was made from.
+        run: Config of the run.
+
+    Returns:
+        Description of the artifact, as JSON values.
+    """
     task = model.task
     known = task.signature()
 
@@ -137,10 +172,18 @@ def describe(exported: export.Exported, artifact: bytes, model: Surrogate, run: 
 
 
 def write_export(config: ExportConfig) -> tuple[Path, dict[str, Any]]:
-    """Write `config.out` and its description; returns its path and the description, with `difference` if checked.
+    """Write `config.out` and its description.
 
-    Raises `InputError`, before anything is compiled or written, if the run cannot be used or a file is there already;
-    `NumericalError`, with nothing written, if the artifact computes something else than the model.
+    Args:
+        config: Config of the export.
+
+    Returns:
+        Path of the file, and its description, which holds the `difference` if the file was checked.
+
+    Raises:
+        InputError: If the run cannot be used, or if a file exists already; raised before anything is compiled or
+            written.
+        NumericalError: If the artifact computes something else than the model; no file is written then.
     """
     if not config.out:
         raise InputError("There is no name for the file to write: give out=FILE, such as out=mine.stablehlo.")

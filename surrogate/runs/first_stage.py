@@ -1,7 +1,8 @@
-"""Training in stages: the first run's operator, if it computes here what it computed there.
+"""Train in stages: take over the operator of a first run, if it computes the same function in the new run.
 
-A frozen operator is the function it was trained to be only behind the same encoding of the same data, normalised by the
-same statistics, and with the same settings: those that are no weights, such as the padding, leave no trace in shapes.
+A frozen operator is the function that it was trained to be only with the same encoding of the same data, normalized by
+the same statistics, and with the same settings. Settings that are no weights, such as the padding, cannot be seen in
+the shapes of the weights, so they are compared.
 """
 
 from dataclasses import asdict
@@ -20,9 +21,19 @@ from surrogate.runs.load import load_surrogate
 
 
 def first_stage(config: TrainConfig, model: Surrogate, run: str, settings: OperatorConfig) -> nnx.Module:
-    """The operator of `settings` that `run` has trained; `model`, which `config` describes, takes over its statistics.
+    """Load the operator that a first run has trained, and give its statistics to the model.
 
-    Raises `InputError` for a run of another operator, task, encoding or data set.
+    Args:
+        config: Config of the new run.
+        model: Surrogate of that config, which takes over the statistics of the first run.
+        run: Folder of the first run.
+        settings: Settings that its operator must have.
+
+    Returns:
+        The trained operator.
+
+    Raises:
+        InputError: If the first run has another operator, task, encoding or data set.
     """
     before = read_run(run)
     there, here = _identity(before, before.model), _identity(config, settings)
@@ -54,7 +65,7 @@ def warm_start(config: TrainConfig, model: Surrogate) -> bool:
 
 
 def _identity(config: TrainConfig, operator: OperatorConfig) -> dict[str, Any]:
-    # Of the task only its name: how many steps a propagator is unrolled in training changes nothing of what it reads.
+    # The name stands for the task: its settings, such as the steps that are unrolled, do not change the inputs.
     parts = {"model.first": asdict(operator), "encoding": asdict(config.encoding), "data": config.data.identity()}
-    values = {f"{part}.{name}": value for part, of in parts.items() for name, value in of.items()}
+    values = {f"{part}.{name}": value for part, settings in parts.items() for name, value in settings.items()}
     return {"task.name": config.task.name} | values

@@ -1,4 +1,4 @@
-"""The folder of a run: its config as plain JSON, and who may write into it."""
+"""Keep the config of a run in its folder as plain JSON, and decide which config may write into a folder."""
 
 import json
 from dataclasses import asdict
@@ -16,15 +16,27 @@ from surrogate.operators.registry import with_current_keys
 from surrogate.schemas import schema_of
 
 CONFIG = "config.json"
-# Runs from before there was a choice have no name in them.
+# Configs of runs that are older than the choice have no name in these groups.
 FIRST = {"task": "wavefield", "encoding": "coarse", "model": "fno"}
-# One schema once held the settings of all tasks, and one those of all encodings. Those of other names than the run's
-# are left out; a key that none of them had is refused.
+# In earlier versions, one schema held the settings of all tasks, and one those of all encodings. Settings of other
+# tasks or encodings than the run's are left out; a key that none of them had is refused.
 OF_ALL = {"task": {"unroll", "noise", "pushforward"}, "encoding": {"radius", "velocity"}, "model": set()}
 
 
 def from_plain(values: dict[str, Any], schema: type[Schema], where: str) -> Schema:
-    """The dataclass that plain values describe. Raises `InputError` for unknown keys, wrong types, interpolations."""
+    """Make the dataclass that plain values describe.
+
+    Args:
+        values: Content of a config file.
+        schema: Class of the config.
+        where: Name of the file, for errors.
+
+    Returns:
+        The config.
+
+    Raises:
+        InputError: If a key is unknown, a value has a wrong type, or there is an interpolation.
+    """
     if "${" in json.dumps(values):
         raise InputError(f"{where} holds an interpolation; a resolved config has plain values only. Restore the file.")
     try:
@@ -44,14 +56,22 @@ def from_plain(values: dict[str, Any], schema: type[Schema], where: str) -> Sche
 
 
 def is_claimed(folder: Path, config: TrainConfig | InvertConfig) -> bool:
-    """Whether `folder` is already this config's.
+    """Find out whether a folder belongs to a config already.
 
-    Raises `InputError` if it belongs to another config or is something else.
+    Args:
+        folder: Folder of a run or of an inversion.
+        config: Config of it.
+
+    Returns:
+        Whether the folder holds this config.
+
+    Raises:
+        InputError: If the folder belongs to another config, or holds something else.
     """
     place = "run" if isinstance(config, TrainConfig) else "out"
 
     def identity(values: dict[str, Any]) -> dict[str, Any]:
-        # What decides a result: not where it is kept, how it is tracked or on which devices it is made.
+        # A result does not depend on its folder, its tracking or the devices.
         return _flat({key: value for key, value in values.items() if key not in (place, "tracking", "parallel")})
 
     ours = json.loads(json.dumps(asdict(config)))
@@ -71,9 +91,17 @@ def is_claimed(folder: Path, config: TrainConfig | InvertConfig) -> bool:
 
 
 def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
-    """Claim `folder` for `config`; True if it was already this config's.
+    """Claim a folder for a config, by writing the config into it.
 
-    Raises `InputError`, before anything is written, if the folder belongs to another config or is something else.
+    Args:
+        folder: Folder of a run or of an inversion.
+        config: Config of it.
+
+    Returns:
+        Whether the folder belonged to this config already.
+
+    Raises:
+        InputError: If the folder belongs to another config, or holds something else; raised before anything is written.
     """
     if is_claimed(folder, config):
         return True
@@ -90,7 +118,17 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def read_run(run: str | Path) -> TrainConfig:
-    """The config of a trained run. Raises `InputError` if `run` is not one."""
+    """Read the config of a trained run.
+
+    Args:
+        run: Folder of the run.
+
+    Returns:
+        The config.
+
+    Raises:
+        InputError: If the folder is not one of a run.
+    """
     file = Path(run) / CONFIG
     if not str(run) or not file.is_file():
         raise InputError(f"{str(run) or '(nothing)'} is not a run: {CONFIG} is missing. Give run=FOLDER of `train.py`.")

@@ -1,18 +1,19 @@
-"""Resolution transfer: a run's surrogate on another grid of the same domain.
+"""Use the surrogate of a run on another grid of the same domain (resolution transfer).
 
-An operator knows its domain by cycles and fractions of it. Its sides are n h, n cells of h metres: the period of the
-Fourier basis. Positions count from the first cell centre on every grid, so cell i of one grid and cell 2 i of a grid
-twice as fine over the same sides are at the same place, and see the same Fourier phases.
+An operator knows its domain by cycles and fractions of it. The sides of the domain are n h, for n cells of h meters,
+which is the period of the Fourier basis. Positions count from the first cell center on every grid. Cell i of one grid
+and cell 2 i of a grid twice as fine over the same sides are thus at the same place, and have the same Fourier phases.
 
-What the operator sees must mean the same: the source map keeps the run's radius in metres; the background's velocity is
-in metres per second, sources are normalised by the cell's area (solver.py) and statistics are per channel in any case.
-The coarse encoding alone changes its meaning: its solver works on half the cells of whichever grid, so that on a finer
-one the operator sees, and corrects, smaller errors than it was trained for.
+The operator's input must mean the same on both grids. The source map keeps the run's radius in meters. The background's
+velocity is in m/s, sources are normalized by the area of a cell (solver.py), and statistics are per channel, so these
+need no change. Only the coarse encoding changes its meaning: its solver works on half the cells of either grid, so on a
+finer grid the operator reads, and corrects, smaller errors than it was trained for.
 
-What is left is of first order in the cells, and vanishes on a periodic box: positions and padding jump at the domain's
-edge, which a sum over cells integrates to half a cell; positions run from -1 to 1 between the first and the last
-centre, of which the last is half a cell further out on a grid twice as fine; padding is rounded to cells. Filters of
-3x3 cells, and the coarser levels of a U-NO, half of whichever grid, do not mean the same at all: `GridWarning`.
+The remaining difference is of first order in the cells, and vanishes on a periodic box. Positions and padding jump at
+the edge of the domain, and a sum over cells integrates such a jump to half a cell. Positions run from -1 to 1 between
+the first and the last center, and the last center is half a cell further out on a grid twice as fine. Padding is
+rounded to cells. Filters of 3x3 cells do not mean the same at all, nor do the coarser levels of a U-NO, which have half
+the cells of either grid; these are reported with a `GridWarning`.
 """
 
 import warnings
@@ -29,28 +30,51 @@ from surrogate.config import TrainConfig
 from surrogate.operators.base import GridOperator
 from surrogate.operators.u_shape import FourierResampling
 
-# How the waves are computed and where their errors are read off, not which waves they are.
+# Settings that decide how the waves are computed and where errors are taken, but not which waves they are.
 NUMERICS = {"nz", "nx", "spacing", "nt", "dt", "order", "substeps", "absorbing_width", "receiver_every", "frequencies"}
 
 
 class GridWarning(UserWarning):
-    """A surrogate is used on a grid on which its operator does not mean quite the same."""
+    """Warn that a surrogate is used on a grid on which its operator does not mean quite the same."""
 
 
 def waves_of(config: DataConfig) -> dict[str, Any]:
-    """What decides which waves a given model and source have, whatever they are computed with."""
-    # Of the families, the largest velocity alone decides the simulation: it sets the absorbing layers.
+    """Select the settings that decide which waves a given model and source have, whatever they are computed with.
+
+    Args:
+        config: Config of a data set.
+
+    Returns:
+        Settings by name.
+    """
+    # Velocity families decide the simulation by their largest velocity only, which sets the absorbing layers.
     largest = {"the families' largest velocity": config.create().simulation.max_velocity}
     return {n: v for n, v in config.physics().items() if n not in NUMERICS | {"families"}} | largest
 
 
 def same_grid(ours: DataConfig, theirs: DataConfig) -> bool:
-    """Whether two data sets have the same cells."""
+    """Find out whether two data sets have the same cells.
+
+    Args:
+        ours: Config of one data set.
+        theirs: Config of the other.
+
+    Returns:
+        Whether the numbers of cells and their size are the same.
+    """
     return (ours.nz, ours.nx, ours.spacing) == (theirs.nz, theirs.nx, theirs.spacing)
 
 
 def check_same_domain(run: TrainConfig, data: DataConfig) -> None:
-    """Raise `InputError` if the grid of `data` is not one of the same waves over the same domain as the run's."""
+    """Check that a data set has the same waves over the same domain as a run's.
+
+    Args:
+        run: Config of the run.
+        data: Config of the data set.
+
+    Raises:
+        InputError: If the domain or the waves differ, or if surrogates of the run's task cannot change grids.
+    """
     if not run.task.create(run.data.create()).other_grids:
         raise InputError(
             f"A surrogate of the task {run.task.name} cannot be used on another grid so far, but {data.path} has "
@@ -75,7 +99,18 @@ def check_same_domain(run: TrainConfig, data: DataConfig) -> None:
 
 
 def on_grid_of(run: TrainConfig, data: DataConfig) -> TrainConfig:
-    """The config of the run's surrogate on the grid of `data`. Raises `InputError` where there is none."""
+    """Adapt the config of a run to the grid of a data set.
+
+    Args:
+        run: Config of the run.
+        data: Config of the data set.
+
+    Returns:
+        Config of the run's surrogate on that grid.
+
+    Raises:
+        InputError: Where `check_same_domain` does.
+    """
     if same_grid(run.data, data):
         return run
     check_same_domain(run, data)
@@ -83,7 +118,13 @@ def on_grid_of(run: TrainConfig, data: DataConfig) -> TrainConfig:
 
 
 def warn_of_cells(operator: nnx.Module, run: TrainConfig, data: DataConfig) -> None:
-    """Warn with `GridWarning` if the operator of a run means something else on the grid of `data` than on its own."""
+    """Warn with `GridWarning` if the operator of a run means something else on another grid than on its own.
+
+    Args:
+        operator: Operator of the run.
+        run: Config of the run.
+        data: Config of the data set on the other grid.
+    """
     ours, theirs = run.data, data
     if same_grid(ours, theirs):
         return
@@ -96,7 +137,7 @@ def warn_of_cells(operator: nnx.Module, run: TrainConfig, data: DataConfig) -> N
         reasons.append(reason)
     if any(isinstance(module, nnx.Conv) for module in modules):
         reasons.append(
-            "its 3x3 filters (model.local, model.products, the body of a U-Net or U-FNO) see cells, not metres"
+            "its 3x3 filters (model.local, model.products, the body of a U-Net or U-FNO) see cells, not meters"
         )
     if any(isinstance(module, FourierResampling) for module in modules):
         reasons.append("the coarser levels of a U-NO carry the waves of half a grid, whichever it is")

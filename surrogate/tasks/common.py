@@ -27,6 +27,11 @@ class SnapshotTask(GridTask):
     equation: ClassVar[Equation | None] = "wave"
     given: ClassVar[int] = 0
 
+    @property
+    def predicted_times(self) -> list[float]:
+        """Times of the predicted snapshots [s]."""
+        return self.spec.simulation.snapshot_times[self.given :].tolist()
+
     def methods(self) -> dict[str, Method]:
         """Return the coarse solver, interpolated to the grid, and the solver, both from the source on; compiled."""
         spec, coarse, given = self.spec, Coarse(self.spec), self.given
@@ -57,7 +62,7 @@ class SnapshotTask(GridTask):
 
     def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
         """See `Task.figures`; of whole shots. The overview is half-way, or at the end of a rollout."""
-        spacing, times = self.spec.simulation.grid.spacing, list(self.spec.simulation.snapshot_times[self.given :])
+        spacing, times = self.spec.simulation.grid.spacing, self.predicted_times
         truth, at = example["snapshots"], -1 if self.given else len(times) // 2
         shown = {name: field[at] for name, field in predictions.items()}
         return {
