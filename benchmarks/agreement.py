@@ -23,7 +23,7 @@ RIM = 5  # Cells along each wall that the gradient is not compared in: a layer's
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgment:
     """Named errors, each with the largest one accepted."""
 
     errors: dict[str, float]
@@ -63,20 +63,20 @@ def undisturbed(case: Case) -> np.ndarray:
     return np.broadcast_to(times[None, :, None] < back[:, None, :], shape)
 
 
-def judge_gathers(case: Case, found: np.ndarray, expected: np.ndarray, tolerance: float) -> Judgement:
+def judge_gathers(case: Case, found: np.ndarray, expected: np.ndarray, tolerance: float) -> Judgment:
     """Compare gathers `(gathers, steps, receivers)` with ours."""
     early = undisturbed(case)
     errors = {
         "undisturbed": relative_error(found[early], expected[early]),
         "whole": relative_error(found, expected),
     }
-    return Judgement(errors, {"undisturbed": ROUNDING, "whole": tolerance})
+    return Judgment(errors, {"undisturbed": ROUNDING, "whole": tolerance})
 
 
-def judge_gradient(found: np.ndarray, expected: np.ndarray, tolerance: float) -> Judgement:
+def judge_gradient(found: np.ndarray, expected: np.ndarray, tolerance: float) -> Judgment:
     """Compare gradients `(models, side, side)` with ours; `turn` is 1 - cosine of the angle between the two."""
     inside = (slice(None), slice(RIM, -RIM), slice(RIM, -RIM))
     found, expected = found[inside].astype(float), expected[inside].astype(float)
     cosine = np.sum(found * expected) / (np.linalg.norm(found) * np.linalg.norm(expected))
     errors = {"gradient": relative_error(found, expected), "turn": float(1 - cosine)}
-    return Judgement(errors, {"gradient": tolerance, "turn": tolerance**2})
+    return Judgment(errors, {"gradient": tolerance, "turn": tolerance**2})

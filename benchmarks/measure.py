@@ -55,20 +55,20 @@ def compare(
             say(f"  {error}")
             continue
         tolerance = PEERS[name].tolerance
-        judgement = (
+        judgment = (
             judge_gathers(problem, found, expected[problem], tolerance)
             if quantity == FORWARD
             else judge_gradient(found, expected[problem], tolerance)
         )
-        verdict = "agrees" if judgement.agrees else "DISAGREES"
-        say(f"  {PEERS[name].title} [{configuration}] {verdict}: {judgement}")
+        verdict = "agrees" if judgment.agrees else "DISAGREES"
+        say(f"  {PEERS[name].title} [{configuration}] {verdict}: {judgment}")
         findings.agreement.append(
-            label | {"peer": name, "configuration": configuration, "agrees": judgement.agrees} | judgement.errors
+            label | {"peer": name, "configuration": configuration, "agrees": judgment.agrees} | judgment.errors
         )
-        if judgement.agrees:
+        if judgment.agrees:
             chosen[name] = configuration
         else:
-            findings.not_measured.append(label | {"peer": name, "why": f"disagrees: {judgement}"})
+            findings.not_measured.append(label | {"peer": name, "why": f"disagrees: {judgment}"})
 
     times = paired_times(quantity, workers, {name: problems[name] for name in chosen}, repeats)
     for name in (OURS, *names):
@@ -90,7 +90,7 @@ def compare(
 def paired_times(
     quantity: str, workers: dict[str, Worker], problems: Mapping[str, AnyCase], repeats: int
 ) -> dict[str, list[tuple[float, float]]]:
-    """For each peer `repeats` pairs of neighbouring times (ours, peer's) [s]: ours, A, ours, B, ..., ours, A, ..."""
+    """For each peer `repeats` pairs of neighboring times (ours, peer's) [s]: ours, A, ours, B, ..., ours, A, ..."""
 
     def seconds(name: str, case: AnyCase) -> float:
         time.sleep(SETTLE)

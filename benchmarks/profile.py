@@ -55,8 +55,8 @@ def parts(side: int, shots: int, steps: int) -> dict[str, tuple]:
     wavelet = ricker(time_axis, 15.0)
 
     def run(simulation, receivers, memory=None):
-        centre = 10.0 * (np.array(simulation.grid.shape) // 2)
-        survey = make_survey(np.broadcast_to(centre, (shots, 2)), receivers, wavelet)
+        center = 10.0 * (np.array(simulation.grid.shape) // 2)
+        survey = make_survey(np.broadcast_to(center, (shots, 2)), receivers, wavelet)
         simulation = replace(simulation, memory=memory or Memory())
 
         def gathers(velocity):

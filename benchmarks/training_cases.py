@@ -19,7 +19,7 @@ LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-4
 
 @dataclass(frozen=True)
 class Case:
-    """A batch on a square grid of `side` cells, and the operator that we put beside neuraloperator's.
+    """A batch on a square grid of `side` cells, and the operator that is compared with neuraloperator's.
 
     operator: "same", which is theirs; "classic" or "residual", FNOs of our own. steps: training steps, or predictions,
     of one timed run. seed: of weights and batch. compiled: whether `torch.compile` is tried, which takes its minute.

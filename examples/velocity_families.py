@@ -26,7 +26,7 @@ def draw(seed: int, name: str, options: dict) -> np.ndarray:
 
 
 def main(out: str) -> None:
-    """Two families a row, six models each, one scale of colours."""
+    """Two families a row, six models each, one scale of colors."""
     with tempfile.TemporaryDirectory() as folder:
         # A user's model: here a wide faulted section, from which the crops are cut.
         section = Path(folder) / "section.npy"
@@ -37,14 +37,14 @@ def main(out: str) -> None:
     figure, axes = plt.subplots(rows, 2 * COUNT + 1, figsize=(13, 1.22 * rows), width_ratios=[1] * 6 + [0.25] + [1] * 6)
     for axis in axes.flat:
         axis.axis("off")
-    colours = Normalize(1400, 4500)
+    colors = Normalize(1400, 4500)
     for place, (name, six) in enumerate(models.items()):
         row, first = place % rows, (place // rows) * (COUNT + 1)
         for axis, model in zip(axes[row, first : first + COUNT], six, strict=True):
-            axis.imshow(model, norm=colours, interpolation="nearest")
+            axis.imshow(model, norm=colors, interpolation="nearest")
         axes[row, first].set_title(name, loc="left", fontsize=9, pad=3)
     figure.subplots_adjust(left=0.01, right=0.925, top=0.97, bottom=0.01, wspace=0.06, hspace=0.28)
-    bar = figure.colorbar(ScalarMappable(colours), cax=figure.add_axes((0.935, 0.3, 0.01, 0.4)))
+    bar = figure.colorbar(ScalarMappable(colors), cax=figure.add_axes((0.935, 0.3, 0.01, 0.4)))
     bar.set_label("velocity [m/s]")
     figure.savefig(out, dpi=100)
 

@@ -9,7 +9,8 @@ os.environ.setdefault(
     "--xla_force_host_platform_device_count=4 --xla_cpu_use_fusion_emitters=false "
     "--xla_cpu_parallel_codegen_split_count=1",
 )
-# What runs once had better compile fast: LLVM's optimizations are most of the tests' time, and change rounding only.
+# Most programs run once, so they should compile fast: LLVM's optimizations take most of the tests' time, and change
+# rounding only.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["WANDB_MODE"] = "offline"
@@ -44,8 +45,8 @@ def one_step_per_iteration():
 
 
 @pytest.fixture
-def optimised():
-    """Optimised programs, for a test in which they run for longer than it takes to make them."""
+def optimized():
+    """Optimized programs, for a test in which they run for longer than it takes to make them."""
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", True)

@@ -40,7 +40,7 @@ def encoding_config(name: str) -> EncodingConfig:
 
 
 def spoil(patch: pytest.MonkeyPatch, change: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Change the snapshots of example 5 of the 16 that are trained with, once the normalisation is taken."""
+    """Change the snapshots of example 5 of the 16 that are trained with, once the normalization is taken."""
     intact, statistics = Examples.__getitem__, training_run.statistics_batches
 
     def spoilt(self, index):

@@ -92,7 +92,7 @@ def weights(run: Path | str) -> list[np.ndarray]:
 def steps_by_hand(
     config: TrainConfig, batch_size: int, devices: Devices | None = None
 ) -> tuple[TrainState, list[float]]:
-    """What `fit` does to the state, and the losses, with all devices of this process or with some."""
+    """Train as `fit` does, with all devices of this process or with some; returns the state and the losses."""
     model, devices = config.create(), devices or config.parallel.create(batch_size)
     model.set_statistics(training_statistics(model, statistics_batches(config.data, batch_size, model.task)))
     structure, state = TrainState.create(model, make_optimizer(model, config.training))
@@ -226,7 +226,7 @@ def test_two_processes_killed(data, tmp_path):
 
 
 def test_whole_batches_spread_evenly():
-    """What every process holds is split over the devices, a remainder padded, and comes back as it was."""
+    """Arrays that every process holds are split over the devices, a remainder padded, and come back as they were."""
     devices = ParallelConfig(model_axis=2).create(4)
     batch = {"velocity": np.arange(15, dtype=np.float32).reshape(5, 3)}
     spread = devices.shard(batch)["velocity"]

@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         "make a data set of velocity models and gathers in files",
         _import,
         "Reads OpenFWI's folders (model*.npy with data*.npy, vel* with seis*), and .npz and SEG-Y files of models and "
-        "gathers that are named alike. Nothing is unpickled.",
+        "gathers that are named alike. No file is unpickled.",
     )
     imported.add_argument("source", type=Path, metavar="SOURCE", help="a folder of such files, or one file of models")
     imported.add_argument("--to", type=Path, required=True, metavar="PATH", help="folder of the data set to make")

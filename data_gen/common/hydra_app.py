@@ -24,7 +24,7 @@ Schema = TypeVar("Schema")
 
 
 def configs_folder() -> Path:
-    """Find the folder of configs: inside the installed package, or beside the packages of a checkout.
+    """Find the folder of configs: inside the installed package, or next to the packages of a checkout.
 
     Returns:
         The folder.

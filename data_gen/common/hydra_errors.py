@@ -13,7 +13,7 @@ from data_gen.common.hydra_help import Command
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """Name what a misspelt name may have meant.
+    """Name what a misspelled name may have meant.
 
     Args:
         name: Name that is not known; dotted for a key.

@@ -74,7 +74,7 @@ def help_text(command: Command, description: str, overrides: Sequence[str]) -> s
     Args:
         command: Command to explain.
         description: Description of the command.
-        overrides: Overrides that stand beside `--help`.
+        overrides: Overrides that are given together with `--help`.
 
     Returns:
         Text for a terminal.

@@ -8,7 +8,8 @@ time, at the two-way time of vertical rays, so that a reflector stands where it 
     source_map   the direct wave on straight rays: the envelope of the wavelet at t_peak + |x_r - x_s| <1 / v>
     background   the gather of a homogeneous medium
     coarse       the gather of the solver on a grid twice as coarse, at the receivers and one coarse cell below them
-                 (together they tell upgoing from downgoing waves); the first is the baseline to which the output adds
+                 (together they distinguish upgoing from downgoing waves); the first is the baseline,
+                 to which the output adds
 
 All are differentiable by the velocity.
 """

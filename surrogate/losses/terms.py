@@ -1,7 +1,7 @@
 """Compare a prediction with its truth in the training loss: relative errors, by sample.
 
     relative_l2   N = ||u||
-    sobolev       N = ||D^s u||: all s-fold differences between neighbours, along the last two axes
+    sobolev       N = ||D^s u||: all s-fold differences between neighbors, along the last two axes
     bands         N^2 = sum over bands b of w_b ||P_b u||^2, P_b the Fourier modes of a band of metrics/errors.py
     traces        N = ||u at the receivers||
 

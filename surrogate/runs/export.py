@@ -201,7 +201,7 @@ def write_export(config: ExportConfig) -> tuple[Path, dict[str, Any]]:
         if not max(content["difference"].values()) < LARGEST_DIFFERENCE:
             raise NumericalError(
                 f"The export of {config.run} computes something else than its model: relative to it, it differs by "
-                f"{content['difference']}, more than {LARGEST_DIFFERENCE:g}. Nothing was written. Evaluate the run: if "
+                f"{content['difference']}, more than {LARGEST_DIFFERENCE:g}. No file was written. Evaluate the run: if "
                 "its predictions are finite, this is a defect to report."
             )
     with explain_full_disk(out.parent):

@@ -39,7 +39,7 @@ class TaskConfig:
             The task.
 
         Raises:
-            InputError: If the task cannot be learnt from such data, or has other settings than these.
+            InputError: If the task cannot be learned from such data, or has other settings than these.
         """
         raise NotImplementedError
 

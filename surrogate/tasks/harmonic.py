@@ -1,7 +1,7 @@
 """Predict time-harmonic fields: the velocity, the source's position and a frequency to the complex pressure.
 
 The field is that of a source of unit spectrum, G = P / W(f): what is stored (engines/fourier_sums.py) without the
-wavelet's amplitude and phase, so that all frequencies are alike in size and nothing has to be learnt of the wavelet.
+wavelet's amplitude and phase, so that all frequencies are alike in size and nothing has to be learned of the wavelet.
 """
 
 from collections.abc import Mapping

@@ -9,7 +9,7 @@ from typing import Any
 from data_gen.dataset.sample import DataSpec
 
 Entry = dict[str, Any]
-POSITION = "(z, x) from the centre of the first cell"
+POSITION = "(z, x) from the center of the first cell"
 SNAPSHOTS = ("batch", "times", "z", "x")
 
 

@@ -1,4 +1,4 @@
-"""The rows that benchmarks/operators.py goes on from, and the table it prints."""
+"""Check the rows from which benchmarks/operators.py resumes, and the table that it prints."""
 
 import json
 

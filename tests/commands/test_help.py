@@ -1,4 +1,4 @@
-"""The command line explains itself: every key from its dataclass, and the nearest names for a misspelt one."""
+"""The command line explains itself: every key from its dataclass, and the nearest names for a misspelled one."""
 
 import sys
 from dataclasses import dataclass, field
@@ -109,7 +109,7 @@ def test_dictionaries_take_new_keys(monkeypatch, capsys):
 
 
 def test_presets_of_the_user(monkeypatch, capsys, tmp_path):
-    """A folder given by `--config-dir` counts for the answer to a misspelt key, too."""
+    """A folder given by `--config-dir` counts for the answer to a misspelled key, too."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.yaml").write_text("defaults: [tiny]\ntrain: 5\n")
     run(monkeypatch, generate.main, "--config-dir", str(tmp_path), "data=mine", "--cfg", "job")

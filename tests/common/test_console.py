@@ -1,4 +1,4 @@
-"""What commands print where there is no terminal, and tables on a console of 80 columns."""
+"""Check what commands print where there is no terminal, and tables on a console of 80 columns."""
 
 import re
 import time
@@ -32,7 +32,7 @@ def test_plain_progress_tells_the_time_left(capsys):
 
 
 def test_lines_are_half_a_minute_apart(capsys):
-    """What ends at once prints its start and its end alone."""
+    """A task that ends at once prints only its start and its end."""
     assert console.INTERVAL == 30.0
     with console.progress_bar("invert a", 2) as update:
         update(2, "")

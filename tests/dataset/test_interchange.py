@@ -57,7 +57,7 @@ def edit_manifest(path, **recipe) -> None:
     write_json(Path(path) / dataset.MANIFEST, manifest | {"recipe": manifest["recipe"] | recipe})
 
 
-# What is checked
+# Checks of files
 
 
 def test_one_flipped_byte(generated, tmp_path):

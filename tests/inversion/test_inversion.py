@@ -200,7 +200,7 @@ def write_model(path, velocity):
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".sgy"])
 def test_reading_models(tmp_path, suffix):
-    """What was written is what is read, depth first, whatever the format."""
+    """A model that was written is read back, depth first, in every format."""
     velocity = np.linspace(1500.0, 4000.0, 30 * 50).reshape(30, 50).astype(np.float32)
     model = read_velocity(write_model(tmp_path / f"model{suffix}", velocity))
     np.testing.assert_allclose(model.velocity, velocity, rtol=1e-6)

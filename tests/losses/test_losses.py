@@ -52,7 +52,7 @@ class Harmonic(Wavefield):
     equation: ClassVar[Equation | None] = "helmholtz"
 
     def __post_init__(self):
-        """What snapshots need is not needed."""
+        """Gathers do not need what snapshots need."""
 
 
 class Solver(nnx.Module):
@@ -87,7 +87,7 @@ def spec() -> DataSpec:
 
 @pytest.fixture(scope="module")
 def every_task() -> DataSpec:
-    """Data that each task can be learnt from: close snapshots of a silent source, and all else on one line."""
+    """Data that each task can be learned from: close snapshots of a silent source, and all else on one line."""
     return spec_of(
         nt=151,
         absorbing_width=0,
@@ -340,7 +340,7 @@ def test_training_with_stored_tangents(with_tangents):
         run.append({name: float(value) for name, value in metrics.items()})
     assert run[0].keys() == {"loss", "grad_norm", *loss.weights()}
     assert np.isfinite([[*metrics.values()] for metrics in run]).all()
-    # The operator starts at zero, slopes included; two samples are soon learnt.
+    # The operator starts at zero, slopes included; two samples are soon learned.
     np.testing.assert_allclose(run[0]["jacobian"], 1.0, rtol=1e-5)
     assert np.mean([metrics["jacobian"] for metrics in run[-10:]]) < 0.9
     assert {name: float(value) for name, value in step(start, batch)[1].items()} == run[0]
@@ -370,7 +370,7 @@ def test_bad_tangents():
 
 @pytest.mark.usefixtures("float64")
 def test_the_solvers_fields_fulfil_the_wave_equation():
-    """What is left is that of differences in time, (omega^2 / 12) (D^2 - dt^2): a quarter at half the interval."""
+    """Differences in time leave a residual of (omega^2 / 12) (D^2 - dt^2): a quarter at half the interval."""
     left = []
     for interval in (0.004, 0.002):
         spec = spec_of(snapshot_times=[0.12 - 2 * interval, 0.12 - interval, 0.12], nt=241, dt=5e-4)
@@ -403,7 +403,7 @@ def test_the_residual_of_a_plane_wave():
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("order", [2, 4, 8])
 def test_the_helmholtz_residual_has_the_laplacians_order(order):
-    """Of a plane wave at 30 degrees: only what the differences in space miss, 2^-order of it on half the cells."""
+    """A plane wave at 30 degrees leaves only the error of differences in space: 2^-order of it on half the cells."""
     k = 2 * np.pi * 15.0 / 2000.0
     terms, shares = jax.jit(partial(helmholtz_terms, order=order), static_argnames="spacing"), []
     for spacing in (20.0, 10.0):
@@ -429,9 +429,9 @@ def test_a_propagators_residual_begins_with_its_state(every_task):
 
 
 def test_the_solvers_time_harmonic_fields():
-    """What is left is differences in time, (omega dt)^2 / 12 = 5e-4, and rounding; at a frequency f' that is not theirs
+    """The remaining residual is that of differences in time, (omega dt)^2 / 12 = 5e-4, and rounding.
 
-    it is |k'^2 - k^2| / k'^2.
+    At a frequency f' that is not theirs, it is |k'^2 - k^2| / k'^2.
     """
     spec = spec_of(records=["harmonic"], frequencies=[12.0], nt=401, order=8)
     sample = jax.jit(spec.make)(spec.key(0, 0))
@@ -465,7 +465,7 @@ def test_bad_losses(settings, message):
         LossConfig(**settings).check()  # pyright: ignore[reportArgumentType]
 
 
-# What each task refuses; by all other terms it can be trained.
+# Terms that each task refuses; it can be trained by all others.
 REFUSED = {
     "wavefield": set(),
     "propagator": {"jacobian"},

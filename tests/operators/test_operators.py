@@ -457,7 +457,7 @@ def test_multiscale_in_stages():
 
 
 def test_a_first_stage_is_of_the_same_problem(tmp_path):
-    """Shapes tell neither padding nor encoding nor data: what differs is named. The statistics are the first run's."""
+    """Shapes show neither padding nor encoding nor data: what differs is named. The statistics are the first run's."""
     data = tiny_config("unused")
     data.families = {"inclusions": data.families["inclusions"]}
     first = TrainConfig(str(tmp_path / "first"), data, model=MULTISCALE.first, encoding=SourceMapConfig())

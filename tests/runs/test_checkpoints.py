@@ -2,7 +2,7 @@
 
 `tests/checkpoints/vN` is a run of a few steps with what it predicted then. `python -m tests.runs.test_checkpoints vN`
 makes one: do so when what a run's folder holds has changed, and leave the others as they are. The encoding is the
-source map, so that nothing but the operator, its normalisation and the folder is held to it.
+source map, so that nothing but the operator, its normalization and the folder is held to it.
 """
 
 import contextlib

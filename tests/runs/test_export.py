@@ -43,7 +43,7 @@ MODELS = {
     "source_map": DeepONetConfig(**SPECTRAL),
 }
 
-# What somebody has who was given the files: JAX, numpy and nothing of ours.
+# A user of the files has JAX and numpy, and none of our packages.
 USER = """
 import json, sys
 from pathlib import Path
@@ -81,7 +81,7 @@ def config_of(encoding: str, run: Path) -> TrainConfig:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, Path]:
-    """A run of each model, untrained but for a projection and a normalisation that let its whole body be seen."""
+    """A run of each model, untrained but for a projection and a normalization that let its whole body be seen."""
     folder = tmp_path_factory.mktemp("runs")
     for encoding in MODELS:
         config = config_of(encoding, folder / encoding)
@@ -197,7 +197,7 @@ def test_every_array_of_every_task_has_a_meaning():
 
 
 def test_refusals(runs, tmp_path, monkeypatch):
-    """Nothing is written where the run, the name or the result is no good; the command says why in one paragraph."""
+    """No file is written if the run, the name or the result is wrong; the command says why in one paragraph."""
     run, out = str(runs["source_map"]), str(tmp_path / "file")
     with pytest.raises(InputError, match="is not a run"):
         export.write_export(export.ExportConfig(str(tmp_path), out))

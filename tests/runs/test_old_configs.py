@@ -1,4 +1,4 @@
-"""Configs of runs from before each task and each encoding had settings of its own are read; misspelt ones are not."""
+"""Configs of runs from before each task and each encoding had settings of its own are read; misspelled ones are not."""
 
 from dataclasses import asdict
 from typing import Any

@@ -50,7 +50,7 @@ def finer(data: DataConfig, factor: int, **changes) -> DataConfig:
 
 
 def with_output(model: Surrogate) -> Surrogate:
-    """As if trained: another projection than zero, and a normalisation."""
+    """As if trained: another projection than zero, and a normalization."""
     assert isinstance(model.operator, FNO)
     kernel = model.operator.project.kernel
     kernel[...] = jax.random.normal(jax.random.key(7), kernel.shape)
@@ -69,7 +69,7 @@ def save_run(config: TrainConfig) -> TrainConfig:
 
 
 def prediction(state: nnx.State, config: TrainConfig) -> np.ndarray:
-    """Of a model of two cycles a domain, with a shot in the middle: what 32 cells a side hold, bump included."""
+    """Predict for a model of two cycles a domain, with a shot in the middle: 32 cells a side hold both and the bump."""
     model, data = config.create(), config.data
     nnx.update(model, state)
     z, x = np.meshgrid(np.arange(data.nz) / data.nz, np.arange(data.nx) / data.nx, indexing="ij")
@@ -86,7 +86,7 @@ def test_predictions_agree_where_the_cells_coincide(periodic):
     limit, but what GELU makes of it, which falls exponentially: float32's sums remain, some 1e-6, and 1e-4 is asked.
     Positions jump by 2 at the domain's edge. A sum over cells integrates a jump to half a cell, so what differs is of
     order 1 / n = 3 % of what positions contribute, and halves with the cells: 10 %, and 0.6 of it on the next grids.
-    A bump that kept its cells instead of its metres would differ by several tenths.
+    A bump that kept its cells instead of its meters would differ by several tenths.
     """
     data = tiny_config("none", nz=32, nx=32)
     model = replace(SPECTRAL, periodic=periodic)
@@ -128,7 +128,7 @@ def fine(data) -> DataConfig:
 def test_evaluated_on_a_finer_grid(data, fine, tmp_path):
     """By the command: the errors on both grids are in the metrics and the report.
 
-    They are those of the weights that `load_surrogate` puts on the finer grid. The coarse solver beside them works
+    They are those of the weights that `load_surrogate` puts on the finer grid. The coarse solver works
     there on cells half as large as on the run's grid: at an order of 12 its error falls by far more than half."""
     config = save_run(TrainConfig(str(tmp_path / "run"), data, model=SPECTRAL, encoding=SourceMapConfig()))
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):

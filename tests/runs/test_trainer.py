@@ -44,7 +44,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::surrogate.models.modes_check.Mo
 
 
 def test_the_sample_to_blame_is_named():
-    """Of a data set's records, each gives two examples here; of the online stream every item is a model of its own."""
+    """A record of the data set gives two examples here; every item of the online stream is a model of its own."""
     data, indices = tiny_config("nowhere", sources=2, placement="line"), np.array([4, 7, 9])
     task = WavefieldConfig().create(data.create())
     for source, seventh, ninth in (
@@ -81,7 +81,7 @@ def run_config(data: DataConfig, run: Path, **training) -> TrainConfig:
 
 @pytest.fixture
 def spoilt(monkeypatch):
-    """Sample 5 of the training split has a NaN in its last snapshot, once the normalisation was taken."""
+    """Sample 5 of the training split has a NaN in its last snapshot, once the normalization was taken."""
     spoil(monkeypatch, lambda snapshots: np.where(np.arange(20) == 7, np.nan, snapshots))
 
 
@@ -178,7 +178,7 @@ def test_validations_that_are_not_finite_are_never_the_best(data, tmp_path, monk
 
 
 def test_one_process_at_a_time(data, tmp_path):
-    """A second one is told who holds the run, and changes nothing."""
+    """A second process is refused with the name of the one that holds the run, and changes nothing."""
     config, run = run_config(data, tmp_path / "run", steps=2), tmp_path / "run"
 
     def meanwhile(step: int, values: dict[str, float]) -> None:
@@ -211,7 +211,7 @@ def test_the_best_before_the_last_checkpoint_is_kept(tmp_path):
 
 
 def test_a_kill_in_mid_deletion_leaves_nothing_half(tmp_path, monkeypatch):
-    """What is being deleted has no longer the name of a checkpoint; what is damaged is told as such."""
+    """A checkpoint that is being deleted has another name already; a damaged one is reported as such."""
     model = nnx.Linear(2, 2, rngs=nnx.Rngs(0))
     checkpoints = Checkpoints(tmp_path, every=2)
     for step in (2, 3):
@@ -291,7 +291,7 @@ def test_what_would_fail_or_be_ignored_is_refused(changes, message, tmp_path):
 
 
 def test_a_run_with_options_that_are_refused_today_is_loaded_as_it_was():
-    """What was once ignored is ignored still: a surrogate can be made, only no new run begun."""
+    """Settings that were once ignored still are: a surrogate can be made with them, but no new run begun."""
     data = tiny_config("nowhere", source="online")
     training = TrainingConfig(workers=2, mode_schedule=ModeSchedule(steps=5))
     old = TrainConfig(data=data, model=UNetConfig(width=2, levels=1), training=training)
@@ -311,7 +311,7 @@ def test_what_the_devices_cannot_share_is_refused(data, tmp_path):
 
 
 def test_a_run_is_not_trained_by_another_config(data, tmp_path):
-    """Whatever else is wrong with it, that is told first."""
+    """A folder of another config is reported before anything else that is wrong."""
     config = run_config(data, tmp_path / "run", steps=2)
     claim_folder(tmp_path / "run", config)
     with pytest.raises(InputError, match=r"another config \(training.accumulate: 1 -> 0\)"):

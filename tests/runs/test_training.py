@@ -127,7 +127,7 @@ def test_training_learns_and_logs(trained, data):
 
 
 def test_statistics_are_of_the_training_split_alone(trained, data):
-    """The saved normalisation equals numpy's over the training records."""
+    """The saved normalization equals numpy's over the training records."""
     model = load_surrogate(trained.run)
     velocities = np.stack([record["velocity"] for record in dataset.data_source(data.path, "train")])
     np.testing.assert_allclose(model.medium_mean[0], velocities.mean(), rtol=1e-5)
@@ -202,7 +202,7 @@ runpy.run_path("train.py", run_name="__main__")
 
 @pytest.mark.slow
 def test_resumed_bitwise_after_a_kill_in_mid_save(trained, data, tmp_path):
-    """What is half saved is not gone on from, nor in the way; W&B goes on under the same id."""
+    """Training does not resume from a half-saved state, nor is the state in the way; W&B resumes under the same id."""
     config = eventful(data, tmp_path / "killed")
     config.tracking.mode = "offline"
     checkpoints = Path(config.run) / "checkpoints"
@@ -255,7 +255,7 @@ def test_batches_are_deterministic_and_resume(data):
 
 
 def test_evaluation(trained, tmp_path):
-    """The metrics' layout is a contract; the coarse solver's own error stands beside the surrogate's."""
+    """The metrics' layout is a contract; the coarse solver's own error is stored next to the surrogate's."""
     model = tmp_path / "model.npz"
     velocity = 2000.0 + 20.0 * np.arange(40)[:, None] + np.zeros(60)
     np.savez(model, velocity=velocity, spacing=8.0)

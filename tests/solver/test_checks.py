@@ -1,4 +1,4 @@
-"""Bad input is told in one paragraph, before anything is compiled."""
+"""Bad input is reported in one paragraph, before anything is compiled."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +27,7 @@ def run(velocity=2500.0, source=(50.0, 60.0), receiver=(20.0, 30.0), wavelet=Non
     [
         ({"max_velocity": 9000.0}, r"CFL limit: dt = 0\.001 s .* 10 m .* 9000 m/s, .* dt = 0\.000616"),
         ({"velocity": 9000.0}, r"CFL limit: dt = 0\.001 s .* 10 m .* 9000 m/s, .* dt = 0\.000616"),
-        ({"velocity": 2.5}, "looks like km/s. Metres per second are meant"),
+        ({"velocity": 2.5}, "looks like km/s. Meters per second are meant"),
         ({"velocity": np.nan}, "600 values that are not finite"),
         ({"velocity": 0.0}, "positive everywhere, but its smallest value is 0"),
         ({"velocity": -1500.0}, "positive everywhere, but its smallest value is -1500"),

@@ -21,7 +21,7 @@ from tests.helpers import relative
 
 pytestmark = pytest.mark.filterwarnings("ignore::data_gen.solver.problem.checks.DispersionWarning")
 
-# What a case beside it covers in part: a compilation of many seconds each.
+# Cases that another one covers in part: each takes many seconds to compile.
 slow = partial(pytest.param, marks=pytest.mark.slow)
 
 SIDES = {
@@ -33,7 +33,7 @@ SIDES = {
 
 
 def problem(order=4, nt=70, **options):
-    """A rough model, points between the cells, snapshots at odd steps; the sources sit inside and beside the layers."""
+    """Make a rough model, points between cells, snapshots at odd steps, and sources inside and outside the layers."""
     grid, time = Grid((24, 28), 10.0), TimeAxis(nt, 1.5e-3)
     simulation = Simulation(grid, time, 3200.0, 20.0, order, half_width=3, snapshot_steps=(35,), **options)
     survey = make_survey([[53.3, 83.3], [0.0, 203.3]], surface_line(grid, 21.7, every=3)[1:-1], ricker(time, 20.0))

@@ -49,7 +49,7 @@ def plain(simulation):
 
 
 def grid_wavenumber(frequency, velocity, simulation):
-    """Of a plane wave along an axis, where it errs most [1/m]: `v^2 dt^2 symbol(k) = 4 sin^2(omega dt / 2)`."""
+    """Solve `v^2 dt^2 symbol(k) = 4 sin^2(omega dt / 2)` for k [1/m] of a wave along an axis, where it errs most."""
     dt, spacing = simulation.step_length, simulation.grid.spacing
     wanted = (2 * np.sin(np.pi * frequency * dt) / (velocity * dt)) ** 2
     terms = list(enumerate(second_derivative_weights(simulation.order), start=1))
@@ -86,7 +86,8 @@ def test_hankel_function(float64):
         exact = -0.25j * wavelet * hankel2(0, k * distance[far])
         error = np.linalg.norm(field[far] - exact) / np.linalg.norm(exact)
         assert error < abs(grid_wavenumber(frequency, velocity, simulation) - k) * distance.max() + 1.2e-3, frequency
-    # What folds back, since not every step is summed (a snapshot at step 1 makes it so), and the last rectangle.
+    # The sums differ by what folds back, since only `every_step` sums every step (its snapshot at step 1 makes it so),
+    # and by the last rectangle.
     every_step = replace(simulation, snapshot_steps=(1, 3196), substeps=1, time=TimeAxis(3197, 2.5e-4))
     fine = survey._replace(wavelets=upsample(survey.wavelets, 4))
     assert fourier_sums.stride(simulation) == 44 and fourier_sums.stride(every_step) == 1

@@ -15,7 +15,7 @@ from data_gen.solver.problem.simulation import Simulation
 GNU = "g++ (GCC) 13.1.0\nCopyright (C) Free Software Foundation"
 ANSWER = f'if [ "$1" = "--version" ]; then echo "{GNU}"; exit 0; fi\n'
 WRITE = 'for last; do :; done; echo made >> "$(dirname "$0")/log"; echo junk > "$last"\n'
-# What a compiler does, and what is said of it.
+# Faults of a compiler: its script, and part of the error.
 FAULTS = {
     "refuses a flag": (ANSWER + "echo \"unrecognized option '-march'\" >&2; exit 1\n", "unrecognized option"),
     "fails when asked for its version": ("exit 3\n", "said: status 3"),

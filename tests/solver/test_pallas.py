@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::data_gen.solver.problem.checks.
 
 
 def problem(order=4, widths=(3, 3, 3, 3), *, shape=(5, 6), nt=40, off=0.0, **options):
-    """Two shots beside the sides, three receivers; `off` [m] moves them off the grid."""
+    """Two shots next to the sides, three receivers; `off` [m] moves them off the grid."""
     grid, time = Grid(shape, 10.0), TimeAxis(nt, 1.5e-3)
     simulation = Simulation(grid, time, 3000.0, 30.0, order, widths, half_width=2 if off else 0, **options)
     sources, receivers = [[20.0, 10.0], [30.0, 40.0]], [[10.0, 10.0], [10.0, 40.0], [30.0, 20.0]]

@@ -63,8 +63,8 @@ def test_prediction_is_within_20_percent(strategy, precision, backend):
     simulation = replace(SIMULATION, memory=Memory(strategy, precision=precision), backend=backend)
     predicted = peak_bytes(simulation, SHOTS, RECEIVERS, strategy=strategy)
     command = [sys.executable, "-c", MEASURE, strategy, precision, backend]
-    optimised = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0", "XLA_FLAGS": ""}  # the programs of users
-    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=optimised).stdout
+    optimized = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0", "XLA_FLAGS": ""}  # the programs of users
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, env=optimized).stdout
     match = re.search(r"peak (\d+)", said)
     assert match and abs(predicted / int(match[1]) - 1) < 0.2, (predicted, said)
 

@@ -42,7 +42,7 @@ def split(count):
 
 
 def temporary_bytes(compiled):
-    """Of one device."""
+    """Return the temporary memory of one device [bytes]."""
     analysis = compiled.memory_analysis()
     assert analysis is not None
     return analysis.temp_size_in_bytes
@@ -108,7 +108,7 @@ def test_gradient_and_memory(float64):
 
 
 def test_refusals():
-    """Bad meshes are told before anything is compiled, with what would work."""
+    """Bad meshes are refused before anything is compiled, and the error says what would work."""
     velocity, survey, simulation = problem(**LAYERS)
     with pytest.raises(InputError, match=r"24 rows and the mesh 4 devices.*Take 32 rows, or .* one of \[2, 3\]"):
         split(4)(velocity, survey, replace(simulation, order=8))

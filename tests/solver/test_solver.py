@@ -85,7 +85,7 @@ def _compare_with_lecture(dtype, bound):
 
 @pytest.mark.parametrize("order", [2, 4, 8])
 @pytest.mark.parametrize("staggered", [False, True])
-def test_standing_mode_and_convergence(order, staggered, float64, optimised):
+def test_standing_mode_and_convergence(order, staggered, float64, optimized):
     """A cosine mode of the rigid box oscillates at v k; its error falls as h^order.
 
     The mode is set going by a source spread over all cells at t = 0, and dt is so small that space dominates: the time
@@ -187,7 +187,7 @@ def test_reciprocity(staggered, float64):
 
 
 def test_constant_density_is_the_special_case():
-    """With order 2 and unit density both paths discretise the same operator: float32 rounding over 90 steps."""
+    """With order 2 and unit density both paths discretize the same operator: float32 rounding over 90 steps."""
     simulation, survey, velocity = small_problem(order=2, widths=RIGID)
     fast = simulate(velocity, survey, simulation)
     general = simulate(velocity, survey, simulation, density=jnp.ones_like(velocity))

@@ -126,7 +126,7 @@ def test_layers_absorb_in_the_worst_media(pattern):
 
 
 def test_the_coupling_makes_rough_media_better():
-    """Against the fine grid's field at the coarse centres (cosine series), with the same time step.
+    """Against the fine grid's field at the coarse centers (cosine series), with the same time step.
 
     The medium and the wavelet of `data=reference`, late in the record, when waves have scattered many times; measured:
     two thirds of the error.
@@ -141,7 +141,7 @@ def test_the_coupling_makes_rough_media_better():
     coarse = replace(fine, grid=Grid((40, 40), SPACING), widths=(10, 10, 10, 10), order=12)
     source, nowhere = jnp.array([[403.0, 370.0]]), jnp.zeros((0, 2))
 
-    def centres(cells: int) -> np.ndarray:
+    def centers(cells: int) -> np.ndarray:
         order = np.arange(cells)
         series = np.cos(np.pi * np.outer(order, order + 0.5) / cells)
         return np.cos(np.pi * np.outer(order[1::2], order) / cells) @ (series / np.sum(series**2, axis=1)[:, None])
@@ -149,9 +149,9 @@ def test_the_coupling_makes_rough_media_better():
     @jax.jit  # as in an encoding: the shortest waves in the slowest places have two cells, of which it is not warned
     def error(coupled):
         truth = simulate(model, Survey(source, nowhere, wavelet), fine).snapshots
-        truth = jnp.einsum("az,stzx,bx->stab", centres(80), truth, centres(80))
+        truth = jnp.einsum("az,stzx,bx->stab", centers(80), truth, centers(80))
         medium = coarse_medium(model)
-        # The first coarse centre lies half a fine cell inside the first fine one.
+        # The first coarse center lies half a fine cell inside the first fine one.
         shot = Survey(source - SPACING / 4, nowhere, wavelet)
         field = simulate(medium.velocity, shot, coarse, coupling=coupled * medium.coupling).snapshots
         # Without the cells nearest to the sides, where the coarse medium is continued differently.

@@ -68,7 +68,7 @@ def test_band_pass_keeps_and_removes(float64):
     # Without a low cut a constant passes: of the response, under 1 / (4 pi (10 Hz)^2 t^3), what is past 8 s is missing.
     low = band_pass(jnp.ones(4001), 4e-3, (0.0, 0.0, 40.0, 50.0))
     assert low[2000] == pytest.approx(1.0, abs=1 / (4 * np.pi * 10.0**2 * 8.0**2))
-    # Nothing wraps round: a short record comes out as the middle of a long one with zeros around it.
+    # The filter does not wrap around: a short record comes out as the middle of a long one with zeros around it.
     around = jnp.pad(out[0, 700:800], (700, 900))
     short, long = band_pass(out[0, 700:800], 4e-3, CORNERS), band_pass(around, 4e-3, CORNERS)
     np.testing.assert_allclose(short, long[700:800], rtol=0, atol=1e-13)

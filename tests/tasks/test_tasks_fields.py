@@ -107,7 +107,7 @@ def test_examples_of_a_record(data):
     assert [float(e["frequency"]) for e in examples] == [12.0, 20.0, 12.0, 20.0]
     for i, example in enumerate(examples):
         np.testing.assert_array_equal(example["source"], record["sources"][i // 2])
-        # What is stored is the field of the wavelet: W(f) times that of a unit source.
+        # The stored field is that of the wavelet: W(f) times that of a unit source.
         stored = record["harmonic"][i // 2, i % 2]
         field = (example["harmonic"][0] + 1j * example["harmonic"][1]) * spectrum(harmonic.spec)[i % 2]
         assert relative(np.stack([field.real, field.imag]), stored) < 1e-6
@@ -384,7 +384,7 @@ def test_other_data_of_another_simulation(data):
 
 
 def test_other_data_that_the_task_cannot_use(data, tmp_path):
-    """Told before anything is computed: records that are not there, and sources that an inverse operator has learnt."""
+    """Missing records, and sources that an inverse operator has not learned, are refused before any computation."""
     manifest = dataset.read_manifest(data.path)
     manifest["recipe"]["records"] = ["gathers"]
     (tmp_path / dataset.MANIFEST).write_text(json.dumps(manifest))

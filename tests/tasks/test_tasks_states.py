@@ -157,7 +157,7 @@ def test_an_operator_that_is_zero_leaves_the_recurrence(data, propagation):
 
 
 def test_noise_is_of_training_alone_and_kept_in_the_state(data, propagation):
-    """Of the strength asked for, drawn anew each time, the same from the same state; none in evaluation."""
+    """Noise has the given strength, is drawn anew each time, and repeats from the same state; evaluation adds none."""
     _, batch = propagation
     noisy = propagator(data, noise=0.1)
     np.testing.assert_array_equal(noisy.noise(batch["state"]), batch["state"])
@@ -324,7 +324,7 @@ def test_inverse_refuses_data_it_cannot_learn(data, changes, message):
 
 @pytest.mark.parametrize("name", ["propagator", "inverse"])
 def test_trained_and_evaluated(data, tmp_path, name):
-    """The loss falls, the run loads and is judged by whole examples; what stands beside it is there."""
+    """The loss falls, the run loads and is judged by whole examples; the methods that it is compared with are there."""
     task = PropagatorConfig(unroll=2, noise=0.01) if name == "propagator" else TASKS[name]()
     config = train_config(data, tmp_path / "run", task)
     fit(config)

@@ -44,7 +44,7 @@ def task_of(config: DataConfig) -> Task:
 
 
 def key(batch, row: int) -> bytes:
-    """What tells one pair from another: its field."""
+    """Return what distinguishes one pair from another: its field."""
     return np.asarray(batch["snapshots"][row]).tobytes()
 
 

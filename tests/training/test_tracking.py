@@ -23,7 +23,7 @@ def test_a_run_needs_no_wandb(tmp_path, monkeypatch):
 
 
 def test_a_resumed_run_goes_on_under_its_id(tmp_path):
-    """Offline too, where W&B knows of no other part of the run: both are one, once they are synchronised."""
+    """Offline too, where W&B knows of no other part of the run: both are one, once they are synchronized."""
     ids = []
     for step in (0, 4):
         tracker = Tracker(tmp_path, TrackingConfig(), {}, step)
@@ -34,7 +34,7 @@ def test_a_resumed_run_goes_on_under_its_id(tmp_path):
 
 
 def test_a_full_disk_costs_rows_not_the_run(tmp_path, monkeypatch):
-    """What a full disk leaves half written is cut off before the next row."""
+    """A row that a full disk leaves half written is cut off before the next one."""
     curves = Curves(tmp_path / "metrics.jsonl")
     curves.append({"step": 1})
     with (tmp_path / "metrics.jsonl").open("a") as file:

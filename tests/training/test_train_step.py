@@ -90,7 +90,7 @@ def test_accumulated_gradients_are_those_of_the_batch(plain):
 
 def test_the_samples_losses_are_those_of_the_step():
     """In parts, with random drops and modes that are off, their mean is the step's loss: a sum of eight terms in
-    another order, some 1e-7 apart in float32. And whichever term is NaN, here by stored tangents, tells the sample.
+    another order, some 1e-7 apart in float32. And whichever term is NaN, here by stored tangents, names the sample.
     """
     training: dict[str, Any] = {"accumulate": 4, "mode_schedule": ModeSchedule(steps=10)}
     model = tiny_surrogate()

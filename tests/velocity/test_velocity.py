@@ -115,7 +115,7 @@ def test_one_fault_repeats_layers_at_most_once():
 
 
 def test_style_b_is_rougher_than_a_and_spans_the_range():
-    """Both reach both bounds in every model; the mean step between neighbours is larger in B."""
+    """Both reach both bounds in every model; the mean step between neighbors is larger in B."""
     a, b = models("style_a"), models("style_b")
     for drawn in (a, b):
         np.testing.assert_allclose(drawn.min(axis=(1, 2)), 1500.0, rtol=1e-6)
@@ -135,7 +135,7 @@ def test_random_field_statistics(options):
     drawn = draw(family, Grid((64, 64), 10.0), 200).astype(float)
     assert abs(drawn.mean() - 3000) < 3 * 866 * 0.022
     assert abs(drawn.std() - 3000 / np.sqrt(12)) < 0.05 * 866
-    centred = (drawn - 3000) / 866
+    centered = (drawn - 3000) / 866
     lengths = np.array([40.0, 40.0 * options.get("anisotropy", 1.0)])
     if options.get("dip"):
         lengths = lengths[::-1]
@@ -143,12 +143,12 @@ def test_random_field_statistics(options):
         for cells in (2, 4, 8):
             scaled = 10.0 * cells / length
             matern = 2 ** (1 - family.roughness) / gamma(family.roughness) * scaled * kv(family.roughness, scaled)
-            here, there = np.moveaxis(centred, axis + 1, 0)[:-cells], np.moveaxis(centred, axis + 1, 0)[cells:]
+            here, there = np.moveaxis(centered, axis + 1, 0)[:-cells], np.moveaxis(centered, axis + 1, 0)[cells:]
             assert abs((here * there).mean() - 6 / np.pi * np.arcsin(matern / 2)) < 0.076
 
 
 def test_lens_is_round_and_slow_at_its_center():
-    """A centered lens equals its mirror image and its transpose; v decreases towards the middle."""
+    """A centered lens equals its mirror image and its transpose; v decreases toward the middle."""
     for model in draw(GaussianLens(offset=0.0), Grid((33, 33), 10.0), 8):
         for image in (np.flipud(model), np.fliplr(model), np.transpose(model)):
             np.testing.assert_allclose(model, image, rtol=1e-6)

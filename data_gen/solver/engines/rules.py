@@ -1,7 +1,7 @@
 """Differentiate the constant-density time loop of engines that compute forward and adjoint themselves.
 
     gathers, fields = propagate(m, q)              m = v^2 dt^2 on the padded grid, q the sources' injections
-    d(gathers, fields) = tangent(m, q) (dm, dq)    Born modelling
+    d(gathers, fields) = tangent(m, q) (dm, dq)    Born modeling
     (dm, dq) = adjoint(m, q) d(gathers, fields)    the exact transpose of the tangent
 
 An engine does these for the model and, with a second component, for its tangent: so jvp, vjp, Gauss-Newton products

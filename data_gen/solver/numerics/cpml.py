@@ -96,7 +96,7 @@ class Strip:
         Args:
             values: Values of some cells of the strip.
             outside: Number of zeros beyond the wall.
-            inside: Number of zeros towards the interior.
+            inside: Number of zeros toward the interior.
 
         Returns:
             The padded values.

@@ -38,7 +38,7 @@ def check_velocity(velocity: np.ndarray, where: str = "The velocity model") -> N
         raise InputError(f"{where} must be positive everywhere, but its smallest value is {low:g} m/s.")
     if high < 20:
         raise InputError(
-            f"{where} spans {low:g} to {high:g}, which looks like km/s. Metres per second are meant: multiply by 1000."
+            f"{where} spans {low:g} to {high:g}, which looks like km/s. Meters per second are meant: multiply by 1000."
         )
 
 

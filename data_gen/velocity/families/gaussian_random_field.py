@@ -34,7 +34,7 @@ class GaussianRandomField:
         correlation_length: Correlation length across the layering, a_z [m].
         roughness: Exponent nu of the spectrum; smaller is rougher.
         anisotropy: Ratio of the correlation lengths along and across the layering, a_x / a_z.
-        dip: Angle of the layering below the horizontal, towards growing x [degrees].
+        dip: Angle of the layering below the horizontal, toward growing x [degrees].
     """
 
     min_velocity: float = 1500.0

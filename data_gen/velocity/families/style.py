@@ -3,7 +3,7 @@
 OpenFWI (Deng et al., NeurIPS 2022) took natural images as content and the Marmousi model as style, and smoothed the
 result to two degrees, of which A is the smoother. No image is used here; both ingredients are drawn:
 
-    content   a random field driven towards two levels by tanh, which gives objects with outlines;
+    content   a random field driven toward two levels by tanh, which gives objects with outlines;
     style     a random profile along depth, bent by a smooth field: strata that fold and pinch out.
 
 Their sum is smoothed by a Gaussian, and stretched so that each model spans the full range of velocities.

@@ -35,7 +35,7 @@ inline void prefer_large_pages(void* block, size_t bytes) {
 
 using Block = std::unique_ptr<Real[], decltype(&std::free)>;
 
-// Not initialised. Large blocks ask for large pages: first touching small ones costs as much as a time step's work.
+// Not initialized. Large blocks ask for large pages: first touching small ones costs as much as a time step's work.
 inline Block allocate(int64_t count) {
   constexpr size_t PAGE = 1 << 21;
   size_t bytes = std::max<int64_t>(64, (count * sizeof(Real) + 63) / 64 * 64);

@@ -13,7 +13,7 @@
 // coefficients come from Python.
 //
 // Everything is carried for K components. K = 1: the fields. K = 2: the fields and their tangents, as numbers
-// x_0 + x_1 eps with eps^2 = 0; only products mix components. Then forward gives Born modelling and the adjoint a
+// x_0 + x_1 eps with eps^2 = 0; only products mix components. Then forward gives Born modeling and the adjoint a
 // Hessian-vector product.
 //
 // The adjoint needs (L p)_n in reverse order. FULL: the forward pass saved all. RECOMPUTE: it saved the state every

@@ -9,7 +9,7 @@
 #define COLUMNS(j, begin, end) \
   for (int first_##j = begin; first_##j < end; first_##j += LANES) VECTOR for (int j = first_##j; j < first_##j + LANES; ++j)
 
-// Second difference, one-sided first difference W and -W^T (stencils.py) along the axis on which neighbours lie `step`
+// Second difference, one-sided first difference W and -W^T (stencils.py) along the axis on which neighbors lie `step`
 // values apart: raise(lower(f)) is curvature(f). Loops take a copy of the weights: what they store cannot change it.
 inline Real curvature(const Weights& w, const Real* f, int64_t step) {
   Real sum = w.second[0] * f[0];
