@@ -1,6 +1,7 @@
 """The folder of compiled programs, where it can be had and where it cannot."""
 
-import jax
+from types import SimpleNamespace
+
 import pytest
 
 from data_gen.common import compile_cache
@@ -22,7 +23,9 @@ def test_a_temporary_folder_takes_over_with_one_warning(fault, tmp_path, monkeyp
         (tmp_path / "wave-surrogate").chmod(0o777)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     used = {}
-    monkeypatch.setattr(jax.config, "update", used.__setitem__)
+    # The tests' own JAX has a cache already.
+    fresh = SimpleNamespace(config=SimpleNamespace(values={}, update=used.__setitem__))
+    monkeypatch.setattr(compile_cache, "jax", fresh)
     with pytest.warns(UserWarning, match="lost when this process ends") as caught:
         folder = cache_folder()
         use_compilation_cache()
