@@ -1,7 +1,8 @@
 """Compare the speed of two revisions of this project: `python -m benchmarks.revisions OLD NEW` (see README.md).
 
 OLD and NEW are folders with a checkout each, such as two worktrees of git. Each side computes in a process of its own,
-which compiles and warms up first. Both then take turns, so that what else the machine does hits both.
+which compiles and warms up first. Both then take turns, so that other work of the machine slows both. Each pair of
+times is taken in two new processes.
 """
 
 import argparse
@@ -22,10 +23,15 @@ from benchmarks.worker import ROOT, Case, Worker
 
 # The first of each pair of times is the old revision's.
 OLD, NEW = OURS, "new"
+# Long enough that one time averages over what else a shared machine does: half a second and more.
 SOLVER = [
-    cases.Case(f"{name}, {backend}", side, shots, steps, backend=backend)
-    for name, side, shots, steps in (("64x64", 64, 8, 480), ("200x200", 200, 4, 500))
-    for backend in ("native", "xla")
+    cases.Case(f"{side}x{side}, {backend}", side, shots, steps, backend=backend)
+    for backend, side, shots, steps in (
+        ("native", 64, 32, 4000),
+        ("xla", 64, 16, 1000),
+        ("native", 200, 8, 4000),
+        ("xla", 200, 4, 1000),
+    )
 ]
 TRAINING = [training_cases.Case("64x64, demo's FNO", 64, outputs=8)]
 # A module of benchmarks/peers: what it is asked.
@@ -40,25 +46,34 @@ def difference(old: np.ndarray, new: np.ndarray) -> float:
     return float(np.linalg.norm(new - old) / np.linalg.norm(old))
 
 
-def compare(case: Case, quantity: str, workers: dict[str, Worker], pairs: int) -> dict[str, Any]:
-    """Measure one case on both sides and return its row of the results."""
-    for worker in workers.values():
-        worker.ask("prepare", case=asdict(case), quantity=quantity)
-    old, new = (workers[side].array(case, quantity) for side in (OLD, NEW))
-    times = paired_times(quantity, workers, {NEW: case}, pairs)[NEW]
-    for worker in workers.values():
-        worker.ask("forget")
+Times = dict[tuple[str, str], list[tuple[float, float]]]
+
+
+def time_once(asked: list[tuple[Case, str]], workers: dict[str, Worker], times: Times, differences: dict) -> None:
+    """Add one pair of times of every case to `times`, and the difference of the results to `differences`."""
+    for case, quantity in asked:
+        for worker in workers.values():
+            worker.ask("prepare", case=asdict(case), quantity=quantity)
+        old, new = (workers[side].array(case, quantity) for side in (OLD, NEW))
+        differences[case.name, quantity] = difference(old, new)
+        times.setdefault((case.name, quantity), []).extend(paired_times(quantity, workers, {NEW: case}, 1)[NEW])
+        for worker in workers.values():
+            worker.ask("forget")
+
+
+def row_of(name: tuple[str, str], times: list[tuple[float, float]], unequal: float) -> dict[str, Any]:
+    """Return the row of one case in the results."""
     ratios = [b / a for a, b in times]
-    low, _, high = quantiles(ratios, n=4, method="inclusive") if pairs > 1 else ratios * 3
+    low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
     return {
-        "case": case.name,
-        "quantity": quantity,
+        "case": name[0],
+        "quantity": name[1],
         "ratio": median(ratios),
         "ratio_quartiles": [low, high],
         "ratio_range": [min(ratios), max(ratios)],
         "old_s": median(a for a, _ in times),
         "new_s": median(b for _, b in times),
-        "difference": difference(old, new),
+        "difference": unequal,
     }
 
 
@@ -70,18 +85,24 @@ def line(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def measure(folders: dict[str, Path], chosen: list[str], pairs: int, quick: bool) -> list[dict[str, Any]]:
-    """Return the rows of all chosen cases; each is printed as soon as it is measured."""
-    rows = []
+    """Return the rows of all chosen cases.
+
+    Every pair of times is taken in two new processes: one process can be a tenth slower than another one of the same
+    code, since the places of its fields in memory and in the caches differ.
+    """
+    times: Times = {}
+    differences: dict[tuple[str, str], float] = {}
     for module, questions in QUESTIONS.items():
         asked = [(case, quantity) for case, quantity in questions if any(part in case.name for part in chosen)]
-        if not asked:
-            continue
-        with Worker(module, folders[OLD]) as old, Worker(module, folders[NEW]) as new:
-            for case, quantity in asked:
-                case = case.warm_up() if quick else case
-                rows.append(compare(case, quantity, {OLD: old, NEW: new}, pairs))
-                print("  ".join(line(rows[-1])), file=sys.stderr, flush=True)
-    return rows
+        asked = [(case.warm_up() if quick else case, quantity) for case, quantity in asked]
+        for pair in range(pairs if asked else 0):
+            # Whoever starts first may get the better places.
+            order = (OLD, NEW) if pair % 2 == 0 else (NEW, OLD)
+            with Worker(module, folders[order[0]]) as first, Worker(module, folders[order[1]]) as second:
+                workers = dict(zip(order, (first, second), strict=True))
+                time_once(asked, {side: workers[side] for side in (OLD, NEW)}, times, differences)
+            print(f"{module}: {pair + 1} of {pairs} pairs", file=sys.stderr, flush=True)
+    return [row_of(name, taken, differences[name]) for name, taken in times.items()]
 
 
 def main() -> None:
