@@ -41,7 +41,11 @@ def page():
 
 @pytest.fixture(scope="module")
 def config(page) -> TrainConfig:
-    data = tiny_config("nowhere", source="online", families={name: {"weight": 0} for name in OLD} | {"gradient": {}})
+    data = tiny_config(
+        "nowhere",
+        source="online",
+        families={name: {"weight": 0} for name in OLD} | {"gradient": {"min_velocity": 2500}},
+    )
     return TrainConfig(
         data=data, task=page["PeakConfig"](), encoding=page["DistanceConfig"](), model=page["ChainConfig"](width=4)
     )
