@@ -32,6 +32,7 @@ autodoc_typehints = "none"  # the shapes stand in the text
 autodoc_default_options = {"members": True}
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True  # the entries of Attributes stand in the text of their class
 default_role = "code"
 add_module_names = False
 nitpicky = False
