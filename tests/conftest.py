@@ -4,11 +4,13 @@ import os
 from importlib.metadata import version
 from tempfile import TemporaryDirectory
 
-# Four host devices exercise data-parallel code on every machine. The other two flags halve the time to compile.
-FLAGS = ["--xla_force_host_platform_device_count=4", "--xla_cpu_parallel_codegen_split_count=1"]
-if version("jaxlib").startswith("0.10."):  # later ones end the process at a flag that they do not know
-    FLAGS.append("--xla_cpu_use_fusion_emitters=false")
-os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
+# Four host devices exercise data-parallel code on every machine. The other two flags halve the time to compile; the
+# last is for jaxlib 0.10, since later ones end the process at a flag that they do not know.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_force_host_platform_device_count=4 --xla_cpu_parallel_codegen_split_count=1"
+    + " --xla_cpu_use_fusion_emitters=false" * version("jaxlib").startswith("0.10."),
+)
 # Most programs run once, so they should compile fast: LLVM's optimizations take most of the tests' time, and change
 # rounding only.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
