@@ -19,7 +19,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
 ]
-exclude_patterns = ["_build"]
+
 html_theme = "sphinx_book_theme"
 html_title = "wave-surrogate"
 html_theme_options = {"show_toc_level": 2, "home_page_in_toc": True, "navbar_persistent": []}
@@ -48,7 +48,7 @@ def _inventory(name: str, objects: tuple[str, ...], page: str) -> str:
     lines = "".join(f"{item} py:function 1 {page.format(item)}#$ -\n" for item in objects)
     head = f"# Sphinx inventory version 2\n# Project: {name}\n# Version: \n"
     head += "# The remainder of this file is compressed using zlib.\n"
-    file = HERE / "_build" / f"{name}.inv"
+    file = HERE.parent / "build" / f"{name}.inv"
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(head.encode() + zlib.compress(lines.encode()))
     return str(file)
