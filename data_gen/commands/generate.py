@@ -65,17 +65,15 @@ def main(composed: DictConfig) -> None:
 
         manifest = generate(config, executor.create(), count)
     print(f"{config.path}: {done} samples, fingerprint {manifest['fingerprint']}")
-    hydra = HydraConfig.get()
-    print_next(training_command(hydra.runtime.choices["data"], list(hydra.overrides.task), Path(config.path).name))
+    print_next(training_command(HydraConfig.get().runtime.choices["data"], config.path))
 
 
-def training_command(preset: str, overrides: list[str], name: str) -> str:
+def training_command(preset: str, path: str) -> str:
     """Write the command that trains on the data set just made.
 
     Args:
         preset: Name of the preset of the data, which an experiment may be made for.
-        overrides: Overrides of the command that made the data set.
-        name: Name of the run's folder.
+        path: Folder of the data set.
 
     Returns:
         The command, with the first experiment that is made for the preset.
@@ -85,8 +83,7 @@ def training_command(preset: str, overrides: list[str], name: str) -> str:
         for file in sorted((configs_folder() / "experiment").glob("*.yaml"))
         if file.stem == preset or f"override /data: {preset}\n" in file.read_text()
     ]
-    chosen = [override for override in overrides if override.startswith("data")]
-    return shlex.join(["wave", "train", *fitting[:1], *chosen, f"run=runs/{name}"])
+    return shlex.join(["wave", "train", *fitting[:1], f"data.path={path}", f"run=runs/{Path(path).name}"])
 
 
 def run() -> None:

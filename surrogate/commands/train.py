@@ -1,6 +1,8 @@
 """Train a surrogate: `wave train encoding=coarse run=runs/mine training.steps=2000`, or `python train.py ...`."""
 
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -10,6 +12,9 @@ from data_gen.common.compile_cache import use_compilation_cache
 from data_gen.common.console import print_next, progress_bar
 from data_gen.common.errors import NumericalError
 from data_gen.common.hydra_app import command, typed
+from data_gen.common.stored_config import adopt, keys_set
+from data_gen.dataset.config import DataConfig
+from data_gen.dataset.manifest import config_of, read_manifest
 from surrogate.config import TrainConfig, register
 from surrogate.devices import is_main_process
 from surrogate.runs.fit import fit
@@ -35,6 +40,7 @@ def main(composed: DictConfig) -> float:
     use_compilation_cache()
     keep_freed_memory()
     config = typed(composed, TrainConfig)
+    config.data = stored_data(config.data)
     config.parallel.initialize()
     try:
         reached = _fit(config)
@@ -51,6 +57,27 @@ def main(composed: DictConfig) -> float:
     if is_main_process() and HydraConfig.get().mode != RunMode.MULTIRUN:
         print_next(f"wave evaluate run={config.run}")
     return best_validation(config.run)
+
+
+def stored_data(given: DataConfig) -> DataConfig:
+    """Read the config of the data set that is trained on from its manifest.
+
+    Args:
+        given: Composed config: a preset, and what the command line sets of it.
+
+    Returns:
+        The config of the data set at `given.path`.
+
+    Raises:
+        DatasetError: There is no data set.
+        InputError: The command line sets another value than the data set has; the message has both.
+    """
+    path = Path(given.path)
+    stored = config_of(read_manifest(path), path)
+    if any(key.partition(".")[0] == "families" for key in keys_set("data")):
+        given = replace(given, families=given.identity()["families"])  # with the hashes of files, as in manifests
+    own = ["path", "source"] + ["train"] * (given.source == "online")
+    return adopt(given, stored, "data", f"the data set at {path}", own)
 
 
 def interrupted(reached: int, steps: int) -> str:

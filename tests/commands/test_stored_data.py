@@ -1,0 +1,62 @@
+"""`train.py data.path=X` takes the config of the data set at X, and refuses what the command line sets otherwise."""
+
+import re
+import sys
+
+import pytest
+
+from data_gen.dataset.config import DataConfig
+from data_gen.dataset.generation import generate
+from surrogate.commands import train
+from tests.helpers import tiny_config
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> DataConfig:
+    config = tiny_config(tmp_path_factory.mktemp("data") / "set", train=2, validation=1, test=1, seed=5)
+    generate(config)
+    return config
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Return the config of the data that a command line trains on."""
+    configs = []
+    monkeypatch.setattr(train, "_fit", lambda config: configs.append(config) or config.training.steps)
+    monkeypatch.setattr(train, "best_validation", lambda run: 0.0)
+
+    def ask(*arguments: str) -> DataConfig:
+        monkeypatch.setattr(sys, "argv", ["wave train", *arguments])
+        train.main()
+        return configs[-1].data
+
+    return ask
+
+
+def test_the_manifest_says_what_is_trained_on(made, asked):
+    """Whatever the preset says; a value that the command line repeats is accepted, reading online is its own choice."""
+    path = f"data.path={made.path}"
+    for arguments in ([path], [path, "data=gather_small"], [f"{path}/", "experiment=gather_small"]):
+        assert asked(*arguments).identity() == made.identity()
+    assert asked(path, "data.seed=5", "data.dt=1e-3", "data.families.inclusions.min_velocity=2e3") == made
+    online = asked(path, "data.source=online", "data.train=0")
+    assert online.source == "online" and online.train == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "values"),
+    [
+        ("data.seed=6", "data.seed is 6 on the command line, but 5 in the data set at"),
+        ("data.snapshot_times=[0.1]", "[0.1] on the command line, but [0.08, 0.1, 0.12]"),
+        ("+data.families.salt.weight=1", "data.families.salt.weight is 1 on the command line, but None"),
+        ("~data.families.inclusions", "data.families.inclusions is None on the command line, but {"),
+    ],
+)
+def test_another_value_is_refused(made, asked, override, values):
+    with pytest.raises(SystemExit, match=re.escape(values)):
+        asked(f"data.path={made.path}", "data=tiny", override)
+
+
+def test_no_data_set(asked, tmp_path):
+    with pytest.raises(SystemExit, match="There is no data set at"):
+        asked(f"data.path={tmp_path / 'none'}")
