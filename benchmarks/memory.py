@@ -11,7 +11,7 @@ class HostMeter:
 
     def __enter__(self) -> Self:
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # Freed memory kept by malloc would hide what the run needs.
-        Path("/proc/self/clear_refs").write_text("5")  # Resets VmHWM to VmRSS.
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # Resets VmHWM to VmRSS.
         self.before = _status("VmRSS")
         return self
 
@@ -57,5 +57,5 @@ class TorchMeter:
 
 def _status(field: str) -> int:
     """A size in /proc/self/status [bytes]."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))

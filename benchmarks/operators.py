@@ -177,7 +177,7 @@ def kept_rows(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
     """Read the rows to resume from; exit if they were measured with other settings."""
     if not path.exists():
         return []
-    kept = json.loads(path.read_text())
+    kept = json.loads(path.read_text(encoding="utf-8"))
     if there := {name: kept.get(name) for name, value in settings.items() if kept.get(name) != value}:
         raise SystemExit(
             f"{path} holds rows taken with {there}, which do not compare with rows taken with {settings}. Keep "

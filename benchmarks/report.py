@@ -21,7 +21,7 @@ def slug(device: str) -> str:
 
 def machine() -> dict:
     """The host: its processor, cores (all, and those this process may use), and how busy it was when asked."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
         "processor": names[0] if names else platform.processor(),
@@ -41,7 +41,7 @@ def write_rows(folder: Path, name: str, settings: dict, rows: list[dict]) -> Pat
     path = results_path(folder, name)
     folder.mkdir(parents=True, exist_ok=True)
     header = {"device": _device(), "date": datetime.now(UTC).isoformat(timespec="seconds"), "jax": jax.__version__}
-    path.write_text(json.dumps(header | settings | {"rows": rows}, indent=1) + "\n")
+    path.write_text(json.dumps(header | settings | {"rows": rows}, indent=1) + "\n", encoding="utf-8")
     return path
 
 
@@ -51,7 +51,7 @@ def write(folder: Path, name: str, device: str, header: dict, findings: Findings
     path = folder / f"{name}-{slug(device)}.json"
     date = datetime.now(UTC).isoformat(timespec="seconds")
     text = json.dumps({"device": device, "date": date} | header | asdict(findings), indent=1)
-    path.write_text(text + "\n")
+    path.write_text(text + "\n", encoding="utf-8")
     return path
 
 

@@ -124,7 +124,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     name = "training-quick" if options.quick else "training"
     path = options.out / f"{name}-{slug(results['device'])}.json"
-    path.write_text(json.dumps({"device": results["device"]} | header | results, indent=1) + "\n")
+    path.write_text(json.dumps({"device": results["device"]} | header | results, indent=1) + "\n", encoding="utf-8")
     print(path)
     if not all(answer["agrees"] for answer in results["agreement"]):
         sys.exit("Both are not the same function: their times do not compare.")

@@ -40,7 +40,7 @@ class Worker:
     def __init__(self, peer: str, checkout: Path | None = None):
         self.peer = peer
         self.arguments = [peer] if checkout is None else [peer, str(checkout)]
-        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[str]:
@@ -55,7 +55,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
-            text=True,
+            encoding="utf-8",
         )
 
     def __enter__(self) -> Self:
@@ -170,7 +170,7 @@ def main(peer: str, checkout: str | None = None) -> None:
     if checkout is not None:
         use_checkout(Path(checkout))
     # Whatever a library prints goes to the log; the pipe carries replies alone.
-    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     session = None
     for line in sys.stdin:

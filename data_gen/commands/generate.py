@@ -81,7 +81,7 @@ def training_command(preset: str, path: str) -> str:
     fitting = [
         f"experiment={file.stem}"
         for file in sorted((configs_folder() / "experiment").glob("*.yaml"))
-        if file.stem == preset or f"override /data: {preset}\n" in file.read_text()
+        if file.stem == preset or f"override /data: {preset}\n" in file.read_text(encoding="utf-8")
     ]
     return shlex.join(["wave", "train", *fitting[:1], f"data.path={path}", f"run=runs/{Path(path).name}"])
 

@@ -79,7 +79,7 @@ def fingerprint(*parts: str) -> str:
         20 hexadecimal digits.
     """
     information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.exists() else [platform.processor()]
+    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else [platform.processor()]
     processor = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))} or lines)
     return hashlib.sha256("\0".join([platform.machine(), *processor, *parts]).encode()).hexdigest()[:20]
 

@@ -1,6 +1,7 @@
 """Report bad input in one paragraph: what was expected, what came, what to do."""
 
 import functools
+import io
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,8 @@ class NumericalError(FloatingPointError):
 def one_paragraph(main: Callable[..., Any]) -> Callable[..., Any]:
     """Make an entry point end with the message of an error of this module and exit status 1, without a traceback.
 
+    It prints under any locale: a sign that the encoding of the console lacks is printed as its escape.
+
     Args:
         main: Entry point.
 
@@ -30,6 +33,9 @@ def one_paragraph(main: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(main)
     def wrapped(*args, **kwargs):
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             return main(*args, **kwargs)
         except (InputError, NumericalError) as error:

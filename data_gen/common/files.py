@@ -46,6 +46,21 @@ def publish(temporary: Path, path: Path) -> None:
             os.close(descriptor)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8 atomically: at any time it is either the old file or the new one.
+
+    Args:
+        path: Path of the file.
+        text: Content.
+    """
+    temporary = temporary_name(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        publish(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file atomically: at any time it is either the old file or the new one.
 
@@ -53,12 +68,7 @@ def write_json(path: Path, content: Any) -> None:
         path: Path of the file.
         content: Content that `json` can encode.
     """
-    temporary = temporary_name(path)
-    try:
-        temporary.write_text(json.dumps(content, indent=1))
-        publish(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, json.dumps(content, indent=1))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -74,7 +84,7 @@ def read_json(path: Path) -> dict[str, Any]:
         DatasetError: If the file is missing or damaged, or holds no object.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, FileNotFoundError) as error:
         raise DatasetError(
             f"{path} is missing or not readable JSON ({error}). Restore it, or make it again."
@@ -125,7 +135,7 @@ def exclusive(lock: Path, *, wait: bool = True) -> Iterator[None]:
         DatasetError: If the file system has no locks.
     """
     while True:
-        with lock.open("a+") as file:
+        with lock.open("a+", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError as error:

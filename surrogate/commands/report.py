@@ -3,9 +3,11 @@
 import argparse
 
 from data_gen.common.console import print_tables
+from data_gen.common.errors import one_paragraph
 from surrogate.report.page import write_report
 
 
+@one_paragraph
 def main() -> None:
     """Write the report of the folder that the command line names, and print its tables."""
     parser = argparse.ArgumentParser(prog="wave report", description=__doc__)

@@ -1,12 +1,12 @@
 """Write one self-contained HTML page for a folder: all stored results below it, with their figures."""
 
 import base64
-import json
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from data_gen.common.files import read_json, write_text
 from surrogate.report.tables import operator_of, report_tables, task_of
 
 TEMPLATE = """<!doctype html>
@@ -51,12 +51,12 @@ def write_report(root: str | Path, title: str | None = None) -> tuple[Path, list
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(TEMPLATE).render(title=title or root.name, tables=tables, sections=sections)
     file = root / "report.html"
-    file.write_text(page)
+    write_text(file, page)
     return file, tables
 
 
 def _read_all(root: Path, name: str) -> list[tuple[Path, dict[str, Any]]]:
-    return [(file.parent, json.loads(file.read_text())) for file in sorted(root.rglob(name))]
+    return [(file.parent, read_json(file)) for file in sorted(root.rglob(name))]
 
 
 def _evaluation_section(folder: Path, result: dict[str, Any]) -> dict[str, Any]:

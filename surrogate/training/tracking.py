@@ -69,11 +69,11 @@ class Curves:
         """
         if not self._file.exists():
             return
-        rows = _rows(self._file.read_text())
+        rows = _rows(self._file.read_text(encoding="utf-8"))
         kept = [row for row, r in rows if (r["step"], "rollback" in r) <= (step, not resumed)]
         try:
             temporary = self._file.with_suffix(".tmp")
-            temporary.write_text("".join(f"{row}\n" for row in kept))
+            temporary.write_text("".join(f"{row}\n" for row in kept), encoding="utf-8")
             temporary.replace(self._file)
         except OSError as error:
             self._warn(error)

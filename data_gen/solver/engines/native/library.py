@@ -73,7 +73,7 @@ def _is_gnu(version: str) -> bool:
 def _run(command: tuple[str, ...]) -> str:
     """Return the output of a command of the compiler, or raise `InputError` with what it said."""
     try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     except OSError as error:
         raise InputError(f"The C++ compiler {command[0]} cannot be started ({error.strerror}). {REMEDY}") from error
     if result.returncode:
@@ -113,7 +113,9 @@ def _compile(direction: str, components: int, dtype: str, order: int) -> Path:
     sources = sorted(path for path in SOURCES.iterdir() if path.suffix in (".h", ".cc"))
     kind = {"float32": "float", "float64": "double"}[dtype]
     defines = (f"-DREAL={kind}", f"-DHALF={order // 2}", f"-DDIRECTION={direction}", f"-DCOMPONENTS={components}")
-    name = fingerprint(version, metadata.version("jaxlib"), *flags, *defines, *(path.read_text() for path in sources))
+    name = fingerprint(
+        version, metadata.version("jaxlib"), *flags, *defines, *(path.read_text(encoding="utf-8") for path in sources)
+    )
     folder, stem = cache_folder(), f"{direction}{components}-{dtype}-{order}-{name}"
     for library in sorted(folder.glob(f"{stem}-*.so")):
         if only_ours(library) and library.stem == f"{stem}-{_digest(library)}":
