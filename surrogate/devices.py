@@ -11,6 +11,7 @@ exchanged by `all_gather` or `barrier`.
 
 import json
 import os
+import resource
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from data_gen.common.errors import InputError
 
 DATA, MODEL = "data", "model"
 Tree = TypeVar("Tree")
+KILOBYTE = 1024  # the unit in which Linux reports the peak of a process
 # The variables that jax's own detection of Slurm reads, and those of Kubernetes in an indexed job.
 SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
 KUBERNETES = ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX")
@@ -145,6 +147,17 @@ def _detection() -> str | None:
     # Open MPI 5 no longer publishes the address that jax's own detection reads: there mpi4py finds the others.
     headless = "OMPI_COMM_WORLD_SIZE" in os.environ and "OMPI_MCA_orte_hnp_uri" not in os.environ
     return "mpi4py" if headless else None
+
+
+def peak_memory() -> int:
+    """Measure the largest memory so far, of a device or, where the devices are processors, of this process.
+
+    Returns:
+        The peak [bytes]; the largest of all devices of this process.
+    """
+    statistics = [device.memory_stats() or {} for device in jax.local_devices()]
+    known = [entry["peak_bytes_in_use"] for entry in statistics if "peak_bytes_in_use" in entry]
+    return max(known, default=KILOBYTE * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def is_main_process() -> bool:

@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,11 @@ from data_gen.common.compile_cache import use_compilation_cache
 from data_gen.common.console import print_next, progress_bar
 from data_gen.common.hydra_app import command, configs_folder, store, typed
 from data_gen.dataset.config import DataConfig
-from data_gen.dataset.executors.local import LocalConfig
+from data_gen.dataset.executors.local import Local, LocalConfig
 from data_gen.dataset.executors.ray import RayConfig
 from data_gen.dataset.executors.slurm import SlurmConfig
 from data_gen.dataset.generation import generate
+from data_gen.dataset.size import expected_size
 
 
 @dataclass
@@ -54,16 +54,20 @@ def main(composed: DictConfig) -> None:
     use_compilation_cache()
     config = typed(composed.data, DataConfig)
     executor: Any = OmegaConf.to_object(composed.executor)
-    done, made, start = 0, 0, time.perf_counter()
-    with progress_bar(f"generate {config.path}", config.train + config.validation + config.test) as update:
+    workers, total = executor.create(), config.train + config.validation + config.test
+    print(expected_size(config))
+    done = made = 0
+    waiting = "compiling" if isinstance(workers, Local) else "waiting for the first shard"
+    with progress_bar(f"generate {config.path}", total, unit="samples", status=waiting) as update:
 
         def count(samples: int, fresh: bool) -> None:
             nonlocal done, made
             done += samples
             made += samples * fresh
-            update(done, f"{made / (time.perf_counter() - start):.1f} samples/s")
+            update(done, "" if made else waiting)
 
-        manifest = generate(config, executor.create(), count)
+        manifest = generate(config, workers, count)
+        update(done, f"{done - made} of them made before" if made < done else "")
     print(f"{config.path}: {done} samples, fingerprint {manifest['fingerprint']}")
     print_next(training_command(HydraConfig.get().runtime.choices["data"], config.path))
 

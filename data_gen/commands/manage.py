@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from data_gen.common.compile_cache import use_compilation_cache
+from data_gen.common.console import stages
 from data_gen.common.errors import InputError, one_paragraph
 from data_gen.dataset.description import describe
 from data_gen.dataset.exporting import export
@@ -90,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    manifest = verify(options.path, contents=True)
+    with stages(f"verify {options.path}") as show:
+        manifest = verify(options.path, contents=True, on_shard=lambda done, of: show(f"{done} of {of} shards"))
     samples = sum(manifest["splits"].values())
     print(f"{options.path}: {samples} samples in {len(manifest['shards'])} shards are what was written, finite and")
     print("physical, and no velocity model is in two splits.")
@@ -102,7 +104,9 @@ def _describe(options: argparse.Namespace) -> None:
 
 def _rebuild(options: argparse.Namespace) -> None:
     use_compilation_cache()
-    changes, versions = rebuild(options.path, options.split, options.sample)
+    with stages(f"rebuild {options.path}") as show:
+        show(f"compiling, sample {options.sample} of {options.split}")
+        changes, versions = rebuild(options.path, options.split, options.sample)
     what = f"Sample {options.sample} of {options.split} in {options.path}"
     if not any(changes.values()):
         print(f"{what}, made again from the manifest alone, is identical to the stored one, bit for bit.")
@@ -117,20 +121,22 @@ def _rebuild(options: argparse.Namespace) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
-    manifest = import_files(
-        options.source,
-        options.to,
-        spacing=options.spacing,
-        dt=options.dt,
-        validation=options.validation,
-        test=options.test,
-        shard_size=options.shard_size,
-    )
+    with stages(f"import {options.source}"):
+        manifest = import_files(
+            options.source,
+            options.to,
+            spacing=options.spacing,
+            dt=options.dt,
+            validation=options.validation,
+            test=options.test,
+            shard_size=options.shard_size,
+        )
     print(f"{options.to}: {sum(manifest['splits'].values())} samples, fingerprint {manifest['fingerprint']}")
 
 
 def _export(options: argparse.Namespace) -> None:
-    samples = export(options.path, options.to)
+    with stages(f"export {options.path}"):
+        samples = export(options.path, options.to)
     print(f"{options.to}: {samples} samples of {options.path}")
 
 

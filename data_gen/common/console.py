@@ -13,57 +13,63 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 INTERVAL = 30.0  # [s] between two plain lines
 
 
+class _Counts(ProgressColumn):
+    """Show what a plain line shows: the counts, the status and the times."""
+
+    def render(self, task: Task) -> Text:
+        return Text(_counted(task))
+
+
 @contextmanager
 def progress_bar(
-    description: str, total: int, *, shown: bool = True, interval: float = INTERVAL
+    description: str,
+    total: int,
+    *,
+    unit: str = "steps",
+    status: str = "compiling",
+    shown: bool = True,
+    interval: float = INTERVAL,
 ) -> Iterator[Callable[[int, str], None]]:
-    """Show how many of `total` steps are completed, a status, the elapsed time and the time left.
+    """Show how many of `total` steps are completed, a status, their rate, the elapsed time and the time left.
+
+    Rate and time left are those of the last ten minutes, without what came before the first step, such as compiling.
+    When the block ends, the last line says that the job is finished, or at which step it stopped.
 
     Args:
         description: Name of the job.
         total: Number of steps of the whole job.
+        unit: Name of the steps, in the plural.
+        status: Status until the first update.
         shown: Whether to show anything; False on all processes but the first.
         interval: Time between two lines where there is no terminal [s].
 
     Yields:
         The function `update(completed, status)`.
     """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[status]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
     live = _is_live()
-    # The rate is that of the last ten minutes: a step may take long, and the status come seldom.
+    columns = (TextColumn("{task.description}:"), BarColumn(bar_width=24), _Counts())
     with Progress(*columns, speed_estimate_period=600, disable=not (shown and live)) as progress:
-        identifier = progress.add_task(description, total=total, status="")
+        identifier = progress.add_task(description, total=total, status=status, unit=unit, state="")
         task = progress.tasks[0]
-        with _plain_lines(lambda: _counted(task), interval, shown=shown and not live):
+
+        def line() -> str:
+            return f"{description}: {_counted(task)}"
+
+        with _plain_lines(line, interval, shown=shown and not live):
             yield lambda completed, status: progress.update(identifier, completed=completed, status=status)
+            progress.update(identifier, state="finished" if task.finished else "stopped")
 
 
 @contextmanager
 def stages(description: str, *, shown: bool = True, interval: float = INTERVAL) -> Iterator[Callable[[str], None]]:
-    """Show the name of the stage under way and the elapsed time.
+    """Show the name of the stage under way and the elapsed time; at the end, that the job is finished.
 
     Args:
         description: Name of the job.
@@ -82,6 +88,7 @@ def stages(description: str, *, shown: bool = True, interval: float = INTERVAL) 
             lambda: f"{task.description}, {_clock(task.elapsed)} elapsed", interval, shown=shown and not live
         ):
             yield lambda stage: progress.update(identifier, description=f"{description}: {stage}")
+            progress.update(identifier, description=f"{description}: finished")
 
 
 def _is_live() -> bool:
@@ -92,19 +99,30 @@ def _is_live() -> bool:
 
 def _clock(seconds: int | float | None) -> str:
     """Write a time as hours, minutes and seconds."""
-    if seconds is None:
-        return "-:--:--"
-    minutes, rest = divmod(int(seconds), 60)
+    minutes, rest = divmod(int(seconds or 0), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
+def _rate(speed: float, unit: str) -> str:
+    """Write a rate; slow steps are easier to read by the time of one."""
+    shown = f"{speed:,.0f}" if speed >= 100 else f"{speed:.3g}"
+    return f"{shown} {unit}/s" if speed >= 1 else f"{1 / speed:.3g} s/{unit.removesuffix('s')}"
+
+
 def _counted(task: Task) -> str:
-    """Write the line of a progress bar."""
-    status = [task.fields["status"]] if task.fields["status"] else []
-    times = [f"{_clock(task.elapsed)} elapsed"]
-    if 0 < task.completed < (task.total or 0):
-        times.append(f"{_clock(task.time_remaining)} left")
-    return ", ".join([f"{task.description}: {task.completed:.0f}/{task.total:.0f}", *status, *times])
+    """Write the counts, the status and the times of a progress bar."""
+    total, unit, state = f"{task.total:.0f}", task.fields["unit"], task.fields["state"]
+    counts = f"{total} {unit}" if state == "finished" else f"{task.completed:.0f}/{total} {unit}"
+    parts = [state, counts] if state else [counts]
+    if task.fields["status"]:
+        parts.append(task.fields["status"])
+    under_way = not state and 0 < task.completed < (task.total or 0)
+    if under_way and task.speed:
+        parts.append(_rate(task.speed, unit))
+    parts.append(f"{_clock(task.elapsed)} elapsed")
+    if under_way and task.time_remaining is not None:
+        parts.append(f"{_clock(task.time_remaining)} left")
+    return ", ".join(parts)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from data_gen.common.errors import DatasetError
@@ -50,7 +51,7 @@ __all__ = [
 def generate(
     config: DataConfig,
     executor: Executor | None = None,
-    on_shard: Callable[[int, bool], None] = lambda samples, made: None,
+    on_samples: Callable[[int, bool], None] = lambda samples, made: None,
 ) -> dict[str, Any]:
     """Generate the data set at `config.path`, or the missing part of it.
 
@@ -59,8 +60,8 @@ def generate(
     Args:
         config: Config of the data set.
         executor: Executor that makes the shards; by default this process.
-        on_shard: Function called for every shard with the number of its samples, and True if the shard was made now
-            or False if it was already finished.
+        on_samples: Function called with a number of samples, and True if they were made now or False if they were
+            already finished. It is called for every sample that this process makes, and for every shard otherwise.
 
     Returns:
         The manifest of the finished data set.
@@ -73,14 +74,34 @@ def generate(
     unfinished = []
     for shard in shards_of(manifest):
         if is_finished(path, shard):
-            on_shard(len(shard.indices), False)
+            on_samples(len(shard.indices), False)
         else:
             unfinished.append(shard)
     if unfinished:
-        work = partial(make_shard, replace(config, **manifest["layout"]))
-        for receipt in (executor or Local()).run(work, unfinished):
-            on_shard(receipt["samples"], True)
+        config, executor = replace(config, **manifest["layout"]), executor or Local()
+        if isinstance(executor, Local):
+            lock = Lock()
+            for _ in executor.run(partial(_make_and_count, config, on_samples, lock), unfinished):
+                pass
+        else:
+            for receipt in executor.run(partial(make_shard, config), unfinished):
+                on_samples(receipt["samples"], True)
     return finish(path, manifest)
+
+
+def _make_and_count(config: DataConfig, on_samples: Callable[[int, bool], None], lock: Lock, shard: Shard) -> None:
+    """Make a shard in this process and report each of its samples; the lock lets one thread report at a time."""
+    counted = 0
+
+    def count(samples: int = 1) -> None:
+        nonlocal counted
+        counted += samples
+        with lock:
+            on_samples(samples, True)
+
+    receipt = make_shard(config, shard, count)
+    if counted < receipt["samples"]:  # another process has made it meanwhile
+        count(receipt["samples"] - counted)
 
 
 def data_source(path: str | Path, split: str):

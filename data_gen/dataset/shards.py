@@ -216,21 +216,22 @@ def _check_versions(kept: Path, versions: Mapping[str, str]) -> None:
         )
 
 
-def make_shard(config: DataConfig, shard: Shard) -> Receipt:
+def make_shard(config: DataConfig, shard: Shard, on_sample: Callable[[], None] = lambda: None) -> Receipt:
     """Make one shard of a generated data set; every worker of an executor calls this function.
 
     Args:
         config: Config of the data set.
         shard: The shard.
+        on_sample: Function that is called when a sample is made and is about to be written.
 
     Returns:
         The receipt.
     """
     spec = config.create()
-    return write_shard(
-        Path(config.path),
-        shard,
-        fields_of(spec),
-        made_with(spec, config.batch_size),
-        lambda: sample_records(spec, shard.split, shard.indices, config.batch_size),
-    )
+
+    def records() -> Iterator[dict[str, Any]]:
+        for record in sample_records(spec, shard.split, shard.indices, config.batch_size):
+            on_sample()
+            yield record
+
+    return write_shard(Path(config.path), shard, fields_of(spec), made_with(spec, config.batch_size), records)

@@ -1,7 +1,7 @@
 """Verify a data set against its manifest (checksums, values, splits), and rebuild one sample of it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,13 @@ def _damage(file: Path, shard: Shard, manifest: Mapping[str, Any], contents: Con
     return ""
 
 
-def verify(path: str | Path, *, checksums: bool = True, contents: bool = False) -> dict[str, Any]:
+def verify(
+    path: str | Path,
+    *,
+    checksums: bool = True,
+    contents: bool = False,
+    on_shard: Callable[[int, int], None] = lambda checked, shards: None,
+) -> dict[str, Any]:
     """Verify that a data set is complete and that its shards match their checksums.
 
     Args:
@@ -129,6 +135,7 @@ def verify(path: str | Path, *, checksums: bool = True, contents: bool = False) 
         checksums: Whether to read all shards and compare their checksums.
         contents: Whether to check also that every value is finite and physical, and that no velocity model is in two
             splits.
+        on_shard: Function called with the number of shards whose checksum is compared, and the number of all shards.
 
     Returns:
         The manifest.
@@ -149,7 +156,10 @@ def verify(path: str | Path, *, checksums: bool = True, contents: bool = False) 
     if not checksums:
         return manifest
     checked = _contents(manifest, path) if contents else None
-    found = {shard.name: _damage(path / shard.name, shard, manifest, checked) for shard in shards_of(manifest)}
+    shards, found = shards_of(manifest), {}
+    for shard in shards:
+        on_shard(len(found), len(shards))
+        found[shard.name] = _damage(path / shard.name, shard, manifest, checked)
     if damaged := [f"{path / name} {reason}" for name, reason in found.items() if reason]:
         raise DatasetError(
             f"{len(damaged)} of {len(found)} shards do not match the manifest's checksums: {', '.join(damaged[:10])}. "

@@ -1,6 +1,5 @@
 """Invert data for a velocity model: `wave invert inversion=gathers forward=physics out=runs/fwi`."""
 
-import time
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -24,13 +23,11 @@ def main(composed: DictConfig) -> None:
     """
     use_compilation_cache()
     config = typed(composed, InvertConfig)
-    with progress_bar(f"invert {Path(config.out).name}", config.inversion.iterations) as update:
-        start = time.perf_counter()
+    with progress_bar(f"invert {config.out}", config.inversion.iterations, unit="iterations") as update:
 
         def show(iteration: int, values: dict[str, float]) -> None:
-            rate = iteration / (time.perf_counter() - start)
-            status = [f"{name.replace('_', ' ')} {values[name]:.2g}" for name in ("misfit", "model_error") if values]
-            update(iteration, ", ".join([*status, f"{rate:.1f} iterations/s"]))
+            shown = ("misfit", "model_error")
+            update(iteration, ", ".join(f"{name.replace('_', ' ')} {values[name]:.3g}" for name in shown if values))
 
         run_inversion(config, show)
     print_tables(*write_report(config.out))

@@ -1,6 +1,7 @@
 """Train a surrogate: `wave train encoding=coarse run=runs/mine training.steps=2000`, or `python train.py ...`."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from data_gen.dataset.manifest import config_of, read_manifest
 from surrogate.config import TrainConfig, register
 from surrogate.devices import is_main_process
 from surrogate.runs.fit import fit
-from surrogate.runs.load import best_validation
+from surrogate.runs.load import best_step, best_validation
 from surrogate.training.host_memory import keep_freed_memory
 
 register()
@@ -95,11 +96,38 @@ def interrupted(reached: int, steps: int) -> str:
     return f"Interrupted at step {reached} of {steps}, which is saved. The same command resumes from there."
 
 
+def status(values: Mapping[str, float]) -> str:
+    """Say where a training stands, from the latest of each value that `fit` reports.
+
+    Args:
+        values: Latest loss, validation, best validation and peak memory, as far as they are known.
+
+    Returns:
+        Text for the progress bar.
+    """
+    parts = [f"loss {values['loss']:.4f}"] if "loss" in values else []
+    if "validation" in values:
+        parts.append(f"validation {values['validation']:.4f}")
+    if "best" in values:
+        parts.append(f"best {values['best']:.4f}")
+    if "peak_memory" not in values:
+        parts.append("compiling")
+    elif "loss" not in values:
+        parts.append(f"{values['peak_memory'] / 1e6:,.0f} MB of memory")
+    return ", ".join(parts)
+
+
 def _fit(config: TrainConfig) -> int:
-    with progress_bar(f"train {config.run}", config.training.steps, shown=is_main_process()) as update:
+    latest: dict[str, float] = {}
+    begin = "checking and reading the data set"
+    with progress_bar(f"train {config.run}", config.training.steps, status=begin, shown=is_main_process()) as update:
 
         def show(step: int, values: dict[str, float]) -> None:
-            status = f"loss {values['loss']:.4f}, {values['samples_per_s']:.1f} samples/s" if values else ""
-            update(step, status)
+            latest.update(values)
+            update(step, status(latest))
 
-        return fit(config, show)
+        reached = fit(config, show)
+        step = best_step(config.run)
+        known = f"best validation {best_validation(config.run):.4f} at step {step}"
+        update(reached, "no validation so far" if step is None else known)
+        return reached

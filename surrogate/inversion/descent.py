@@ -44,8 +44,7 @@ class InversionConfig:
         depth_power: Power of depth by which updates are weighted; 0 weighs all cells alike. With sources and
             receivers at the surface, 0.5 to 1 lets L-BFGS change deep cells more readily.
         bounds: Lowest and highest velocity of an estimate [m/s].
-        check_every: Iterations between two simulations of the true misfit of a surrogate's estimate, and between two
-            reports of progress.
+        check_every: Iterations between two simulations of the true misfit of a surrogate's estimate.
     """
 
     kind: str = "gather"
@@ -149,7 +148,7 @@ def invert(
         config: Settings of the inversion.
         truth: True model `(nz, nx)` [m/s], where it is known; only for the model error.
         solver: Forward model of the true misfit, where `forward` is a surrogate.
-        on_progress: Called with the iteration and the latest values, every `config.check_every` iterations.
+        on_progress: Called with the iteration and its values, in every iteration.
 
     Returns:
         The estimate and its history.
@@ -180,9 +179,7 @@ def invert(
         true_misfit = value if check is None else check(velocity) if checked else np.nan
         error = np.nan if truth is None else jnp.linalg.norm(velocity - truth) / jnp.linalg.norm(truth)
         rows.append([float(value), float(true_misfit), float(error)])
-        if checked:
-            names = ("misfit", "true_misfit", "model_error")
-            on_progress(iteration, dict(zip(names, rows[-1], strict=True)))
+        on_progress(iteration, dict(zip(("misfit", "true_misfit", "model_error"), rows[-1], strict=True)))
 
     OPTIMIZERS[config.optimizer](evaluate, start, config, record)
     if check is not None:

@@ -1,6 +1,6 @@
 """Compute the errors of several methods on the examples of a split, over all of them and by group."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -13,13 +13,19 @@ from surrogate.protocols import Batch, Method, Task
 Errors = dict[str, Any]  # of each example of a batch, by name, as `Task.errors` returns them
 
 
-def error_tables(task: Task, methods: dict[str, Method], batches: Iterable[Batch]) -> dict[str, dict[str, Any]]:
+def error_tables(
+    task: Task,
+    methods: dict[str, Method],
+    batches: Iterable[Batch],
+    on_examples: Callable[[int], None] = lambda done: None,
+) -> dict[str, dict[str, Any]]:
     """Compute the errors of every method but the solver, which is the truth.
 
     Args:
         task: Task whose examples are predicted.
         methods: Functions from a batch to predictions, by name.
         batches: Examples to predict.
+        on_examples: Function that is called with the number of examples so far, before each batch.
 
     Returns:
         The errors of each method as plain values: summaries over all examples, lists for errors that are listed, and
@@ -27,7 +33,10 @@ def error_tables(task: Task, methods: dict[str, Method], batches: Iterable[Batch
     """
     errors: dict[str, list[Errors]] = {name: [] for name in methods if name != "solver"}
     groups: list[dict[str, list[str]]] = []
+    done = 0
     for batch in batches:
+        on_examples(done)
+        done += len(batch[task.target])
         groups.append(task.groups(batch))
         for name, rows in errors.items():
             rows.append(jax.tree.map(np.asarray, _errors(task, methods[name](batch), dict(batch))))

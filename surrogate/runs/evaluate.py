@@ -47,6 +47,7 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
     Raises:
         InputError: The run, a data set or the model file cannot be used; nothing is written then.
     """
+    on_progress("checking the run and the data")
     request = read_request(config)
     if (done := earlier_answer(config, request.evaluated)) is not None:
         return done
@@ -59,8 +60,11 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
             load_surrogate(config.run, request.other)
         )  # refuses a grid too coarse for its modes
 
-    on_progress("errors on the test split")
-    tables = error_tables(task, methods, ordered_batches(run.data.path, "test", config.batch_size, task))
+    examples = run.data.test * task.examples
+    batches = ordered_batches(run.data.path, "test", config.batch_size, task)
+    tables = error_tables(
+        task, methods, batches, lambda done: on_progress(f"errors on the test split, {done} of {examples} examples")
+    )
 
     on_progress("time per sample")
     batch = jax.tree.map(jnp.asarray, next(ordered_batches(run.data.path, "test", config.batch_size, task)))
@@ -74,7 +78,7 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
         "task": task.name,
         "operator": run.model.name,
         "encoding": run.encoding.name,
-        "test_samples": run.data.test * task.examples,
+        "test_samples": examples,
         "parameters": count_parameters(model),
         **tables.pop("surrogate"),
         **tables,
@@ -87,8 +91,13 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
         "environment": environment(),
     }
     if request.other is not None:
-        on_progress(f"errors on {config.other}")
-        result["other"] = evaluate_other(request.other, run, methods_on_other, config.batch_size)
+        result["other"] = evaluate_other(
+            request.other,
+            run,
+            methods_on_other,
+            config.batch_size,
+            lambda done: on_progress(f"errors on {config.other}, {done} examples so far"),
+        )
     if request.model is not None:
         on_progress(f"errors on {config.real.path}")
         result["real_model"] = evaluate_model(*request.model, config.real, task, methods, out)

@@ -33,7 +33,7 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
 
     Args:
         config: Config of the run.
-        on_progress: Function that is called with the step and the latest metrics; at the start without metrics.
+        on_progress: Function that is called with the step and what is new; see `TrainingRun`.
 
     Returns:
         The number of steps reached.

@@ -1,5 +1,6 @@
 """Evaluate a run on the test split of another data set: of other models, or on another grid of the same domain."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,9 @@ def read_other(path: str, run: TrainConfig) -> DataConfig:
     return other
 
 
-def evaluate_other(other: DataConfig, run: TrainConfig, methods: dict[str, Method], batch_size: int) -> dict[str, Any]:
+def evaluate_other(
+    other: DataConfig, run: TrainConfig, methods: dict[str, Method], batch_size: int, on_examples: Callable[[int], None]
+) -> dict[str, Any]:
     """Compute the errors on the test split of another data set.
 
     Args:
@@ -60,12 +63,13 @@ def evaluate_other(other: DataConfig, run: TrainConfig, methods: dict[str, Metho
         run: Config of the run.
         methods: Methods on the grid of the data set.
         batch_size: Number of examples that are predicted at once.
+        on_examples: Function that is called with the number of examples so far.
 
     Returns:
         A description of the data set, and the errors of each method.
     """
     task = run.task.create(other.create()).for_evaluation()
-    tables = error_tables(task, methods, ordered_batches(other.path, "test", batch_size, task))
+    tables = error_tables(task, methods, ordered_batches(other.path, "test", batch_size, task), on_examples)
     return {
         "path": Path(other.path).name,
         "grid": f"{other.nz} x {other.nx} cells of {other.spacing:g} m",

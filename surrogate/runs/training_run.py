@@ -14,7 +14,7 @@ from flax import nnx
 
 from data_gen.dataset.manifest import MANIFEST
 from surrogate.config import TrainConfig
-from surrogate.devices import Devices, all_gather, barrier, is_main_process, local_entry
+from surrogate.devices import Devices, all_gather, barrier, is_main_process, local_entry, peak_memory
 from surrogate.figures import Figure
 from surrogate.models.surrogate import Surrogate, training_statistics
 from surrogate.runs import provenance
@@ -28,6 +28,7 @@ from surrogate.training.step import Metrics, make_train_step
 from surrogate.training.tracking import NullTracker, Tracker
 
 OnProgress = Callable[[int, dict[str, float]], None]
+FIRST = 3  # steps of a process that are reported one by one: the first compiles, and the next two give a rate
 
 
 class ValidationWarning(UserWarning):
@@ -42,7 +43,8 @@ class TrainingRun:
         model: Untrained surrogate.
         devices: Mesh of devices.
         checkpoints: Checkpoints of the run.
-        on_progress: Function that is called with the step and the latest metrics; at the start without metrics.
+        on_progress: Function that is called with the step and what is new: the best validation at the start, the
+            memory after the first steps, the metrics of a log, the validation and the best one so far.
         warm: Whether the surrogate has its weights and its normalization from an earlier run.
     """
 
@@ -66,7 +68,8 @@ class TrainingRun:
         settings = self.config.tracking, asdict(self.config), self.step
         self.tracker = Tracker(self.folder, *settings) if is_main_process() else NullTracker()
         self.tracker.dataset(self.provenance["dataset"], Path(self.config.data.path) / MANIFEST)
-        self.on_progress(self.step, {})
+        self.made = 0
+        self.on_progress(self.step, {"best": self.best} if math.isfinite(self.best) else {})
 
     def restore(self, model: Surrogate, *, warm: bool, rollbacks: int | None = None) -> None:
         """Stand at the last checkpoint, or at step 0.
@@ -116,6 +119,10 @@ class TrainingRun:
         batch = self.devices.shard_local(next(self.batches))
         self.state, metrics = self.train_step(self.state, batch)
         self.step += 1
+        self.made += 1
+        if self.made <= FIRST:
+            jax.block_until_ready(metrics)
+            self.on_progress(self.step, {"peak_memory": float(peak_memory())})
         return metrics
 
     def log(self, metrics: Metrics) -> None:
@@ -145,6 +152,7 @@ class TrainingRun:
         if error < self.best:
             self.best = error
             self.checkpoints.save_best(self.step, nnx.to_pure_dict(nnx.state(model)), {"validation": error})
+        self.on_progress(self.step, {"validation": error, "best": self.best})
         self._restart_clock()
 
     def save(self) -> None:

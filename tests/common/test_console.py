@@ -17,18 +17,25 @@ def test_plain_progress_comes_without_updates(capsys):
         time.sleep(0.3)
         update(10, "loss 0.05")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "train runs/a: 0/10, 0:00:00 elapsed"
+    assert lines[0] == "train runs/a: 0/10 steps, compiling, 0:00:00 elapsed"
     # A busy machine may delay the thread, yet 0.3 s hold fifteen intervals.
-    assert sum(line.startswith("train runs/a: 4/10, loss 0.1, 0:00:00 elapsed") for line in lines) >= 2
-    assert lines[-1] == "train runs/a: 10/10, loss 0.05, 0:00:00 elapsed"
+    assert sum(line.startswith("train runs/a: 4/10 steps, loss 0.1, 0:00:00 elapsed") for line in lines) >= 2
+    assert lines[-1] == "train runs/a: finished, 10 steps, loss 0.05, 0:00:00 elapsed"
 
 
 def test_plain_progress_tells_the_time_left(capsys):
-    with console.progress_bar("generate data/a", 100, interval=0.02) as update:
+    """Ten samples take 0.05 s: rate and time left are shown from the second sample on, and not at the end."""
+    with console.progress_bar("generate data/a", 100, unit="samples", interval=0.02) as update:
         for completed in range(0, 50, 10):
             update(completed, "")
             time.sleep(0.05)
-    assert re.search(r"generate data/a: \d+/100, 0:00:00 elapsed, 0:00:0\d left", capsys.readouterr().out)
+    out = capsys.readouterr().out
+    assert re.search(r"generate data/a: \d+/100 samples, \d+ samples/s, 0:00:00 elapsed, 0:00:0\d left", out)
+    assert out.splitlines()[-1] == "generate data/a: stopped, 40/100 samples, 0:00:00 elapsed"
+
+
+def test_slow_steps_are_told_by_their_time():
+    assert console._rate(0.25, "steps") == "4 s/step" and console._rate(1234.0, "samples") == "1,234 samples/s"
 
 
 def test_lines_are_half_a_minute_apart(capsys):
@@ -39,10 +46,10 @@ def test_lines_are_half_a_minute_apart(capsys):
     with console.stages("evaluate a") as show:
         show("errors")
     assert capsys.readouterr().out.splitlines() == [
-        "invert a: 0/2, 0:00:00 elapsed",
-        "invert a: 2/2, 0:00:00 elapsed",
+        "invert a: 0/2 steps, compiling, 0:00:00 elapsed",
+        "invert a: finished, 2 steps, 0:00:00 elapsed",
         "evaluate a, 0:00:00 elapsed",
-        "evaluate a: errors, 0:00:00 elapsed",
+        "evaluate a: finished, 0:00:00 elapsed",
     ]
 
 
@@ -59,7 +66,7 @@ def test_other_processes_print_nothing(capsys):
 def test_a_failed_job_prints_no_end(capsys):
     with pytest.raises(ValueError, match="cause"), console.progress_bar("train a", 2):
         raise ValueError("cause")
-    assert capsys.readouterr().out.splitlines() == ["train a: 0/2, 0:00:00 elapsed"]
+    assert capsys.readouterr().out.splitlines() == ["train a: 0/2 steps, compiling, 0:00:00 elapsed"]
 
 
 def test_wide_tables_are_printed_in_parts(capsys):
