@@ -16,6 +16,7 @@ else:
 
 FIELD, VELOCITY = "RdBu_r", "viridis"
 LARGE, SMALL = 8, 6  # points: labels and titles, ticks
+DPI = 130
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -206,6 +207,44 @@ def curves(series: Mapping[str, tuple[np.ndarray, np.ndarray]], x_label: str, y_
     return figure
 
 
+def training(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw the curves of a training: loss and validation with its best value, and the learning rate.
+
+    Args:
+        rows: Rows of `metrics.jsonl`, each with `step` and some of `loss`, `validation` and `learning_rate`.
+
+    Returns:
+        The figure: two panels, one above the other.
+    """
+
+    def curve(name: str) -> tuple[np.ndarray, np.ndarray]:
+        pairs = [(row["step"], row[name]) for row in rows if name in row and np.isfinite(row[name])]
+        return np.array([step for step, _ in pairs]), np.array([value for _, value in pairs])
+
+    figure = _figure(6.4, 4.0)
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    steps, losses = curve("loss")
+    top.semilogy(steps, losses, label="loss", linewidth=0.8, color="tab:blue")
+    steps, errors = curve("validation")
+    if len(errors):
+        best = int(np.argmin(errors))
+        top.semilogy(steps, errors, "o-", label="validation", markersize=2.5, linewidth=1.3, color="tab:orange")
+        named = f"best validation, {errors[best]:.4f} at step {steps[best]}"
+        top.semilogy(steps[best], errors[best], "*", label=named, markersize=10, color="tab:red")
+    steps, rates = curve("learning_rate")
+    bottom.plot(steps, rates, linewidth=1.3, color="tab:green")
+    bottom.set_xlabel("step", fontsize=LARGE)
+    bottom.set_ylabel("learning rate", fontsize=LARGE)
+    bottom.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    bottom.yaxis.offsetText.set_fontsize(SMALL)
+    bottom.xaxis.get_major_locator().set_params(integer=True)
+    for axes in (top, bottom):
+        axes.grid(alpha=0.3, which="both")
+        axes.tick_params(labelsize=SMALL, which="both")
+    top.legend(fontsize=LARGE)
+    return figure
+
+
 def per_snapshot(errors: Mapping[str, Sequence[float]], times: Sequence[float]) -> Figure:
     """Draw the mean relative error at each snapshot time, one line per method.
 
@@ -233,5 +272,5 @@ def save(figure: Figure, path: Path) -> Path:
         The same path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=DPI)
     return path

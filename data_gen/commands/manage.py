@@ -5,10 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from data_gen.common.compile_cache import use_compilation_cache
-from data_gen.common.console import stages
+from data_gen.common.console import make_console, stages
 from data_gen.common.errors import InputError, one_paragraph
 from data_gen.dataset.description import describe
 from data_gen.dataset.exporting import export
@@ -99,7 +97,7 @@ def _verify(options: argparse.Namespace) -> None:
 
 
 def _describe(options: argparse.Namespace) -> None:
-    describe(options.path, Console())
+    describe(options.path, make_console())
 
 
 def _rebuild(options: argparse.Namespace) -> None:

@@ -69,6 +69,18 @@ def only_ours(path: Path) -> bool:
     return not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
 
 
+def processor_name() -> str:
+    """Read the name of this machine's processor.
+
+    Returns:
+        The model's name, or the architecture where the system does not tell it.
+    """
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def fingerprint(*parts: str) -> str:
     """Hash texts together with this processor, so that machines that share a home folder share no machine code.
 

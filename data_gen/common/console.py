@@ -4,6 +4,7 @@ A terminal gets a bar or a spinner. A log of a cluster, a pipe or a file gets on
 half minute, and one at the end. A thread writes them, so that they also come while one step compiles for minutes.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,12 +13,14 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 INTERVAL = 30.0  # [s] between two plain lines
+UNLIMITED = 10_000  # columns of a log, where no line is broken and no name is cut
 
 
 class _Counts(ProgressColumn):
@@ -91,6 +94,15 @@ def stages(description: str, *, shown: bool = True, interval: float = INTERVAL) 
             progress.update(identifier, description=f"{description}: finished")
 
 
+def make_console() -> Console:
+    """Make a console of the terminal's width, or of `$COLUMNS`; otherwise lines are as long as their content.
+
+    Returns:
+        The console, which writes to standard output.
+    """
+    return Console() if _is_live() or "COLUMNS" in os.environ else Console(width=UNLIMITED)
+
+
 def _is_live() -> bool:
     """Whether standard output redraws what was written: a terminal or a notebook."""
     console = Console()
@@ -154,15 +166,26 @@ def print_tables(report: Path, tables: Sequence[dict[str, Any]], console: Consol
     Args:
         report: Path of the report.
         tables: One dictionary a table: title, columns, rows (lists of cells) and note.
-        console: Console to print to; standard output by default.
+        console: Console to print to; by default that of `make_console`.
     """
-    console = console or Console()
+    console = console or make_console()
     for content in tables:
-        console.print(f"\n[italic]{content['title']}[/]", highlight=False)
-        for columns in _parts(content, console):
-            console.print(_table(content, columns), end="")
-        console.print(content["note"], style="dim", highlight=False)
-    console.print(f"\nReport: {report}", soft_wrap=True)
+        print_table(content, console)
+    console.print(f"\nReport: {report}", soft_wrap=True, markup=False)
+
+
+def print_table(content: dict[str, Any], console: Console | None = None) -> None:
+    """Print one table; if it is wider than the console, in parts.
+
+    Args:
+        content: Title, columns, rows (lists of cells) and note.
+        console: Console to print to; by default that of `make_console`.
+    """
+    console = console or make_console()
+    console.print(f"\n[italic]{escape(content['title'])}[/]", highlight=False)
+    for columns in _parts(content, console):
+        console.print(_table(content, columns), end="")
+    console.print(content["note"], style="dim", highlight=False, markup=False)
 
 
 def print_next(*commands: str) -> None:
@@ -178,15 +201,17 @@ def _table(content: dict[str, Any], columns: Sequence[int]) -> Table:
     """Make a table of the given columns: the first may wrap, all others are as wide as their cells."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     for i in columns:
-        table.add_column(content["columns"][i], justify="left" if i == 0 else "right", no_wrap=i > 0, overflow="fold")
+        table.add_column(
+            escape(content["columns"][i]), justify="left" if i == 0 else "right", no_wrap=i > 0, overflow="fold"
+        )
     for row in content["rows"]:
-        table.add_row(*(row[i] for i in columns))
+        table.add_row(*(escape(row[i]) for i in columns))
     return table
 
 
 def _parts(content: dict[str, Any], console: Console) -> list[list[int]]:
     """Split the columns of a table into parts that fit; each part begins with the first column."""
-    wide = console.options.update(width=10_000)
+    wide = console.options.update(width=UNLIMITED)
 
     def fits(columns: list[int]) -> bool:
         return Measurement.get(console, wide, _table(content, columns)).maximum <= console.width

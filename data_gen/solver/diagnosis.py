@@ -25,9 +25,9 @@ from typing import Any, Literal
 import jax
 import numpy as np
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
+from data_gen.common.console import make_console
 from data_gen.common.errors import InputError
 from data_gen.solver.memory_plan import candidates, peak_bytes
 from data_gen.solver.numerics.cpml import REDUCTION
@@ -97,7 +97,7 @@ class Diagnosis:
         table = Table("", "", "measured", "wanted", "remedy", title=title, title_justify="left", box=box.SIMPLE_HEAD)
         for f in self.findings:
             table.add_row(f"[{COLORS[f.severity]}]{f.severity}[/]", f.name, f.measured, f.wanted, f.remedy)
-        Console().print(table)
+        make_console().print(table)
 
 
 def _judge(name: str, measured: str, wanted: str, remedy: str = "", severity: Severity = "warning") -> Finding:

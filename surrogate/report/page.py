@@ -1,13 +1,17 @@
-"""Write one self-contained HTML page for a folder: all stored results below it, with their figures."""
+"""Write one self-contained HTML page for a folder: all runs and results below it, with their curves and figures."""
 
 import base64
+import io
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from data_gen.common.errors import InputError
 from data_gen.common.files import read_json, write_text
+from surrogate import figures
 from surrogate.report.tables import operator_of, report_tables, task_of
+from surrogate.report.trainings import Training, read_trainings, validation_tables
 
 TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
@@ -15,7 +19,8 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid #ccc; }
 table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .25rem .8rem; border-bottom: 1px solid #ddd; }
 th, td:first-child { text-align: left; } td { text-align: right; font-variant-numeric: tabular-nums; }
-img { max-width: 100%; } .note { color: #555; font-size: .9rem; }
+img { max-width: 100%; } figure { margin: 1.2rem 0; } code { overflow-wrap: anywhere; }
+.note { color: #555; font-size: .9rem; }
 </style></head><body>
 <h1>{{ title }}</h1>
 {% for table in tables %}
@@ -25,16 +30,19 @@ img { max-width: 100%; } .note { color: #555; font-size: .9rem; }
 <p class="note">{{ table.note }}</p>
 {% endfor %}
 {% for section in sections %}
-<h2>{{ section.title }}</h2><p class="note">{{ section.note }}</p>
-{% for figure in section.figures %}
-<p><img alt="{{ figure.name }}" src="data:image/png;base64,{{ figure.data }}"></p>{% endfor %}
+<h2>{{ section.title }}</h2>
+{% for note in section.notes %}<p class="note">{{ note }}</p>
+{% endfor %}{% if section.command %}<p class="note">Not evaluated yet: <code>{{ section.command }}</code></p>
+{% endif %}{% for figure in section.figures %}
+<figure><img alt="{{ figure.name }}" src="data:image/png;base64,{{ figure.data }}">
+<figcaption class="note">{{ figure.caption }}</figcaption></figure>{% endfor %}
 {% endfor %}
 </body></html>
 """
 
 
 def write_report(root: str | Path, title: str | None = None) -> tuple[Path, list[dict[str, Any]]]:
-    """Write `report.html` with all results below a folder.
+    """Write `report.html` with all runs and results below a folder.
 
     Args:
         root: Folder of runs and inversions.
@@ -42,42 +50,106 @@ def write_report(root: str | Path, title: str | None = None) -> tuple[Path, list
 
     Returns:
         The path of the page, and the tables on it.
+
+    Raises:
+        InputError: There is no such folder, or no run and no inversion in it; nothing is written then.
     """
     root = Path(root)
-    evaluations, inversions = _read_all(root, "metrics.json"), _read_all(root, "inversion.json")
-    tables = report_tables(evaluations, inversions)
-    sections = [_evaluation_section(*evaluation) for evaluation in evaluations]
-    sections += [_inversion_section(*inversion) for inversion in inversions]
+    trainings = {training.folder: training for training in read_trainings(root)}
+    evaluations, inversions = dict(_read_all(root, "metrics.json")), dict(_read_all(root, "inversion.json"))
+    if not (trainings or evaluations or inversions):
+        state = "holds neither a run nor an inversion" if root.is_dir() else "does not exist"
+        raise InputError(
+            f"{root} {state}, so there is nothing to report. Give a folder of results, such as run= of `wave train` or "
+            "out= of `wave invert`, or a folder above it."
+        )
+    tables = report_tables(list(evaluations.items()), list(inversions.items()))
+    if len(trainings) > 1 or trainings.keys() - evaluations.keys():
+        tables = validation_tables(list(trainings.values()), root) + tables
+    sections = [
+        _run_section(folder, evaluations.get(folder), trainings.get(folder))
+        for folder in sorted(trainings.keys() | evaluations.keys())
+    ]
+    sections += [_inversion_section(*inversion) for inversion in inversions.items()]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string(TEMPLATE).render(title=title or root.name, tables=tables, sections=sections)
+    name = title or root.resolve().name
+    page = environment.from_string(TEMPLATE).render(title=name, tables=tables, sections=sections)
     file = root / "report.html"
     write_text(file, page)
     return file, tables
+
+
+def example_title(entry: dict[str, Any]) -> str:
+    """Name an example that is drawn.
+
+    Args:
+        entry: Its sample, the example within it, its labels and its error, as an evaluation stores them.
+
+    Returns:
+        The name.
+    """
+    labels = [str(value) for key, value in entry.items() if key not in ("sample", "example", "relative_l2")]
+    of = f" ({', '.join(labels)})" if labels else ""
+    return f"sample {entry['sample']}, example {entry['example']}{of}, relative L2 error {entry['relative_l2']:.4f}"
 
 
 def _read_all(root: Path, name: str) -> list[tuple[Path, dict[str, Any]]]:
     return [(file.parent, read_json(file)) for file in sorted(root.rglob(name))]
 
 
-def _evaluation_section(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
+def _run_section(folder: Path, result: dict[str, Any] | None, training: Training | None) -> dict[str, Any]:
+    """Make the section of a run: its training curves, and the figures of its evaluation where it was evaluated."""
+    if result is not None:
+        title, notes = _describe_evaluation(result)
+        shown = _figures(folder, result.get("drawn", {}))
+    else:
+        assert training is not None
+        names = {group: training.config.get(group, {}).get("name", "") for group in ("model", "encoding")}
+        title = f"{operator_of({'operator': names['model'] or 'fno'})}, {training.task}, {names['encoding']} encoding"
+        notes, shown = [], []
+    if training is not None:
+        notes.append(f"{folder}: {training.summary()}")
+        if training.rows:
+            shown.insert(0, _embedded("training", "Training curves.", _png(figures.training(training.rows))))
+    command = training.evaluation() if training is not None and result is None else ""
+    return {"title": f"{title} ({folder.name})", "notes": notes, "command": command, "figures": shown}
+
+
+def _describe_evaluation(result: dict[str, Any]) -> tuple[str, list[str]]:
+    """Return the title and the note of an evaluation."""
     training, step = result["training"], result.get("evaluated", {}).get("step")
     best = "" if step in (None, training["steps"]) else f" (the best, after {step})"
     note = (
         f"{result['parameters']:,} parameters, {training['steps']} steps of {training['batch_size']} samples{best}, "
         f"seed {training['seed']}, jax {result['environment']['jax']}."
     )
-    title = f"{operator_of(result)}, {task_of(result)}, {result['encoding']} encoding"
-    return {"title": title, "note": note, "figures": _figures(folder)}
+    return f"{operator_of(result)}, {task_of(result)}, {result['encoding']} encoding", [note]
 
 
 def _inversion_section(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
     note = f"{result['model']}; {result['shots']} shots, {result['kind']} data, {result['iterations']} iterations."
     title = f"Inversion {folder.name}, through the {result['forward']}"
-    return {"title": title, "note": note, "figures": _figures(folder)}
+    return {"title": title, "notes": [note], "command": "", "figures": _figures(folder, {})}
 
 
-def _figures(folder: Path) -> list[dict[str, str]]:
-    return [
-        {"name": file.stem, "data": base64.b64encode(file.read_bytes()).decode()}
-        for file in sorted((folder / "figures").glob("*.png"))
-    ]
+def _figures(folder: Path, drawn: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
+    """Embed the stored figures: those of the drawn examples first, each with the name of its example."""
+    files = sorted((folder / "figures").glob("*.png"))
+    captions = dict.fromkeys(files, "")
+    for which, entry in drawn.items():
+        for file in files:
+            if file.stem.startswith(f"{which}_"):
+                captions[file] = f"{which.capitalize()} of the test split: {example_title(entry)}."
+    first = [file for which in drawn for file in files if file.stem.startswith(f"{which}_")]
+    ordered = [*first, *(file for file in files if file not in first)]
+    return [_embedded(file.stem, captions[file] or file.stem.replace("_", " "), file.read_bytes()) for file in ordered]
+
+
+def _embedded(name: str, caption: str, png: bytes) -> dict[str, str]:
+    return {"name": name, "caption": caption, "data": base64.b64encode(png).decode()}
+
+
+def _png(figure: figures.Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=figures.DPI)
+    return buffer.getvalue()

@@ -111,24 +111,49 @@ def _cost(seconds: dict[str, Any], name: str) -> dict[str, str]:
 def _test_tables(task: str, evaluations: Evaluations) -> list[Table]:
     """Errors on the test split, errors by wavenumber and cost, and errors by group."""
     first = evaluations[0][1]
-    errors: list[Row] = []
-    costs: list[Row] = []
-    for folder, result in evaluations:
-        for label, (name, values) in _methods(folder, result, result).items():
-            errors.append((label, _errors(values)))
-            costs.append((label, _bands(values) | _cost(result["seconds_per_sample"], name)))
-    by_wavenumber = "bands" in first
-    bands = "Cycles per domain: low to 4, middle 5 to 12, high from 13. " if by_wavenumber else ""
-    cost_note = (
-        f"{bands}Time per example, and as a multiple of the solver's: {first['environment']['device']}, batches of "
-        f"{first['seconds_per_sample']['batch_size']}, all compiled and interleaved, median."
-    )
-    title = "Error by wavenumber, and cost" if by_wavenumber else "Cost"
+    errors = [
+        (label, _errors(values))
+        for folder, result in evaluations
+        for label, (_, values) in _methods(folder, result, result).items()
+    ]
     return [
         _table(f"Relative L2 error, {task}", errors, _error_note(first, f"{first['test_samples']} held-out examples")),
-        _table(f"{title}, {task}", costs, cost_note),
+        *_cost_tables(task, evaluations),
         *_group_tables(task, evaluations, lambda result: result),
     ]
+
+
+def _cost_tables(task: str, evaluations: Evaluations) -> list[Table]:
+    """Errors by wavenumber and cost, a table for each device, software and batch: times of two do not compare."""
+    alike: dict[str, Evaluations] = {}
+    for folder, result in evaluations:
+        alike.setdefault(_conditions(result), []).append((folder, result))
+    tables = []
+    for conditions, ours in alike.items():
+        rows: list[Row] = []
+        for folder, result in ours:
+            for label, (name, values) in _methods(folder, result, result).items():
+                # Each evaluation measures the other methods again.
+                measured = label if name == "surrogate" or len(ours) == 1 else f"{label} (with {folder.name})"
+                rows.append((measured, _bands(values) | _cost(result["seconds_per_sample"], name)))
+        by_wavenumber = "bands" in ours[0][1]
+        title = f"Error by wavenumber, and cost, {task}" if by_wavenumber else f"Cost, {task}"
+        bands = "Cycles per domain: low to 4, middle 5 to 12, high from 13. " if by_wavenumber else ""
+        several = " Other devices, versions or batches have a table of their own." if len(alike) > 1 else ""
+        note = (
+            f"{bands}Time per example, and as a multiple of the solver's in the same evaluation: {conditions}; methods "
+            f"compiled and interleaved, median.{several}"
+        )
+        tables.append(_table(title if len(alike) == 1 else f"{title}: {conditions}", rows, note))
+    return tables
+
+
+def _conditions(result: dict[str, Any]) -> str:
+    """Name the device, the software and the batch on which the times of an evaluation depend."""
+    environment = result["environment"]
+    versions = ", ".join(f"{name} {environment[name]}" for name in ("jax", "jaxlib") if name in environment)
+    places = ", ".join(environment[name] for name in ("device", "processor") if name in environment)
+    return f"{places}, {versions}, batches of {result['seconds_per_sample']['batch_size']}"
 
 
 def _error_note(part: dict[str, Any], examples: str) -> str:

@@ -18,8 +18,8 @@ from surrogate import figures
 from surrogate.config import EvaluateConfig, TrainConfig
 from surrogate.models.surrogate import Surrogate, count_parameters
 from surrogate.protocols import Method, Task
-from surrogate.report.page import write_report
-from surrogate.runs.error_tables import error_tables
+from surrogate.report.page import example_title, write_report
+from surrogate.runs.error_tables import ExampleErrors, best_median_worst, error_tables, example_errors, write_examples
 from surrogate.runs.evaluation_request import earlier_answer, read_request
 from surrogate.runs.load import load_surrogate
 from surrogate.runs.other_data import evaluate_other
@@ -29,11 +29,11 @@ from surrogate.runs.provenance import environment
 from surrogate.runs.timing import time_per_sample
 from surrogate.runs.transfer import same_grid
 from surrogate.tasks.common import SnapshotTask
-from surrogate.training.batches import ordered_batches
+from surrogate.training.batches import Examples, ordered_batches
 
 
 def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda stage: None) -> dict[str, Any]:
-    """Evaluate a run, and write `metrics.json`, figures and `report.html` into its folder.
+    """Evaluate a run, and write `metrics.json`, `errors_*.csv`, figures and `report.html` into its folder.
 
     An evaluation that was made before with the same config is not made again: a finished run does not change.
 
@@ -60,29 +60,38 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
             load_surrogate(config.run, request.other)
         )  # refuses a grid too coarse for its modes
 
-    examples = run.data.test * task.examples
+    count = run.data.test * task.examples
     batches = ordered_batches(run.data.path, "test", config.batch_size, task)
-    tables = error_tables(
-        task, methods, batches, lambda done: on_progress(f"errors on the test split, {done} of {examples} examples")
+    examples = example_errors(
+        task, methods, batches, lambda done: on_progress(f"errors on the test split, {done} of {count} examples")
     )
+    tables = error_tables(examples)
+    chosen = best_median_worst(examples.errors["surrogate"]["relative_l2"])
 
     on_progress("time per sample")
     batch = jax.tree.map(jnp.asarray, next(ordered_batches(run.data.path, "test", config.batch_size, task)))
     batch_size = len(batch[task.target])
     seconds = time_per_sample(methods, batch, batch_size, config.repeats)
 
-    _save_figures(out, run, task, methods, tables)
+    _remove_earlier(out)
+    write_examples(out / "errors_test.csv", examples, task.examples)
+    drawn = {name: _describe(index, examples, task) for name, index in chosen.items()}
+    _save_figures(out, run, task, methods, drawn)
+    if isinstance(task, SnapshotTask):
+        lines = {name.replace("_", " "): table["relative_l2"]["per_snapshot"] for name, table in tables.items()}
+        figures.save(figures.per_snapshot(lines, task.predicted_times), out / "figures" / "per_snapshot.png")
     result: dict[str, Any] = {
         "config": asdict(config),
         "evaluated": request.evaluated,
         "task": task.name,
         "operator": run.model.name,
         "encoding": run.encoding.name,
-        "test_samples": examples,
+        "test_samples": count,
         "parameters": count_parameters(model),
         **tables.pop("surrogate"),
         **tables,
         "seconds_per_sample": seconds | {"batch_size": batch_size},
+        "drawn": drawn,
         "training": {
             "steps": request.evaluated["trained"],
             "batch_size": run.training.batch_size,
@@ -96,6 +105,7 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
             run,
             methods_on_other,
             config.batch_size,
+            out,
             lambda done: on_progress(f"errors on {config.other}, {done} examples so far"),
         )
     if request.model is not None:
@@ -111,15 +121,31 @@ def _methods(model: Surrogate) -> dict[str, Method]:
     return {"surrogate": lambda batch: predict_batch(model, batch), **model.task.for_evaluation().methods()}
 
 
-def _save_figures(out: Path, run: TrainConfig, task: Task, methods: dict[str, Method], tables: dict[str, Any]) -> None:
-    """Draw the first test example, and the errors by snapshot if the task predicts snapshots."""
-    batch = next(ordered_batches(run.data.path, "test", 1, task))
-    example = {name: np.asarray(values)[0] for name, values in batch.items()}
-    predictions = {
-        name.replace("_", " "): np.asarray(method(batch))[0] for name, method in methods.items() if name != "solver"
-    }
-    for name, figure in task.figures(example, predictions).items():
-        figures.save(figure, out / "figures" / f"{name}.png")
-    if isinstance(task, SnapshotTask):
-        lines = {name.replace("_", " "): table["relative_l2"]["per_snapshot"] for name, table in tables.items()}
-        figures.save(figures.per_snapshot(lines, task.predicted_times), out / "figures" / "per_snapshot.png")
+def _remove_earlier(out: Path) -> None:
+    """Remove the figures and the errors of an earlier evaluation, which the new one may not make again."""
+    for file in (*(out / "figures").glob("*.png"), *out.glob("errors_*.csv")):
+        file.unlink()
+
+
+def _describe(index: int, examples: ExampleErrors, task: Task) -> dict[str, Any]:
+    """Name a test example: its sample, the example within it, its labels and its error."""
+    sample, example = divmod(index, task.examples)
+    error = float(examples.errors["surrogate"]["relative_l2"][index])
+    labels = {kind: names[index] for kind, names in examples.labels.items()}
+    return {"sample": sample, "example": example, **labels, "relative_l2": error}
+
+
+def _save_figures(
+    out: Path, run: TrainConfig, task: Task, methods: dict[str, Method], drawn: dict[str, dict[str, Any]]
+) -> None:
+    """Draw the test examples with the smallest, the middle and the largest error of the surrogate."""
+    read = Examples(run.data.path, "test", task)
+    for which, entry in drawn.items():
+        example = read[entry["sample"] * task.examples + entry["example"]]
+        batch = {name: values[None] for name, values in example.items()}
+        predictions = {
+            name.replace("_", " "): np.asarray(method(batch))[0] for name, method in methods.items() if name != "solver"
+        }
+        for name, figure in task.figures(example, predictions).items():
+            figure.suptitle(f"{which} of the test split: {example_title(entry)}", fontsize=figures.LARGE)
+            figures.save(figure, out / "figures" / f"{which}_{name}.png")

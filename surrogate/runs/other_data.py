@@ -11,7 +11,7 @@ from data_gen.dataset.manifest import config_of, read_manifest
 from data_gen.dataset.verification import verify
 from surrogate.config import TrainConfig
 from surrogate.protocols import Method
-from surrogate.runs.error_tables import error_tables
+from surrogate.runs.error_tables import error_tables, example_errors, write_examples
 from surrogate.runs.transfer import check_same_domain, same_grid, waves_of
 from surrogate.training.batches import ordered_batches
 
@@ -54,22 +54,30 @@ def read_other(path: str, run: TrainConfig) -> DataConfig:
 
 
 def evaluate_other(
-    other: DataConfig, run: TrainConfig, methods: dict[str, Method], batch_size: int, on_examples: Callable[[int], None]
+    other: DataConfig,
+    run: TrainConfig,
+    methods: dict[str, Method],
+    batch_size: int,
+    out: Path,
+    on_examples: Callable[[int], None],
 ) -> dict[str, Any]:
-    """Compute the errors on the test split of another data set.
+    """Compute and write the errors on the test split of another data set.
 
     Args:
         other: Config of the data set.
         run: Config of the run.
         methods: Methods on the grid of the data set.
         batch_size: Number of examples that are predicted at once.
+        out: Folder of the run, for the errors of each example.
         on_examples: Function that is called with the number of examples so far.
 
     Returns:
         A description of the data set, and the errors of each method.
     """
     task = run.task.create(other.create()).for_evaluation()
-    tables = error_tables(task, methods, ordered_batches(other.path, "test", batch_size, task), on_examples)
+    examples = example_errors(task, methods, ordered_batches(other.path, "test", batch_size, task), on_examples)
+    write_examples(out / "errors_other.csv", examples, task.examples)
+    tables = error_tables(examples)
     return {
         "path": Path(other.path).name,
         "grid": f"{other.nz} x {other.nx} cells of {other.spacing:g} m",

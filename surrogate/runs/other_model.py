@@ -12,7 +12,7 @@ from surrogate import figures
 from surrogate.config import RealModelConfig
 from surrogate.inversion.forward import spread_sources
 from surrogate.protocols import Method, ShotTask, Task
-from surrogate.runs.error_tables import error_tables
+from surrogate.runs.error_tables import error_tables, example_errors, write_examples
 
 
 def model_shots(task: Task, velocity: Float[np.ndarray, "nz nx"]) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def evaluate_model(
     methods: dict[str, Method],
     out: Path,
 ) -> dict[str, Any]:
-    """Compute the errors on the shots of `model_shots`, and draw the model and one shot.
+    """Compute and write the errors on the shots of `model_shots`, and draw the model and one shot.
 
     Args:
         velocity: Velocity model `(nz, nx)` [m/s].
@@ -54,7 +54,7 @@ def evaluate_model(
         config: Settings of the file.
         task: Task of the run.
         methods: Methods by name, with `solver` among them.
-        out: Folder of the run, for the figures.
+        out: Folder of the run, for the errors of each shot and the figures.
 
     Returns:
         A description of the model, and the errors of each method.
@@ -63,7 +63,9 @@ def evaluate_model(
     spacing, path = spec.simulation.grid.spacing, Path(str(config.path))
     batch[task.target] = methods["solver"](batch)
     predictions = {name: method(batch) for name, method in methods.items() if name != "solver"}
-    tables = error_tables(task, {name: lambda _, p=p: p for name, p in predictions.items()}, [batch])
+    examples = example_errors(task, {name: lambda _, p=p: p for name, p in predictions.items()}, [batch])
+    write_examples(out / "errors_file.csv", examples, len(batch["source"]))
+    tables = error_tables(examples)
     shown = len(batch["source"]) // 4
     figures.save(figures.models({path.stem: velocity}, spacing), out / "figures" / "real_model.png")
     example = {name: np.asarray(values)[shown] for name, values in batch.items()}

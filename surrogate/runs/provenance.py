@@ -6,6 +6,7 @@ versions    the software that the run was last trained with
 
 import hashlib
 import json
+import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import jax
 
+from data_gen.common.compile_cache import processor_name
 from data_gen.common.errors import InputError
 from data_gen.common.files import differences, read_json, write_json
 from data_gen.dataset.manifest import read_manifest
@@ -77,5 +79,6 @@ def environment() -> dict[str, str]:
     packages = {name: version(name) for name in ("jax", "jaxlib", "flax")}
     return {
         "device": f"{device.device_kind} x {jax.local_device_count()}",
+        "processor": f"{processor_name()}, {len(os.sched_getaffinity(0))} cores",
         "python": platform.python_version(),
     } | packages

@@ -1,5 +1,6 @@
 """Training: resume to the bit, self-describing runs, refusals before anything is lost; the entry points' configs."""
 
+import csv
 import json
 import os
 import re
@@ -268,7 +269,18 @@ def test_evaluation(trained, tmp_path):
     assert len(stored["relative_l2"]["per_snapshot"]) == 3
     assert {"surrogate", "coarse_solver", "solver"} <= set(stored["seconds_per_sample"])
     report = (Path(trained.run) / "report.html").read_text()
-    assert report.count("data:image/png;base64") == 5 and 'src="http' not in report
+    # Two figures of each of three examples, the errors by snapshot, the model from a file and a shot, and the curves.
+    assert report.count("data:image/png;base64") == 10 and 'src="http' not in report
+    with (Path(trained.run) / "errors_test.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["sample"], row["example"]) for row in rows] == [(str(i), "0") for i in range(stored["test_samples"])]
+    for method, table in (("surrogate", stored), ("coarse_solver", stored["coarse_solver"])):
+        errors = np.array([float(row[f"{method}.relative_l2"]) for row in rows])
+        np.testing.assert_allclose(errors.mean(), table["relative_l2"]["mean"], rtol=1e-6)  # float32 in text
+    errors = np.array([float(row["surrogate.relative_l2"]) for row in rows])
+    for which, index in (("best", errors.argmin()), ("worst", errors.argmax())):
+        assert stored["drawn"][which]["sample"] == index and f"sample {index}, example 0" in report
+    assert len(list(Path(trained.run).glob("errors_file.csv"))) == 1
     with pytest.raises(InputError, match="looks like km/s"):
         np.save(tmp_path / "slow.npy", velocity / 1000)
         evaluate(EvaluateConfig(run=trained.run, real=RealModelConfig(str(tmp_path / "slow.npy"))))

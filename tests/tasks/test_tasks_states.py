@@ -349,7 +349,7 @@ def test_trained_and_evaluated(data, tmp_path, name):
     else:
         assert len(result["relative_l2"]["per_snapshot"]) == 3
         np.testing.assert_allclose(result["relative_l2"]["per_snapshot"][0], result["one_step"]["mean"], rtol=1e-5)
-    assert (tmp_path / "run/report.html").exists() and (tmp_path / "run/figures/fields.png").exists()
+    assert (tmp_path / "run/report.html").exists() and (tmp_path / "run/figures/worst_fields.png").exists()
 
 
 def test_the_sample_that_a_propagator_diverged_at_is_named(data, tmp_path, monkeypatch):
