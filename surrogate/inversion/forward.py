@@ -65,6 +65,7 @@ class PhysicsForward:
             every step, and wavefields at the snapshot steps of the simulation.
         density: Density [kg/m^3] that goes with a velocity model, as a function of the model `(nz, nx)`; None where the
             density is constant.
+        hold_layers: Whether gradients hold the absorbing layers: `Simulation.hold_layers`, in whose place it stands.
 
     Raises:
         InputError: If there is no such kind of data, or no time at which to sample it.
@@ -75,6 +76,7 @@ class PhysicsForward:
     kind: str = "gather"
     steps: tuple[int, ...] = ()
     density: Density | None = None
+    hold_layers: bool = True
 
     def __post_init__(self):
         if self.kind not in KINDS:
@@ -99,7 +101,7 @@ class PhysicsForward:
     @property
     def _recording(self) -> Simulation:
         steps = () if self.kind == "gather" else self.steps
-        return replace(self.simulation, snapshot_steps=steps, frequencies=())
+        return replace(self.simulation, snapshot_steps=steps, frequencies=(), hold_layers=self.hold_layers)
 
     def within(self, budget: float) -> tuple["PhysicsForward", MemoryPlan]:
         """Choose the fastest gradient that fits into an amount of memory.

@@ -1,5 +1,7 @@
 """Inversion: misfits, forward models behind one protocol, and models that are recovered."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,6 +75,13 @@ def test_forward_models_are_interchangeable(spec, kind):
     for forward in (surrogate, physics):
         gradient = jax.jit(jax.grad(lambda v, f=forward: jnp.sum(f(v) ** 2)))(velocity)
         assert jnp.isfinite(gradient).all() and jnp.abs(gradient).max() > 0
+
+
+def test_layers_are_held_unless_asked_for(spec):
+    """The gradient of an inversion leaves the layers' part out of the outermost cells, by one switch."""
+    held = physics_of(spec, 1)
+    assert not held.simulation.hold_layers and held._recording.hold_layers and InversionConfig().hold_layers
+    assert not replace(held, hold_layers=False)._recording.hold_layers
 
 
 def test_inversion_recovers_the_model(spec):

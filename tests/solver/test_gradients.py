@@ -10,11 +10,12 @@ import pytest
 
 from data_gen.common.errors import InputError
 from data_gen.solver.engines import scan
+from data_gen.solver.engines.time_step import make_medium
 from data_gen.solver.engines.xla_adjoint import ReversalEngine
 from data_gen.solver.problem.acquisition import Survey, make_survey, surface_line
 from data_gen.solver.problem.gradient_memory import Memory
 from data_gen.solver.problem.grid import Grid, TimeAxis
-from data_gen.solver.problem.simulation import Simulation
+from data_gen.solver.problem.simulation import Simulation, substeps_for
 from data_gen.solver.problem.wavelets import ricker
 from data_gen.solver.simulator import simulate
 from tests.helpers import relative
@@ -156,6 +157,60 @@ def test_float32_and_storage(memory, bound):
 
     expected = jax.grad(misfit)(velocity, plain(simulation))
     assert relative(jax.grad(misfit)(velocity, replace(simulation, memory=memory, backend="native")), expected) < bound
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_held_layers_are_constants(hold):
+    """The layers repeat the edge values: their stiffness is 2 v dt^2 dv at an edge cell's copies, or does not move.
+
+    A cell in a corner stands for 1 + w_z rows and 1 + w_x columns. Each value is one product: a few roundings.
+    """
+    velocity, _, simulation = problem(widths=(3, 0, 2, 5), hold_layers=hold)
+    density, coupling = 0.5 * velocity, jnp.ones((3, 3, *velocity.shape))
+    shape = simulation.padded_shape
+    back = jax.vjp(lambda v: make_medium(v, None, simulation).stiffness, velocity)[1](jnp.ones(shape))[0]
+    copies = np.ones(velocity.shape)
+    if not hold:
+        copies[0] *= 1 + 3
+        copies[:, 0] *= 1 + 2
+        copies[:, -1] *= 1 + 5
+    np.testing.assert_allclose(back / (2 * velocity * simulation.step_length**2), copies, rtol=1e-5)
+
+    def medium(velocity, density, coupling):
+        return make_medium(velocity, density, simulation, coupling=coupling)
+
+    models = (velocity, density, coupling)
+    moved = jax.jvp(medium, models, jax.tree.map(jnp.ones_like, models))[1]
+    layers = np.pad(np.zeros(velocity.shape, bool), ((3, 0), (2, 5)), constant_values=True)
+    for change in (moved.stiffness, moved.coupling):
+        assert bool(jnp.any(change[..., layers])) != hold and bool(jnp.all(change[..., ~layers]))
+
+
+def test_held_layers_change_the_outermost_cells_only():
+    """Records stay, the gradient inside is the exact one to float32's rounding, and no edge stands out by more than 3.
+
+    Without the switch the median of the top row is 18 times that of the next one: the gradient of the whole layer.
+    """
+    grid, time = Grid((50, 100), 4.0), TimeAxis(200, 0.004)
+    simulation = Simulation(grid, time, 1600.0, 25.0, substeps=substeps_for(grid, time, 1600.0))
+    survey = make_survey([[20.0, 40.0]], [[20.0, 360.0]], ricker(time, 25.0))
+    observed = simulate(jnp.full(grid.shape, 1500.0), survey, simulation).gathers
+    velocity = jnp.full(grid.shape, 1600.0)
+
+    def run(simulation):
+        return jax.value_and_grad(lambda v: jnp.mean((simulate(v, survey, simulation).gathers - observed) ** 2))(
+            velocity
+        )
+
+    (exact, gradient), (ours, held) = run(simulation), run(replace(simulation, hold_layers=True))
+    assert ours == exact
+    assert relative(held[1:-1, 1:-1], gradient[1:-1, 1:-1]) < 1e-5
+    assert _edge_over_next(gradient) > 10 and _edge_over_next(held) < 3
+
+
+def _edge_over_next(gradient) -> float:
+    sides = [(g[0], g[1]) for rows in (gradient, gradient.T) for g in (abs(rows), abs(rows[::-1]))]
+    return max(float(f(edge) / f(following)) for edge, following in sides for f in (jnp.median, jnp.max))
 
 
 def directions(key, velocity, survey):

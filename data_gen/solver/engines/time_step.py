@@ -102,6 +102,24 @@ class Medium(NamedTuple):
     coupling: Float[Array, "3 3 mz mx"] | None = None
 
 
+def extend_model(model: Float[Array, "*batch nz nx"], simulation: Simulation) -> Float[Array, "*batch mz mx"]:
+    """Extend a model into the absorbing layers by its edge values, which derivatives hold with `hold_layers`.
+
+    Args:
+        model: A model `(..., nz, nx)`.
+        simulation: The simulation.
+
+    Returns:
+        The model on the padded grid `(..., mz, mx)`.
+    """
+    (top, bottom, left, right), (nz, nx) = simulation.widths, simulation.grid.shape
+    outside = [(0, 0)] * (model.ndim - 2) + [(top, bottom), (left, right)]
+    if not simulation.hold_layers:
+        return jnp.pad(model, outside, mode="edge")
+    held = jnp.pad(lax.stop_gradient(model), outside, mode="edge")
+    return held.at[..., top : top + nz, left : left + nx].set(model)
+
+
 def make_medium(
     velocity: Float[Array, "nz nx"],
     density: Float[Array, "nz nx"] | None,
@@ -121,11 +139,9 @@ def make_medium(
     Returns:
         The medium on the padded grid.
     """
-    top, bottom, left, right = simulation.widths
-    extend = partial(jnp.pad, pad_width=((top, bottom), (left, right)), mode="edge")
+    extend = partial(extend_model, simulation=simulation)
     stiffness = extend(velocity) ** 2 * simulation.step_length**2
-    if coupling is not None:
-        coupling = jnp.pad(coupling, ((0, 0), (0, 0), (top, bottom), (left, right)), mode="edge")
+    coupling = None if coupling is None else extend(coupling)
     if density is None:
         return Medium(stiffness, None, edges, coupling)
     density = extend(density)

@@ -43,6 +43,8 @@ class Simulation:
         frequencies: Frequencies of the time-harmonic fields that are recorded [Hz]; none by default.
         memory: How the gradient gets the fields of past steps: keep or compute again; it recomputes by default.
         backend: "native" is compiled C++ on a CPU, "xla" runs everywhere, "auto" takes "native" where it can.
+        hold_layers: Whether derivatives hold the medium in the absorbing layers. The layers continue the model's edge
+            values: the exact derivative, the default, adds the whole layer's to the outermost cells.
 
     Raises:
         InputError: If the order or the backend is unknown, the time step is over the CFL limit, or steps or frequencies
@@ -63,6 +65,7 @@ class Simulation:
     frequencies: tuple[float, ...] = ()
     memory: Memory = DEFAULT_MEMORY
     backend: str = "auto"
+    hold_layers: bool = False
 
     def __post_init__(self):
         if self.order not in stencils.ORDERS:
