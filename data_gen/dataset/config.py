@@ -10,7 +10,7 @@ from data_gen.common.errors import InputError
 from data_gen.dataset.recording import make_recording
 from data_gen.dataset.sample import SPLITS, DataSpec, slowest_velocity
 from data_gen.dataset.shots import make_shots
-from data_gen.solver.problem.checks import check_sampling
+from data_gen.solver.problem.checks import check_sampling, largest_local_velocity
 from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.simulation import Simulation, check_cfl
 from data_gen.velocity.density import gardner
@@ -131,8 +131,10 @@ class DataConfig:
         slowest = slowest_velocity(mixture, water)
         if self.density == "gardner":
             light, heavy = np.asarray(gardner(jnp.array([[slowest, mixture.max_velocity]])))[0]
-            # The stiffest possible cell is the heaviest rock among the lightest (checks.largest_local_velocity).
-            stiffest = mixture.max_velocity * float(np.sqrt(2 * heavy / (heavy + light)))
+            # The stiffest possible cell is the heaviest rock among the lightest.
+            density = np.full((self.order + 1, self.order + 1), light)
+            density[self.order // 2, self.order // 2] = heavy
+            stiffest = largest_local_velocity(np.full_like(density, mixture.max_velocity), density, simulation)
             check_cfl(simulation, stiffest, staggered=True)
         shots = make_shots(
             self.sources,

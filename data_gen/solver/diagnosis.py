@@ -33,8 +33,13 @@ from data_gen.solver.memory_plan import candidates, peak_bytes
 from data_gen.solver.numerics.cpml import REDUCTION
 from data_gen.solver.numerics.resampling import substeps
 from data_gen.solver.numerics.stencils import largest_stable_step
-from data_gen.solver.problem.acquisition import Survey
-from data_gen.solver.problem.checks import POINTS_PER_WAVELENGTH, DispersionWarning, largest_local_velocity
+from data_gen.solver.problem.acquisition import Survey, check_survey_shapes, real_array
+from data_gen.solver.problem.checks import (
+    POINTS_PER_WAVELENGTH,
+    DispersionWarning,
+    check_inputs,
+    largest_local_velocity,
+)
 from data_gen.solver.problem.simulation import HIGHEST_FREQUENCY, Simulation
 from data_gen.solver.problem.wavelets import HIGHEST_PART, RICKER_DELAY, wavelet_band
 from data_gen.solver.simulator import simulate
@@ -129,8 +134,7 @@ def _model(model: np.ndarray, name: str, unit: str, simulation: Simulation) -> F
 def _points(points: np.ndarray, what: str, simulation: Simulation) -> Finding:
     """Judge sources or receivers `(z, x)` [m]: in the grid, on its cells or with a sinc, clear of the layers."""
     source, name, wanted = what == "source", f"{what}s", "in the grid, on cells or with a sinc, clear of layers"
-    if points.ndim != 2 or points.shape[1] != 2 or source > len(points):
-        return Finding(name, f"an array {points.shape}", "(n, 2)", "error", "Give (z, x) in meters, one a row.")
+    points = points.reshape(-1, 2)
     cells, last = points / simulation.grid.spacing, np.array(simulation.grid.shape) - 1
     between = np.abs(cells - np.round(cells)).max(axis=1, initial=0) > 1e-3
     # A sinc reaches half_width - 1 cells beyond the two it lies between; on a cell it is a delta.
@@ -156,8 +160,21 @@ def _points(points: np.ndarray, what: str, simulation: Simulation) -> Finding:
     return Finding(name, f"{len(points)} in place", wanted)
 
 
-def _wavelets(wavelets: np.ndarray, n_sources: int, simulation: Simulation) -> Finding:
-    """Judge whether the wavelets fit the time axis, fire, and neither begin nor end on their way.
+def _refusal(name: str, check: Callable[[], None]) -> list[Finding]:
+    """Find what a check refuses that has no finding of its own."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DispersionWarning)
+            check()
+    except InputError as error:
+        return [Finding(name, "refused by simulate", "accepted", "error", str(error))]
+    return []
+
+
+def _wavelets(wavelets: np.ndarray, simulation: Simulation) -> Finding:
+    """Judge whether the wavelets of each shot fire, and neither begin nor end on their way.
+
+    In a group of sources some may be silent: groups of different sizes are filled up so.
 
     The remedy of a cut one takes it to be symmetric, or as long as a Ricker wavelet where both ends are cut.
     """
@@ -166,14 +183,13 @@ def _wavelets(wavelets: np.ndarray, n_sources: int, simulation: Simulation) -> F
         simulation.time.dt,
         f"finite, not silent, <= {CUT:.0%} of the peak at both ends",
     )
-    if wavelets.shape != (n_sources, nt):
-        remedy = f"Sample one for each source on the time axis: shape {(n_sources, nt)}."
-        return Finding("wavelets", f"an array {wavelets.shape}", wanted, "error", remedy)
-    sizes = np.abs(wavelets)
-    peaks = sizes.max(axis=1)
+    peaks = np.abs(wavelets).reshape(len(wavelets), -1).max(axis=1)
     if (bad := ~(np.isfinite(peaks) & (peaks > 0))).any():
-        remedy = f"Replace that of source {np.argmax(bad)}, the first."
+        remedy = f"Replace that of shot {np.argmax(bad)}, the first."
         return Finding("wavelets", f"{bad.sum()} silent or not finite", wanted, "error", remedy)
+    sizes = np.abs(wavelets.reshape(-1, nt))
+    sizes = sizes[sizes.any(axis=1)]
+    peaks = sizes.max(axis=1)
     ends, remedy = sizes[:, [0, -1]] / peaks[:, None], ""
     if ends.max(initial=0) > CUT:
         i = int(np.argmax(ends.max(axis=1)))
@@ -189,7 +205,7 @@ def _wavelets(wavelets: np.ndarray, n_sources: int, simulation: Simulation) -> F
 def _stability(velocity: np.ndarray, density: np.ndarray | None, simulation: Simulation) -> list[Finding]:
     """Judge the internal step [s] by the model's largest stable one, and its velocity by that of the setup."""
     reached, limit, staggered = float(velocity.max()), simulation.max_velocity, density is not None
-    fastest = reached if density is None else largest_local_velocity(velocity, density)
+    fastest = reached if density is None else largest_local_velocity(velocity, density, simulation)
     order, spacing, time_order = simulation.order, simulation.grid.spacing, simulation.time_order
     largest = largest_stable_step(order, spacing, fastest, time_order=time_order, staggered=staggered)
     step, shorten, raised = simulation.step_length, "", ""
@@ -215,7 +231,8 @@ def _wavelengths(velocity: np.ndarray, wavelets: np.ndarray, simulation: Simulat
     """
     spacing, dt, widths = simulation.grid.spacing, simulation.time.dt, simulation.widths
     slowest, fastest = float(velocity.min()), float(velocity.max())
-    low, high = wavelet_band(wavelets, dt)
+    firing = wavelets.reshape(-1, wavelets.shape[-1])
+    low, high = wavelet_band(firing[firing.any(axis=1)], dt)
     assumed, remedy = simulation.highest_frequency, ""
     if not assumed / 2 <= high <= assumed:
         remedy = f"Set peak_frequency={_rounded(high / HIGHEST_FREQUENCY, ROUND_CEILING, 4):g}."
@@ -241,7 +258,7 @@ def _wavelengths(velocity: np.ndarray, wavelets: np.ndarray, simulation: Simulat
     yield _judge("absorbing layers", measured, wanted, remedy)
 
     last = simulation.time.times[-1]
-    crossed = float(np.argmax(np.abs(wavelets), axis=1).max()) * dt + hypot(*simulation.grid.extent) / slowest
+    crossed = float(np.argmax(np.abs(wavelets), axis=-1).max()) * dt + hypot(*simulation.grid.extent) / slowest
     remedy = f"Take nt={ceil(crossed / dt) + 1} to see it cross, if that is wanted." if last < crossed else ""
     yield _judge("record", f"{last:.4g} s", f"{crossed:.4g} s for {slowest:g} m/s to cross the grid", remedy, "good")
 
@@ -283,8 +300,8 @@ def trial_rate(velocity, survey: Survey, simulation: Simulation, *, density=None
     steps = max(TRIAL_STEPS, TRIAL_UPDATES // (cells * shots))
     nt = min(simulation.time.nt, steps // simulation.substeps + 2)
     short = replace(simulation, time=replace(simulation.time, nt=nt), snapshot_steps=())
-    turn = np.arange(shots) % len(survey.sources)
-    trial, elapsed = Survey(survey.sources[turn], survey.receivers, survey.wavelets[turn, :nt]), 0.0
+    trial, elapsed = survey.select(np.arange(shots) % survey.n_shots), 0.0
+    trial = trial._replace(wavelets=trial.wavelets[..., :nt])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DispersionWarning)
         for _ in range(2):
@@ -321,23 +338,33 @@ def diagnose(
 
     Returns:
         The findings.
+
+    Raises:
+        InputError: If an array holds anything but real numbers.
     """
-    velocity, density = np.asarray(velocity), None if density is None else np.asarray(density)
-    sources, receivers, wavelets = (np.asarray(leaf, dtype=float) for leaf in survey)
+    velocity = np.asarray(real_array(velocity, "The velocity model"))
+    density = None if density is None else np.asarray(real_array(density, "The density model"))
     findings = [_model(velocity, "velocity", "m/s", simulation)]
     findings += [] if density is None else [_model(density, "density", "kg/m^3", simulation)]
     if sound := all(finding.severity == "good" for finding in findings):
         findings += _stability(velocity, density, simulation)
+    if refusal := _refusal("survey", lambda: check_survey_shapes(survey, simulation.time.nt)):
+        return Diagnosis((*findings, *refusal))
+    sources, receivers, wavelets = (np.asarray(leaf, dtype=float) for leaf in survey)
+    survey = Survey(sources, receivers, wavelets)
     findings += [_points(sources, "source", simulation), _points(receivers, "receiver", simulation)]
-    findings.append(_wavelets(wavelets, len(sources), simulation))
-    if sound and findings[-1].severity != "error" and len(wavelets):
+    findings.append(_wavelets(wavelets, simulation))
+    if sound and findings[-1].severity != "error":
         findings += _wavelengths(velocity, wavelets, simulation)
-    shots = models * len(sources)
+    shots = models * survey.n_shots
     dtype = jax.dtypes.canonicalize_dtype(velocity.dtype if velocity.dtype.kind == "f" else float)
-    peak = partial(peak_bytes, simulation, n_receivers=len(receivers), dtype=dtype, constant_density=density is None)
+    counts = {"n_receivers": survey.n_receivers, "n_sources": survey.n_sources}
+    peak = partial(peak_bytes, simulation, **counts, dtype=dtype, constant_density=density is None)
     ways = candidates(simulation, constant_density=density is None)
     findings.append(_memory(peak, list(dict.fromkeys(way.strategy for way in ways)), shots, strategy, available))
     updates = float(np.prod(simulation.padded_shape)) * simulation.steps * shots
+    if Diagnosis(tuple(findings)).ok:
+        findings += _refusal("inputs", lambda: check_inputs(velocity, survey, simulation, density))
     work, refused = f"{updates:.3g} cell updates for {shots} shots", ""
     if measure and Diagnosis(tuple(findings)).ok:
         try:

@@ -25,9 +25,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from data_gen.common.errors import InputError
 from data_gen.solver.engines import fourier_sums, scan
-from data_gen.solver.engines.time_step import Edges, make_medium, source_injections
+from data_gen.solver.engines.time_step import Edges, inject, make_medium
 from data_gen.solver.numerics.cpml import Profile, Strip
-from data_gen.solver.problem.acquisition import Survey, point_cells
+from data_gen.solver.problem.acquisition import Survey, locate
 from data_gen.solver.problem.checks import check_inputs
 from data_gen.solver.problem.grid import Grid
 from data_gen.solver.problem.simulation import Simulation
@@ -110,10 +110,10 @@ def _slab(simulation: Simulation, slabs: int) -> Simulation:
 
 
 def _locate(
-    positions: Float[Array, "n 2"], edges: SlabEdges, simulation: Simulation
-) -> tuple[Int[Array, "n k"], Float[Array, "n k"]]:
+    positions: Float[Array, "*points 2"], edges: SlabEdges, simulation: Simulation
+) -> tuple[Int[Array, "*points k"], Float[Array, "*points k"]]:
     """Find the cells of the padded slab that points touch, and their weights, which are zero for other slabs' cells."""
-    cells, weights = jax.vmap(partial(point_cells, simulation=simulation))(positions)
+    cells, weights = locate(positions, simulation)
     slab, columns = _slab(simulation, edges.slabs), simulation.padded_shape[1]
     row = cells // columns - lax.axis_index(AXIS) * slab.grid.shape[0]
     here = edges.owns(row, slab)
@@ -128,11 +128,10 @@ def _simulate_slab(
     medium = make_medium(velocity, density, slab, edges)
     here = edges.owns(jnp.arange(slab.padded_shape[0])[:, None], slab)
     medium = medium._replace(stiffness=jnp.where(here, medium.stiffness, 0))
-    source_cells, source_weights = _locate(survey.sources, edges, simulation)
     receivers = _locate(survey.receivers, edges, simulation)
-    strengths = medium.stiffness.ravel()[source_cells] * source_weights / simulation.grid.spacing**2
-    injections = source_injections(survey.wavelets, strengths, simulation)
-    shoot = jax.vmap(partial(scan.propagate, simulation=slab), in_axes=(None, 0, 0, None, None))
+    injections, source_cells = inject(*_locate(survey.sources, edges, simulation), survey.wavelets, medium, simulation)
+    axes = (None, 0, 0, survey.receiver_axis, survey.receiver_axis)
+    shoot = jax.vmap(partial(scan.propagate, simulation=slab), in_axes=axes)
     gathers, fields = shoot(medium, injections, source_cells, *receivers)
     # Each receiver's cells may lie on two slabs: its trace is the sum of both parts.
     gathers = lax.psum(gathers[:, :: simulation.substeps], AXIS)
@@ -141,7 +140,7 @@ def _simulate_slab(
 
 @partial(jax.jit, static_argnames=("simulation", "mesh"))
 def _simulate(velocity, density, survey: Survey, simulation: Simulation, mesh: Mesh) -> Records:
-    survey = jax.tree.map(lambda leaf: leaf.astype(velocity.dtype), survey)
+    survey = jax.tree.map(lambda leaf: leaf.astype(velocity.dtype), survey).with_source_axis()
     run = jax.shard_map(
         partial(_simulate_slab, simulation=simulation, edges=SlabEdges(mesh.shape[AXIS])),
         mesh=mesh,

@@ -62,16 +62,18 @@ def peak_bytes(
     *,
     strategy: str | None = None,
     constant_density: bool = True,
+    n_sources: int = 1,
 ) -> int:
     """Predict the peak memory of `simulate`, or of its gradient by the model.
 
     Args:
         simulation: The simulation.
         n_shots: Number of shots that run at once, over all models.
-        n_receivers: Number of receivers.
+        n_receivers: Number of receivers in each shot.
         dtype: Floating-point type of the model.
         strategy: The gradient's strategy (see `Memory.strategy`); None for `simulate` alone.
         constant_density: Whether the medium has no density model.
+        n_sources: Number of sources in each shot.
 
     Returns:
         The peak [bytes].
@@ -82,7 +84,7 @@ def peak_bytes(
     gradient, item, cells = strategy is not None, np.dtype(dtype).itemsize, int(np.prod(simulation.padded_shape))
     if gradient:
         simulation = replace(simulation, memory=replace(simulation.memory, strategy=strategy))
-    injections = simulation.steps * max(1, (2 * simulation.half_width) ** 2)
+    injections = simulation.steps * n_sources * max(1, (2 * simulation.half_width) ** 2)
     # Time-harmonic fields are there twice: as sums, and as complex numbers.
     fields = field_count(simulation) + 2 * len(simulation.frequencies)
     records = simulation.steps * n_receivers + fields * int(np.prod(simulation.grid.shape))
@@ -131,16 +133,18 @@ def plan_memory(
     dtype="float32",
     *,
     constant_density: bool = True,
+    n_sources: int = 1,
 ) -> MemoryPlan:
     """Choose the fastest strategy whose predicted peak is within a budget.
 
     Args:
         simulation: The simulation, whose `memory` is not looked at.
         n_shots: Number of shots that run at once, over all models.
-        n_receivers: Number of receivers.
+        n_receivers: Number of receivers in each shot.
         budget: Memory that the gradient may take [bytes].
         dtype: Floating-point type of the model.
         constant_density: Whether the medium has no density model.
+        n_sources: Number of sources in each shot.
 
     Returns:
         The strategy, to be put into the simulation: `replace(simulation, memory=plan.memory)`.
@@ -150,7 +154,10 @@ def plan_memory(
     """
     plans = []
     for memory in candidates(simulation, constant_density=constant_density):
-        tried, options = replace(simulation, memory=memory), {"constant_density": constant_density}
+        tried, options = (
+            replace(simulation, memory=memory),
+            {"constant_density": constant_density, "n_sources": n_sources},
+        )
         peak = peak_bytes(tried, n_shots, n_receivers, dtype, strategy=memory.strategy, **options)
         plans.append(MemoryPlan(memory, peak))
         if peak <= budget:

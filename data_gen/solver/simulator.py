@@ -20,8 +20,8 @@ from jaxtyping import Array, Complex, Float
 
 from data_gen.solver.engines import coupled, fourier_sums, rules, scan
 from data_gen.solver.engines.choose import choose_engine
-from data_gen.solver.engines.time_step import make_medium, source_injections
-from data_gen.solver.problem.acquisition import Survey, point_cells
+from data_gen.solver.engines.time_step import inject, make_medium
+from data_gen.solver.problem.acquisition import Survey, locate
 from data_gen.solver.problem.checks import check_inputs
 from data_gen.solver.problem.simulation import Simulation
 
@@ -30,39 +30,37 @@ class Records(NamedTuple):
     """Hold everything that a simulation records; pressures are in units of the wavelet.
 
     Attributes:
-        gathers: Pressure at the receivers, `(n_sources, nt, n_receivers)`.
-        snapshots: Pressure on the grid at the simulation's snapshot steps, `(n_sources, n_snapshots, nz, nx)`.
+        gathers: Pressure at the receivers, `(n_shots, nt, n_receivers)`.
+        snapshots: Pressure on the grid at the simulation's snapshot steps, `(n_shots, n_snapshots, nz, nx)`.
         harmonic: Fourier integrals `int p(t) exp(-i omega t) dt` on the grid at the simulation's frequencies,
-            `(n_sources, n_frequencies, nz, nx)`, in units of the pressure times seconds.
+            `(n_shots, n_frequencies, nz, nx)`, in units of the pressure times seconds.
     """
 
-    gathers: Float[Array, "n_sources nt n_receivers"]
-    snapshots: Float[Array, "n_sources n_snapshots nz nx"]
-    harmonic: Complex[Array, "n_sources n_frequencies nz nx"]
+    gathers: Float[Array, "n_shots nt n_receivers"]
+    snapshots: Float[Array, "n_shots n_snapshots nz nx"]
+    harmonic: Complex[Array, "n_shots n_frequencies nz nx"]
 
 
 @partial(jax.jit, static_argnames="simulation")
 def _simulate(velocity, survey: Survey, simulation: Simulation, density, coupling) -> Records:
-    survey = jax.tree.map(lambda leaf: leaf.astype(velocity.dtype), survey)
+    survey = jax.tree.map(lambda leaf: leaf.astype(velocity.dtype), survey).with_source_axis()
     medium = make_medium(velocity, density, simulation, coupling=coupling)
-    locate = jax.vmap(partial(point_cells, simulation=simulation))
-    source_cells, source_weights = locate(survey.sources)
-    receiver_cells, receiver_weights = locate(survey.receivers)
-    strengths = medium.stiffness.ravel()[source_cells] * source_weights / simulation.grid.spacing**2
-    injections = source_injections(survey.wavelets, strengths, simulation)
+    receivers = locate(survey.receivers, simulation)
+    injections, source_cells = inject(*locate(survey.sources, simulation), survey.wavelets, medium, simulation)
+    axes = (0, 0, survey.receiver_axis, survey.receiver_axis)
     physics = {"constant_density": density is None, "coupled": coupling is not None}
     engine = choose_engine(simulation, dtype=str(velocity.dtype), **physics)
     if engine and medium.coupling is not None:
         propagate = partial(coupled.propagate, medium.stiffness, medium.coupling, simulation=simulation)
-        shoot = jax.vmap(propagate, in_axes=(0, 0, None, None))
+        shoot = jax.vmap(propagate, in_axes=axes)
     elif engine:
         propagate = partial(rules.propagate, medium.stiffness, simulation=simulation, engine=engine)
-        shoot = jax.vmap(propagate, in_axes=(0, 0, None, None))
+        shoot = jax.vmap(propagate, in_axes=axes)
     else:
         # A copy of the model for each shot: its gradient is then summed over shots once, after the time loop.
         medium = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(injections), *leaf.shape)), medium)
-        shoot = partial(jax.vmap(partial(scan.propagate, simulation=simulation), in_axes=(0, 0, 0, None, None)), medium)
-    gathers, fields = shoot(injections, source_cells, receiver_cells, receiver_weights)
+        shoot = partial(jax.vmap(partial(scan.propagate, simulation=simulation), in_axes=(0, *axes)), medium)
+    gathers, fields = shoot(injections, source_cells, *receivers)
     # The field of a band-limited wavelet is band-limited: taking every n-th sample folds nothing back.
     return Records(gathers[:, :: simulation.substeps], *fourier_sums.split(fields, simulation))
 
@@ -92,5 +90,5 @@ def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None, 
     velocity = jnp.asarray(velocity)
     # JAX makes `jnp.full(shape, 2500.0)` weakly typed, so that 64-bit arrays would widen it; fix its type.
     velocity = velocity.astype(velocity.dtype if jnp.issubdtype(velocity.dtype, jnp.floating) else float)
-    density = None if density is None else jnp.asarray(density, velocity.dtype)
+    density, coupling = (None if x is None else jnp.asarray(x, velocity.dtype) for x in (density, coupling))
     return _simulate(velocity, survey, simulation, density, coupling)

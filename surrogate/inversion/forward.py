@@ -115,9 +115,9 @@ class PhysicsForward:
         Raises:
             InputError: If no gradient fits.
         """
-        receivers = len(self.survey.receivers) if self.kind == "gather" else 0
-        shots, constant = len(self.survey.sources), self.density is None
-        chosen = plan_memory(self._recording, shots, receivers, int(budget), constant_density=constant)
+        receivers = self.survey.n_receivers if self.kind == "gather" else 0
+        counts = {"constant_density": self.density is None, "n_sources": self.survey.n_sources}
+        chosen = plan_memory(self._recording, self.survey.n_shots, receivers, int(budget), **counts)
         return replace(self, simulation=replace(self.simulation, memory=chosen.memory)), chosen
 
 

@@ -30,5 +30,5 @@ def read_real(config: RealModelConfig, spec: DataSpec) -> tuple[np.ndarray, str]
         raise InputError(f"real.spacing must be a positive length in m, but is {config.spacing}.")
     origin = None if config.origin is None else (config.origin[0], config.origin[1])
     velocity, where = to_grid(read_velocity(config.path), spec.simulation.grid, spacing=config.spacing, origin=origin)
-    check_inputs(velocity, spec.survey(np.zeros((1, 2), np.float32)), spec.simulation, spec.density(velocity))
+    check_inputs(velocity, spec.survey(spec.receivers[:1]), spec.simulation, spec.density(velocity))
     return velocity, where

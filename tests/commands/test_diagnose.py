@@ -60,7 +60,7 @@ def named(finding, setting: str) -> float:
         ({"source": (np.nan, 60.0)}, "sources"),
         ({"source": (102.0, 200.0)}, "sources"),
         ({"receiver": (-30.0, 30.0)}, "receivers"),
-        ({"wavelet": np.ones(40)}, "wavelets"),
+        ({"wavelet": np.ones(40)}, "survey"),
         ({"density": np.zeros(GRID.shape)}, "density"),
         ({"density": np.ones((3, 3))}, "density"),
         ({"density": np.where(np.arange(50) % 2, 1.0, 99.0) * np.ones((40, 1)), "velocity": 4800.0}, "time step"),

@@ -35,7 +35,7 @@ def run(velocity=2500.0, source=(50.0, 60.0), receiver=(20.0, 30.0), wavelet=Non
         ({"source": (np.nan, 60.0)}, "source lies outside the grid"),
         ({"receiver": (-30.0, 30.0)}, "receiver lies outside the grid"),
         ({"source": (52.0, 60.0)}, "source lies between grid points.*half_width=4"),
-        ({"wavelet": np.ones(40)}, r"expected \(1, 50\), got \(1, 40\)"),
+        ({"wavelet": np.ones(40)}, r"expected the shape \(1, 50\) for sources of shape \(1, 2\), got \(1, 40\)"),
         ({"density": np.zeros(GRID.shape)}, "density model must be finite and positive"),
         ({"density": np.ones((3, 3))}, r"grid's shape \(20, 30\)"),
         ({"order": 5}, "order in space must be one of"),

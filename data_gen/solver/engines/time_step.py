@@ -19,7 +19,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from data_gen.solver.numerics.coarse_medium import neighbors
 from data_gen.solver.numerics.cpml import Profile, Strip, profile, remember, strips
@@ -378,24 +378,37 @@ def step(
     return WaveState(following, state.pressure, tuple(memory))
 
 
-def source_injections(wavelets: jax.Array, strengths: jax.Array, simulation: Simulation) -> jax.Array:
-    """Compute what each source adds to the pressure at its cells in each internal step.
+def inject(
+    cells: Int[Array, "n_shots n_sources k"],
+    weights: Float[Array, "n_shots n_sources k"],
+    wavelets: Float[Array, "n_shots n_sources nt"],
+    medium: Medium,
+    simulation: Simulation,
+) -> tuple[Float[Array, "n_shots steps cells"], Int[Array, "n_shots cells"]]:
+    """Compute the additions of each shot's sources to the pressure in each internal step.
+
+    Sources that fire in one shot are one list of cells: where two touch a cell, it is there twice.
 
     Args:
-        wavelets: Wavelets `(n_sources, nt)`.
-        strengths: Change of the pressure at the source's cells by a wavelet of 1, `(n_sources, k)`.
+        cells: Numbers of the cells that each source touches `(n_shots, n_sources, k)`.
+        weights: Weights of these cells `(n_shots, n_sources, k)`.
+        wavelets: Wavelets `(n_shots, n_sources, nt)`.
+        medium: The medium.
         simulation: The simulation.
 
     Returns:
-        The changes of the pressure `(n_sources, steps, k)`.
+        Changes of the pressure `(n_shots, steps, n_sources k)`, and the numbers of their cells
+        `(n_shots, n_sources k)`.
     """
+    strengths = medium.stiffness.ravel()[cells] * weights / simulation.grid.spacing**2
     fine = upsample(wavelets, simulation.substeps)
     if simulation.time_order == 4:
         # dt^2 s_tt / 12, the source's part of the modified equation; the wavelet rests before its first sample.
-        padded = jnp.pad(fine, ((0, 0), (1, 0)))
-        padded = jnp.concatenate([padded, 2 * fine[:, -1:] - padded[:, -2:-1]], axis=1)
-        fine = fine + (padded[:, 2:] - 2 * fine + padded[:, :-2]) / 12
-    return fine[:, :, None] * strengths[:, None, :]
+        padded = jnp.pad(fine, ((0, 0), (0, 0), (1, 0)))
+        padded = jnp.concatenate([padded, 2 * fine[..., -1:] - padded[..., -2:-1]], axis=-1)
+        fine = fine + (padded[..., 2:] - 2 * fine + padded[..., :-2]) / 12
+    changes = jnp.swapaxes(fine, 1, 2)[..., None] * strengths[:, None]
+    return lax.collapse(changes, 2), lax.collapse(cells, 1)
 
 
 def linearized_fields(simulation: Simulation, *, constant_density: bool) -> int:

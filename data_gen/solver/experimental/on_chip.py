@@ -35,7 +35,7 @@ from data_gen.solver.engines.time_step import factor_placement, halo, make_mediu
 from data_gen.solver.numerics.cpml import strips
 from data_gen.solver.numerics.resampling import upsample
 from data_gen.solver.numerics.stencils import factor_weights, second_derivative, second_derivative_weights
-from data_gen.solver.problem.acquisition import Survey, point_cells
+from data_gen.solver.problem.acquisition import Survey, locate
 from data_gen.solver.problem.checks import check_inputs
 from data_gen.solver.problem.simulation import Simulation
 
@@ -93,11 +93,12 @@ class Inputs(NamedTuple):
         z_profile: The a, b, c and d of the CPML along z, `(4, groups rows)`, zero off the layers.
         x_profile: The same along x, `(4, LANES)`.
         x_weights: Weights of D_xx, `(2 half + 1, LANES)`.
-        source_rows: Rows `(n_sources, k)` of the sources' cells.
-        strengths: Additions to these rows by a unit of the wavelet, `(n_sources, k, LANES)`.
-        wavelets: Wavelets `(n_sources, steps)`.
-        cells: Places `(n_receivers, j)` of the receivers' cells in a flat field.
-        weights: Weights `(n_receivers, j)` of these cells.
+        source_rows: Rows of the sources' cells `(n_shots, n_sources, k)`.
+        strengths: Additions to these rows by a unit of the wavelet, `(n_shots, n_sources, k, LANES)`.
+        wavelets: Wavelets `(n_shots, n_sources, steps)`.
+        cells: Places of the receivers' cells in a flat field, `(n_spreads, n_receivers, j)`; one spread for all shots,
+            or one for each.
+        weights: Weights of these cells `(n_spreads, n_receivers, j)`.
     """
 
     stiffness: Any
@@ -217,13 +218,14 @@ class _Warpgroup:
 
     def record(self, n):
         cells, weights, groups = self.inputs.cells, self.inputs.weights, self.layout.groups
+        spread = self.shot if cells.shape[0] > 1 else 0
 
         def receiver(i, _):
             r = i * groups + self.index
-            terms = [weights[r, j] * self.pressure[cells[r, j]] for j in range(cells.shape[1])]
+            terms = [weights[spread, r, j] * self.pressure[cells[spread, r, j]] for j in range(cells.shape[2])]
             self.gathers[self.shot, n, r] = reduce(add, terms)
 
-        lax.fori_loop(0, cells.shape[0] // groups, receiver, None)
+        lax.fori_loop(0, cells.shape[1] // groups, receiver, None)
 
     def advance(self, previous: list, zeta: dict[int, list]) -> tuple[list, dict[int, list]]:
         """Compute the pressure one step later and zeta, from the pressure and psi."""
@@ -258,10 +260,11 @@ class _Warpgroup:
             self.pressure[self.place(target)] = change(self.pressure[self.place(row)])
 
     def inject(self, n):
-        wavelet, strengths = self.inputs.wavelets[self.shot, n], self.inputs.strengths
-        for k in range(strengths.shape[1]):
-            row = self.inputs.source_rows[self.shot, k]
-            self.change_row(row, row, lambda values, k=k: values + wavelet * strengths[self.shot, k])
+        strengths = self.inputs.strengths
+        for source, k in np.ndindex(*strengths.shape[1:3]):
+            row, wavelet = self.inputs.source_rows[self.shot, source, k], self.inputs.wavelets[self.shot, source, n]
+            change = wavelet * strengths[self.shot, source, k]
+            self.change_row(row, row, lambda values, change=change: values + change)
 
     def mirror(self):
         """At a rigid wall or a free surface, continue the field beyond the grid along z."""
@@ -297,20 +300,22 @@ class _Warpgroup:
 def _make_inputs(velocity, survey: Survey, simulation: Simulation, layout: ChipLayout) -> Inputs:
     (mz, mx), (z_profile, x_profile) = simulation.padded_shape, _profiles(simulation, layout)
     stiffness = make_medium(velocity, None, simulation).stiffness
-    locate = jax.vmap(partial(point_cells, simulation=simulation))
-    (cells, weights), (receiver_cells, receiver_weights) = locate(survey.sources), locate(survey.receivers)
+    cells, weights = locate(survey.sources, simulation)
+    spreads = survey.receivers if survey.receiver_axis == 0 else survey.receivers[None]
+    receiver_cells, receiver_weights = locate(spreads, simulation)
     # The cells of a point come row by row, in a square.
     side = max(1, 2 * simulation.half_width)
-    places = (np.arange(len(cells))[:, None], np.arange(side**2) // side, cells % mx)
+    shots, sources = (np.arange(n)[:, None, None] for n in cells.shape[:2])
+    places = (shots, sources[:, 0], np.arange(side**2) // side, cells % mx)
     amounts = stiffness.ravel()[cells] * weights / simulation.grid.spacing**2
-    equal_shares = ((0, -len(receiver_cells) % layout.groups), (0, 0))
+    equal_shares = ((0, 0), (0, -survey.n_receivers % layout.groups), (0, 0))
     return Inputs(
         jnp.pad(stiffness, ((0, layout.groups * layout.rows - mz), (0, LANES - mx))),
         z_profile,
         x_profile,
         _walled_weights(simulation, layout),
-        source_rows=cells[:, ::side] // mx,
-        strengths=jnp.zeros((len(cells), side, LANES), jnp.float32).at[places].add(amounts),
+        source_rows=cells[..., ::side] // mx,
+        strengths=jnp.zeros((*cells.shape[:2], side, LANES), jnp.float32).at[places].add(amounts),
         wavelets=upsample(survey.wavelets, simulation.substeps),
         cells=jnp.pad(layout.at(receiver_cells // mx, receiver_cells % mx), equal_shares),
         weights=jnp.pad(receiver_weights, equal_shares),
@@ -320,9 +325,9 @@ def _make_inputs(velocity, survey: Survey, simulation: Simulation, layout: ChipL
 @partial(jax.jit, static_argnames=("simulation", "layout", "interpret"))
 def _simulate(velocity, survey: Survey, simulation: Simulation, layout: ChipLayout, interpret):
     velocity, survey = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), (velocity, survey))
-    alone = interpret is True
+    alone, survey = interpret is True, survey.with_source_axis()
     inputs = _make_inputs(velocity, survey, simulation, layout)
-    gathers = jax.ShapeDtypeStruct((len(survey.sources), simulation.steps, len(inputs.cells)), jnp.float32)
+    gathers = jax.ShapeDtypeStruct((survey.n_shots, simulation.steps, inputs.cells.shape[1]), jnp.float32)
     grid, fields = gathers.shape[:1], [plgpu.SMEM((layout.size,), jnp.float32)] * (1 + len(layout.layered_axes))
 
     def wave_on_chip(*refs):
@@ -337,12 +342,12 @@ def _simulate(velocity, survey: Survey, simulation: Simulation, layout: ChipLayo
         threads = {"grid_names": ("shot",), "num_threads": layout.groups, "thread_name": "warpgroup"}
         scratch = [*fields, plgpu.Barrier(num_arrivals=layout.groups)]
         run = plgpu.kernel(wave_on_chip, out_type=gathers, scratch_types=scratch, grid=grid, **threads, **options)
-    return run(*inputs)[:, :: simulation.substeps, : len(survey.receivers)]
+    return run(*inputs)[:, :: simulation.substeps, : survey.n_receivers]
 
 
 def simulate_on_chip(
     velocity, survey: Survey, simulation: Simulation, *, density=None, interpret: Any = False
-) -> Float[Array, "n_sources nt n_receivers"]:
+) -> Float[Array, "n_shots nt n_receivers"]:
     """Compute `simulate(...).gathers` by one kernel on a GPU (Hopper or later), in float32, without derivatives.
 
     For batches of models use `vmap`.
@@ -356,14 +361,14 @@ def simulate_on_chip(
             simulate its threads too.
 
     Returns:
-        The gathers `(n_sources, nt, n_receivers)`.
+        The gathers `(n_shots, nt, n_receivers)`.
 
     Raises:
         InputError: If an input cannot be used, the kernel cannot compute it, or a shot does not fit on the chip.
     """
     check_inputs(velocity, survey, simulation, density)
     fields = simulation.snapshot_steps or simulation.frequencies
-    if density is not None or fields or simulation.time_order != 2 or not len(survey.receivers):
+    if density is not None or fields or simulation.time_order != 2 or not survey.n_receivers:
         raise InputError(
             "The kernel that keeps the grid on chip knows constant density, second order in time and gathers only: "
             "give no density, no snapshot_steps or frequencies, time_order=2 and at least one receiver, or use "

@@ -9,6 +9,7 @@ windowed sinc functions", Geophysics 67 (2002), 156-165. beta = pi r / 2 puts th
 Nyquist wavenumber, so wavelengths of four cells and more are interpolated; on a grid point w is exactly a delta.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from data_gen.common.errors import InputError
 from data_gen.solver.problem.grid import Grid
 from data_gen.solver.problem.simulation import Simulation
 
@@ -24,31 +26,179 @@ class Survey(NamedTuple):
     """Describe the sources and receivers of all shots. It is a pytree: `vmap` and `grad` reach every leaf.
 
     Attributes:
-        sources: Positions `(n_sources, 2)` of the sources, as (z, x) [m]; each fires one shot.
-        receivers: Positions `(n_receivers, 2)` of the receivers, as (z, x) [m]; every shot has the same ones.
-        wavelets: Time functions `(n_sources, nt)` of the sources on the simulation's time axis. A wavelet w is the
-            source term `w(t) delta(x - x_s)`, see simulator.py.
+        sources: Positions of the sources, as (z, x) [m]: `(n_shots, 2)` for one source in each shot, or
+            `(n_shots, n_sources, 2)` for several that fire in one shot, whose fields add up.
+        receivers: Positions of the receivers, as (z, x) [m]: `(n_receivers, 2)` for the same ones in every shot, or
+            `(n_shots, n_receivers, 2)` for a spread that moves from shot to shot.
+        wavelets: Time functions of the sources on the simulation's time axis, `(n_shots, nt)` or
+            `(n_shots, n_sources, nt)`. A wavelet w is the source term `w(t) delta(x - x_s)`, see simulator.py.
     """
 
-    sources: Float[Array, "n_sources 2"]
-    receivers: Float[Array, "n_receivers 2"]
-    wavelets: Float[Array, "n_sources nt"]
+    sources: Float[Array, "n_shots *n_sources 2"]
+    receivers: Float[Array, "*n_shots n_receivers 2"]
+    wavelets: Float[Array, "n_shots *n_sources nt"]
+
+    @property
+    def n_shots(self) -> int:
+        """Number of shots."""
+        return self.sources.shape[0]
+
+    @property
+    def n_sources(self) -> int:
+        """Number of sources in each shot."""
+        return self.sources.shape[1] if self.sources.ndim == 3 else 1
+
+    @property
+    def n_receivers(self) -> int:
+        """Number of receivers in each shot."""
+        return self.receivers.shape[-2]
+
+    @property
+    def receiver_axis(self) -> int | None:
+        """Axis of the receivers that `vmap` over shots maps; None where all shots have the same receivers."""
+        return 0 if self.receivers.ndim == 3 else None
+
+    def select(self, shots) -> "Survey":
+        """Select some of the shots, such as a minibatch.
+
+        Args:
+            shots: Numbers `(n,)` of the shots.
+
+        Returns:
+            The survey of these shots.
+        """
+        (sources, receivers, wavelets), shots = map(jnp.asarray, self), jnp.asarray(shots)
+        return Survey(sources[shots], receivers[shots] if receivers.ndim == 3 else receivers, wavelets[shots])
+
+    def with_source_axis(self) -> "Survey":
+        """Write one source in each shot as a group of one, so that every survey has an axis of sources.
+
+        Returns:
+            The survey, with sources `(n_shots, n_sources, 2)` and wavelets `(n_shots, n_sources, nt)`.
+        """
+        if self.sources.ndim == 3:
+            return self
+        return self._replace(sources=self.sources[:, None], wavelets=self.wavelets[:, None])
 
 
 def make_survey(sources, receivers, wavelet) -> Survey:
     """Make a survey from anything array-like.
 
     Args:
-        sources: Positions `(n_sources, 2)` of the sources, as (z, x) [m].
-        receivers: Positions `(n_receivers, 2)` of the receivers, as (z, x) [m]; an empty list records no gathers.
-        wavelet: One wavelet `(nt,)` for all sources, or one for each source `(n_sources, nt)`.
+        sources: Positions of the sources, as (z, x) [m]: `(n_shots, 2)`, or `(n_shots, n_sources, 2)` for several
+            sources that fire in one shot.
+        receivers: Positions of the receivers, as (z, x) [m]: `(n_receivers, 2)` for all shots, or
+            `(n_shots, n_receivers, 2)` for a spread that moves; an empty list records no gathers.
+        wavelet: One wavelet `(nt,)` for all sources, or one for each source: `(n_shots, nt)`, or
+            `(n_shots, n_sources, nt)` for several sources in a shot.
 
     Returns:
         The survey, in JAX's default floating-point type.
+
+    Raises:
+        InputError: If the shapes do not fit together, or an array holds anything but real numbers.
     """
-    sources = jnp.asarray(sources, dtype=float)
-    wavelets = jnp.broadcast_to(jnp.asarray(wavelet, dtype=float), (len(sources), np.shape(wavelet)[-1]))
-    return Survey(sources, jnp.asarray(receivers, dtype=float).reshape(-1, 2), wavelets)
+    sources, receivers, wavelets = (
+        jnp.asarray(real_array(values, name), dtype=float)
+        for values, name in ((sources, "Sources"), (receivers, "Receivers"), (wavelet, "A wavelet"))
+    )
+    receivers = receivers.reshape(0, 2) if receivers.shape == (0,) else receivers
+    check_points_shape(sources, "source")
+    if wavelets.ndim == 1:
+        wavelets = jnp.broadcast_to(wavelets, (*sources.shape[:-1], len(wavelets)))
+    survey = Survey(sources, receivers, wavelets)
+    check_survey_shapes(survey)
+    return survey
+
+
+def real_array(values, name: str) -> jax.Array | np.ndarray:
+    """Read an array of real numbers.
+
+    Args:
+        values: Anything array-like; it may be traced.
+        name: Its name in errors, which begins a sentence.
+
+    Returns:
+        The array, of a floating-point or integer type: NumPy's stay where they are.
+
+    Raises:
+        InputError: If it has other values, masked ones, or rows of different lengths, or is of a type that JAX does not
+            have.
+    """
+    given = f"a {type(values).__name__}"
+    try:
+        array = values if isinstance(values, jax.Array | np.ndarray) else jnp.asarray(values)
+        given = f"values of type {array.dtype}"
+    except (TypeError, ValueError, OverflowError):
+        array = None
+    if array is None or not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
+        raise InputError(f"{name} must be an array of real numbers, with rows of one length, but got {given}.")
+    if not array.dtype.isnative or array.dtype.itemsize > 8:
+        raise InputError(f"{name} has values of type {array.dtype}, which JAX cannot take: use .astype(np.float32).")
+    if np.ma.is_masked(array):
+        raise InputError(f"{name} must have a number everywhere, but some are masked. Fill them in.")
+    return array
+
+
+def check_points_shape(points, what: str) -> None:
+    """Check the shape of positions.
+
+    Args:
+        points: Positions `(n, 2)` or `(n_shots, n, 2)`.
+        what: Name of a point in errors, such as "source".
+
+    Raises:
+        InputError: If they have another shape.
+    """
+    shape = np.shape(points)
+    if len(shape) in (2, 3) and shape[-1] == 2:
+        return
+    if shape == (2,):
+        remedy = f"Write a single {what} as [[z, x]]."
+    elif len(shape) == 2 and shape[0] == 2:
+        remedy = f"Transpose them: one {what} a row."
+    else:
+        remedy = "Give depth z and distance x in meters for each of them, and nothing else."
+    raise InputError(f"Positions of {what}s must have the shape {_SHAPES[what]}, as (z, x), but have {shape}. {remedy}")
+
+
+_SHAPES = {
+    "source": "(n_shots, 2), or (n_shots, n_sources, 2) for several sources in a shot",
+    "receiver": "(n_receivers, 2), or (n_shots, n_receivers, 2) for receivers of each shot",
+}
+
+
+def check_survey_shapes(survey: Survey, nt: int | None = None) -> None:
+    """Check that the arrays of a survey hold real numbers and fit together; they may be traced.
+
+    Args:
+        survey: The survey.
+        nt: Number of samples of a wavelet; None where no time axis is known.
+
+    Raises:
+        InputError: If they do not.
+    """
+    for name, values in zip(("Sources", "Receivers", "Wavelets"), survey, strict=True):
+        real_array(values, name)
+    sources, receivers, wavelets = map(np.shape, survey)
+    check_points_shape(survey.sources, "source")
+    check_points_shape(survey.receivers, "receiver")
+    if 0 in sources:
+        raise InputError(f"A survey needs at least one source in each shot, but its sources have the shape {sources}.")
+    if len(receivers) == 3 and receivers[0] != sources[0]:
+        raise InputError(
+            f"Receivers of each shot need as many spreads as there are shots, but receivers have the shape {receivers} "
+            f"(n_shots, n_receivers, 2) and sources {sources}: {sources[0]} shots. Give one spread for each shot, or "
+            "(n_receivers, 2) for all."
+        )
+    samples = "nt" if nt is None else nt
+    if wavelets[:-1] != sources[:-1] or not wavelets[-1:] or wavelets[-1] != (nt or wavelets[-1]):
+        expected = ", ".join(map(str, (*sources[:-1], samples)))
+        raise InputError(
+            f"Wavelets must be sampled on the time axis, one for each source: expected the shape ({expected}) for "
+            f"sources of shape {sources}, got {wavelets}. make_survey takes one wavelet ({samples},) for all sources, "
+            "too."
+        )
 
 
 def surface_line(grid: Grid, depth: float, every: int = 1) -> np.ndarray:
@@ -110,3 +260,18 @@ def point_cells(position: Float[Array, "2"], simulation: Simulation) -> tuple[In
     columns, column_weights = _axis_weights(cells[1], mx, left, half_width, False)
     index = (rows[:, None] * mx + columns[None, :]).astype(jnp.int32)
     return index.ravel(), (row_weights[:, None] * column_weights[None, :]).ravel()
+
+
+def locate(
+    positions: Float[Array, "*points 2"], simulation: Simulation
+) -> tuple[Int[Array, "*points k"], Float[Array, "*points k"]]:
+    """Find the cells that points touch, and their weights; see `point_cells`.
+
+    Args:
+        positions: Positions (z, x) of the points `(..., 2)` [m].
+        simulation: The simulation.
+
+    Returns:
+        Numbers of cells of the padded grid and their weights, `(..., k)`.
+    """
+    return jnp.vectorize(partial(point_cells, simulation=simulation), signature="(d)->(k),(k)")(positions)

@@ -2,15 +2,19 @@
 
 import warnings
 
+import jax
 import numpy as np
 from jax.core import Tracer
 
 from data_gen.common.errors import InputError
-from data_gen.solver.problem.acquisition import Survey
-from data_gen.solver.problem.simulation import Simulation, check_cfl
+from data_gen.solver.numerics.stencils import staggered_weights
+from data_gen.solver.problem.acquisition import Survey, check_survey_shapes, real_array
+from data_gen.solver.problem.simulation import Simulation, check_cfl, check_reach
 
 # Points per wavelength at the highest frequency that keep the phase error near 1 % over some ten wavelengths.
 POINTS_PER_WAVELENGTH = {2: 10.0, 4: 5.0, 6: 4.0, 8: 3.5, 10: 3.2, 12: 3.0}
+
+NEAR = 1e-3  # cells within which a point is on a cell's center
 
 
 class DispersionWarning(UserWarning):
@@ -62,55 +66,167 @@ def check_sampling(simulation: Simulation, slowest: float) -> None:
 
 
 def check_points(points: np.ndarray, what: str, simulation: Simulation) -> None:
-    """Check that points lie inside the grid, and on it where the simulation has no sinc to place them between cells.
+    """Check that points lie inside the grid, below a free surface, and on cells where no sinc places them between.
 
     Args:
-        points: Positions `(n, 2)`, as (z, x) [m].
+        points: Positions `(..., 2)`, as (z, x) [m].
         what: Name of a point in errors, such as "source".
         simulation: The simulation.
 
     Raises:
         InputError: If a point does not.
     """
+    points = points.reshape(-1, 2)
     (depth, width), spacing = simulation.grid.extent, simulation.grid.spacing
-    slack = 1e-3 * spacing
-    # Written so that NaN counts as outside.
-    outside = ~((points >= -slack) & (points <= np.array([depth, width]) + slack)).all(axis=1)
+    outside = ~_inside(points, simulation)
     if outside.any():
         z, x = points[np.argmax(outside)]
+        swapped = " With z and x exchanged it would not." if _inside(points[:, ::-1], simulation).all() else ""
         raise InputError(
             f"A {what} lies outside the grid: (z, x) = ({z:g}, {x:g}) m, but the cell centers span 0 to {depth:g} m "
-            f"in depth and 0 to {width:g} m along the surface. Move it, or enlarge the grid."
+            f"in depth and 0 to {width:g} m along the surface. Move it, or enlarge the grid.{swapped}"
         )
-    off_grid = np.abs(points / spacing - np.round(points / spacing)).max(axis=1, initial=0) > 1e-3
+    silent = points[:, 0] <= NEAR * spacing
+    if simulation.free_surface and silent.any():
+        z, x = points[np.argmax(silent)]
+        effect = "fires nothing" if what == "source" else "records zeros"
+        raise InputError(
+            f"A {what} lies on the free surface, where the pressure is zero, and {effect}: (z, x) = ({z:g}, {x:g}) m. "
+            f"Move it down, for example by one cell to z = {spacing:g} m."
+        )
+    off_grid = np.abs(points / spacing - np.round(points / spacing)).max(axis=1, initial=0) > NEAR
     if simulation.half_width == 0 and off_grid.any():
         z, x = points[np.argmax(off_grid)]
         raise InputError(
             f"A {what} lies between grid points: (z, x) = ({z:g}, {x:g}) m with cells of {spacing:g} m. "
+            f"{_unit_meant(points, simulation)}"
             "Move it to a cell center, or set half_width=4 in the Simulation to interpolate by a windowed sinc."
         )
 
 
-def largest_local_velocity(velocity: np.ndarray, density: np.ndarray) -> float:
+def _inside(points: np.ndarray, simulation: Simulation) -> np.ndarray:
+    """Find the points `(n, 2)` [m] that lie inside the grid; NaN does not."""
+    slack = NEAR * simulation.grid.spacing
+    return ((points >= -slack) & (points <= np.array(simulation.grid.extent) + slack)).all(axis=1)
+
+
+def _unit_meant(points: np.ndarray, simulation: Simulation) -> str:
+    """Name the unit that points `(n, 2)` are probably in, if not in meters."""
+    if not points.any():
+        return ""
+    if _inside(1000 * points, simulation).all():
+        return "Positions in km are meant in meters: multiply by 1000. "
+    if (points == np.round(points)).all() and (points < np.array(simulation.grid.shape)).all():
+        return f"If these are numbers of cells, multiply them by the spacing of {simulation.grid.spacing:g} m. "
+    return ""
+
+
+def check_survey(survey: Survey, simulation: Simulation) -> None:
+    """Check shapes and types of a survey's arrays and, where they are concrete, their values.
+
+    Args:
+        survey: The survey.
+        simulation: The simulation.
+
+    Raises:
+        InputError: If shapes or types are wrong, points lie outside the grid, on a free surface or between cells, or
+            a wavelet is not finite.
+    """
+    if not isinstance(survey, Survey):
+        raise InputError(f"A survey is made by make_survey(sources, receivers, wavelet), but got {type(survey)}.")
+    for name, values in zip(("Sources", "Receivers", "Wavelets"), survey, strict=True):
+        if not isinstance(values, jax.Array | np.ndarray):
+            raise InputError(f"{name} of a survey must be an array, but got {type(values)}. Use make_survey.")
+    check_survey_shapes(survey, simulation.time.nt)
+    points = {}
+    for what, positions in (("source", survey.sources), ("receiver", survey.receivers)):
+        if not isinstance(positions, Tracer):
+            points[what] = np.asarray(positions, dtype=float).reshape(-1, 2)
+            check_points(points[what], what, simulation)
+    everywhere = np.concatenate(list(points.values())) if len(points) == 2 else np.zeros((0, 2))
+    within_a_cell = len(np.unique(everywhere, axis=0)) > 1 and everywhere.max() < simulation.grid.spacing
+    if within_a_cell and _inside(1000 * everywhere, simulation).all():
+        raise InputError(
+            f"All sources and receivers lie within {everywhere.max():g} m of the grid's first cell, which looks like "
+            "km. Positions are meant in meters: multiply by 1000."
+        )
+    if not isinstance(survey.wavelets, Tracer) and not np.isfinite(wavelets := np.asarray(survey.wavelets)).all():
+        first = [int(i) for i in np.argwhere(~np.isfinite(wavelets))[0]]
+        raise InputError(f"A wavelet has a value that is not finite: number {first} of {wavelets.shape}. Repair it.")
+
+
+def largest_local_velocity(velocity: np.ndarray, density: np.ndarray, simulation: Simulation) -> float:
     """Bound the velocity that limits the time step where the density jumps, after Gershgorin.
 
     Args:
         velocity: Velocity model `(nz, nx)` [m/s].
         density: Density model `(nz, nx)` [kg/m^3].
+        simulation: The simulation, for its order and its walls.
 
     Returns:
-        The square root of the largest kappa / rho, with rho at each cell's four faces [m/s].
+        The square root of the largest kappa / rho, with 1 / rho the mean over the faces that a cell's stencil reaches
+        along both axes, each by the size of its weight [m/s].
     """
-    padded = np.pad(density, 1, mode="edge")
-    faces = [padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]]
-    buoyancy = sum(2 / (density + face) for face in faces) / 4
+    half = simulation.order // 2
+    weights = np.abs(staggered_weights(simulation.order))
+    buoyancy = np.zeros(density.shape)
+    for axis in (0, 1):
+        padded = np.moveaxis(density, axis, 0)
+        for side, width in enumerate(simulation.widths[2 * axis : 2 * axis + 2]):
+            free = simulation.free_surface and axis == side == 0
+            more = ((half, 0) if side == 0 else (0, half), (0, 0))
+            padded = np.pad(padded, more, mode="edge" if width else "reflect" if free else "symmetric")
+        faces, n = 2 / (padded[:-1] + padded[1:]), density.shape[axis]
+        reached = [faces[half - k : half - k + n] + faces[half + k - 1 : half + k - 1 + n] for k in range(1, half + 1)]
+        buoyancy += np.moveaxis(np.tensordot(weights, reached, 1), 0, axis) / (4 * weights.sum())
     return float(np.sqrt((velocity**2 * density * buoyancy).max()))
 
 
-def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None, coupling=None) -> None:
-    """Check every concrete (not traced) input; `simulate` does so before anything is compiled.
+def check_models(velocity, simulation: Simulation, density=None, coupling=None) -> None:
+    """Check shapes and types of models, which may be traced.
 
-    Warns with `DispersionWarning` where the points per wavelength are too few.
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        simulation: The simulation.
+        density: Density model `(nz, nx)` [kg/m^3], or None.
+        coupling: Coupling `(3, 3, nz, nx)` of coarse_medium.py, or None.
+
+    Raises:
+        InputError: If a shape or a type is wrong, or the simulation has no place for such a model.
+    """
+    shape = simulation.grid.shape
+    for name, model in (("velocity", velocity), ("density", density)):
+        if model is None and name == "density":
+            continue
+        found = np.shape(real_array(model, f"The {name} model"))
+        if found != shape:
+            remedy = ""
+            if found == shape[::-1]:
+                remedy = " Transpose it: depth comes first."
+            elif found[-2:] == shape:
+                remedy = " Map a batch of models by jax.vmap."
+            raise InputError(f"The {name} model must have the grid's shape {shape} (nz, nx), but has {found}.{remedy}")
+    if coupling is not None:
+        found = np.shape(real_array(coupling, "The coupling"))
+        if found != (3, 3, *shape):
+            raise InputError(
+                f"The coupling must have the shape {(3, 3, *shape)}, but has {found}. Take it, and the velocity, from "
+                "coarse_medium.coarse_medium."
+            )
+        if simulation.time_order != 2 or simulation.free_surface:
+            raise InputError(
+                f"A coupling needs second order in time and no free surface, but time_order={simulation.time_order} "
+                f"and free_surface={simulation.free_surface}."
+            )
+    if density is not None:
+        check_reach(simulation, staggered=True)
+
+
+def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None, coupling=None) -> None:
+    """Check shapes and types of every input and, where it is concrete (not traced), its values.
+
+    `simulate` does so before anything is compiled. Warns with `DispersionWarning` where the points per wavelength are
+    too few.
 
     Args:
         velocity: Velocity model `(nz, nx)` [m/s].
@@ -120,34 +236,15 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None,
         coupling: Coupling `(3, 3, nz, nx)` of coarse_medium.py, or None.
 
     Raises:
-        InputError: If a shape is wrong, velocities or densities are bad, the time step is over the CFL limit, or points
-            lie outside the grid or between cells.
+        InputError: If a shape or a type is wrong, velocities or densities are bad, the time step is over the CFL
+            limit, points lie outside the grid, on a free surface or between cells, or a wavelet is not finite.
     """
-    shape = simulation.grid.shape
-    for name, model in (("velocity", velocity), ("density", density)):
-        if model is not None and np.shape(model) != shape:
-            raise InputError(
-                f"The {name} model must have the grid's shape {shape} (nz, nx), but has {np.shape(model)}."
-            )
-    if coupling is not None and np.shape(coupling) != (3, 3, *shape):
-        raise InputError(
-            f"The coupling must have the shape {(3, 3, *shape)}, but has {np.shape(coupling)}. Take it, and the "
-            "velocity, from coarse_medium.coarse_medium."
-        )
-    if coupling is not None and (simulation.time_order != 2 or simulation.free_surface):
-        raise InputError(
-            f"A coupling needs second order in time and no free surface, but time_order={simulation.time_order} and "
-            f"free_surface={simulation.free_surface}."
-        )
-    n_sources, nt = np.shape(survey.sources)[0], simulation.time.nt
-    if np.shape(survey.wavelets) != (n_sources, nt):
-        raise InputError(
-            f"Wavelets must be sampled on the time axis, one per source: expected {(n_sources, nt)}, "
-            f"got {np.shape(survey.wavelets)}."
-        )
-    for points, what in ((survey.sources, "source"), (survey.receivers, "receiver")):
-        if not isinstance(points, Tracer):
-            check_points(np.asarray(points, dtype=float).reshape(-1, 2), what, simulation)
+    if not isinstance(simulation, Simulation):
+        raise InputError(f"simulate takes a velocity, a survey, then a Simulation, but got {type(simulation)} there.")
+    check_models(velocity, simulation, density, coupling)
+    check_survey(survey, simulation)
+    if not (coupling is None or isinstance(coupling, Tracer) or np.isfinite(np.asarray(coupling)).all()):
+        raise InputError("The coupling has values that are not finite. Repair the model that it is made from.")
     if isinstance(velocity, Tracer) or isinstance(density, Tracer):
         return
     velocity = np.asarray(velocity)
@@ -158,5 +255,5 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None,
         density = np.asarray(density)
         if not (np.isfinite(density).all() and density.min() > 0):
             raise InputError("The density model must be finite and positive everywhere, in kg/m^3.")
-        check_cfl(simulation, largest_local_velocity(velocity, density), staggered=True)
+        check_cfl(simulation, largest_local_velocity(velocity, density, simulation), staggered=True)
     check_sampling(simulation, float(velocity.min()))

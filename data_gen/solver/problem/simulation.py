@@ -80,10 +80,11 @@ class Simulation:
                 f"The largest velocity [m/s] and the peak frequency [Hz] must be positive, but are "
                 f"{self.max_velocity} and {self.peak_frequency}."
             )
-        if self.order // 2 > min(self.grid.shape):
-            raise InputError(f"Order {self.order} needs more cells than the grid {self.grid.shape} has.")
+        check_reach(self)
         if self.time_order not in stencils.TIME_LIMITS:
             raise InputError(f"The order in time must be one of {[*stencils.TIME_LIMITS]}, but got {self.time_order}.")
+        if self.half_width < 0:
+            raise InputError(f"half_width counts cells, 0 for points on cell centers, but is {self.half_width}.")
         if self.substeps < 1:
             raise InputError(f"A sample takes at least one internal step, but substeps={self.substeps}.")
         if self.backend not in BACKENDS:
@@ -184,6 +185,35 @@ def substeps_for(
         order, grid.spacing, max_velocity, time_order=time_order, staggered=staggered
     )
     return substeps(time.dt, largest)
+
+
+def check_reach(simulation: Simulation, *, staggered: bool = False) -> None:
+    """Check that the grid has as many cells as the stencil and the points' sinc reach.
+
+    Args:
+        simulation: The simulation.
+        staggered: Whether the medium has a density model.
+
+    Raises:
+        InputError: If the grid is too small.
+    """
+    order, (nz, nx), (mz, mx) = simulation.order, simulation.grid.shape, simulation.padded_shape
+    (top, bottom, left, right), half = simulation.widths, simulation.order // 2
+    reach = order - 1 if staggered else half
+    # A wall continues the field by its mirror image, a free surface by that of the rows below the first.
+    deep = mz >= (reach + simulation.free_surface if 0 in (top, bottom) else half)
+    wide = mx >= (reach if 0 in (left, right) else half)
+    if not (deep and wide and half <= min(nz, nx)):
+        medium = " with a density model" if staggered else ""
+        raise InputError(
+            f"Order {order}{medium} needs more cells than the grid {(nz, nx)} has: its stencil reaches {reach} cells "
+            "beyond walls and free surfaces. Lower the order, or enlarge the grid."
+        )
+    if simulation.half_width > min(mz, mx):
+        raise InputError(
+            f"half_width={simulation.half_width} makes points wider than the grid of {(mz, mx)} cells, layers "
+            "included. Set half_width=4."
+        )
 
 
 def check_cfl(simulation: Simulation, velocity: float, *, staggered: bool = False) -> None:
