@@ -23,6 +23,7 @@ from math import ceil, hypot
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from rich import box
 from rich.table import Table
@@ -351,7 +352,7 @@ def diagnose(
     if refusal := _refusal("survey", lambda: check_survey_shapes(survey, simulation.time.nt)):
         return Diagnosis((*findings, *refusal))
     sources, receivers, wavelets = (np.asarray(leaf, dtype=float) for leaf in survey)
-    survey = Survey(sources, receivers, wavelets)
+    survey = Survey(*map(jnp.asarray, survey))
     findings += [_points(sources, "source", simulation), _points(receivers, "receiver", simulation)]
     findings.append(_wavelets(wavelets, simulation))
     if sound and findings[-1].severity != "error":

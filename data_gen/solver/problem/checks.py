@@ -107,7 +107,7 @@ def check_points(points: np.ndarray, what: str, simulation: Simulation) -> None:
 def _inside(points: np.ndarray, simulation: Simulation) -> np.ndarray:
     """Find the points `(n, 2)` [m] that lie inside the grid; NaN does not."""
     slack = NEAR * simulation.grid.spacing
-    return ((points >= -slack) & (points <= np.array(simulation.grid.extent) + slack)).all(axis=1)
+    return np.all((points >= -slack) & (points <= np.array(simulation.grid.extent) + slack), axis=1)
 
 
 def _unit_meant(points: np.ndarray, simulation: Simulation) -> str:
