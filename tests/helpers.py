@@ -22,8 +22,9 @@ ROOT = Path(__file__).parents[1]
 
 def tiny_config(path, **changes) -> DataConfig:
     """`configs/data/tiny.yaml`, kept at `path`."""
-    preset = OmegaConf.load(ROOT / "configs/data/tiny.yaml")
-    merged = OmegaConf.merge(OmegaConf.structured(DataConfig), preset, {"path": str(path)} | changes)
+    preset = OmegaConf.to_container(OmegaConf.load(ROOT / "configs/data/tiny.yaml"))
+    assert isinstance(preset, dict)
+    merged = OmegaConf.merge(OmegaConf.structured(DataConfig), {**preset, "path": str(path), **changes})
     config = OmegaConf.to_object(merged)
     assert isinstance(config, DataConfig)
     return config

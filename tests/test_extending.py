@@ -21,7 +21,6 @@ from surrogate.protocols import ForwardTask, ShotTask, Task
 from surrogate.tasks.registry import TASKS
 from tests.helpers import ROOT, tiny_config
 
-OLD = ("gaussian_random_field", "faulted_layers", "inclusions")  # families of the preset
 LONGEST = 39  # lines that are not blank
 
 
@@ -44,7 +43,7 @@ def config(page) -> TrainConfig:
     data = tiny_config(
         "nowhere",
         source="online",
-        families={name: {"weight": 0} for name in OLD} | {"gradient": {"min_velocity": 2500}},
+        families={"gradient": {"min_velocity": 2500}},
     )
     return TrainConfig(
         data=data, task=page["PeakConfig"](), encoding=page["DistanceConfig"](), model=page["ChainConfig"](width=4)

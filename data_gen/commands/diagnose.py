@@ -35,7 +35,7 @@ def report(config: DataConfig) -> None:
 register()
 
 
-@command("generate")
+@command("generate", "data.path")
 def main(composed: DictConfig) -> None:
     """Show the diagnosis of a data set.
 

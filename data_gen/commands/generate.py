@@ -44,7 +44,7 @@ def register() -> None:
 register()
 
 
-@command("generate")
+@command("generate", "data.path")
 def main(composed: DictConfig) -> None:
     """Generate what is missing of a data set, with a progress bar.
 

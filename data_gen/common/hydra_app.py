@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from data_gen.common.errors import InputError, one_paragraph
+from data_gen.common.hydra_dictionaries import replace_dictionaries
 from data_gen.common.hydra_errors import explain, nearest
 from data_gen.common.hydra_help import Command, help_text
 
@@ -48,10 +49,12 @@ def store(name: str, schema: Any, group: str | None = None) -> None:
         schema: Dataclass, or a structured config made of one.
         group: Group of presets that it belongs to; None for the schema of a command.
     """
-    ConfigStore.instance().store(name=name, node=schema, group=group)
+    node = OmegaConf.structured(schema)
+    replace_dictionaries(node)
+    ConfigStore.instance().store(name=name, node=node, group=group)
 
 
-def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[..., Any]]:
+def command(config_name: str, *paths: str) -> Callable[[Callable[[DictConfig], Any]], Callable[..., Any]]:
     """Make a command of a function that takes a composed config.
 
     The command reads `sys.argv`. Its `--help` explains every key; an override that cannot be used, and every error of
@@ -59,6 +62,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
 
     Args:
         config_name: Root config of the command, `configs/{config_name}.yaml`.
+        *paths: Keys that a path without a key may be meant for.
 
     Returns:
         A decorator for the function. The module of the function says in its docstring what the command does.
@@ -74,7 +78,7 @@ def command(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callabl
             if composed is not None:
                 return run(composed)
             arguments, _ = get_args_parser().parse_known_args(sys.argv[1:])
-            described = Command(folder, config_name, arguments.config_dir)
+            described = Command(folder, config_name, arguments.config_dir, paths)
             wanted = os.environ.get("HYDRA_FULL_ERROR")
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print
             try:

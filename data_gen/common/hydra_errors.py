@@ -1,15 +1,20 @@
 """Answer an override that Hydra refuses with what was expected and the nearest names, in one paragraph."""
 
-from collections.abc import Sequence
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from data_gen.common.config_docs import keys_of
 from data_gen.common.hydra_help import Command
+
+CUTOFF = 0.6  # similarity of names, from 0 to 1, that a typing error leaves
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
@@ -24,7 +29,7 @@ def nearest(name: str, known: Sequence[str]) -> str:
     """
     known = list(known)
     parent, dot, last = name.rpartition(".")
-    near = {key: get_close_matches(last, [key.rpartition(".")[2]], cutoff=0.7) for key in known}
+    near = {key: get_close_matches(last, [key.rpartition(".")[2]], cutoff=CUTOFF) for key in known}
     siblings = [key for key in known if dot and near[key] and key.rpartition(".")[0] == parent]
     found = siblings or get_close_matches(name, known, 3, 0.8) or [key for key in known if near[key]]
     found = get_close_matches(name, found, 3, 0)
@@ -42,18 +47,11 @@ def explain(error: Exception, command: Command, overrides: Sequence[str]) -> str
     Returns:
         One paragraph: which override is wrong, what was expected, and what to do.
     """
-    groups = {group: command.choices(group) for group in command.defaults}
     if isinstance(error, OverrideParseException):
-        return f"Cannot read {error.override!r}: an override is KEY=VALUE; quote values with spaces or braces."
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    chosen = [o for o in parsed if o.key_or_group in groups and o.value() in groups[o.key_or_group]]
-    config = command.compose([str(override.input_line) for override in chosen])
-    keys = [key.name for key in keys_of(config)]
-    for override in parsed:
-        if not override.key_or_group.startswith("hydra") and override not in chosen:
-            answer = _about_override(override, groups, config, keys)
-            if answer:
-                return answer
+        return _about_unread(str(error.override), command)
+    answers = _Answers(command, OverridesParser.create().parse_overrides(list(overrides)))
+    if answer := next(filter(None, map(answers.about, answers.overrides)), None):
+        return answer
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"{group}={name}: there is no such preset.{nearest(name, error.options)}"
@@ -62,29 +60,94 @@ def explain(error: Exception, command: Command, overrides: Sequence[str]) -> str
     return " ".join(line.strip() for line in [*str(error).splitlines()[:2], detail] if line.strip())
 
 
-def _about_override(
-    override: Override, groups: dict[str, list[str]], config: DictConfig, keys: Sequence[str]
-) -> str | None:
-    """Say what is wrong with one override; None if its name is known."""
-    name, value = override.key_or_group, override.value()
-    if name in groups and isinstance(value, str):
-        presets = ", ".join(groups[name])
-        return f"{name}={value}: there is no such preset.{nearest(value, groups[name])} Presets: {presets}."
-    if name in groups or name in keys or OmegaConf.select(config, name) is not None:
+def _about_unread(text: str, command: Command) -> str:
+    """Answer an argument that is no override, such as a path or a preset without its key."""
+    meant = [f"{group}={text}" for group in command.defaults if text in command.choices(group)]
+    if not meant and re.fullmatch(r"[\w.]+", text) and OmegaConf.select(command.compose(), text) is not None:
+        return f"{text!r} needs a value: {text}=VALUE."
+    if not meant and "=" not in text:
+        meant = [shlex.quote(f"{key}={text}") for key in command.paths]
+    if meant:
+        return f"Cannot read {text!r}: an argument is KEY=VALUE. Did you mean {' or '.join(meant)}?"
+    return f"Cannot read {text!r}: an argument is KEY=VALUE; quote values with spaces or braces."
+
+
+class _Answers:
+    """Say what is wrong with an override, by the groups and keys that its command has."""
+
+    def __init__(self, command: Command, overrides: Sequence[Override]):
+        self.command, self.overrides = command, overrides
+        self.groups = {group: command.choices(group) for group in command.defaults}
+        self.chosen = [o for o in overrides if o.value() in self.groups.get(o.key_or_group, ())]
+        self.config = command.compose([str(override.input_line) for override in self.chosen])
+        self.keys = [key.name for key in keys_of(self.config)]
+
+    def about(self, override: Override) -> str | None:
+        """Answer one override; None if its name is known."""
+        name, value = override.key_or_group, override.value()
+        if override in self.chosen:
+            return None
+        if name in self.groups and isinstance(value, str):
+            presets = ", ".join(self.groups[name])
+            return f"{name}={value}: there is no such preset.{nearest(value, self.groups[name])} Presets: {presets}."
+        if name.startswith("hydra"):  # its groups, `hydra/launcher`, are named by the error itself
+            return self._about_hydra(name) if "." in name else None
+        inner = _dotted(name, value) if isinstance(value, Mapping) else ()
+        if unknown := next((key for key in inner if self._is_new(key) and not self._open_parent(key)), None):
+            return self._unknown(unknown)
+        if not self._is_new(name):
+            return None
+        if groups := self._groups_with(name, value):
+            return f"{name}={value}: this command has no group of presets {name!r}. Use {groups[0]}={value}."
+        if parent := self._open_parent(name):
+            entry = ".".join(name.split(".")[: parent.count(".") + 2])
+            near = nearest(entry, [f"{parent}.{key}" for key in OmegaConf.select(self.config, parent)])
+            return None if override.is_add() else f"{entry!r} is new.{near} Add it with +{override.input_line}."
+        return self._unknown(name)
+
+    def _is_new(self, name: str) -> bool:
+        return name not in self.groups and name not in self.keys and OmegaConf.select(self.config, name) is None
+
+    def _unknown(self, name: str) -> str:
+        group, _, key = name.partition(".")
+        owners = [choice for choice in self.groups.get(group, ()) if key and self._has(group, choice, name)]
+        if owners:
+            return f"Unknown key {name!r}: only {', '.join(owners)} of {group} have it. Add {group}={owners[0]}."
+        return f"Unknown key {name!r}.{nearest(name, [*self.keys, *self.groups])} `--help` explains every key."
+
+    def _has(self, group: str, choice: str, name: str) -> bool:
+        try:
+            return OmegaConf.select(self.command.compose([f"{group}={choice}"]), name) is not None
+        except HydraException:
+            return False
+
+    def _groups_with(self, name: str, value: Any) -> list[str]:
+        """Find the groups that have a preset of this name, the one whose name is nearest first."""
+        found = [group for group, choices in self.groups.items() if value in choices]
+        return get_close_matches(name, found, cutoff=CUTOFF) + found
+
+    def _about_hydra(self, name: str) -> str | None:
+        """Answer a key of Hydra's own settings."""
+        config = self.command.compose(hydra=True)
+        parent, _, key = name.rpartition(".")
+        siblings = OmegaConf.select(config, parent)
+        if not isinstance(siblings, DictConfig) or key in siblings:
+            return None
+        near = nearest(name, [f"{parent}.{sibling}" for sibling in map(str, siblings)])
+        return f"Unknown key {name!r}.{near} `--hydra-help` explains Hydra's own keys."
+
+    def _open_parent(self, name: str) -> str | None:
+        """Find the innermost parent of a key that may hold any keys, such as `data.families`; None without one."""
+        parts = name.split(".")
+        for end in range(len(parts) - 1, 0, -1):
+            parent = OmegaConf.select(self.config, ".".join(parts[:end]))
+            if isinstance(parent, DictConfig):
+                return ".".join(parts[:end]) if OmegaConf.get_type(parent) is dict else None
         return None
-    for group, choices in groups.items():
-        if value in choices:
-            return f"{name}={value}: this command has no group of presets {name!r}. Use {group}={value}."
-    if parent := _open_parent(config, name):
-        return None if override.is_add() else f"{name!r} is new in {parent}: add it with +{override.input_line}."
-    return f"Unknown key {name!r}.{nearest(name, [*keys, *groups])} `--help` explains every key."
 
 
-def _open_parent(config: DictConfig, name: str) -> str | None:
-    """Find the innermost parent of a key that may hold any keys, such as `data.families`; None if there is none."""
-    parts = name.split(".")
-    for end in range(len(parts) - 1, 0, -1):
-        parent = OmegaConf.select(config, ".".join(parts[:end]))
-        if isinstance(parent, DictConfig):
-            return ".".join(parts[:end]) if OmegaConf.get_type(parent) is dict else None
-    return None
+def _dotted(prefix: str, values: Mapping[Any, Any]) -> Iterator[str]:
+    """List the dotted keys of a dictionary that an override sets."""
+    for key, value in values.items():
+        name = f"{prefix}.{key}"
+        yield from _dotted(name, value) if isinstance(value, Mapping) else [name]

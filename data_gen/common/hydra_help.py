@@ -29,9 +29,11 @@ class Command:
         folder: Folder of configs.
         config_name: Root config of the command.
         own: Folder of the user's own presets, `--config-dir`; None if there is none.
+        paths: Keys that a path on the command line may be meant for.
     """
 
-    def __init__(self, folder: Path, config_name: str, own: str | None = None):
+    def __init__(self, folder: Path, config_name: str, own: str | None = None, paths: Sequence[str] = ()):
+        self.paths = tuple(paths)
         self.folder, self.config_name, self.own = folder, config_name, Path(own).absolute() if own else None
         root = OmegaConf.load(folder / f"{config_name}.yaml")
         assert isinstance(root, DictConfig)
@@ -40,18 +42,19 @@ class Command:
             str(name): choice for entry in entries for name, choice in entry.items() if " " not in str(name)
         }
 
-    def compose(self, overrides: Sequence[str] = ()) -> DictConfig:
+    def compose(self, overrides: Sequence[str] = (), *, hydra: bool = False) -> DictConfig:
         """Compose the config with overrides, as Hydra does. Raises Hydra's errors.
 
         Args:
             overrides: Choices of groups, and values of keys.
+            hydra: Whether the config has Hydra's own settings, too.
 
         Returns:
             The composed config, its type being the schema of the command.
         """
         with initialize_config_dir(str(self.folder), version_base="1.3"):
             path = [f"hydra.searchpath=[file://{self.own}]"] if self.own else []
-            return compose(self.config_name, overrides=[*overrides, *path])
+            return compose(self.config_name, overrides=[*overrides, *path], return_hydra_config=hydra)
 
     def choices(self, group: str) -> list[str]:
         """List the presets of a group.

@@ -34,7 +34,8 @@ class DataConfig:
         test: Number of test samples.
         shard_size: Largest number of samples in one file.
         batch_size: Number of samples simulated together.
-        families: Velocity families, each `{name: {weight: ..., parameter: ...}}`.
+        families: Velocity families, each `{name: {weight: ..., parameter: ...}}`, which replace those of a preset;
+            `data.families.NAME.KEY=VALUE` changes one of them, and `+data.families.NAME={...}` adds one.
         water_depth: Smallest and largest depth of a water layer above the models [m]; null for no water.
         density: Density model: none (constant) or gardner (computed from velocity by Gardner's rule).
         nz: Grid cells in depth.

@@ -19,6 +19,7 @@ from data_gen.dataset.config import DataConfig
 from data_gen.dataset.records import Fields, features
 from data_gen.dataset.sample import SPLITS
 from data_gen.dataset.shards import NAME, RECEIPTS, Shard, read_receipt, receipt_file, shard_layout
+from data_gen.velocity.registry import drawn_families
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -155,14 +156,20 @@ def claim(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
                 write_json(path / MANIFEST, manifest)
                 return manifest
             found = read_manifest(path)
-            if found["recipe"] != manifest["recipe"]:
+            ours, theirs = _decisive(manifest), _decisive(found)
+            if ours != theirs:
                 raise DatasetError(
-                    f"{path} already holds a data set of another config "
-                    f"({differences(manifest['recipe'], found['recipe'])}). Choose another data.path, or remove that "
-                    "folder."
+                    f"{path} already holds a data set of another config ({differences(ours, theirs)}). Choose another "
+                    "data.path, or remove that folder."
                 )
             _restore_receipts(path, found)
             return found
+
+
+def _decisive(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recipe without families of weight 0, which manifests of earlier versions name."""
+    recipe = dict(manifest["recipe"])
+    return recipe | ({"families": drawn_families(recipe["families"])} if "families" in recipe else {})
 
 
 def _restore_receipts(path: Path, manifest: dict[str, Any]) -> None:

@@ -22,7 +22,17 @@ from data_gen.velocity.families.style import Style
 from data_gen.velocity.mixture import Family, Mixture
 from data_gen.velocity.water import add_water
 
-__all__ = ["FAMILIES", "Family", "Mixture", "add_water", "gardner", "make_family", "make_mixture", "pin_files"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Mixture",
+    "add_water",
+    "drawn_families",
+    "gardner",
+    "make_family",
+    "make_mixture",
+    "pin_files",
+]
 
 _HARD: dict[str, Any] = {"min_layers": 4, "max_layers": 8, "ordered": False}
 _ONE_FAULT: dict[str, Any] = {"min_faults": 1, "max_faults": 1, "min_layers": 3}
@@ -135,8 +145,21 @@ def make_mixture(config: Mapping[str, Mapping[str, Any] | None]) -> Mixture:
     return Mixture(families, tuple(weight / sum(weights) for weight in weights), tuple(made))
 
 
+def drawn_families(config: Mapping[str, Mapping[str, Any] | None]) -> dict[str, dict[str, Any]]:
+    """Select the families that are drawn: an entry of weight 0 changes no model.
+
+    Args:
+        config: Entries as for `make_mixture`.
+
+    Returns:
+        The entries without those of weight 0.
+    """
+    entries = {name: dict(entry or {}) for name, entry in config.items()}
+    return {name: entry for name, entry in entries.items() if entry.get("weight", 1) != 0}
+
+
 def pin_files(config: Mapping[str, Mapping[str, Any] | None]) -> dict[str, dict[str, Any]]:
-    """Add the `sha256` of every model file to a config of families.
+    """Select the families that are drawn, and add the `sha256` of every model file to them.
 
     A manifest holds the result: a mixture made from it refuses a file whose content has changed.
 
@@ -144,13 +167,11 @@ def pin_files(config: Mapping[str, Mapping[str, Any] | None]) -> dict[str, dict[
         config: Entries as for `make_mixture`.
 
     Returns:
-        The same entries, those of the family `crops` with `sha256`.
+        The entries that are drawn, those of the family `crops` with `sha256`.
     """
-    pinned: dict[str, dict[str, Any]] = {}
-    for name, entry in config.items():
-        options = dict(entry or {})
-        if options.get("family", name) == "crops" and options.get("weight", 1.0):
+    pinned = drawn_families(config)
+    for name, options in pinned.items():
+        if options.get("family", name) == "crops":
             family = make_family(name, {key: value for key, value in options.items() if key != "weight"})
             options["sha256"] = family.sha256  # pyright: ignore[reportAttributeAccessIssue]
-        pinned[name] = options
     return pinned

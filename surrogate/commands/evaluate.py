@@ -14,7 +14,7 @@ from surrogate.runs.folder import read_run
 register()
 
 
-@command("evaluate")
+@command("evaluate", "run")
 def main(composed: DictConfig) -> None:
     """Evaluate a run, write its report, and print the tables.
 

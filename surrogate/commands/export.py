@@ -9,7 +9,7 @@ from surrogate.runs.export import ExportConfig, write_export
 store("export_schema", ExportConfig)
 
 
-@command("export")
+@command("export", "run")
 def main(composed: DictConfig) -> None:
     """Export a run, and report what was written.
 

@@ -14,7 +14,7 @@ from surrogate.runs.invert import run_inversion
 register()
 
 
-@command("invert")
+@command("invert", "out", "run", "real.path")
 def main(composed: DictConfig) -> None:
     """Invert, with a progress bar, write the report, and print the table.
 

@@ -25,7 +25,7 @@ from surrogate.training.host_memory import keep_freed_memory
 register()
 
 
-@command("train")
+@command("train", "run", "data.path")
 def main(composed: DictConfig) -> float:
     """Train a surrogate, with a progress bar.
 

@@ -93,7 +93,7 @@ class LossConfig:
         jacobian: Weight of the relative error of derivatives by the velocity; needs one more derivative of the solver.
         residual: Weight of the residual of the wave equation.
         sobolev_order: Order s of the derivatives of `sobolev`, from 1 to 4.
-        band_weights: Weight of the squared error in each band, for `bands`.
+        band_weights: Weight of the squared error in each band, low, middle and high, for `bands`.
         directions: Number of directions along which `jacobian` compares derivatives in each sample and step, where the
             data set has none stored.
     """

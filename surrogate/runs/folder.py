@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from data_gen.common.errors import InputError
 from data_gen.common.files import differences, holds_files, read_json, write_json
 from data_gen.common.hydra_app import Schema, typed
+from data_gen.velocity.registry import drawn_families
 from surrogate.config import InvertConfig, TrainConfig, schemas
 from surrogate.operators.registry import with_current_keys
 from surrogate.schemas import schema_of
@@ -71,8 +72,9 @@ def is_claimed(folder: Path, config: TrainConfig | InvertConfig) -> bool:
     place = "run" if isinstance(config, TrainConfig) else "out"
 
     def identity(values: dict[str, Any]) -> dict[str, Any]:
-        # A result does not depend on its folder, its tracking or the devices.
-        return _flat({key: value for key, value in values.items() if key not in (place, "tracking", "parallel")})
+        # A result does not depend on its folder, its tracking or the devices, nor on families that are not drawn.
+        kept = {key: value for key, value in values.items() if key not in (place, "tracking", "parallel")}
+        return _flat(kept | {"data": kept["data"] | {"families": drawn_families(kept["data"]["families"])}})
 
     ours = json.loads(json.dumps(asdict(config)))
     file = folder / CONFIG

@@ -8,6 +8,8 @@ from omegaconf import OmegaConf
 
 from data_gen.commands import diagnose, generate
 from data_gen.common.config_docs import attribute_texts, keys_of
+from data_gen.common.hydra_app import configs_folder
+from data_gen.common.hydra_help import Command
 from surrogate.commands import evaluate, export, invert, train, wave
 
 
@@ -86,8 +88,23 @@ def test_help_shows_what_the_overrides_make_of_the_keys(monkeypatch, capsys):
         (["data=demoo"], "data=demoo: there is no such preset. Did you mean demo?"),
         (["hydra/launcher=slum"], "Did you mean slurm?"),
         (["training.steps=abc"], "could not be converted to Integer"),
-        (["data.families.salt.weight=1"], r"add it with \+data.families.salt.weight=1"),
-        (["steps"], "Cannot read 'steps': an override is KEY=VALUE"),
+        (["data.families.salt.weight=1"], r"Add it with \+data.families.salt.weight=1"),
+        (["training.steps"], "'training.steps' needs a value: training.steps=VALUE"),
+        (["runs/mine"], "Cannot read 'runs/mine': .* Did you mean run=runs/mine or data.path=runs/mine?"),
+        (["gather_small"], "Did you mean data=gather_small or experiment=gather_small?"),
+        (["training={stesp:3}"], "Unknown key 'training.stesp'. Did you mean training.steps?"),
+        (["modle={width:3}"], "Unknown key 'modle.width'. Did you mean model.width?"),
+        (["experimnt=demo"], "Use experiment=demo"),
+        (["encodng=coarse"], "Use encoding=coarse"),
+        (["encoding=corse"], "Did you mean coarse?"),
+        (["model=fmo"], "Did you mean fno?"),
+        (["task=propagator", "task.unrol=3"], "Did you mean task.unroll?"),
+        (["task.unroll=3"], "only propagator of task have it. Add task=propagator"),
+        (["encoding=source_map", "encoding.radios=3"], "Did you mean encoding.radius?"),
+        (["data.pth=x"], "Did you mean data.path?"),
+        (["model=multiscale", "model.first.widht=3"], "Did you mean model.first.width?"),
+        (["data.families.inclusion.weight=2"], "Did you mean data.families.inclusions?"),
+        (["hydra.sweep.dirr=x"], "Did you mean hydra.sweep.dir?"),
         (["-m", "training.stesp=3,4"], "Did you mean training.steps?"),
     ],
 )
@@ -103,9 +120,39 @@ def test_a_preset_of_another_group_is_named(monkeypatch):
         run(monkeypatch, invert.main, "experiment=gathers")
 
 
-def test_dictionaries_take_new_keys(monkeypatch, capsys):
-    run(monkeypatch, generate.main, "+data.families.salt.weight=1", "--cfg", "job")
-    assert "salt:\n      weight: 1" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("arguments", "families"),
+    [
+        (["data.families={salt:{}}"], {"salt": {}}),
+        (["+data.families={salt:{}}"], {"salt": {}}),
+        (["data.families={salt:{weight:2,top:1}}", "data.families.salt={weight:3}"], {"salt": {"weight": 3}}),
+        (
+            ["data=openfwi", "data.families={salt:{}}", "+data.families.lens={family:gaussian_lens}"],
+            {"salt": {}, "lens": {"family": "gaussian_lens"}},
+        ),
+        (["data=gather_small"], {"flat_vel_a": {}, "curve_vel_a": {}, "flat_fault_a": {}}),
+        (["data=inverse_small", "data.families.flat_vel_a={weight:2}"], {"flat_vel_a": {"weight": 2}}),
+        (["data=inverse_small", "+data.families.salt.weight=1"], {"flat_vel_a": {}, "salt": {"weight": 1}}),
+    ],
+)
+def test_a_dictionary_that_is_set_replaces_the_one_before(arguments, families):
+    """In a preset that extends another as on the command line; a dotted key changes or adds one entry."""
+    composed = Command(configs_folder(), "generate").compose(arguments)
+    assert composed.data.families == families
+
+
+def test_a_users_preset_replaces_families(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.yaml").write_text("defaults: [tiny]\nfamilies: {salt: {}}\n")
+    assert Command(configs_folder(), "generate", str(tmp_path)).compose(["data=mine"]).data.families == {"salt": {}}
+
+
+def test_every_dictionary_of_a_command_is_replaced():
+    """Weights of bands are given all or none: what is left out has no weight from before."""
+    composed = Command(configs_folder(), "train").compose(["training.loss.band_weights={high:3}"])
+    assert composed.training.loss.band_weights == {"high": 3}
+    composed = Command(configs_folder(), "generate").compose(["executor=slurm", "executor.extra={a:1}"])
+    assert composed.executor.extra == {"a": 1}
 
 
 def test_presets_of_the_user(monkeypatch, capsys, tmp_path):

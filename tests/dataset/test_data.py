@@ -20,6 +20,7 @@ import data_gen.dataset.records
 from data_gen.common.errors import DatasetError, InputError
 from data_gen.common.files import exclusive, read_json, write_json
 from data_gen.dataset import generation as dataset
+from data_gen.dataset.manifest import claim, new_manifest
 from data_gen.dataset.records import depends_on_batch, made_with, sample_records
 from data_gen.dataset.sample import SPLITS, Sample
 from tests.helpers import ROOT, tiny_config
@@ -298,6 +299,16 @@ def test_damaged_shards_are_named(generated, tmp_path, damage):
     shard.unlink(missing_ok=True)
     dataset.generate(config)
     dataset.verify(config.path)
+
+
+def test_families_of_weight_zero_do_not_count(tmp_path):
+    """Nothing is drawn from them: a data set whose manifest names one is that of the config without it."""
+    config = tiny_config(tmp_path, families={"inclusions": {"min_velocity": 2000}})
+    older = replace(config, families=config.families | {"salt": {"weight": 0}})
+    assert older.identity() == config.identity()
+    old = new_manifest("generated", config.identity() | {"families": older.families}, {}, {}, {})
+    claim(tmp_path, old)
+    assert claim(tmp_path, new_manifest("generated", config.identity(), {}, {}, {})) == old
 
 
 def test_folders_are_not_overwritten(generated, tmp_path):

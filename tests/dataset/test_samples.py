@@ -20,7 +20,7 @@ from data_gen.velocity.water import add_water
 from tests.helpers import ROOT, tiny_config
 
 # One family, which compiles in a third of the time.
-ONE_FAMILY = {"families": {"gaussian_random_field": {"weight": 0}, "faulted_layers": {"weight": 0}}}
+ONE_FAMILY = {"families": {"inclusions": {"min_velocity": 2000}}}
 
 
 def spec_of(**changes) -> DataSpec:

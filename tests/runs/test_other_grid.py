@@ -105,7 +105,7 @@ def test_predictions_agree_where_the_cells_coincide(periodic):
 
 # One family, and no gathers: quick to make.
 SMOOTH: dict[str, Any] = {
-    "families": {"faulted_layers": {"weight": 0}, "inclusions": {"weight": 0}},
+    "families": {"gaussian_random_field": {"min_velocity": 2000}},
     "records": ["snapshots"],
 }
 

@@ -56,8 +56,7 @@ def field_config(path, **changes) -> DataConfig:
     """The tiny grid with two shots a model, gathers and time-harmonic fields, no snapshots."""
     changes = {"records": ["gathers", "harmonic"], "frequencies": [12.0, 20.0], "sources": 2} | changes
     changes = {"train": 6, "validation": 2, "test": 2, "snapshot_times": [], "source_depths": [20, 60]} | changes
-    families = {name: {"weight": 0} for name in ("gaussian_random_field", "faulted_layers", "inclusions")}
-    return tiny_config(path, families=families | FAMILIES, **changes)
+    return tiny_config(path, families=FAMILIES, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -327,11 +326,9 @@ def test_training_lowers_the_loss(data, name):
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory) -> DataConfig:
-    families = {name: {"weight": 0} for name in FAMILIES} | {
-        "lens": {"family": "gaussian_lens", "min_velocity": 2000, "max_velocity": 4500}
-    }
+    families = {"lens": {"family": "gaussian_lens", "min_velocity": 2000, "max_velocity": 4500}}
     config = field_config(tmp_path_factory.mktemp("other") / "lenses")
-    config = replace(config, families=config.families | families, train=0, validation=1, test=2)
+    config = replace(config, families=families, train=0, validation=1, test=2)
     dataset.generate(config)
     return config
 

@@ -27,7 +27,7 @@ from tests.helpers import tiny_config
 # Operators too small for their waves: quick is what counts here.
 pytestmark = pytest.mark.filterwarnings("ignore::surrogate.models.modes_check.ModesWarning")
 
-ONE_FAMILY = {"families": {"gaussian_random_field": {"weight": 0}, "faulted_layers": {"weight": 0}}}
+ONE_FAMILY = {"families": {"inclusions": {"min_velocity": 2000}}}
 SHOTS = {"sources": 3, "records": ["snapshots"], "precision": "float16", "train": 5, "validation": 2, "test": 1}
 
 
