@@ -4,7 +4,7 @@ import warnings
 
 from omegaconf import DictConfig
 
-from data_gen.commands.generate import register
+from data_gen.commands.generate import GenerateConfig, register
 from data_gen.common.compile_cache import use_compilation_cache
 from data_gen.common.hydra_app import command, typed
 from data_gen.dataset.config import DataConfig
@@ -42,4 +42,4 @@ def main(composed: DictConfig) -> None:
     Args:
         composed: Config that Hydra composed, of the schema `GenerateConfig`.
     """
-    report(typed(composed.data, DataConfig))
+    report(typed(composed, GenerateConfig).data)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig
 
 from data_gen.commands import manage
 from data_gen.common.compile_cache import use_compilation_cache
@@ -52,9 +52,9 @@ def main(composed: DictConfig) -> None:
         composed: Config that Hydra composed, of the schema `GenerateConfig`.
     """
     use_compilation_cache()
-    config = typed(composed.data, DataConfig)
-    executor: Any = OmegaConf.to_object(composed.executor)
-    workers, total = executor.create(), config.train + config.validation + config.test
+    settings = typed(composed, GenerateConfig)
+    config, workers = settings.data, settings.executor.create()
+    total = config.train + config.validation + config.test
     print(expected_size(config))
     done = made = 0
     waiting = "compiling" if isinstance(workers, Local) else "waiting for the first shard"

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from data_gen.common.errors import InputError, one_paragraph
 from data_gen.common.hydra_dictionaries import replace_dictionaries
-from data_gen.common.hydra_errors import explain, nearest
+from data_gen.common.hydra_errors import check_choices, explain, nearest
 from data_gen.common.hydra_help import Command, help_text
 
 Schema = TypeVar("Schema")
@@ -85,6 +85,7 @@ def command(config_name: str, *paths: str) -> Callable[[Callable[[DictConfig], A
                 if arguments.help:
                     print(help_text(described, inspect.getdoc(inspect.getmodule(main)) or "", arguments.overrides))
                 else:
+                    check_choices(described, arguments.overrides)
                     run()
             except (HydraException, OmegaConfBaseException) as error:
                 if wanted == "1":

@@ -12,8 +12,20 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 
 from data_gen.common.config_docs import keys_of
+from data_gen.common.errors import InputError
 from data_gen.common.hydra_help import Command
 
+# How a message names a type of the schemas.
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a word",
+    "bool": "true or false",
+    "list[int]": "a list of whole numbers",
+    "list[float]": "a list of numbers",
+    "list[str]": "a list of words",
+    "dict[str, Any]": "a dictionary",
+}
 CUTOFF = 0.6  # similarity of names, from 0 to 1, that a typing error leaves
 
 
@@ -49,15 +61,44 @@ def explain(error: Exception, command: Command, overrides: Sequence[str]) -> str
     """
     if isinstance(error, OverrideParseException):
         return _about_unread(str(error.override), command)
+    if str(error).startswith("Ambiguous value"):
+        override = str(error).split("'")[1]
+        key, _, values = override.partition("=")
+        return f"{override}: several values are a sweep: add --multirun. One list of these values is {key}=[{values}]."
     answers = _Answers(command, OverridesParser.create().parse_overrides(list(overrides)))
     if answer := next(filter(None, map(answers.about, answers.overrides)), None):
         return answer
+    for override in answers.overrides:
+        if f"override {override.input_line}" in str(error):
+            return answers.about_value(override)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"{group}={name}: there is no such preset.{nearest(name, error.options)}"
     cause = error.__cause__
     detail = next(iter(str(cause).splitlines()), "") if cause else ""
     return " ".join(line.strip() for line in [*str(error).splitlines()[:2], detail] if line.strip())
+
+
+def check_choices(command: Command, overrides: Sequence[str]) -> None:
+    """Refuse several presets of one group, or none where one is needed. Hydra would merge them, or end in a traceback.
+
+    Args:
+        command: Command that was called.
+        overrides: Overrides that it was called with.
+
+    Raises:
+        InputError: If an override chooses several presets, or removes the only one.
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except OverrideParseException:
+        return  # Hydra raises it again, and `explain` answers
+    for override in parsed:
+        name, value = override.key_or_group, override.value()
+        if name in command.defaults and not (isinstance(value, str) or override.is_sweep_override()):
+            presets = ", ".join(command.choices(name))
+            without = "" if command.defaults[name] else f" Leave {name} out for none."
+            raise InputError(f"{override.input_line}: expected one preset, {name}=PRESET of {presets}.{without}")
 
 
 def _about_unread(text: str, command: Command) -> str:
@@ -80,7 +121,8 @@ class _Answers:
         self.groups = {group: command.choices(group) for group in command.defaults}
         self.chosen = [o for o in overrides if o.value() in self.groups.get(o.key_or_group, ())]
         self.config = command.compose([str(override.input_line) for override in self.chosen])
-        self.keys = [key.name for key in keys_of(self.config)]
+        self.documented = list(keys_of(self.config))
+        self.keys = [key.name for key in self.documented]
 
     def about(self, override: Override) -> str | None:
         """Answer one override; None if its name is known."""
@@ -104,6 +146,19 @@ class _Answers:
             near = nearest(entry, [f"{parent}.{key}" for key in OmegaConf.select(self.config, parent)])
             return None if override.is_add() else f"{entry!r} is new.{near} Add it with +{override.input_line}."
         return self._unknown(name)
+
+    def about_value(self, override: Override) -> str:
+        """Say what a key takes, whose value Hydra could not merge."""
+        name = override.key_or_group
+        key = next((key for key in self.documented if key.name == name), None)
+        if key is None:
+            below = ", ".join(key for key in self.keys if key.startswith(f"{name}."))
+            return f"{override.input_line}: {name} is a group of keys, which are set one by one: {below}."
+        if override.is_delete():
+            return f"{override.input_line}: a key cannot be removed. Set it: {name}=VALUE. {key.text}".rstrip()
+        value = "null" if key.value is None else str(key.value).replace(" ", "").replace("'", "")
+        kind = KINDS.get(key.kind.removesuffix(" | None"), key.kind)
+        return f"{override.input_line}: expected {kind}, such as {name}={value}. {key.text}".rstrip()
 
     def _is_new(self, name: str) -> bool:
         return name not in self.groups and name not in self.keys and OmegaConf.select(self.config, name) is None
