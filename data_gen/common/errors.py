@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # XLA's errors have this status, and no type of their own
+
 
 class InputError(ValueError):
     """Refuse something that the user gave, before anything is compiled or written."""
@@ -28,7 +30,7 @@ def one_paragraph(main: Callable[..., Any]) -> Callable[..., Any]:
         main: Entry point.
 
     Returns:
-        The same entry point, which ends the process on an `InputError` or `NumericalError`.
+        The same entry point, which ends the process on an error of this module, of a file, or of too little memory.
     """
 
     @functools.wraps(main)
@@ -40,5 +42,17 @@ def one_paragraph(main: Callable[..., Any]) -> Callable[..., Any]:
             return main(*args, **kwargs)
         except (InputError, NumericalError) as error:
             sys.exit(f"error: {error}")
+        except OSError as error:
+            if error.filename is None:
+                raise
+            sys.exit(f"error: {error.filename}: {error.strerror}. Give another path, or change that file or folder.")
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and OUT_OF_MEMORY not in str(error):
+                raise
+            reason = next(iter(str(error).splitlines()), "")
+            sys.exit(
+                f"error: There is not enough memory ({reason}). Use a smaller grid or smaller batches, or another "
+                "device."
+            )
 
     return wrapped

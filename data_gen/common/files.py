@@ -108,6 +108,26 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     return "; ".join(f"{key}: {theirs.get(key)} -> {ours.get(key)}" for key in keys)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, unless it exists.
+
+    Args:
+        folder: Path of the folder.
+
+    Raises:
+        InputError: If a file is in the way, or the folder may not be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if any(reason in str(error) for reason in NO_ROOM):
+            raise
+        raise InputError(
+            f"{folder} cannot be a folder ({error.strerror}: {error.filename}). Choose another path, or remove what is "
+            "in the way."
+        ) from error
+
+
 def holds_files(folder: Path) -> bool:
     """Tell whether a folder contains any file other than those that a killed process leaves.
 
@@ -116,7 +136,12 @@ def holds_files(folder: Path) -> bool:
 
     Returns:
         True if it contains such a file.
+
+    Raises:
+        InputError: If there is a file of that name instead of a folder.
     """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file, where a folder is expected. Choose another path.")
     return folder.exists() and any(file.suffix not in (".tmp", ".lock") for file in folder.iterdir())
 
 

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from data_gen.common.errors import DatasetError
-from data_gen.common.files import differences, exclusive, explain_full_disk, holds_files, read_json, write_json
+from data_gen.common.files import (
+    differences,
+    exclusive,
+    explain_full_disk,
+    holds_files,
+    make_folder,
+    read_json,
+    write_json,
+)
 from data_gen.dataset.config import DataConfig
 from data_gen.dataset.records import Fields, features
 from data_gen.dataset.sample import SPLITS
@@ -150,7 +158,7 @@ def claim(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     if not (path / MANIFEST).exists() and holds_files(path):
         raise DatasetError(f"{path} exists and is not a data set. Choose another data.path, or empty that folder.")
     with explain_full_disk(path.parent if path.parent.exists() else Path()):
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         with exclusive(path / f"{MANIFEST}.lock"):
             if not (path / MANIFEST).exists():
                 write_json(path / MANIFEST, manifest)

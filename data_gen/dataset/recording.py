@@ -116,10 +116,12 @@ def make_recording(
         raise InputError(f"data.gather_every must be at least 1, but is {gather_every}.")
     highest = HIGHEST_FREQUENCY * peak_frequency
     if "gathers" in kinds and not 0.5 / (gather_every * dt) > highest:
+        every = int(np.ceil(0.5 / (highest * dt))) - 1
+        remedy = f"data.gather_every to at most {every}" if every else f"data.dt below {0.5 / highest:.3g} s"
         raise InputError(
             f"Gathers would be aliased: one in {gather_every} steps of {dt:g} s keeps the frequencies below "
             f"{0.5 / (gather_every * dt):g} Hz, but the wavelets reach {highest:g} Hz ({HIGHEST_FREQUENCY:g} times "
-            f"their peak frequency). Set data.gather_every to at most {max(1, int(np.ceil(0.5 / (highest * dt))) - 1)}."
+            f"their peak frequency). Set {remedy}."
         )
     if "harmonic" in kinds and not (frequencies and max(frequencies) <= highest):
         raise InputError(

@@ -150,8 +150,11 @@ def plan_memory(
         The strategy, to be put into the simulation: `replace(simulation, memory=plan.memory)`.
 
     Raises:
-        InputError: If no strategy fits; the message names the least that would do and how many shots fit at once.
+        InputError: If the budget is not positive, or no strategy fits; the message names the least that would do and
+            how many shots fit at once.
     """
+    if not budget > 0:
+        raise InputError(f"A memory budget is a positive number of bytes, such as 4e9, but is {budget:g}.")
     plans = []
     for memory in candidates(simulation, constant_density=constant_density):
         tried, options = (
@@ -164,7 +167,7 @@ def plan_memory(
             return plans[-1]
     least = min(plans, key=lambda plan: plan.peak)
     raise InputError(
-        f"The gradient of {n_shots} shots does not fit into {budget / 2**20:,.0f} MiB: the least is "
+        f"The gradient of {n_shots} shots does not fit into {budget / 2**20:,.3g} MiB: the least is "
         f"{least.peak / 2**20:,.0f} MiB ({least.memory.strategy}, stored in {least.memory.precision} precision). "
         f"Sum the gradients of groups of about {max(1, n_shots * budget // least.peak)} shots, or coarsen the grid."
     )

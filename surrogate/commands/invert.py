@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from data_gen.common.compile_cache import use_compilation_cache
 from data_gen.common.console import print_next, print_tables, progress_bar
+from data_gen.common.errors import InputError
 from data_gen.common.hydra_app import command, typed
 from surrogate.config import InvertConfig, register
 from surrogate.report.page import write_report
@@ -23,6 +25,8 @@ def main(composed: DictConfig) -> None:
     """
     use_compilation_cache()
     config = typed(composed, InvertConfig)
+    if HydraConfig.get().runtime.choices["inversion"] == "file" and config.real.path is None:
+        raise InputError("inversion=file inverts a model from a file: give it as real.path=MODEL.npy.")
     with progress_bar(f"invert {config.out}", config.inversion.iterations, unit="iterations") as update:
 
         def show(iteration: int, values: dict[str, float]) -> None:

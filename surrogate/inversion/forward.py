@@ -177,8 +177,12 @@ def spread_sources(grid: Grid, count: int, depth: float) -> np.ndarray:
         Positions `(count, 2)` [m].
 
     Raises:
-        InputError: If the depth lies between cell centers.
+        InputError: If the depth lies between cell centers, or there are more sources than columns.
     """
+    if count > grid.shape[1]:
+        raise InputError(
+            f"{count} sources do not fit into {grid.shape[1]} columns of cells: give at most {grid.shape[1]} shots."
+        )
     row = depth / grid.spacing
     if abs(row - round(row)) > 1e-3:
         raise InputError(

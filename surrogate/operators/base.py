@@ -112,10 +112,12 @@ class GridOperatorConfig(OperatorConfig):
             InputError: If a setting is outside its range.
         """
         super().check()
-        if self.width < 1 or not 0 <= self.padding <= 1 or not 0 <= self.drop_path < 1:
-            raise InputError(
-                f"An operator needs a positive width, 0 <= padding <= 1 and 0 <= drop_path < 1, but got {self}."
-            )
+        if self.width < 1:
+            raise InputError(f"model.width must be a positive number of channels, but is {self.width}.")
+        if not 0 <= self.padding <= 1:
+            raise InputError(f"model.padding must be a fraction of the domain, 0 to 1, but is {self.padding}.")
+        if not 0 <= self.drop_path < 1:
+            raise InputError(f"model.drop_path must be a probability below 1, but is {self.drop_path}.")
         if self.products < 0:
             raise InputError(f"model.products must be 0 (none) or a number of channels, but is {self.products}.")
         if self.norm not in NORMS:

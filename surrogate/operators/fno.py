@@ -65,10 +65,11 @@ class FourierConfig(GridOperatorConfig):
             InputError: If a setting is outside its range.
         """
         super().check()
-        if len(self.modes) != 2 or min(self.depth, self.mlp_ratio, *self.modes) < 1:
-            raise InputError(
-                f"A Fourier operator needs positive depth and mlp_ratio and two positive modes, but got {self}."
-            )
+        if len(self.modes) != 2 or min(self.modes) < 1:
+            raise InputError(f"model.modes must be two positive numbers, along z and x, but is {self.modes}.")
+        for name in ("depth", "mlp_ratio"):
+            if getattr(self, name) < 1:
+                raise InputError(f"model.{name} must be at least 1, but is {getattr(self, name)}.")
         if self.block not in BLOCKS:
             raise InputError(f"model.block must be one of {', '.join(BLOCKS)}, but is {self.block!r}.")
         if self.block == "classic" and self.drop_path:

@@ -48,8 +48,9 @@ class UNetConfig(GridOperatorConfig):
             InputError: If a setting is outside its range.
         """
         super().check()
-        if min(self.levels, self.depth) < 1:
-            raise InputError(f"A U-Net needs positive levels and depth, but got {self}.")
+        for name in ("levels", "depth"):
+            if getattr(self, name) < 1:
+                raise InputError(f"model.{name} must be at least 1, but is {getattr(self, name)}.")
 
     def create(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs) -> "UNet":
         """See `OperatorConfig.create`."""

@@ -18,7 +18,7 @@ from flax import nnx
 from jax import export
 
 from data_gen.common.errors import InputError, NumericalError
-from data_gen.common.files import explain_full_disk, publish, temporary_name, write_json
+from data_gen.common.files import explain_full_disk, make_folder, publish, temporary_name, write_json
 from data_gen.dataset.manifest import fingerprint
 from data_gen.dataset.sample import SPLITS
 from data_gen.solver.problem.simulation import Simulation
@@ -205,7 +205,7 @@ def write_export(config: ExportConfig) -> tuple[Path, dict[str, Any]]:
                 "its predictions are finite, this is a defect to report."
             )
     with explain_full_disk(out.parent):
-        out.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(out.parent)
         temporary = temporary_name(out)
         try:
             temporary.write_bytes(artifact)

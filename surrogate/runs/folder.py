@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from data_gen.common.errors import InputError
-from data_gen.common.files import differences, holds_files, read_json, write_json
+from data_gen.common.files import differences, holds_files, make_folder, read_json, write_json
 from data_gen.common.hydra_app import Schema, typed
 from data_gen.velocity.registry import drawn_families
 from surrogate.config import InvertConfig, TrainConfig, schemas
@@ -107,7 +107,7 @@ def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
     """
     if is_claimed(folder, config):
         return True
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_json(folder / CONFIG, asdict(config))
     return False
 

@@ -87,7 +87,7 @@ def test_help_shows_what_the_overrides_make_of_the_keys(monkeypatch, capsys):
         (["+training.stesp=3"], "Unknown key 'training.stesp'. Did you mean training.steps?"),
         (["data=demoo"], "data=demoo: there is no such preset. Did you mean demo?"),
         (["hydra/launcher=slum"], "Did you mean slurm?"),
-        (["training.steps=abc"], "could not be converted to Integer"),
+        (["training.steps=abc"], "expected a whole number"),
         (["data.families.salt.weight=1"], r"Add it with \+data.families.salt.weight=1"),
         (["training.steps"], "'training.steps' needs a value: training.steps=VALUE"),
         (["runs/mine"], "Cannot read 'runs/mine': .* Did you mean run=runs/mine or data.path=runs/mine?"),

@@ -361,7 +361,7 @@ def test_norms_and_refusals():
         (FNOConfig(block="dense"), "block must be one of residual"),
         (FNOConfig(block="classic", drop_path=0.1), "no residual branch"),
         (FNOConfig(block="classic", gated=True), "no MLP to gate"),
-        (FNOConfig(modes=[4]), "two positive modes"),
+        (FNOConfig(modes=[4]), "two positive numbers"),
         (FNOConfig(drop_path=1.0), "drop_path < 1"),
         (FNOConfig(name="unet"), "choose another operator with model=unet"),
         (TFNOConfig(rank=0.0), "0 < model.rank"),

@@ -28,7 +28,7 @@ class Grid:
                 f"A grid needs a shape (nz, nx) of at least two cells a side, but got {self.shape}. "
                 "Give the number of cells in depth, then along the surface."
             )
-        if not self.spacing > 0:
+        if not 0 < self.spacing < np.inf:
             raise InputError(f"The grid spacing must be a positive length in meters, but got {self.spacing}.")
 
     @property
@@ -70,7 +70,7 @@ class TimeAxis:
     dt: float
 
     def __post_init__(self):
-        if self.nt < 2 or not self.dt > 0:
+        if self.nt < 2 or not 0 < self.dt < np.inf:
             raise InputError(
                 f"A time axis needs nt >= 2 samples and a positive step dt in seconds, "
                 f"but got nt={self.nt} and dt={self.dt}."

@@ -20,6 +20,8 @@ HIGHEST_FREQUENCY = 2.5  # in peak frequencies
 # The part of a cache that one core can count on: 4 to 8 MB did equally well on a last-level cache of 32 MB (measured).
 CACHE_BYTES = 6e6
 
+LARGEST_GRID = 2**31  # cells are numbered in int32
+
 
 @dataclass(frozen=True)
 class Simulation:
@@ -79,6 +81,11 @@ class Simulation:
             raise InputError(
                 f"The largest velocity [m/s] and the peak frequency [Hz] must be positive, but are "
                 f"{self.max_velocity} and {self.peak_frequency}."
+            )
+        if np.prod(self.padded_shape, dtype=float) >= LARGEST_GRID:
+            raise InputError(
+                f"The grid {self.grid.shape} with its absorbing layers has more than the {LARGEST_GRID:,} cells that "
+                "can be numbered in 32 bits. Take fewer cells."
             )
         check_reach(self)
         if self.time_order not in stencils.TIME_LIMITS:
