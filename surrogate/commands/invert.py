@@ -22,6 +22,9 @@ def main(composed: DictConfig) -> None:
 
     Args:
         composed: Config that Hydra composed, of the schema `InvertConfig`.
+
+    Raises:
+        InputError: If the preset for a model from a file is chosen without a file.
     """
     use_compilation_cache()
     config = typed(composed, InvertConfig)
