@@ -1,5 +1,8 @@
 """Helpers that several test files share."""
 
+import contextlib
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from surrogate.tasks.registry import TASKS
 from surrogate.training.batches import Examples
 
 ROOT = Path(__file__).parents[1]
+LOOPBACK = ("0100007F", "0" * 24 + "01000000", "0000000000000000FFFF00000100007F")  # 127.0.0.1, ::1, ::ffff:127.0.0.1
 
 
 def tiny_config(path, **changes) -> DataConfig:
@@ -62,3 +66,24 @@ def relative(a, b) -> float:
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     flat = [(np.ravel(np.asarray(x)), np.ravel(np.asarray(y))) for x, y in pairs]
     return max(float(np.linalg.norm(x - y) / np.linalg.norm(y)) for x, y in flat if y.size)
+
+
+def listening() -> list[str]:
+    """Addresses of the listening TCP sockets of this process and its descendants, as in /proc/net/tcp; Linux only."""
+    processes, children = {os.getpid()}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int(re.search(r"^PPid:\t(\d+)", (folder / "status").read_text(), re.MULTILINE)[1])
+            children.setdefault(parent, []).append(int(folder.name))
+    waiting = [*processes]
+    while waiting:
+        new = children.get(waiting.pop(), [])
+        processes.update(new)
+        waiting += new
+    held = set()
+    for process in processes:
+        for file in Path(f"/proc/{process}/fd").glob("*"):
+            with contextlib.suppress(OSError):
+                held.add(str(file.readlink()))
+    rows = [row.split() for table in ("tcp", "tcp6") for row in Path(f"/proc/net/{table}").read_text().splitlines()]
+    return [row[1].rsplit(":", 1)[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in held]

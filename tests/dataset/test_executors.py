@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
 import submitit
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -18,10 +19,10 @@ from data_gen.common.errors import InputError
 from data_gen.dataset import generation as dataset
 from data_gen.dataset.executors import Executor
 from data_gen.dataset.executors.local import Local, LocalConfig
-from data_gen.dataset.executors.ray import RayConfig
+from data_gen.dataset.executors.ray import RayConfig, _cluster
 from data_gen.dataset.executors.slurm import SlurmConfig
 from tests.dataset.test_data import assert_same_data_set, finished, generation, wait_for, writers
-from tests.helpers import ROOT, tiny_config
+from tests.helpers import LOOPBACK, ROOT, listening, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,40 @@ def test_slurm_makes_the_same_data_set(local, tmp_path):
 
 
 def test_ray_work(tmp_path):
-    check_work(RayConfig(workers=2).create(), tmp_path)
+    """Ray's own cluster makes the shards, and no other machine and no other user of this one can reach it.
+
+    Left alone, Ray listens at the machine's address, or at every one.
+    """
+    executor = RayConfig(workers=2).create()
+    with _cluster(executor.config):
+        check_work(executor, tmp_path)
+        if sys.platform == "linux":
+            sockets = listening()
+            assert len(sockets) >= 5 and set(sockets) <= set(LOOPBACK)
+        assert ray.get_runtime_context().gcs_address.startswith("127.0.0.1:")
+        assert os.environ["RAY_AUTH_MODE"] == "token" and len(os.environ["RAY_AUTH_TOKEN"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (ConnectionError("refused"), r"has let this process in: refused.*another token.*RAY_AUTH_TOKEN"),
+        (ray.exceptions.AuthenticationError("no token"), r"with a token, and none was found.*RAY_AUTH_MODE=disabled"),
+    ],
+)
+def test_ray_cluster_that_cannot_be_joined(monkeypatch, failure, message):
+    """A cluster of another machine asks for its token; the message says where it is put."""
+    monkeypatch.setattr(ray, "init", lambda **_: (_ for _ in ()).throw(failure))
+    with pytest.raises(InputError, match=message):
+        list(RayConfig(address="10.0.0.1:6379").create().run(abs, [1]))
+
+
+def test_ray_off_the_loopback_is_refused(monkeypatch):
+    """A version of Ray that chooses another address makes nothing."""
+    monkeypatch.setattr(ray, "init", lambda **_: None)
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "192.0.2.2")
+    with pytest.raises(InputError, match=r"listens at 192.0.2.2 instead of 127.0.0.1.*executor=local"):
+        list(RayConfig().create().run(abs, [1]))
 
 
 @pytest.mark.slow

@@ -1,11 +1,14 @@
 """Make shards with Ray: on this machine's cores and GPUs, or on an existing cluster.
 
-A local cluster listens on the loopback only, has no dashboard and reports no usage. Ray sends functions and arguments
-to its workers by pickle, so anyone who can connect to a cluster can run code on it. Use only a cluster that you trust.
+Ray sends functions and arguments to its workers by pickle, so anyone who can connect to a cluster can run code on it. A
+cluster started here listens on the loopback only, asks for a token that only this process and its workers know, has no
+dashboard and reports no usage. An existing cluster is joined with the token of its owner. Ray has tokens from 2.52 on.
 """
 
 import logging
 import os
+import secrets
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +19,7 @@ from typing import Any
 from data_gen.common.errors import InputError
 
 LOOPBACK = "127.0.0.1"
+TOKEN = secrets.token_hex(32)
 
 
 @dataclass
@@ -23,7 +27,8 @@ class RayConfig:
     """Configure the making of shards with Ray.
 
     Attributes:
-        address: Address of an existing cluster; auto finds one on this machine. Null starts a cluster here.
+        address: Address of an existing cluster, joined with the token in RAY_AUTH_TOKEN; auto finds one on this
+            machine. Null starts a cluster here, which only this process can use.
         workers: Number of concurrent tasks on a cluster started here. Null for one on each GPU or, without a GPU, one
             for each `cpus_per_task` cores.
         cpus_per_task: CPU cores of each shard.
@@ -40,7 +45,7 @@ class RayConfig:
     def create(self) -> "RayExecutor":
         """Make the executor; raise `InputError` if Ray is not installed or a number is out of range."""
         try:
-            import ray  # noqa: F401
+            _import_ray()
         except ImportError as error:
             raise InputError(
                 f"executor=ray needs Ray, which cannot be imported here ({error}). Install it with `pip install "
@@ -76,7 +81,7 @@ class RayExecutor:
         Raises:
             InputError: If a call raises it, or if workers keep dying.
         """
-        import ray
+        ray = _import_ray()
         from ray.exceptions import RayTaskError, WorkerCrashedError
 
         with _cluster(self.config):
@@ -107,41 +112,92 @@ def _call(work: Callable[[Any], Any], shard: Any) -> Any:
     return work(shard)
 
 
+def _import_ray() -> Any:
+    """Import Ray, which reads these settings once, at its import."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if "ray" not in sys.modules:
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    import ray
+
+    return ray
+
+
 @contextmanager
 def _cluster(config: RayConfig) -> Iterator[None]:
     """Connect to the cluster that the config names or start one, unless this process is already connected to one."""
-    import ray
-
+    ray = _import_ray()
     if ray.is_initialized():
         yield
         return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if config.address:
-        try:
-            ray.init(address=config.address, log_to_driver=False, logging_level=logging.ERROR)
-        except ConnectionError as error:
-            raise InputError(
-                f"There is no Ray cluster at executor.address={config.address}: {error} Start one (`ray start --head`) "
-                "or leave the address out to use this machine."
-            ) from error
-    else:
-        # Workers import the same package as this process, installed or not.
-        package = str(Path(__file__).parents[2])
-        path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
-        cores = None if config.workers is None else config.workers * config.cpus_per_task
-        with warnings.catch_warnings():
-            # Ray's forked servers become other programs at once, so they never wait for a lock of JAX's threads.
-            warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
-            ray.init(
-                address="local",
-                _node_ip_address=LOOPBACK,
-                num_cpus=cores,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                runtime_env={"env_vars": {"PYTHONPATH": path}},
-            )
     try:
+        _join(ray, config.address) if config.address else _start(ray, config)
         yield
     finally:
         ray.shutdown()
+
+
+def _join(ray: Any, address: str) -> None:
+    from ray.exceptions import AuthenticationError
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except ConnectionError as error:
+        raise InputError(
+            f"No Ray cluster at executor.address={address} has let this process in: {error} Start one (`ray start "
+            "--head`) or leave the address out to use this machine. A cluster with another token refuses as well: give "
+            "its token in RAY_AUTH_TOKEN, or in the file that RAY_AUTH_TOKEN_PATH names."
+        ) from error
+    except AuthenticationError as error:
+        raise InputError(
+            f"The Ray cluster at executor.address={address} is joined with a token, and none was found. Give the "
+            "cluster's in RAY_AUTH_TOKEN, or in the file named by RAY_AUTH_TOKEN_PATH (by default ~/.ray/auth_token). "
+            "Where a cluster has none, anyone who reaches it can run code there: if that is as you want it, set "
+            "RAY_AUTH_MODE=disabled."
+        ) from error
+
+
+def _start(ray: Any, config: RayConfig) -> None:
+    """Start a cluster on the loopback.
+
+    Raises:
+        InputError: Ray has chosen another address.
+    """
+    # Other users of this machine reach its loopback, but do not have the token.
+    os.environ.setdefault("RAY_AUTH_TOKEN", TOKEN)
+    # Workers import the same package as this process, installed or not.
+    package = str(Path(__file__).parents[2])
+    path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+    cores = None if config.workers is None else config.workers * config.cpus_per_task
+    with warnings.catch_warnings(), _on_loopback():
+        # Ray's forked servers become other programs at once, so they never wait for a lock of JAX's threads.
+        warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+        ray.init(
+            address="local",
+            num_cpus=cores,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": {"PYTHONPATH": path}},
+        )
+    if (address := ray.util.get_node_ip_address()) != LOOPBACK:
+        raise InputError(
+            f"Ray {ray.__version__} listens at {address} instead of {LOOPBACK}, where other machines may reach it. "
+            "Choose executor=local, or start a cluster yourself and give executor.address."
+        )
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let Ray listen on the loopback, as it does on macOS and Windows.
+
+    On Linux `ray.init` turns even a given 127.0.0.1 into the machine's address. The switch between the two is the
+    environment variable RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER; Ray has read it if the caller had imported Ray before.
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
