@@ -12,6 +12,7 @@ exchanged by `all_gather` or `barrier`.
 import json
 import os
 import resource
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,7 +41,8 @@ class ParallelConfig:
     Attributes:
         distributed: Whether this process joins others: on, off, or auto, which joins where Slurm, Open MPI or
             Kubernetes started several processes, or where `coordinator` is given.
-        coordinator: Address `host:port` of process 0; null lets jax find it.
+        coordinator: Address `host:port` of process 0, which listens at this address only; null lets jax find it, on the
+            loopback if a launcher started all processes on one machine.
         processes: Number of processes; null lets jax find it.
         process: Index of this process, from 0; null lets jax find it.
         timeout_seconds: Longest time to wait for the other processes [s].
@@ -88,13 +90,19 @@ class ParallelConfig:
         wanted = self.distributed == "on" or bool(self.coordinator) or started_by_launcher()
         if self.distributed == "off" or not wanted or jax.distributed.is_initialized():
             return
+        coordinator = self.coordinator or _coordinator_here()
+        if coordinator and _is_loopback(coordinator):
+            # The GPUs' collectives as well: NCCL would listen at the machine's address.
+            os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
         try:
             jax.distributed.initialize(
-                self.coordinator,
+                coordinator,
                 self.processes,
                 self.process,
                 cluster_detection_method="deactivate" if self.processes else _detection(),
                 initialization_timeout=self.timeout_seconds,
+                # By default jax listens on every interface, and asks nobody for a password.
+                coordinator_bind_address=os.environ.get("JAX_COORDINATOR_BIND_ADDRESS", coordinator),
             )
         except Exception as error:  # from jax, the launcher's variables or Kubernetes: the remedy is the same
             raise InputError(
@@ -158,6 +166,26 @@ def peak_memory() -> int:
     statistics = [device.memory_stats() or {} for device in jax.local_devices()]
     known = [entry["peak_bytes_in_use"] for entry in statistics if "peak_bytes_in_use" in entry]
     return max(known, default=KILOBYTE * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def _coordinator_here() -> str | None:
+    """Choose an address on the loopback if a launcher started all processes on this machine."""
+    if "JAX_COORDINATOR_ADDRESS" in os.environ:
+        return None
+    if all(name in os.environ for name in SLURM) and os.environ.get("SLURM_STEP_NUM_NODES") == "1":
+        job = f"{os.environ['SLURM_JOB_ID']}.{os.environ.get('SLURM_STEP_ID', '')}"
+    elif (size := os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE")) and size == os.environ.get("OMPI_COMM_WORLD_SIZE"):
+        job = os.environ.get("PMIX_NAMESPACE", "")
+    else:
+        return None
+    # All processes come to the same port, and jobs seldom to the same: above the range that Linux gives out itself.
+    port = os.environ.get("JAX_COORDINATOR_PORT") or 61440 + zlib.crc32(job.encode()) % 4096
+    return f"127.0.0.1:{port}"
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rsplit(":", 1)[0].strip("[]")
+    return host == "localhost" or host == "::1" or host.startswith("127.")
 
 
 def is_main_process() -> bool:

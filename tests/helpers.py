@@ -73,8 +73,8 @@ def listening() -> list[str]:
     processes, children = {os.getpid()}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            parent = int(re.search(r"^PPid:\t(\d+)", (folder / "status").read_text(), re.MULTILINE)[1])
-            children.setdefault(parent, []).append(int(folder.name))
+            (parent,) = re.findall(r"^PPid:\t(\d+)", (folder / "status").read_text(), re.MULTILINE)
+            children.setdefault(int(parent), []).append(int(folder.name))
     waiting = [*processes]
     while waiting:
         new = children.get(waiting.pop(), [])

@@ -253,6 +253,8 @@ def test_sweep(data, tmp_path):
 # --- joining ---------------------------------------------------------------------------------------------------
 
 ALONE: dict[str, str] = {}
+HERE = {"SLURM_STEP_NUM_NODES": "1", "SLURM_STEP_ID": "3"}  # all processes on one machine
+OPEN_MPI_HERE = {"OMPI_COMM_WORLD_LOCAL_SIZE": "2", "PMIX_NAMESPACE": "prterun-1@1"}
 SLURM = dict(zip(parallel.SLURM, ("7", "n[1-2]", "2", "1", "0"), strict=True))
 OPEN_MPI = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"}
 KUBERNETES = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "0"}
@@ -273,17 +275,27 @@ KUBERNETES = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "0"
         (SLURM, {"coordinator": "a:1"}, ("a:1", None, None, None)),
         (ALONE, {"coordinator": "a:1", "processes": 3, "process": 0}, ("a:1", 3, 0, "deactivate")),
         (ALONE, {"distributed": "on"}, (None, None, None, None)),
+        (SLURM | HERE, {}, ("127.0.0.1:62013", None, None, None)),
+        (SLURM | HERE | {"JAX_COORDINATOR_PORT": "9"}, {}, ("127.0.0.1:9", None, None, None)),
+        (SLURM | HERE | {"JAX_COORDINATOR_ADDRESS": "a:1"}, {}, (None, None, None, None)),
+        (OPEN_MPI | OPEN_MPI_HERE, {}, ("127.0.0.1:63899", None, None, "mpi4py")),
     ],
 )
 def test_when_processes_join(monkeypatch, environment, config, expected):
-    """By the launcher's environment, the config or both; one process alone asks nobody."""
-    for name in (*parallel.SLURM, *OPEN_MPI, *KUBERNETES, "OMPI_MCA_orte_hnp_uri"):
+    """By the launcher's environment, the config or both; one process alone asks nobody.
+
+    Process 0 listens at the coordinator's address only, and on the loopback if all processes are on one machine.
+    """
+    jaxs = ("JAX_COORDINATOR_PORT", "JAX_COORDINATOR_ADDRESS", "JAX_COORDINATOR_BIND_ADDRESS", "OMPI_MCA_orte_hnp_uri")
+    monkeypatch.setenv("NCCL_SOCKET_IFNAME", "lo")  # is set by the call, and then taken back
+    for name in (*parallel.SLURM, *HERE, *OPEN_MPI, *OPEN_MPI_HERE, *KUBERNETES, *jaxs):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     calls = []
 
-    def initialize(*arguments, cluster_detection_method, initialization_timeout):
+    def initialize(*arguments, cluster_detection_method, initialization_timeout, coordinator_bind_address):
+        assert coordinator_bind_address == arguments[0]
         calls.append((*arguments, cluster_detection_method))
 
     monkeypatch.setattr(jax.distributed, "initialize", initialize)

@@ -15,6 +15,7 @@ from surrogate.devices import all_gather, barrier
 from surrogate.runs.fit import fit
 from surrogate.runs.folder import from_plain
 from surrogate.runs.load import load_surrogate
+from tests.helpers import listening
 
 
 class Killed(Exception):
@@ -42,6 +43,8 @@ def main(port: str, index: str, folder: str) -> None:
     except InputError as error:
         assert str(error) == "no disk" if index == "1" else "Process 1 of 2 could not continue: no disk" in str(error)
 
+    if sys.platform == "linux":  # nothing listens on every interface
+        assert (sockets := listening()) and not any(set(address) == {"0"} for address in sockets)
     fit(replace(config, run=f"{folder}/whole"))
     broken = replace(config, run=f"{folder}/broken")
     try:

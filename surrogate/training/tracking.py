@@ -3,14 +3,19 @@
 This is the only module that imports wandb. The local file is the record, and W&B is a view of it. A failure of either
 never ends a run: if a record cannot be written, because the package, an account or room on the disk is missing, one
 warning is given and the record is left out.
+
+Offline nothing is sent, and W&B writes in the run's folder only. `wandb sync` of a second record of a run replaces the
+first, so a run has one record: after a resume or a rollback a new one takes the place of the old, and begins with the
+curves of `metrics.jsonl` and the figures of `wandb/figures`.
 """
 
-import io
 import json
+import os
 import secrets
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +23,10 @@ from typing import Any
 from data_gen.common.errors import InputError
 from data_gen.common.files import read_json, write_json
 from surrogate.figures import Figure
+
+
+# Files of artifacts are taken from where they are: W&B would leave a copy of each in the user's home folder.
+IN_PLACE: dict[str, Any] = {"policy": "immutable", "skip_cache": True}
 
 
 @dataclass
@@ -48,6 +57,30 @@ def _rows(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield row, json.loads(row)
 
 
+def offline_record(run: Path | str) -> Path | None:
+    """Find the offline W&B record of a run, for `wandb sync`.
+
+    Args:
+        run: Folder of the run.
+
+    Returns:
+        The folder of the record, or None.
+    """
+    return max(Path(run).glob("wandb/offline-run-*"), default=None)
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Set environment variables that are not set, for a while."""
+    new = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)
+
+
 class Curves:
     """Write `metrics.jsonl`: one row of JSON for each measurement.
 
@@ -57,6 +90,10 @@ class Curves:
 
     def __init__(self, file: Path):
         self._file, self._end, self._warned = file, file.stat().st_size if file.exists() else 0, False
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Read all rows."""
+        return [row for _, row in _rows(self._file.read_text())] if self._file.exists() else []
 
     def rewind(self, step: int, *, resumed: bool) -> None:
         """Drop the rows that were written after a checkpoint: they will be written again.
@@ -116,25 +153,47 @@ class Tracker:
         self._wandb: Any = None
         self._curves.rewind(step, resumed=True)
         self._folder, self._online = run, settings.mode == "online"
+        self._settings, self._config = settings, config
+        self._dataset: Callable[[Any, Any], None] | None = None
         if settings.mode != "disabled":
-            self._attempt(lambda: self._open(settings, config))
+            self._attempt(lambda: self._open(step))
 
-    def _open(self, settings: TrackingConfig, config: dict[str, Any]) -> None:
+    def _open(self, step: int) -> None:
+        """Open a record that is complete up to a step: where W&B does not have the earlier part, it is logged again."""
+        if not self._online:
+            os.environ["WANDB_ERROR_REPORTING"] = "false"  # W&B reports to its server offline, too
         import wandb  # here, since a run needs neither the package nor the seconds it takes to load
 
         identity = self._folder / "tracking.json"
         if not identity.exists():
             write_json(identity, {"id": secrets.token_hex(4)})
-        self._wandb = wandb.init(
-            project=settings.project,
-            name=self._folder.name,
-            id=read_json(identity)["id"],
-            resume="allow" if self._online else None,
-            mode=settings.mode,  # pyright: ignore[reportArgumentType]
-            dir=self._folder,
-            config=config,
-            settings=wandb.Settings(silent=True, console="off"),
-        )
+        name, folder = read_json(identity)["id"], self._folder / "wandb"
+        if not self._online:
+            for older in folder.glob(f"offline-run-*-{name}"):
+                shutil.rmtree(older)
+        with _environment(WANDB_CACHE_DIR=str(folder), WANDB_DATA_DIR=str(folder), WANDB_SILENT="true"):
+            self._wandb = wandb.init(
+                project=self._settings.project,
+                name=self._folder.name,
+                id=name,
+                resume="allow" if self._online else None,
+                mode=self._settings.mode,  # pyright: ignore[reportArgumentType]
+                dir=self._folder,
+                config=self._config,
+                settings=wandb.Settings(silent=True, console="off"),
+            )
+        figures = {file: int(file.parent.name) for file in (folder / "figures").glob("*/*.png")}
+        for file in [file for file, at in figures.items() if at > step]:
+            del figures[file]
+            file.unlink()
+        if self._wandb.resumed:
+            return
+        rows = [(row.pop("step"), row) for row in self._curves.rows()]
+        rows += [(at, {file.stem: wandb.Image(str(file))}) for file, at in figures.items()]
+        for at, row in sorted(rows, key=lambda entry: entry[0]):
+            self._wandb.log(row, step=at)
+        if self._dataset is not None:
+            self._dataset(wandb, self._wandb)
 
     def _attempt(self, action: Callable[[], object]) -> None:
         """Do something with W&B; after any failure W&B is not tried again."""
@@ -164,15 +223,22 @@ class Tracker:
         self._on_wandb(lambda _, run: run.log(metrics, step=step))
 
     def rewind(self, step: int) -> None:
-        """Return to a checkpoint; W&B cannot return, and ignores steps that it has seen.
+        """Return to a checkpoint; online W&B cannot return, and ignores steps that it has seen.
 
         Args:
             step: Step of the checkpoint.
         """
         self._curves.rewind(step, resumed=False)
+        if not self._online:
+
+            def reopen(_, run) -> None:
+                run.finish()
+                self._open(step)
+
+            self._on_wandb(reopen)
 
     def figure(self, step: int, name: str, figure: Callable[[], Figure]) -> None:
-        """Record a figure in W&B; without W&B it is not drawn.
+        """Record a figure in W&B and in `wandb/figures`; without W&B it is not drawn.
 
         Args:
             step: Number of steps so far.
@@ -181,11 +247,10 @@ class Tracker:
         """
 
         def record(wandb, run) -> None:
-            import PIL.Image
-
-            buffer = io.BytesIO()
-            figure().savefig(buffer, format="png", dpi=110)
-            run.log({name: wandb.Image(PIL.Image.open(buffer))}, step=step)
+            file = self._folder / "wandb" / "figures" / str(step) / f"{name}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            figure().savefig(file, dpi=110)
+            run.log({name: wandb.Image(str(file))}, step=step)
 
         self._on_wandb(record)
 
@@ -199,10 +264,11 @@ class Tracker:
 
         def record(wandb, run) -> None:
             artifact = wandb.Artifact(f"dataset-{entry['digest']}", type="dataset", metadata=entry)
-            artifact.add_file(str(manifest))
+            artifact.add_file(str(manifest), **IN_PLACE)
             # W&B knows no used artifacts offline: the artifact is logged then, and the model's metadata name it.
             (run.use_artifact if self._online else run.log_artifact)(artifact)
 
+        self._dataset = record
         self._on_wandb(record)
 
     def model(self, files: list[Path], metadata: dict[str, Any]) -> None:
@@ -215,9 +281,10 @@ class Tracker:
 
         def record(wandb, run) -> None:
             artifact = wandb.Artifact(f"model-{run.id}", type="model", metadata=metadata)
-            for path in files:
-                name = str(path.relative_to(self._folder))
-                artifact.add_dir(str(path), name=name) if path.is_dir() else artifact.add_file(str(path), name=name)
+            # File by file: W&B prints a line for a folder, into the progress bar.
+            for path in [file for path in files for file in (path.rglob("*") if path.is_dir() else [path])]:
+                if path.is_file():
+                    artifact.add_file(str(path), name=str(path.relative_to(self._folder)), **IN_PLACE)
             run.log_artifact(artifact, aliases=["best"])
 
         self._on_wandb(record)

@@ -12,6 +12,7 @@ import ray
 import submitit
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from ray.exceptions import AuthenticationError
 
 from data_gen.commands import manage as cli
 from data_gen.commands.generate import register
@@ -121,7 +122,7 @@ def test_ray_work(tmp_path):
     ("failure", "message"),
     [
         (ConnectionError("refused"), r"has let this process in: refused.*another token.*RAY_AUTH_TOKEN"),
-        (ray.exceptions.AuthenticationError("no token"), r"with a token, and none was found.*RAY_AUTH_MODE=disabled"),
+        (AuthenticationError("no token"), r"with a token, and none was found.*RAY_AUTH_MODE=disabled"),
     ],
 )
 def test_ray_cluster_that_cannot_be_joined(monkeypatch, failure, message):

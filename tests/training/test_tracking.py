@@ -1,13 +1,19 @@
 """Curves and W&B: what cannot be recorded costs rows, never the run."""
 
 import json
+import os
+import socket
+import struct
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import wandb
+from matplotlib.figure import Figure
+from wandb.proto import wandb_internal_pb2
 
-from surrogate.training.tracking import Curves, Tracker, TrackingConfig, TrackingWarning
+from surrogate.training.tracking import Curves, Tracker, TrackingConfig, TrackingWarning, offline_record
+from tests.helpers import ROOT
 
 
 def test_a_run_needs_no_wandb(tmp_path, monkeypatch):
@@ -22,15 +28,95 @@ def test_a_run_needs_no_wandb(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"step": 1, "loss": 0.5}
 
 
-def test_a_resumed_run_goes_on_under_its_id(tmp_path):
-    """Offline too, where W&B knows of no other part of the run: both are one, once they are synchronized."""
-    ids = []
-    for step in (0, 4):
-        tracker = Tracker(tmp_path, TrackingConfig(), {}, step)
-        tracker.log(step + 1, {"loss": 0.5})
-        ids.append(wandb.run and wandb.run.id)
-        tracker.close()
-    assert ids == [json.loads((tmp_path / "tracking.json").read_text())["id"]] * 2
+def records(run: Path) -> list[wandb_internal_pb2.Record]:
+    """Read the only offline record of a run: W&B's log of protocol buffers, in LevelDB's format of 32 KiB blocks."""
+    (file,) = run.glob("wandb/offline-run-*/*.wandb")
+    data, at, part, found = file.read_bytes(), 7, b"", []
+    while at + 7 <= len(data):
+        if (left := 32768 - at % 32768) < 7:
+            at += left
+            continue
+        length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
+        part, at = part + data[at + 7 : at + 7 + length], at + 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            found.append(wandb_internal_pb2.Record.FromString(part))
+            part = b""
+    return found
+
+
+def curve(run: Path, name: str) -> dict[int, str]:
+    """Values of a metric, as JSON, by step."""
+    rows = [record.history for record in records(run) if record.WhichOneof("record_type") == "history"]
+    values = [(row.step.num, item) for row in rows for item in row.item]
+    return {step: item.value_json for step, item in values if name in (item.key, *item.nested_key)}
+
+
+def drawn() -> Figure:
+    figure = Figure(figsize=(1, 1))
+    figure.subplots().plot([0, 1])
+    return figure
+
+
+def test_a_resumed_or_rolled_back_run_has_one_whole_record(tmp_path, capfd):
+    """`wandb sync` of a second record of an id replaces the first, so the only one has every step, figure and artifact."""
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text("{}")
+    for first, end in ((0, 4), (3, 5)):  # killed after step 4, and resumed from a checkpoint at step 3
+        tracker = Tracker(tmp_path, TrackingConfig(), {}, first)
+        tracker.dataset({"digest": "abcd"}, manifest)
+        for step in range(first + 1, end + 1):
+            tracker.log(step, {"loss": step + first / 10})
+        tracker.figure(end - 2, "fields", drawn)
+        if end == 4:
+            tracker.close()
+    assert curve(tmp_path, "loss").keys() >= {1, 2, 3}
+    tracker.rewind(2)  # of which nothing after step 2 remains
+    tracker.log(3, {"loss": 0.25})
+    tracker.model([tmp_path / "tracking.json"], {})
+    tracker.close()
+    assert curve(tmp_path, "loss") == {1: "1.0", 2: "2.0", 3: "0.25"}
+    assert curve(tmp_path, "fields").keys() == {2}
+    identity = json.loads((tmp_path / "tracking.json").read_text())["id"]
+    kept = offline_record(tmp_path)
+    assert kept is not None and kept.name.endswith(identity)
+    recorded = next(kept.glob("*.wandb")).read_bytes()
+    assert b"dataset-abcd" in recorded and b"model-" in recorded
+    assert capfd.readouterr() == ("", "")  # a line of W&B would tear the progress bar
+
+
+OFFLINE = """
+import sys
+from pathlib import Path
+from surrogate.training.tracking import Tracker, TrackingConfig
+run = Path(sys.argv[1])
+tracker = Tracker(run, TrackingConfig("offline"), {}, 0)
+tracker.log(1, {"loss": 1.0})
+tracker.model([run / "tracking.json"], {})
+tracker.close()
+"""
+
+
+def test_offline_sends_nothing_and_leaves_nothing_at_home(tmp_path):
+    """A listener in the place of W&B's server, and of every other as their proxy, is asked for nothing.
+
+    The home folder stays empty, but for caches of other libraries.
+    """
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        here = f"http://127.0.0.1:{server.getsockname()[1]}"
+        outside = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
+        proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), here)
+        home, run = tmp_path / "home", tmp_path / "run"
+        home.mkdir()
+        run.mkdir()
+        environment = outside | proxies | {"WANDB_BASE_URL": here, "HOME": str(home), "NO_PROXY": "127.0.0.1"}
+        subprocess.run([sys.executable, "-c", OFFLINE, str(run)], cwd=ROOT, env=environment, check=True)
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert offline_record(run) is not None
+    assert not [file for file in home.rglob("*") if "wandb" in str(file.relative_to(home))]
 
 
 def test_a_full_disk_costs_rows_not_the_run(tmp_path, monkeypatch):
