@@ -1,5 +1,6 @@
 """Train a surrogate: `wave train encoding=coarse run=runs/mine training.steps=2000`, or `python train.py ...`."""
 
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,6 +22,7 @@ from surrogate.devices import is_main_process
 from surrogate.runs.fit import fit
 from surrogate.runs.load import best_step, best_validation
 from surrogate.training.host_memory import keep_freed_memory
+from surrogate.training.tracking import offline_record
 
 register()
 
@@ -56,6 +58,8 @@ def main(composed: DictConfig) -> float:
         print(interrupted(reached, steps) if is_main_process() else "")
         sys.exit(0)
     if is_main_process() and HydraConfig.get().mode != RunMode.MULTIRUN:
+        if config.tracking.mode == "offline" and (record := offline_record(config.run)) is not None:
+            print(f"W&B: nothing was sent; `wandb sync {shlex.quote(str(record))}` sends the record of this run.")
         print_next(f"wave evaluate run={config.run}")
     return best_validation(config.run)
 

@@ -24,7 +24,6 @@ from data_gen.common.errors import InputError
 from data_gen.common.files import read_json, write_json
 from surrogate.figures import Figure
 
-
 # Files of artifacts are taken from where they are: W&B would leave a copy of each in the user's home folder.
 IN_PLACE: dict[str, Any] = {"policy": "immutable", "skip_cache": True}
 
@@ -282,9 +281,10 @@ class Tracker:
         def record(wandb, run) -> None:
             artifact = wandb.Artifact(f"model-{run.id}", type="model", metadata=metadata)
             # File by file: W&B prints a line for a folder, into the progress bar.
-            for path in [file for path in files for file in (path.rglob("*") if path.is_dir() else [path])]:
-                if path.is_file():
-                    artifact.add_file(str(path), name=str(path.relative_to(self._folder)), **IN_PLACE)
+            for path in files:
+                for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+                    if file.is_file():
+                        artifact.add_file(str(file), name=str(file.relative_to(self._folder)), **IN_PLACE)
             run.log_artifact(artifact, aliases=["best"])
 
         self._on_wandb(record)
