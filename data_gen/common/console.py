@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.measure import Measurement
-from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -23,11 +23,14 @@ INTERVAL = 30.0  # [s] between two plain lines
 UNLIMITED = 10_000  # columns of a log, where no line is broken and no name is cut
 
 
-class _Counts(ProgressColumn):
-    """Show what a plain line shows: the counts, the status and the times."""
+class _Bar(Progress):
+    """Show the name and the bar of each task, and below it what a plain line shows."""
 
-    def render(self, task: Task) -> Text:
-        return Text(_counted(task))
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """Yield two lines for each task, which narrow terminals need."""
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            yield Text(f"  {_counted(task)}")
 
 
 @contextmanager
@@ -57,8 +60,8 @@ def progress_bar(
         The function `update(completed, status)`.
     """
     live = _is_live()
-    columns = (TextColumn("{task.description}:"), BarColumn(bar_width=24), _Counts())
-    with Progress(*columns, speed_estimate_period=600, disable=not (shown and live)) as progress:
+    columns = (TextColumn("{task.description}"), BarColumn())
+    with _Bar(*columns, speed_estimate_period=600, disable=not (shown and live)) as progress:
         identifier = progress.add_task(description, total=total, status=status, unit=unit, state="")
         task = progress.tasks[0]
 
@@ -82,7 +85,7 @@ def stages(description: str, *, shown: bool = True, interval: float = INTERVAL) 
     Yields:
         The function `show(stage)`.
     """
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn("line"), TextColumn("{task.description}"), TimeElapsedColumn())
     live = _is_live()
     with Progress(*columns, transient=True, disable=not (shown and live)) as progress:
         identifier = progress.add_task(description, total=None)

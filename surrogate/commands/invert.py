@@ -33,6 +33,9 @@ def main(composed: DictConfig) -> None:
     with progress_bar(f"invert {config.out}", config.inversion.iterations, unit="iterations") as update:
 
         def show(iteration: int, values: dict[str, float]) -> None:
+            if "predicted_peak" in values:
+                update(0, f"compiling, {values['predicted_peak'] / 1e6:,.0f} MB predicted in addition to the process")
+                return
             shown = ("misfit", "model_error")
             update(iteration, ", ".join(f"{name.replace('_', ' ')} {values[name]:.3g}" for name in shown if values))
 

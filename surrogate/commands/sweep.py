@@ -7,6 +7,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from data_gen.common.console import print_next, print_table
+from surrogate.devices import is_main_process
 from surrogate.report.trainings import Training, read_trainings, validation_tables
 
 
@@ -37,6 +38,8 @@ class Winner(Callback):
             config: Config of the sweep.
             kwargs: More that Hydra gives.
         """
+        if not is_main_process():
+            return
         sweep = Path(config.hydra.sweep.dir)
         rank([t for folder in self._folders or [sweep] if folder.is_dir() for t in read_trainings(folder)])
 

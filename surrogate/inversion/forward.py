@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
-from data_gen.solver.memory_plan import MemoryPlan, plan_memory
+from data_gen.solver.memory_plan import MemoryPlan, peak_bytes, plan_memory
 from data_gen.solver.problem.acquisition import Survey
 from data_gen.solver.problem.grid import Grid
 from data_gen.solver.problem.simulation import Simulation
@@ -102,6 +102,13 @@ class PhysicsForward:
     def _recording(self) -> Simulation:
         steps = () if self.kind == "gather" else self.steps
         return replace(self.simulation, snapshot_steps=steps, frequencies=(), hold_layers=self.hold_layers)
+
+    def peak(self) -> int:
+        """Predict the peak memory of its gradient [bytes], as `data_gen.solver.memory_plan` counts it."""
+        receivers = len(self.survey.receivers) if self.kind == "gather" else 0
+        strategy, constant = self.simulation.memory.strategy, self.density is None
+        shots = len(self.survey.sources)
+        return peak_bytes(self._recording, shots, receivers, strategy=strategy, constant_density=constant)
 
     def within(self, budget: float) -> tuple["PhysicsForward", MemoryPlan]:
         """Choose the fastest gradient that fits into an amount of memory.

@@ -86,7 +86,8 @@ def earlier_answer(config: EvaluateConfig, evaluated: dict[str, Any]) -> dict[st
         The metrics, which may also answer about a model or data that were not asked for; None if there are none.
     """
     file = Path(config.run) / "metrics.json"
-    done = read_json(file) if file.exists() else {}
+    whole = file.exists() and (file.parent / "errors_test.csv").exists()  # earlier versions wrote no errors of examples
+    done = read_json(file) if whole else {}
     asked = asdict(config)
     for name, key, unasked in (("real", "file", config.real.path is None), ("other", "other", config.other is None)):
         if unasked:

@@ -77,7 +77,8 @@ def run_inversion(
 
     Args:
         config: Config of the inversion.
-        on_progress: Function that is called with the iteration and its values.
+        on_progress: Function that is called with the iteration and its values; through the solver, before it is
+            compiled, with the memory that its gradient is predicted to take, `predicted_peak` [bytes].
 
     Returns:
         The summary, which is the content of `inversion.json`.
@@ -98,6 +99,8 @@ def run_inversion(
         on_progress(config.inversion.iterations, {})
         return read_json(out / "inversion.json")
 
+    if isinstance(forward, PhysicsForward):
+        on_progress(0, {"predicted_peak": float(forward.peak())})
     solver = _physics(config, spec, sources, forward.steps)
     observed = jax.jit(solver.__call__)(jnp.asarray(truth))
     start = starting_model(config.inversion, jnp.asarray(truth))

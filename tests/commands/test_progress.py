@@ -6,6 +6,7 @@ from data_gen.dataset.size import batch_bytes, expected_size, record_bytes
 from data_gen.dataset.verification import verify
 from data_gen.solver.memory_plan import peak_bytes
 from surrogate.commands.train import status
+from surrogate.inversion.forward import PhysicsForward, spread_sources
 from tests.helpers import tiny_config
 
 
@@ -27,6 +28,18 @@ def test_generation_reports_every_sample_and_the_size(tmp_path):
     checked = []
     verify(config.path, on_shard=lambda done, of: checked.append((done, of)))
     assert checked == [(0, 4), (1, 4), (2, 4), (3, 4)]
+
+
+def test_an_inversion_says_the_memory_of_the_gradient_that_it_will_take(tmp_path):
+    """It is that of the plan, and grows with the shots."""
+    spec = tiny_config(tmp_path / "data").create()
+    steps, peaks = tuple(range(spec.simulation.time.nt)), []
+    for shots in (2, 8):
+        survey = spec.survey(spread_sources(spec.simulation.grid, shots, 20.0))
+        planned, plan = PhysicsForward(spec.simulation, survey, "gather", steps).within(1e12)
+        assert planned.peak() == plan.peak
+        peaks.append(plan.peak)
+    assert peaks[0] < peaks[1]
 
 
 def test_status_of_a_training():
