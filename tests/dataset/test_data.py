@@ -23,6 +23,8 @@ from data_gen.dataset import generation as dataset
 from data_gen.dataset.manifest import claim, new_manifest
 from data_gen.dataset.records import depends_on_batch, made_with, sample_records
 from data_gen.dataset.sample import SPLITS, Sample
+from data_gen.dataset.size import batch_bytes, expected_size, record_bytes
+from data_gen.solver.memory_plan import peak_bytes
 from tests.helpers import ROOT, tiny_config
 
 
@@ -85,11 +87,27 @@ def test_splits_are_disjoint(generated):
 def test_growing_a_split_keeps_the_samples(generated, tmp_path):
     """With more training samples and other shards, the same seed gives the old samples bit for bit."""
     bigger = replace(generated, path=str(tmp_path / "bigger"), train=20, shard_size=6)
-    dataset.generate(bigger)
+    counts = []
+    dataset.generate(bigger, on_samples=lambda samples, made: counts.append((samples, made)))
+    assert counts == [(1, True)] * 30  # made in this process: one by one
     assert_same_records(
         records(generated.path),
         {split: rows[: 16 if split == "train" else None] for split, rows in records(bigger.path).items()},
     )
+    counts.clear()
+    dataset.generate(bigger, on_samples=lambda samples, made: counts.append((samples, made)))
+    assert counts == [(6, False), (6, False), (6, False), (2, False), (4, False), (6, False)]
+    dataset.verify(bigger.path, on_shard=lambda *shards: counts.append(shards))
+    assert counts[6:] == [(i, 6) for i in range(6)]
+
+
+def test_the_size_of_a_data_set_is_predicted(generated):
+    """The size of a record is that of its arrays, and the memory of a batch that of all its shots."""
+    fields, spec = dataset.read_manifest(generated.path)["fields"], generated.create()
+    size = sum(np.asarray(value).nbytes for value in records(generated.path)["test"][0].values())
+    assert record_bytes(fields) == size
+    assert f": 26 samples of {size / 1e3:.3g} kB, about {26 * size / 1e3:.3g} kB on disk" in expected_size(generated)
+    assert batch_bytes(spec, 6) == peak_bytes(spec.simulation, 6 * spec.shots.count, len(spec.receivers))
 
 
 def generation(path, *overrides) -> subprocess.Popen:
