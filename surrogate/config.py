@@ -42,6 +42,36 @@ def _example(task: Task) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 @dataclass
+class InitConfig:
+    """Choose what a new run takes over from another one, which has the same task, encoding and operator.
+
+    Attributes:
+        run: Folder of a trained run, from whose best weights this run starts, on the same or on other data; null starts
+            from random weights. To train the same run further, raise `training.steps` alone.
+        optimizer: State of AdamW at the start: fresh, or keep (the moments of the last training state of `init.run`).
+            The schedule of the learning rate starts anew in both cases.
+        statistics: Normalization: keep (that of `init.run`, with which its operator is the same function), or fresh
+            (of this run's training split).
+    """
+
+    run: str | None = None
+    optimizer: str = "fresh"
+    statistics: str = "keep"
+
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            InputError: A value is none of its choices, or would change nothing.
+        """
+        for name in ("optimizer", "statistics"):
+            if getattr(self, name) not in ("keep", "fresh"):
+                raise InputError(f"init.{name} must be keep or fresh, but is {getattr(self, name)!r}.")
+        if self.run is None and self != InitConfig():
+            raise InputError("init.optimizer and init.statistics need init.run=RUN, the run that they are of.")
+
+
+@dataclass
 class TrainConfig:
     """Hold the config of a training run, as `wave train` reads it.
 
@@ -52,6 +82,7 @@ class TrainConfig:
         model: Settings of the operator, any one in the registry.
         encoding: Settings of the encoding, which makes the operator's input.
         training: Settings of the training.
+        init: What the run takes over from another one at its start.
         tracking: Settings of W&B.
         parallel: Settings of the processes and devices.
     """
@@ -62,6 +93,7 @@ class TrainConfig:
     model: OperatorConfig = field(default_factory=FNOConfig)
     encoding: EncodingConfig = field(default_factory=CoarseConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    init: InitConfig = field(default_factory=InitConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
 

@@ -90,7 +90,12 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     """
     file = Path(path) / MANIFEST
     if not file.is_file():
-        raise DatasetError(f"There is no data set at {path}: {MANIFEST} is missing. Run `python -m data_gen` first.")
+        hint = f"{MANIFEST} is missing. Run `python -m data_gen` first"
+        if Path(path).is_file():
+            hint = "it is a file. Give the folder of a data set"
+        elif (Path(path) / "config.json").is_file():
+            hint = "it is the folder of a run or an inversion. Give the folder of a data set"
+        raise DatasetError(f"There is no data set at {path}: {hint}.")
     manifest = read_json(file)
     if manifest.get("format") != FORMAT or not manifest.keys() >= KEYS:
         raise DatasetError(

@@ -130,7 +130,7 @@ def _fit(config: TrainConfig) -> int:
             latest.update(values)
             update(step, status(latest))
 
-        reached = fit(config, show)
+        reached = fit(config, show, print)
         step = best_step(config.run)
         known = f"best validation {best_validation(config.run):.4f} at step {step}"
         update(reached, "no validation so far" if step is None else known)

@@ -25,6 +25,20 @@ from data_gen.common.errors import InputError
 from surrogate.operators.layers.pointwise import NORMS, Linear, conv3x3, make_norm, positions
 
 
+def copy_weights(source: nnx.Module, target: nnx.Module) -> None:
+    """Copy the weights of an operator into another of the same settings; its random state stays its own.
+
+    Args:
+        source: Trained operator.
+        target: Operator to change in place; its weights may be frozen.
+    """
+    theirs = dict(nnx.to_flat_state(nnx.state(source)))
+    ours = dict(nnx.to_flat_state(nnx.state(target, nnx.Not(nnx.RngState))))
+    for path, variable in ours.items():
+        variable[...] = theirs[path][...]
+    nnx.update(target, nnx.from_flat_state(list(ours.items())))
+
+
 @dataclass
 class OperatorConfig:
     """Describe an operator: the name of its schema, and a way to create the operator.

@@ -6,8 +6,8 @@ Source: C. Qin et al., "Toward a better understanding of Fourier neural operator
 (SpecBoost): the residual of a Fourier operator consists of high wavenumbers, and a second operator fits those.
 
 Joint training divides the work by wavenumber. Training in stages takes the first operator from a run of its own
-(`first_run`, an FNO with the same settings, task, data and encoding; see surrogate/runs/first_stage.py) and freezes it:
-its weights are no parameters here.
+(`first_run`, an FNO with the same settings, task, data and encoding; see surrogate/runs/initialization.py) and freezes
+it: its weights are no parameters here.
 
 Parameters: those of both FNOs (fno.py), the second with in_channels + out_channels inputs; in stages only the second's.
 """
@@ -20,7 +20,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
-from surrogate.operators.base import OperatorConfig
+from surrogate.operators.base import OperatorConfig, copy_weights
 from surrogate.operators.fno import FNOConfig
 from surrogate.operators.layers.spectral import extend, restrict
 
@@ -71,7 +71,7 @@ class MultiscaleConfig(OperatorConfig):
         if self.first_run is None:
             return False
         assert isinstance(operator, Multiscale)
-        operator.adopt(load(self.first_run, self.first))
+        copy_weights(load(self.first_run, self.first), operator.first)
         return True
 
 
@@ -110,17 +110,6 @@ class Multiscale(nnx.Module):
         self.second = config.second.create(in_channels + out_channels, out_channels, rngs=rngs)
         if frozen:
             freeze(self.first)
-
-    def adopt(self, trained: nnx.Module) -> None:
-        """Copy the weights of a trained operator into the first operator.
-
-        Args:
-            trained: Trained operator with the settings of the first one.
-        """
-        ours, theirs = (dict(nnx.to_flat_state(nnx.state(o))) for o in (self.first, trained))
-        for path, variable in ours.items():
-            variable[...] = theirs[path][...]
-        nnx.update(self.first, nnx.from_flat_state(list(ours.items())))
 
     def __call__(self, x: Float[Array, "batch nz nx channels"]) -> Float[Array, "batch nz nx outputs"]:
         """See `GridOperator.__call__`."""

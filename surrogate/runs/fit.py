@@ -5,6 +5,7 @@ was killed and resumed ends with the same weights, bit for bit, as one that was 
 """
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -15,25 +16,34 @@ from surrogate.config import TrainConfig
 from surrogate.devices import all_gather, barrier, is_main_process
 from surrogate.protocols import Task
 from surrogate.runs.checkpoints import Checkpoints
-from surrogate.runs.first_stage import warm_start
-from surrogate.runs.folder import claim_folder, is_claimed
+from surrogate.runs.folder import claim_folder, is_claimed, read_run
+from surrogate.runs.initialization import initialize
 from surrogate.runs.load import last_step
 from surrogate.runs.preemption import Interruption
 from surrogate.runs.rollback import roll_back
 from surrogate.runs.training_run import OnProgress, TrainingRun
 from surrogate.training.batches import check_dataset, check_enough_examples
+from surrogate.training.optimizer import describe_schedule
 
 LOCK = "training.lock"
 
 
-def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: None) -> int:
+def fit(
+    config: TrainConfig,
+    on_progress: OnProgress = lambda step, metrics: None,
+    announce: Callable[[str], None] = lambda text: None,
+) -> int:
     """Train the run in `config.run`, or resume its training. A finished run is left as it is.
+
+    With more steps than a run was to be trained for before, it is trained further: from its last state, by the
+    learning rates that the schedule of the new number of steps has from there on.
 
     On SIGTERM or SIGUSR1 the current step is finished and saved: the step returned is then not the last one.
 
     Args:
         config: Config of the run.
         on_progress: Function that is called with the step and what is new; see `TrainingRun`.
+        announce: Function that is called with sentences on the start: what it takes over, and the learning rates.
 
     Returns:
         The number of steps reached.
@@ -45,9 +55,10 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
     """
     training, folder = config.training, Path(config.run)
     model = config.create()
-    if not is_claimed(folder, config):
+    earlier = read_run(folder).training.steps if is_claimed(folder, config) else None
+    if earlier is None:
         config.check_training(model)
-    warm = last_step(folder) is None and warm_start(config, model)
+    start = initialize(config, model) if last_step(folder) is None else None
     devices = config.parallel.create(training.batch_size, training.accumulate)
     devices.shardings(nnx.state(model))
     with contextlib.ExitStack() as stack:
@@ -58,8 +69,12 @@ def fit(config: TrainConfig, on_progress: OnProgress = lambda step, metrics: Non
         if checkpoints.last_step == training.steps:
             on_progress(training.steps, {})
             return training.steps
-        run = TrainingRun(config, model, devices, checkpoints, on_progress, warm=warm)
+        run = TrainingRun(config, model, devices, checkpoints, on_progress, start=start, earlier=earlier)
         stack.enter_context(contextlib.closing(run))
+        if is_main_process():
+            further = earlier if earlier and earlier < training.steps else None
+            schedule = describe_schedule(training, run.step, further)
+            announce(f"{start.text} {schedule}" if start else schedule)
         while run.step < training.steps and not _interrupted(run, interruption):
             metrics = run.advance()
             due = training.due(run.step)

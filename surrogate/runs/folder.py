@@ -11,12 +11,14 @@ from omegaconf.errors import OmegaConfBaseException
 from data_gen.common.errors import InputError
 from data_gen.common.files import differences, holds_files, make_folder, read_json, write_json
 from data_gen.common.hydra_app import Schema, typed
+from data_gen.dataset.manifest import MANIFEST
 from data_gen.velocity.registry import drawn_families
 from surrogate.config import InvertConfig, TrainConfig, schemas
 from surrogate.operators.registry import with_current_keys
 from surrogate.schemas import schema_of
 
 CONFIG = "config.json"
+STEPS, WARMUP = "training.steps", "training.warmup_steps"
 # Configs of runs that are older than the choice have no name in these groups.
 FIRST = {"task": "wavefield", "encoding": "coarse", "model": "fno"}
 # In earlier versions, one schema held the settings of all tasks, and one those of all encodings. Settings of other
@@ -59,6 +61,8 @@ def from_plain(values: dict[str, Any], schema: type[Schema], where: str) -> Sche
 def is_claimed(folder: Path, config: TrainConfig | InvertConfig) -> bool:
     """Find out whether a folder belongs to a config already.
 
+    A run also belongs to the config that differs from its own in more training steps alone, which trains it further.
+
     Args:
         folder: Folder of a run or of an inversion.
         config: Config of it.
@@ -69,27 +73,40 @@ def is_claimed(folder: Path, config: TrainConfig | InvertConfig) -> bool:
     Raises:
         InputError: If the folder belongs to another config, or holds something else.
     """
-    place = "run" if isinstance(config, TrainConfig) else "out"
-
-    def identity(values: dict[str, Any]) -> dict[str, Any]:
-        # A result does not depend on its folder, its tracking or the devices, nor on families that are not drawn.
-        kept = {key: value for key, value in values.items() if key not in (place, "tracking", "parallel")}
-        return _flat(kept | {"data": kept["data"] | {"families": drawn_families(kept["data"]["families"])}})
-
-    ours = json.loads(json.dumps(asdict(config)))
     file = folder / CONFIG
     if file.exists():
         # Through the schema: a key that is newer than the folder has its default there.
-        theirs = json.loads(json.dumps(asdict(from_plain(read_json(file), type(config), str(file)))))
-        if identity(theirs) == identity(ours):
+        stored = from_plain(read_json(file), type(config), str(file))
+        ours, theirs = _identity(config), _identity(stored)
+        if isinstance(config, TrainConfig) and isinstance(stored, TrainConfig):
+            if (config.training.warmup_steps is None) != (stored.training.warmup_steps is None):
+                ours[WARMUP], theirs[WARMUP] = config.training.warmup, stored.training.warmup
+            if ours[STEPS] > theirs[STEPS]:
+                ours[STEPS] = theirs[STEPS]
+        if theirs == ours:
             return True
+        further = (
+            " (More training.steps alone train the run further; init.run starts another run from its weights.)"
+            if isinstance(config, TrainConfig)
+            else ""
+        )
         raise InputError(
-            f"{folder} exists with another config ({differences(identity(ours), identity(theirs))}). "
-            "Choose another folder, set the same values, or remove it."
+            f"{folder} exists with another config ({differences(ours, theirs)}). "
+            f"Choose another folder, set the same values, or remove it.{further}"
         )
     if holds_files(folder):
         raise InputError(f"{folder} exists and holds something else. Choose another folder, or empty it.")
     return False
+
+
+def _identity(config: TrainConfig | InvertConfig) -> dict[str, Any]:
+    """Return what decides a result: not its folder, its tracking and the devices, nor families that are not drawn."""
+    values = json.loads(json.dumps(asdict(config)))
+    values["data"]["families"] = drawn_families(values["data"]["families"])
+    if isinstance(config, TrainConfig) and config.init.run is not None:
+        values["init"]["run"] = str(Path(config.init.run).resolve())
+    place = "run" if isinstance(config, TrainConfig) else "out"
+    return _flat({key: value for key, value in values.items() if key not in (place, "tracking", "parallel")})
 
 
 def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
@@ -97,7 +114,7 @@ def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
 
     Args:
         folder: Folder of a run or of an inversion.
-        config: Config of it.
+        config: Config of it; one with more training steps than the run's own is written, too.
 
     Returns:
         Whether the folder belonged to this config already.
@@ -105,11 +122,12 @@ def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
     Raises:
         InputError: If the folder belongs to another config, or holds something else; raised before anything is written.
     """
-    if is_claimed(folder, config):
-        return True
-    make_folder(folder)
-    write_json(folder / CONFIG, asdict(config))
-    return False
+    claimed = is_claimed(folder, config)
+    further = claimed and isinstance(config, TrainConfig) and config.training.steps > read_run(folder).training.steps
+    if further or not claimed:
+        make_folder(folder)
+        write_json(folder / CONFIG, asdict(config))
+    return claimed
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -131,7 +149,21 @@ def read_run(run: str | Path) -> TrainConfig:
     Raises:
         InputError: If the folder is not one of a run.
     """
-    file = Path(run) / CONFIG
-    if not str(run) or not file.is_file():
-        raise InputError(f"{str(run) or '(nothing)'} is not a run: {CONFIG} is missing. Give run=FOLDER of `train.py`.")
-    return from_plain(read_json(file), TrainConfig, str(file))
+    folder, file = Path(run), Path(run) / CONFIG
+    if str(run) and file.is_file():
+        values = read_json(file)
+        if "inversion" in values and "training" not in values:
+            raise InputError(f"{run} is an inversion, not a run. Give the folder of a run that `train.py` has trained.")
+        return from_plain(values, TrainConfig, str(file))
+    if not str(run):
+        raise InputError("No run is given. Set run=FOLDER, the folder that `train.py` wrote.")
+    hint = f"{CONFIG} is missing"
+    if folder.is_file():
+        hint = "it is a file"
+    elif not folder.exists():
+        hint = "there is no such folder"
+    elif (folder / MANIFEST).is_file():
+        hint = "it is a data set"
+    elif inside := sorted(path.parent for path in folder.glob(f"*/{CONFIG}")):
+        hint = f"there are several results in it: {', '.join(map(str, inside[:5]))}"
+    raise InputError(f"{run} is not a run: {hint}. Give run=FOLDER, the folder that `train.py` wrote.")

@@ -2,6 +2,8 @@
 
 dataset     path, fingerprint of its recipe, digest of its records' checksums, and the software that made them
 versions    the software that the run was last trained with
+steps       the numbers of steps that it was trained for, one after the other
+start       what it took over from another run, if anything
 """
 
 import hashlib
@@ -52,24 +54,32 @@ def describe(path: str | Path) -> dict[str, Any]:
     return {"dataset": dataset | {"versions": manifest["versions"]}, "versions": versions}
 
 
-def record(run: Path, path: str | Path) -> None:
+def record(run: Path, path: str | Path, steps: int, *, earlier: int | None = None, start: str | None = None) -> None:
     """Write the provenance of a run.
 
     Args:
         run: Folder of the run.
         path: Folder of the data set.
+        steps: Number of steps that the run is trained for.
+        earlier: Number of steps that it was trained for before, if it is trained further.
+        start: Description of what it takes over from another run; None for nothing, or if it is resumed.
 
     Raises:
         InputError: The run was started with other records.
     """
-    ours = describe(path)
+    ours, kept = describe(path), {}
     if (run / PROVENANCE).exists():
-        before, now = read_json(run / PROVENANCE)["dataset"], ours["dataset"]
+        kept = read_json(run / PROVENANCE)
+        before, now = kept["dataset"], ours["dataset"]
         if before["digest"] != now["digest"]:
             raise InputError(
                 f"The records at {path} are not those that {run} was started with ({differences(now, before)}): a "
                 "resumed training would mix both. Restore the data set, or start another run."
             )
+    history = kept.get("steps", [earlier] if earlier else [])
+    ours["steps"] = history if steps in history[-1:] else [*history, steps]
+    if start := start or kept.get("start"):
+        ours["start"] = start
     write_json(run / PROVENANCE, ours)
 
 

@@ -8,7 +8,7 @@ import warnings
 from functools import partial
 
 from data_gen.common.errors import NumericalError
-from surrogate.runs.first_stage import warm_start
+from surrogate.runs.initialization import initialize
 from surrogate.runs.training_run import TrainingRun
 from surrogate.training.batches import name_example
 from surrogate.training.divergence import Divergence, blame_sample
@@ -44,8 +44,8 @@ def roll_back(run: TrainingRun) -> bool:
     run.batches.close()
     run.checkpoints.forget_after(run.checkpoints.due_step or 0)
     model = run.config.create()
-    warm = run.checkpoints.last_step is None and warm_start(run.config, model)
-    run.restore(model, warm=warm, rollbacks=rollbacks)
+    start = initialize(run.config, model) if run.checkpoints.last_step is None else None
+    run.restore(model, start, rollbacks=rollbacks)
     run.batches.set_state(after)
     run.origin = run.step, after
     run.tracker.rewind(run.step)

@@ -20,9 +20,10 @@ from surrogate.models.surrogate import Surrogate, training_statistics
 from surrogate.runs import provenance
 from surrogate.runs.checkpoints import Checkpoints
 from surrogate.runs.folder import CONFIG
+from surrogate.runs.initialization import Start
 from surrogate.runs.predict import apply_to_batch, validate
 from surrogate.training.batches import ordered_batches, statistics_batches, training_batches
-from surrogate.training.optimizer import learning_rate, make_optimizer
+from surrogate.training.optimizer import learning_rate, make_optimizer, take_moments
 from surrogate.training.state import TrainState, evaluation_model
 from surrogate.training.step import Metrics, make_train_step
 from surrogate.training.tracking import NullTracker, Tracker
@@ -45,7 +46,8 @@ class TrainingRun:
         checkpoints: Checkpoints of the run.
         on_progress: Function that is called with the step and what is new: the best validation at the start, the
             memory after the first steps, the metrics of a log, the validation and the best one so far.
-        warm: Whether the surrogate has its weights and its normalization from an earlier run.
+        start: What was taken over from another run; None for nothing, or if the run is resumed.
+        earlier: Number of steps that the run was to be trained for before; None if it is new.
     """
 
     def __init__(
@@ -56,34 +58,42 @@ class TrainingRun:
         checkpoints: Checkpoints,
         on_progress: OnProgress,
         *,
-        warm: bool,
+        start: Start | None = None,
+        earlier: int | None = None,
     ):
         self.config, self.training, self.folder = config, config.training, Path(config.run)
         self.devices, self.checkpoints, self.on_progress = devices, checkpoints, on_progress
         with barrier():
             if is_main_process():
-                provenance.record(self.folder, self.config.data.path)
+                text = start and start.text
+                steps = self.training.steps
+                provenance.record(self.folder, self.config.data.path, steps, earlier=earlier, start=text)
             self.provenance = provenance.describe(self.config.data.path)
-        self.restore(model, warm=warm)
+        self.restore(model, start)
         settings = self.config.tracking, asdict(self.config), self.step
         self.tracker = Tracker(self.folder, *settings) if is_main_process() else NullTracker()
         self.tracker.dataset(self.provenance["dataset"], Path(self.config.data.path) / MANIFEST)
         self.made = 0
         self.on_progress(self.step, {"best": self.best} if math.isfinite(self.best) else {})
 
-    def restore(self, model: Surrogate, *, warm: bool, rollbacks: int | None = None) -> None:
+    def restore(self, model: Surrogate, start: Start | None, *, rollbacks: int | None = None) -> None:
         """Stand at the last checkpoint, or at step 0.
 
         Args:
-            model: Untrained surrogate.
-            warm: Whether the surrogate has its weights and its normalization from an earlier run.
+            model: Surrogate, with the weights that it takes over from another run, if any.
+            start: What else was taken over from another run.
             rollbacks: Number of rollbacks so far; None: the number in the checkpoint.
         """
         config, training, saved = self.config, self.training, self.checkpoints.last_step
-        if saved is None and not warm:
+        if saved is None and not (start and start.statistics):
             once = statistics_batches(config.data, training.batch_size, model.task)
             model.set_statistics(training_statistics(model, once))
         _, state = TrainState.create(model, make_optimizer(model, training))
+        if start and start.optimizer:
+            values = state.to_dict()
+            fresh, kept = values["optimizer"]["opt_state"], start.optimizer["opt_state"]
+            values["optimizer"] = values["optimizer"] | {"opt_state": take_moments(fresh, kept)}
+            state = state.from_dict(values)
         self.state, progress = self.devices.place(state), {"step": 0, "best": math.inf, "rollbacks": 0}
         self.batches = training_batches(
             config.data, self.devices.local_batch_size, training.seed, model.task, workers=training.workers

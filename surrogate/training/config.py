@@ -31,11 +31,12 @@ class TrainingConfig:
     """Set how a surrogate is trained.
 
     Attributes:
-        steps: Number of training steps, each of which updates the weights once.
+        steps: Number of training steps, each of which updates the weights once. More steps train a finished run
+            further, by the schedule of the new number from there on.
         batch_size: Number of examples in a batch, over all devices.
         learning_rate: Peak learning rate of AdamW.
-        warmup_steps: Number of steps over which the learning rate rises from 0 to its peak; a cosine follows, down to
-            1 % of the peak.
+        warmup_steps: Number of steps over which the learning rate rises from 0 to its peak; null takes a twentieth of
+            `steps`. A cosine follows, down to 1 % of the peak.
         weight_decay: Weight decay of AdamW.
         clip_norm: Largest norm of a gradient; a larger gradient is scaled down to it.
         ema: Decay per step of the running average of the weights, which is then validated, saved and loaded; 0 takes
@@ -63,7 +64,7 @@ class TrainingConfig:
     steps: int = 1000
     batch_size: int = 8
     learning_rate: float = 2e-3
-    warmup_steps: int = 50
+    warmup_steps: int | None = None
     weight_decay: float = 1e-4
     clip_norm: float = 1.0
     ema: float = 0.0
@@ -83,6 +84,11 @@ class TrainingConfig:
     workers: int = 0
     loss: LossConfig = field(default_factory=LossConfig)
 
+    @property
+    def warmup(self) -> int:
+        """The number of steps of the warm-up."""
+        return self.steps // 20 if self.warmup_steps is None else self.warmup_steps
+
     def check(self) -> None:
         """Check the values.
 
@@ -101,10 +107,10 @@ class TrainingConfig:
                 "Training needs learning_rate > 0, clip_norm > 0 and weight_decay >= 0, but got "
                 f"{self.learning_rate}, {self.clip_norm} and {self.weight_decay}."
             )
-        if not 0 <= self.warmup_steps < self.steps:
+        if not 0 <= self.warmup < self.steps:
             raise InputError(
                 f"training.warmup_steps must be 0 or more and below training.steps = {self.steps}, but is "
-                f"{self.warmup_steps}."
+                f"{self.warmup_steps}. Set training.warmup_steps=null for a twentieth of the steps."
             )
         if not 0 <= self.ema < 1:
             raise InputError(f"training.ema is a decay per step, 0 (none) or below 1, but is {self.ema}.")

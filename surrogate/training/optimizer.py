@@ -6,6 +6,9 @@ so that the first steps do not keep the start in the average. Source: B. Polyak 
 1992 (averaging); the ramp is that of TensorFlow's ExponentialMovingAverage.
 """
 
+from dataclasses import replace
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -29,7 +32,31 @@ def learning_rate(config: TrainingConfig, scale: float = 1.0) -> optax.Schedule:
         A function from the step to the learning rate.
     """
     peak = scale * config.learning_rate
-    return optax.warmup_cosine_decay_schedule(0.0, peak, config.warmup_steps, config.steps, end_value=0.01 * peak)
+    return optax.warmup_cosine_decay_schedule(0.0, peak, config.warmup, config.steps, end_value=0.01 * peak)
+
+
+def describe_schedule(config: TrainingConfig, step: int = 0, earlier: int | None = None) -> str:
+    """Say how the learning rate changes.
+
+    Args:
+        config: Settings of the training.
+        step: Step from which the training resumes; 0 for its start.
+        earlier: Number of steps that the run was to be trained for before, if it is trained further.
+
+    Returns:
+        One or two sentences.
+    """
+    peak = config.learning_rate
+    text = (
+        f"Learning rate: 0 to {peak:g} over {config.warmup} steps, then a cosine to {0.01 * peak:g} at {config.steps}."
+    )
+    if earlier is None or not step:
+        return text
+    now, then = float(learning_rate(config)(step)), float(learning_rate(replace(config, steps=earlier))(step))
+    return (
+        f"The run is trained further, from step {step} to {config.steps} instead of {earlier}. {text} From step {step} "
+        f"on it follows this schedule, and changes there from {then:.2g} to {now:.2g}."
+    )
 
 
 class Optimizer(nnx.Optimizer):
@@ -104,3 +131,18 @@ def make_optimizer(model: nnx.Module, config: TrainingConfig, scale: float = 1.0
         optax.adamw(learning_rate(config, scale), weight_decay=config.weight_decay),
     )
     return Optimizer(model, transform, config.ema)
+
+
+def take_moments(fresh: dict[Any, Any], kept: dict[Any, Any]) -> dict[Any, Any]:
+    """Put the moments of AdamW, and the count of updates in them, into the state of a fresh optimizer.
+
+    Args:
+        fresh: State of the fresh optimizer, as nested dictionaries; its schedule is at its start, and stays there.
+        kept: State of the earlier optimizer, of the same structure.
+
+    Returns:
+        The state.
+    """
+    if "mu" in fresh:
+        return kept
+    return {key: take_moments(value, kept[key]) if isinstance(value, dict) else value for key, value in fresh.items()}

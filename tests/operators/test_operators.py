@@ -39,8 +39,8 @@ from surrogate.operators.ufno import UFNOConfig
 from surrogate.operators.unet import UNetConfig
 from surrogate.operators.uno import UNOConfig
 from surrogate.runs.checkpoints import Checkpoints
-from surrogate.runs.first_stage import first_stage
 from surrogate.runs.folder import claim_folder, from_plain
+from surrogate.runs.initialization import first_stage
 from surrogate.tasks.propagator import PropagatorConfig
 from surrogate.tasks.wavefield import Wavefield
 from surrogate.training.optimizer import Optimizer

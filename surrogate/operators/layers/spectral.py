@@ -34,8 +34,9 @@ def check_modes_fit(shape: tuple[int, int], modes: tuple[int, int]) -> None:
     (nz, nx), (modes_z, modes_x) = shape, modes
     if nz < 2 * modes_z + 1 or nx < 2 * modes_x + 1:
         raise InputError(
-            f"A grid of {nz} x {nx} cells cannot carry {modes_z} x {modes_x} modes: it needs at least "
-            f"{2 * modes_z + 1} x {2 * modes_x + 1}. Keep fewer modes, or use a finer grid."
+            f"A grid of {nz} x {nx} cells, padding counted, cannot carry {modes_z} x {modes_x} modes: it needs at "
+            f"least {2 * modes_z + 1} x {2 * modes_x + 1}. Set model.modes=[{min(modes_z, (nz - 1) // 2)},"
+            f"{min(modes_x, (nx - 1) // 2)}] or fewer, or use a finer grid."
         )
 
 
