@@ -82,7 +82,7 @@ class TrainConfig:
         model: Settings of the operator, any one in the registry.
         encoding: Settings of the encoding, which makes the operator's input.
         training: Settings of the training.
-        init: What the run takes over from another one at its start.
+        init: Run from whose weights this one starts.
         tracking: Settings of W&B.
         parallel: Settings of the processes and devices.
     """
