@@ -46,7 +46,7 @@ class TrainingRun:
         checkpoints: Checkpoints of the run.
         on_progress: Function that is called with the step and what is new: the best validation at the start, the
             memory after the first steps, the metrics of a log, the validation and the best one so far.
-        start: What was taken over from another run; None for nothing, or if the run is resumed.
+        start: State taken over from another run; None for none, or if the run is resumed.
         earlier: Number of steps that the run was to be trained for before; None if it is new.
     """
 
@@ -81,7 +81,7 @@ class TrainingRun:
 
         Args:
             model: Surrogate, with the weights that it takes over from another run, if any.
-            start: What else was taken over from another run.
+            start: State taken over from another run, in addition to weights.
             rollbacks: Number of rollbacks so far; None: the number in the checkpoint.
         """
         config, training, saved = self.config, self.training, self.checkpoints.last_step

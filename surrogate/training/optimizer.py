@@ -52,7 +52,9 @@ def describe_schedule(config: TrainingConfig, step: int = 0, earlier: int | None
     )
     if earlier is None or not step:
         return text
-    now, then = float(learning_rate(config)(step)), float(learning_rate(replace(config, steps=earlier))(step))
+    now, then = (
+        float(jnp.asarray(learning_rate(settings)(step))) for settings in (config, replace(config, steps=earlier))
+    )
     return (
         f"The run is trained further, from step {step} to {config.steps} instead of {earlier}. {text} From step {step} "
         f"on it follows this schedule, and changes there from {then:.2g} to {now:.2g}."

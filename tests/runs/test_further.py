@@ -3,8 +3,10 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
@@ -37,7 +39,14 @@ def data(tmp_path_factory) -> DataConfig:
 
 
 def run_config(data: DataConfig, run: Path, **training) -> TrainConfig:
-    settings = {"steps": 4, "batch_size": 4, "warmup_steps": 3, "validate_every": 2, "checkpoint_every": 2, "ema": 0.9}
+    settings: dict[str, Any] = {
+        "steps": 4,
+        "batch_size": 4,
+        "warmup_steps": 3,
+        "validate_every": 2,
+        "checkpoint_every": 2,
+        "ema": 0.9,
+    }
     config = TrainConfig(
         run=str(run),
         data=data,
@@ -70,7 +79,7 @@ def test_more_steps_train_a_finished_run_further(data, tmp_path):
     assert read_run(short.run).training.steps == 6
     assert json.loads((tmp_path / "short" / "provenance.json").read_text())["steps"] == [4, 6]
     (story,) = said
-    ended, resumed = (float(learning_rate(c.training)(4)) for c in (short, longer))
+    ended, resumed = (float(jnp.asarray(learning_rate(c.training)(4))) for c in (short, longer))
     assert "from step 4 to 6 instead of 4" in story and f"changes there from {ended:.2g} to {resumed:.2g}" in story
     whole = replace(longer, run=str(tmp_path / "whole"))
     fit(whole)
