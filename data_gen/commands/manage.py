@@ -12,6 +12,7 @@ from data_gen.dataset.description import describe
 from data_gen.dataset.exporting import export
 from data_gen.dataset.importing import import_files
 from data_gen.dataset.sample import SPLITS
+from data_gen.dataset.segy_shots import SHOT_WORDS
 from data_gen.dataset.verification import rebuild, verify
 
 GENERATE = """\
@@ -59,8 +60,22 @@ def _parser() -> argparse.ArgumentParser:
     imported.add_argument("--to", type=Path, required=True, metavar="PATH", help="folder of the data set to make")
     imported.add_argument("--spacing", type=float, metavar="M", help="of the models' cells [m], if no file says")
     imported.add_argument("--dt", type=float, metavar="S", help="of the gathers' samples [s], if no file says")
-    imported.add_argument("--validation", type=int, default=0, metavar="N", help="samples of that split, after train")
-    imported.add_argument("--test", type=int, default=0, metavar="N", help="samples of that split, the last ones")
+    imported.add_argument("--validation", type=int, default=0, metavar="N", help="samples of that split (0)")
+    imported.add_argument("--test", type=int, default=0, metavar="N", help="samples of that split (0)")
+    drawn = imported.add_mutually_exclusive_group()
+    drawn.add_argument(
+        "--split-seed", type=int, default=0, metavar="N", help="of the draw of both splits across all files (0)"
+    )
+    drawn.add_argument(
+        "--in-order",
+        action="store_const",
+        const=None,
+        dest="split_seed",
+        help="make the last samples in the order of the files the validation and test splits",
+    )
+    imported.add_argument(
+        "--shot-word", choices=SHOT_WORDS, help="word of SEG-Y trace headers that tells shots apart, if several differ"
+    )
     imported.add_argument("--shard-size", type=int, default=64, metavar="N", help="samples in one file (64)")
     return parser
 
@@ -127,6 +142,8 @@ def _import(options: argparse.Namespace) -> None:
             dt=options.dt,
             validation=options.validation,
             test=options.test,
+            split_seed=options.split_seed,
+            shot_word=options.shot_word,
             shard_size=options.shard_size,
         )
     print(f"{options.to}: {sum(manifest['splits'].values())} samples, fingerprint {manifest['fingerprint']}")

@@ -2,15 +2,50 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from data_gen.common.errors import InputError
 
 Content = TypeVar("Content")
-# Names of an array's sampling step in a .npz file.
-STEPS = ("spacing", "dt")
+# Names of arrays in a .npz file that say something about its main one.
+COMPANIONS = ("spacing", "dt", "delay", "sources", "receivers")
+
+
+class NpzArrays(NamedTuple):
+    """Hold an array of a .npz file and those that say something about it.
+
+    Attributes:
+        name: Name of the array that was looked for.
+        main: That array.
+        companions: Arrays by name, from `COMPANIONS`.
+        others: Names of all further arrays in the file.
+    """
+
+    name: str
+    main: np.ndarray
+    companions: dict[str, np.ndarray]
+    others: tuple[str, ...]
+
+    def number(self, name: str) -> float | None:
+        """Return a companion that is one number.
+
+        Args:
+            name: Name of the companion.
+
+        Returns:
+            The number, or None if the file does not give it.
+
+        Raises:
+            InputError: If it is not one finite number.
+        """
+        if name not in self.companions:
+            return None
+        value = self.companions[name]
+        if value.size != 1 or value.dtype.kind not in "iuf" or not np.isfinite(value).all():
+            raise InputError(f"`{name}` in a .npz file must be one finite number, but is {value}.")
+        return float(value.reshape(()))
 
 
 def read_by_suffix(path: Path, kind: str, readers: Mapping[str, Callable[[Path], Content]]) -> Content:
@@ -25,7 +60,7 @@ def read_by_suffix(path: Path, kind: str, readers: Mapping[str, Callable[[Path],
         The result of the reader.
 
     Raises:
-        InputError: If the file is missing, has another suffix, or cannot be read.
+        InputError: If the file is missing, has another suffix, holds pickled objects, or cannot be read.
     """
     known = ", ".join(readers)
     if not path.is_file():
@@ -37,10 +72,15 @@ def read_by_suffix(path: Path, kind: str, readers: Mapping[str, Callable[[Path],
     except InputError:
         raise
     except Exception as error:  # each reader has its own errors for a damaged file; the remedy is the same
+        if "pickle" in str(error) or "Python objects" in str(error):
+            raise InputError(
+                f"{path} holds Python objects, or is no {path.suffix} file: a pickle is never loaded, because loading "
+                "it may run any code. Save a plain array of numbers, with `numpy.save` or `numpy.savez`."
+            ) from error
         raise InputError(f"{path} could not be read as {path.suffix}: {error}. Check that it is complete.") from error
 
 
-def read_npy(path: Path, *, memory_map: bool = False) -> tuple[np.ndarray, None]:
+def read_npy(path: Path, *, memory_map: bool = False) -> np.ndarray:
     """Read an array from a .npy file.
 
     Args:
@@ -48,32 +88,31 @@ def read_npy(path: Path, *, memory_map: bool = False) -> tuple[np.ndarray, None]
         memory_map: Whether to leave the values on disk until they are used.
 
     Returns:
-        The array, and None for its sampling step, which such a file does not give.
+        The array.
     """
-    return np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False), None
+    return np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
 
 
-def read_npz(
-    path: Path, names: tuple[str, ...], step: str, kind: str, *, any_name: bool = True
-) -> tuple[np.ndarray, float | None]:
-    """Read a named array and its sampling step from a .npz file.
+def read_npz(path: Path, names: tuple[str, ...], kind: str, *, any_name: bool = True) -> NpzArrays:
+    """Read a named array and its companions from a .npz file.
 
     Args:
         path: Path of the file.
         names: Accepted names of the array, the first of which errors recommend.
-        step: Name of the sampling step.
         kind: Content of the array in a word, for errors.
         any_name: Whether the only array of a file may have another name.
 
     Returns:
-        The array, and its sampling step or None if the file does not give it.
+        The array, its companions, and the names of the arrays that were not read.
 
     Raises:
         InputError: If no array, or more than one, fits.
     """
     with np.load(path, allow_pickle=False) as arrays:
-        others = [name for name in arrays.files if name not in STEPS]
+        others = [name for name in arrays.files if name not in COMPANIONS]
         found = [name for name in names if name in others] or (others if any_name else [])
         if len(found) != 1:
             raise InputError(f"{path} holds the arrays {others}: name the {kind} `{names[0]}`.")
-        return arrays[found[0]], float(arrays[step]) if step in arrays.files else None
+        companions = {name: arrays[name] for name in COMPANIONS if name in arrays.files}
+        left_out = tuple(name for name in others if name != found[0])
+        return NpzArrays(found[0], arrays[found[0]], companions, left_out)

@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,18 @@ from data_gen.commands import manage as cli
 from data_gen.common.errors import DatasetError, InputError
 from data_gen.common.files import read_json, write_json
 from data_gen.dataset import generation as dataset
+from data_gen.dataset import importing
 from data_gen.dataset.description import describe
+from data_gen.dataset.drawing import divide
 from data_gen.dataset.exporting import export
-from data_gen.dataset.importing import find_pairs, import_files, read_gathers
+from data_gen.dataset.importing import import_files
+from data_gen.dataset.pairing import find_pairs
+from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import SPLITS
 from data_gen.dataset.shards import Shard
+from data_gen.dataset.source_files import read_models
 from data_gen.dataset.verification import Contents, rebuild, verify
+from data_gen.velocity.base.model_files import other_property, read_velocity
 from tests.helpers import tiny_config
 
 NZ, NX, SHOTS, NT, RECEIVERS = 7, 6, 2, 9, 5
@@ -112,7 +119,7 @@ def test_model_in_two_splits(tmp_path):
     write_pair(source, 1)
     np.save(source / "model2.npy", models(1))
     np.save(source / "data2.npy", gathers(2))
-    import_files(source, tmp_path / "set", test=3)
+    import_files(source, tmp_path / "set", test=3, split_seed=None)
     verify(tmp_path / "set")
     with pytest.raises(DatasetError, match="3 velocity models are in split train and in split test"):
         verify(tmp_path / "set", contents=True)
@@ -216,8 +223,8 @@ def test_import_openfwi(tmp_path, model, data, capsys):
     source, path = tmp_path / "source", tmp_path / "set"
     for number in (10, 9, 2):
         write_pair(source, number, model, data)
-    arguments = ["import", str(source), "--to", str(path), "--spacing", "10", "--dt", "0.001", "--test", "2"]
-    cli.main([*arguments, "--validation", "3", "--shard-size", "3"])
+    arguments = ["import", str(source), "--to", str(path), "--spacing", "10", "--dt", "0.001", "--in-order"]
+    cli.main([*arguments, "--test", "2", "--validation", "3", "--shard-size", "3"])
     manifest = verify(path, contents=True)
     assert manifest["source"] == "imported" and manifest["splits"] == {"train": 4, "validation": 3, "test": 2}
     assert manifest["recipe"]["spacing"] == 10.0 and len(manifest["recipe"]["files"]) == 6
@@ -232,7 +239,7 @@ def test_import_openfwi(tmp_path, model, data, capsys):
     # Again: nothing changes. A shard that was lost is made again. Other files, the same folder: refused.
     before = {file: file.stat().st_mtime_ns for file in path.rglob("*record*") if "train" in file.name}
     (path / "wave_data-test.array_record-00000-of-00001").unlink()
-    cli.main([*arguments, "--validation", "3", "--shard-size", "3"])
+    cli.main([*arguments, "--test", "2", "--validation", "3", "--shard-size", "3"])
     assert verify(path) == manifest
     assert before == {file: file.stat().st_mtime_ns for file in before}
     with pytest.raises(SystemExit, match="another config"):
@@ -271,20 +278,18 @@ def test_import_segy(tmp_path):
     np.testing.assert_array_equal(record["velocity"], models(2)[0, 0])
     np.testing.assert_array_equal(record["gathers"], shots)
     assert manifest["recipe"]["dt"] == pytest.approx(0.002)
-    write_segy(source / "gathers3.segy", shots.reshape(-1, NT)[:9], [1] * 5 + [2] * 4)
-    with pytest.raises(InputError, match="shots of 4 to 5 traces"):
-        read_gathers(source / "gathers3.segy")
 
 
 def test_import_npz(tmp_path):
-    """One file holds models and gathers, in half precision, which is kept."""
+    """One file holds models and gathers; gathers in half precision keep it, and are decoded with the scale 1."""
     file = tmp_path / "mine.npz"
-    half = models(1).astype(np.float16)
-    np.savez(file, velocity=half[:, 0], gathers=gathers(1).astype(np.float64), spacing=12.5, dt=0.004)
+    half = gathers(1).astype(np.float16)
+    np.savez(file, velocity=models(1)[:, 0].astype(np.float64), gathers=half, spacing=12.5, dt=0.004)
     import_files(file, tmp_path / "set")
     record = dataset.data_source(tmp_path / "set", "train")[2]
-    np.testing.assert_array_equal(record["velocity"], half[2, 0])
-    assert record["velocity"].dtype == np.float16 and record["gathers"].dtype == np.float32
+    np.testing.assert_array_equal(record["velocity"], models(1)[2, 0])
+    assert record["velocity"].dtype == np.float32 and record["gathers"].dtype == np.float16
+    np.testing.assert_array_equal(decode(record, "gathers"), half[2].astype(np.float32))
     recipe = dataset.read_manifest(tmp_path / "set")["recipe"]
     assert (recipe["spacing"], recipe["dt"]) == (12.5, 0.004)
     with pytest.raises(InputError, match=r"The spacing in the files is 12\.5, but 10 was given"):
@@ -299,7 +304,7 @@ def test_import_npz(tmp_path):
         ("model1.npy", models(1) / 1000, "looks like km/s"),
         ("model1.npy", models(1)[:, :, :, :3], "the same shapes and types"),
         ("model1.npy", models(1)[0, 0, 0], r"shape \(6,\), but models have"),
-        ("model1.npy", np.array([{}]), "could not be read"),
+        ("model1.npy", np.array([{}]), "holds Python objects.*never loaded"),
         ("model-1.npy", models(1), "have the same name"),
     ],
 )
@@ -321,3 +326,164 @@ def test_import_stays_in_its_folder(tmp_path):
         find_pairs(source)
     with pytest.raises(InputError, match="holds no velocity models"):
         find_pairs(Path(__file__).parent)
+
+
+def test_import_names_what_it_leaves_out(tmp_path, capsys):
+    """Every file is read, or named with the reason; folders count as names too."""
+    source = tmp_path / "source"
+    write_pair(source, 1, "vp_{}", "shots_{}")
+    for name in ("MODEL_DENSITY.npy", "model_vs.npy", "s-wave/model1.npy", "marmousi.npy", "data1.h5", "notes.txt"):
+        (source / name).parent.mkdir(exist_ok=True)
+        np.save((source / name).open("wb"), models(2))
+    np.savez(source / "vp_1.npz", velocity=models(1)[:, 0], rho=models(2))
+    (source / "vp_1.npy").unlink()
+    (source / "elsewhere").symlink_to(tmp_path, target_is_directory=True)
+    manifest = import_files(source, tmp_path / "set")
+    assert [file["name"] for file in manifest["recipe"]["files"]] == ["vp_1.npz", "shots_1.npy"]
+    told = capsys.readouterr().out
+    for line in (
+        "left out, a density by its name: MODEL_DENSITY.npy\n",
+        "left out, an S-wave velocity by its name: model_vs.npy, s-wave/model1.npy\n",
+        "left out, neither models nor gathers by its name: marmousi.npy\n",
+        "left out, of another kind than .npy, .npz, .segy, .sgy: data1.h5, notes.txt\n",
+        "left out, a link: elsewhere\n",
+        "vp_1.npz: left out the arrays rho\n",
+        "3 models of 7 x 6 cells (depth x width) in 1 files, the first vp_1.npz with shots_1.npy\n",
+    ):
+        assert line in told
+
+
+def test_other_properties_are_no_velocity(tmp_path):
+    """A name that says density or S wave is refused wherever a model is read; other names that contain one are not."""
+    for name in ("MODEL_DENSITY_1.25m", "rho", "vs_marmousi", "Shear-2", "slowness", "impedance_model", "vp_vs_ratio"):
+        np.save(tmp_path / f"{name}.npy", models(1)[0, 0])
+        for read in (read_velocity, read_models, lambda file: import_files(file, tmp_path / "set")):
+            with pytest.raises(InputError, match=r"by its name .* the P-wave velocity in m/s"):
+                read(tmp_path / f"{name}.npy")
+    np.savez(tmp_path / "model.npz", density=models(1)[0, 0])
+    with pytest.raises(InputError, match=r"a density by its name \(density\)"):
+        read_velocity(tmp_path / "model.npz")
+    for name in ("MODEL_P-WAVE_VELOCITY", "true_vs_start", "waves-2", "rhode_island"):
+        assert other_property(name) is None
+
+
+@pytest.mark.parametrize("stored", [np.float16, ">f4", np.int16, ">f8", "fortran"])
+def test_import_number_formats(tmp_path, stored):
+    """Byte order, memory order, half precision and integers do not change a value that they can hold."""
+    exact = np.round(models(1) / 4) * 4  # halves have 11 bits: multiples of 4 below 8192
+    values = np.asfortranarray(exact) if stored == "fortran" else exact.astype(stored)
+    np.save(tmp_path / "model1.npy", values)
+    np.save(tmp_path / "data1.npy", np.asfortranarray(np.round(gathers(1) * 100).astype(np.int32)))
+    import_files(tmp_path, tmp_path / "set")
+    record = dataset.data_source(tmp_path / "set", "train")[2]
+    np.testing.assert_array_equal(record["velocity"], exact[2, 0])
+    np.testing.assert_array_equal(record["gathers"], np.round(gathers(1)[2] * 100))
+
+
+def bad_gathers(value: float) -> np.ndarray:
+    values = gathers(1).astype(np.float64)
+    values[2, 1, 3, 4] = value
+    return values
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (bad_gathers(np.nan), r"sample 2 in .*data1.npy have 1 values .* shot 1, time sample 3, receiver 4"),
+        (bad_gathers(1e39), "not finite in float32 precision"),
+        (gathers(1) * np.float64(1e-60), "too small for single precision"),
+        (gathers(1) + 1j, "complex64 values, but gathers are real"),
+        (gathers(1) > 0, "bool values"),
+    ],
+)
+def test_import_checks_gathers_first(tmp_path, content, message):
+    """Bad values are named with file, sample and place before anything is written."""
+    write_pair(tmp_path / "in", 1)
+    np.save(tmp_path / "in" / "data1.npy", content)
+    with pytest.raises(InputError, match=message):
+        import_files(tmp_path / "in", tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+
+
+def test_import_reports_silent_shots_and_swapped_axes(tmp_path):
+    silent = gathers(1).swapaxes(2, 3).copy()
+    silent[1, 0] = 0
+    np.save(tmp_path / "model1.npy", models(1))
+    np.save(tmp_path / "data1.npy", silent)
+    told = []
+    import_files(tmp_path, tmp_path / "set", report=told.append)
+    assert "data1.npy: 1 shots record nothing" in told
+    assert "data1.npy: 9 receivers, but 5 time samples: are the axes swapped?" in told
+
+
+def test_import_keeps_one_pair_in_memory(tmp_path, monkeypatch):
+    """While a pair is read, the arrays of the one before it are gone."""
+    for number in range(3):
+        np.savez(tmp_path / f"model{number}.npz", velocity=models(number), gathers=gathers(number))
+    alive = []
+
+    def read(file):
+        assert not [array for array in alive if array() is not None]
+        found = read_models(file)
+        alive.append(weakref.ref(found.velocity.base))
+        return found
+
+    monkeypatch.setattr(importing, "read_models", read)
+    import_files(tmp_path, tmp_path / "set")
+    assert len(alive) == 6  # each file twice: to check and to store it
+
+
+def test_import_keeps_the_geometry_of_segy(tmp_path):
+    """Positions, interval and delay are in the manifest; x is counted from the model's first column."""
+    spec: Any = segyio.spec()
+    spec.format, spec.samples, spec.tracecount = 5, np.arange(NZ), NX
+    with segyio.create(str(tmp_path / "model1.sgy"), spec) as file:
+        for i, trace in enumerate(models(1)[0, 0].T):
+            file.trace[i], file.header[i] = trace, {segyio.TraceField.CDP_X: 300 + 10 * i}
+    spec.samples, spec.tracecount = np.arange(NT) * 2.0, SHOTS * RECEIVERS
+    with segyio.create(str(tmp_path / "data1.sgy"), spec) as file:
+        for i, trace in enumerate(gathers(1)[0].transpose(0, 2, 1).reshape(-1, NT)):
+            words = {"SourceX": 310 + i // RECEIVERS, "GroupX": 300 + 10 * (i % RECEIVERS), "DelayRecordingTime": 8}
+            file.trace[i] = trace
+            file.header[i] = {getattr(segyio.TraceField, name): value for name, value in words.items()}
+        file.bin[segyio.BinField.Interval] = 2000
+    recipe = import_files(tmp_path, tmp_path / "set")["recipe"]
+    assert (recipe["spacing"], recipe["dt"], recipe["delay"]) == (10.0, 0.002, 0.008)
+    assert recipe["sources"] == [[0.0, 10.0], [0.0, 11.0]]
+    assert recipe["receivers"] == [[0.0, 10.0 * r] for r in range(RECEIVERS)]
+
+
+# Splits
+
+
+@pytest.mark.parametrize(("sizes", "validation", "test"), [((10, 10), 2, 5), ((500, 120, 30), 65, 65), ((7,), 0, 6)])
+def test_splits_have_their_share_of_every_folder(sizes, validation, test):
+    """A folder's samples in a split are its share, give or take one for each draw; no sample is in two splits."""
+    rows = divide(sum(sizes), validation, test, seed=3)
+    assert [len(rows[split]) for split in SPLITS] == [sum(sizes) - validation - test, validation, test]
+    np.testing.assert_array_equal(np.sort(np.concatenate(list(rows.values()))), np.arange(sum(sizes)))
+    ends = np.cumsum((0, *sizes))
+    for split in ("validation", "test"):
+        found, _ = np.histogram(rows[split], ends)
+        # The draw for validation is among what the draw for test left.
+        assert np.abs(found - len(rows[split]) * np.array(sizes) / sum(sizes)).max() < (1 if split == "test" else 2)
+    again, other = divide(sum(sizes), validation, test, seed=3), divide(sum(sizes), validation, test, seed=4)
+    assert all((again[split] == rows[split]).all() for split in SPLITS)
+    assert any((other[split] != rows[split]).any() for split in SPLITS)
+
+
+def test_import_draws_splits_across_files(tmp_path, monkeypatch, capsys):
+    """Each split has both families, whatever the order in which the system lists files; the manifest has the seed."""
+    for number, family in enumerate(("CurveVel_A", "FlatVel_A")):
+        write_pair(tmp_path / "in" / family, number + 1)
+    first = import_files(tmp_path / "in", tmp_path / "set", validation=2, test=2, split_seed=5)
+    told = capsys.readouterr().out
+    for split in SPLITS:
+        assert f"{split}: 2 samples (CurveVel_A 1, FlatVel_A 1), drawn across all files with seed 5\n" in told
+    assert first["recipe"]["split_seed"] == 5
+    listed = Path.rglob
+    monkeypatch.setattr(Path, "rglob", lambda self, pattern: reversed(list(listed(self, pattern))))
+    second = import_files(tmp_path / "in", tmp_path / "again", validation=2, test=2, split_seed=5)
+    assert first == second
+    with pytest.raises(InputError, match=r"6 samples: --validation 3 and --test 3 must be 0 or more and leave"):
+        import_files(tmp_path / "in", tmp_path / "third", validation=3, test=3)

@@ -247,7 +247,7 @@ def _resample(samples: np.ndarray, step: float, time: TimeAxis) -> np.ndarray:
 
 def _read_samples(path: Path) -> tuple[np.ndarray, float | None]:
     """Read samples `(n,)`, and the step [s] if the file gives one."""
-    samples, dt = read_by_suffix(path, "wavelet", {".npy": read_npy, ".npz": _read_npz, ".txt": _read_txt})
+    samples, dt = read_by_suffix(path, "wavelet", {".npy": _read_npy, ".npz": _read_npz, ".txt": _read_txt})
     if samples.ndim != 1 or samples.size < 2 or samples.dtype.kind not in "iuf":
         raise InputError(
             f"{path} holds {samples.dtype} values of shape {samples.shape}, but a wavelet is one sequence of two or "
@@ -261,7 +261,12 @@ def _read_samples(path: Path) -> tuple[np.ndarray, float | None]:
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, float | None]:
-    return read_npz(path, ("wavelet",), "dt", "samples", any_name=False)
+    arrays = read_npz(path, ("wavelet",), "samples", any_name=False)
+    return arrays.main, arrays.number("dt")
+
+
+def _read_npy(path: Path) -> tuple[np.ndarray, None]:
+    return read_npy(path), None
 
 
 def _read_txt(path: Path) -> tuple[np.ndarray, float | None]:
