@@ -10,7 +10,9 @@ from data_gen.common.errors import InputError
 
 Content = TypeVar("Content")
 # Names of arrays in a .npz file that say something about its main one.
-COMPANIONS = ("spacing", "dt", "delay", "sources", "receivers")
+COMPANIONS = ("spacing", "dt", "delay", "sources", "receivers", "gathers_scale")
+SCALE = "_scale"  # ends the name of the factors of half-precision values, one for each sample
+MANIFEST = "manifest"  # text in exported data sets
 
 
 class NpzArrays(NamedTuple):
@@ -109,10 +111,33 @@ def read_npz(path: Path, names: tuple[str, ...], kind: str, *, any_name: bool = 
         InputError: If no array, or more than one, fits.
     """
     with np.load(path, allow_pickle=False) as arrays:
-        others = [name for name in arrays.files if name not in COMPANIONS]
+        # By its plain name: the members that are it, of which exported data sets have one for each split.
+        members: dict[str, list[str]] = {}
+        for member in arrays.files:
+            if member != MANIFEST:
+                members.setdefault(member.rpartition("/")[2], []).append(member)
+        others = [name for name in members if name not in COMPANIONS]
         found = [name for name in names if name in others] or (others if any_name else [])
         if len(found) != 1:
             raise InputError(f"{path} holds the arrays {others}: name the {kind} `{names[0]}`.")
-        companions = {name: arrays[name] for name in COMPANIONS if name in arrays.files}
-        left_out = tuple(name for name in others if name != found[0])
-        return NpzArrays(found[0], arrays[found[0]], companions, left_out)
+        companions = {name: _companion(arrays, members[name]) for name in COMPANIONS if name in members}
+        known = {name: value for name, value in companions.items() if value is not None}
+        left_out = [name for name in members if name != found[0] and name not in known]
+        return NpzArrays(found[0], _joined(arrays, members[found[0]]), known, tuple(left_out))
+
+
+def _of_splits(members: list[str]) -> bool:
+    return "/" in members[0]
+
+
+def _joined(arrays: Mapping[str, np.ndarray], members: list[str]) -> np.ndarray:
+    """Return an array, or those of all splits one after the other."""
+    return np.concatenate([arrays[member] for member in members]) if _of_splits(members) else arrays[members[0]]
+
+
+def _companion(arrays: Mapping[str, np.ndarray], members: list[str]) -> np.ndarray | None:
+    """Return a companion; of one for each sample, their common value, or None if they differ."""
+    values = _joined(arrays, members)
+    if not _of_splits(members) or members[0].endswith(SCALE):
+        return values
+    return values[0] if (values == values[0]).all() else None

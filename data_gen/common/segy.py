@@ -1,8 +1,7 @@
 """Read the traces of a SEG-Y file with the header words that say what and where they are.
 
 Layout and words: SEG Technical Standards Committee, *SEG-Y revision 2.0*, 2017. Programs fill these words very
-differently. Nothing is therefore guessed: each choice is a sentence in `notes`, and what can be read in two ways is
-refused.
+differently. Each choice is therefore a sentence in `notes`, and what can be read in two ways is refused.
 """
 
 from collections.abc import Mapping

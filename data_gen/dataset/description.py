@@ -21,6 +21,7 @@ UNITS = {
     "receivers": "(z, x) m",
     "spacing": "m",
     "dt": "s",
+    "delay": "s",
     "peak_frequency": "Hz",
     "peak_frequency_spread": "Hz",
     "water_depth": "m",

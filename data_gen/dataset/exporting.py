@@ -1,8 +1,9 @@
 """Copy a data set for other programs: to .npz (NumPy), .h5 (h5py) or .zarr (zarr), one array for each field and split.
 
-Arrays are named `split/field` and have samples as their first axis; the text `manifest` holds the manifest. Records are
-written as they are read, so that a copy needs no more memory than one shard. The copy gets its name when it is
-complete.
+Arrays are named `split/field` and have samples as their first axis; the text `manifest` holds the manifest. `spacing`,
+`dt` (of the gathers) and, for imported data, `delay`, `sources` and `receivers` stand without a split. `import` reads
+the .npz file again. In .h5 and .zarr files each array has its `units`. Records are written as they are read, so that a
+copy needs no more memory than one shard. The copy gets its name when it is complete.
 """
 
 import json
@@ -17,6 +18,7 @@ import numpy as np
 
 from data_gen.common.errors import InputError
 from data_gen.common.files import explain_full_disk, temporary_name
+from data_gen.dataset.description import UNITS
 from data_gen.dataset.manifest import shards_of
 from data_gen.dataset.sample import SPLITS
 from data_gen.dataset.shards import read_shard
@@ -55,12 +57,31 @@ def export(path: str | Path, to: str | Path) -> int:
             with formats[to.suffix.lower()](temporary, json.dumps(manifest)) as create:
                 for split in SPLITS:
                     _copy(path, manifest, split, create)
+                for name, value in _about(manifest).items():
+                    with create(name, value.shape, value.dtype) as append:
+                        append(value)
             temporary.replace(to)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
     return sum(manifest["splits"].values())
+
+
+def _about(manifest: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return what all samples share: cell size [m], sampling of the gathers [s], and positions that are no fields."""
+    recipe = manifest["recipe"]
+    values = {"spacing": recipe.get("spacing")}
+    if "gathers" in manifest["fields"]:
+        dt = recipe.get("dt")
+        values |= {"dt": dt and dt * recipe.get("gather_every", 1), "delay": recipe.get("delay")}
+        values |= {name: recipe.get(name) for name in ("sources", "receivers") if name not in manifest["fields"]}
+    return {name: np.atleast_1d(np.array(value, np.float64)) for name, value in values.items() if value is not None}
+
+
+def _units(name: str) -> str:
+    """Return the unit of an array by its name in the file; empty for numbers without one."""
+    return UNITS.get(name.rpartition("/")[2], "")
 
 
 def _copy(path: Path, manifest: Mapping[str, Any], split: str, create: Create) -> None:
@@ -127,7 +148,9 @@ def _hdf5(file: Path, manifest: str) -> Iterator[Create]:
         @contextmanager
         def create(name: str, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Callable[[np.ndarray], None]]:
             chunks = (1, *shape[1:]) if len(shape) > 1 else None
-            yield _appender(root.create_dataset(name, shape, dtype, chunks=chunks))
+            array = root.create_dataset(name, shape, dtype, chunks=chunks)
+            array.attrs["units"] = _units(name)
+            yield _appender(array)
 
         yield create
 
@@ -144,6 +167,7 @@ def _zarr(folder: Path, manifest: str) -> Iterator[Create]:
     @contextmanager
     def create(name: str, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[Callable[[np.ndarray], None]]:
         chunks = (1, *shape[1:]) if len(shape) > 1 else shape
-        yield _appender(root.create_array(name, shape=shape, dtype=dtype, chunks=chunks))
+        array = root.create_array(name, shape=shape, dtype=dtype, chunks=chunks, attributes={"units": _units(name)})
+        yield _appender(array)
 
     yield create

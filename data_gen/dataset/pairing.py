@@ -165,7 +165,7 @@ def _holds_gathers(file: Path) -> bool:
         return False
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            return any(name in arrays.files for name in ARRAYS_OF_GATHERS)
+            return any(name.rpartition("/")[2] in ARRAYS_OF_GATHERS for name in arrays.files)
     except Exception:  # the reader will say what is wrong with the file
         return False
 

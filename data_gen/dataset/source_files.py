@@ -82,7 +82,8 @@ def read_gathers(path: Path, shot_word: str | None = None) -> GathersFile:
     """Read the gathers of one or many models, their values unchecked.
 
     A .npz file holds an array named `gathers` or `data` (or a single array of any name), and optionally `dt` [s],
-    `delay` [s], `sources` and `receivers`. A SEG-Y file holds the shots of one model with one trace for each receiver.
+    `delay` [s], `sources` and `receivers`; or it is an exported data set. A SEG-Y file holds the shots of one model
+    with one trace for each receiver.
 
     Args:
         path: Path of a file with an array `(n_sources, nt, n_receivers)` or `(n, n_sources, nt, n_receivers)`.
@@ -122,7 +123,10 @@ def _expect(array: np.ndarray, dimensions: int, path: Path, what: str, shapes: s
 def _read_gathers_npz(path: Path) -> GathersFile:
     arrays = read_npz(path, ("gathers", "data"), "array")
     sources, receivers = (_positions(path, name, arrays.companions.get(name)) for name in ("sources", "receivers"))
-    return GathersFile(arrays.main, arrays.number("dt"), arrays.number("delay"), sources, receivers, left_out(arrays))
+    gathers, scale = arrays.main, arrays.companions.get("gathers_scale")
+    if scale is not None:
+        gathers = gathers.astype(np.float32) * scale.astype(np.float32).reshape(-1, *[1] * (gathers.ndim - 1))
+    return GathersFile(gathers, arrays.number("dt"), arrays.number("delay"), sources, receivers, left_out(arrays))
 
 
 def _positions(path: Path, name: str, points: np.ndarray | None) -> np.ndarray | None:

@@ -201,6 +201,44 @@ def test_export(generated, tmp_path, name):
         export(generated.path, tmp_path / name)
 
 
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_export_and_import_again(generated, tmp_path, capsys, precision):
+    """Models, gathers, sampling and splits come back as they were; fields that have no place are named."""
+    config = replace(generated, path=str(tmp_path / "set"), records=["gathers"], precision=precision, gather_every=2)
+    dataset.generate(config)
+    export(config.path, tmp_path / "out.npz")
+    capsys.readouterr()
+    again = import_files(tmp_path / "out.npz", tmp_path / "again", validation=1, test=2, split_seed=None)
+    assert "left out the arrays index, family, sources" in capsys.readouterr().out  # sources are drawn for each sample
+    recipe = again["recipe"]
+    assert (recipe["spacing"], recipe["dt"]) == (config.spacing, 2 * config.dt)
+    for split in SPLITS:
+        pairs = zip(
+            dataset.data_source(config.path, split), dataset.data_source(tmp_path / "again", split), strict=True
+        )
+        for ours, theirs in pairs:
+            np.testing.assert_array_equal(theirs["velocity"], ours["velocity"])
+            np.testing.assert_array_equal(decode(theirs, "gathers"), decode(ours, "gathers"))
+            np.testing.assert_array_equal(recipe["receivers"], ours["receivers"])
+
+
+def test_export_keeps_the_geometry_of_imports(tmp_path):
+    """Positions, delay and units that came from files are in the copy, and in what is imported from it."""
+    positions = {"sources": np.array([[0.0, 10.0], [0.0, 20.0]]), "receivers": np.arange(10.0).reshape(5, 2)}
+    numbers = {"spacing": 12.5, "dt": 0.004, "delay": -0.1}
+    np.savez(tmp_path / "a.npz", velocity=models(1)[:, 0], gathers=gathers(1), **positions, **numbers)
+    first = import_files(tmp_path / "a.npz", tmp_path / "set")["recipe"]
+    export(tmp_path / "set", tmp_path / "b.npz")
+    second = import_files(tmp_path / "b.npz", tmp_path / "again")["recipe"]
+    assert {name: second[name] for name in first if name != "files"} == {
+        name: first[name] for name in first if name != "files"
+    }
+    assert {name: np.array(first[name]).tolist() for name in positions} == {n: p.tolist() for n, p in positions.items()}
+    export(tmp_path / "set", tmp_path / "b.h5")
+    opened = h5py.File(tmp_path / "b.h5")
+    assert [opened[name].attrs["units"] for name in ("train/velocity", "dt", "sources")] == ["m/s", "s", "(z, x) m"]
+
+
 def test_export_refuses(generated, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"one of \.npz, \.h5"):
         export(generated.path, tmp_path / "out.csv")
