@@ -141,12 +141,9 @@ def best_median_worst(errors: np.ndarray) -> dict[str, int]:
         errors: Error of each example `(n,)`.
 
     Returns:
-        Index of each of them, by `best`, `median` and `worst`; fewer if there are fewer examples.
+        Index of each of them, by `best`, `median` and `worst`; of two examples there is no median, one is the best.
     """
-    order = np.argsort(np.where(np.isfinite(errors), errors, np.inf), kind="stable")
-    chosen = {"best": int(order[0]), "median": int(order[len(order) // 2]), "worst": int(order[-1])}
-    unique: dict[str, int] = {}
-    for name, index in chosen.items():
-        if index not in unique.values():
-            unique[name] = index
-    return unique
+    order = [int(i) for i in np.argsort(np.where(np.isfinite(errors), errors, np.inf), kind="stable")]
+    names = ("best", "median", "worst") if len(order) > 2 else ("best", "worst")[: len(order)]
+    places = {"best": 0, "median": len(order) // 2, "worst": -1}
+    return {name: order[places[name]] for name in names}

@@ -116,4 +116,5 @@ def test_errors_of_every_example(tmp_path):
     assert error_tables(examples)["surrogate"]["per_family"]["salt"]["relative_l2"] == pytest.approx(0.25)
     assert best_median_worst(relative) == {"best": 1, "median": 0, "worst": 3}
     assert best_median_worst(np.array([np.nan, 0.2, 0.1])) == {"best": 2, "median": 1, "worst": 0}
+    assert best_median_worst(relative[:2]) == {"best": 1, "worst": 0}
     assert best_median_worst(relative[:1]) == {"best": 0}
