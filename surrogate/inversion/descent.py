@@ -4,19 +4,23 @@
 
 Every iteration records the misfit and, where the true model is known, its error. A surrogate's own misfit can fall
 while the data that it approximates fit no better, so the solver simulates the true misfit as the inversion proceeds.
+The result is the model of the smallest true misfit, which need not be the last one.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float
 
 from data_gen.common.errors import InputError, NumericalError
 from data_gen.common.smoothing import gaussian_smooth
+from surrogate.inversion.bounds import make_bounds
+from surrogate.inversion.checks import check_observed, check_start, check_truth, check_weights
 from surrogate.inversion.forward import KINDS, ForwardModel
 from surrogate.inversion.misfits import MISFITS
 from surrogate.inversion.optimizers import OPTIMIZERS, precondition
@@ -45,7 +49,9 @@ class InversionConfig:
             receivers at the surface, 0.5 to 1 lets L-BFGS change deep cells more readily.
         hold_layers: Whether the solver's gradient holds the absorbing layers, which continue the model's edge values.
             False adds the whole layer's gradient to the outermost cells.
-        bounds: Lowest and highest velocity of an estimate [m/s].
+        bounds: Lowest and highest velocity of an estimate [m/s], except in fixed rows.
+        fixed_rows: Number of rows at the top whose velocity is known and held fixed, such as those of water [cells].
+            The start has the true model's velocities there.
         check_every: Iterations between two simulations of the true misfit of a surrogate's estimate.
     """
 
@@ -65,6 +71,7 @@ class InversionConfig:
     depth_power: float = 0.0
     hold_layers: bool = True
     bounds: list[float] = field(default_factory=lambda: [1500.0, 4500.0])
+    fixed_rows: int = 0
     check_every: int = 10
 
     def check(self) -> None:
@@ -83,17 +90,21 @@ class InversionConfig:
                 raise InputError(f"inversion.{name} must be one of {choices}, but is {getattr(self, name)!r}.")
         if self.record_every is not None and self.record_every < 1:
             raise InputError(f"inversion.record_every must be at least 1, but is {self.record_every}.")
-        if len(self.bounds) != 2 or not 0 < self.bounds[0] < self.bounds[1]:
+        if len(self.bounds) != 2 or not 0 < self.bounds[0] < self.bounds[1] < float("inf"):
             raise InputError(f"inversion.bounds must be [lowest, highest] in m/s, but is {self.bounds}.")
+        if self.bounds[1] < 20:
+            raise InputError(
+                f"inversion.bounds = {self.bounds} looks like km/s. Meters per second are meant: multiply by 1000."
+            )
         if self.start_velocity is not None and not self.bounds[0] <= self.start_velocity <= self.bounds[1]:
             raise InputError(f"inversion.start_velocity = {self.start_velocity} m/s lies outside {self.bounds} m/s.")
         for name in ("shots", "iterations", "check_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"inversion.{name} must be at least 1, but is {getattr(self, name)}.")
-        if not self.learning_rate > 0:
+        if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"inversion.learning_rate must be positive, but is {self.learning_rate}.")
-        for name in ("smoothing", "gradient_smoothing", "depth_power"):
-            if not getattr(self, name) >= 0:
+        for name in ("smoothing", "gradient_smoothing", "depth_power", "index", "fixed_rows"):
+            if not 0 <= getattr(self, name) < float("inf"):
                 raise InputError(f"inversion.{name} must not be negative, but is {getattr(self, name)}.")
 
 
@@ -101,11 +112,12 @@ class Result(NamedTuple):
     """Hold the estimate and the history of an inversion; the first entry of a history is the start's.
 
     Attributes:
-        velocity: Estimated model `(nz, nx)` [m/s].
+        velocity: Model of the smallest true misfit `(nz, nx)` [m/s], that of iteration `best`.
         gradient: Gradient of the misfit at the start, smoothed and weighted as in the first update `(nz, nx)`.
         misfit: Misfit of the forward model's data, `(iterations + 1,)`. L-BFGS may end before its last iteration.
         true_misfit: Misfit of data simulated by the solver, NaN where it was not simulated.
         model_error: `||v - v_true|| / ||v_true||`, NaN where the true model is unknown.
+        best: Iteration of `velocity`.
     """
 
     velocity: np.ndarray
@@ -113,42 +125,88 @@ class Result(NamedTuple):
     misfit: np.ndarray
     true_misfit: np.ndarray
     model_error: np.ndarray
+    best: int
 
 
 def starting_model(config: InversionConfig, truth: Float[Array, "nz nx"]) -> Float[Array, "nz nx"]:
-    """Make the model to start from, within the bounds.
+    """Make the model to start from.
 
     Args:
         config: Settings of the inversion.
-        truth: True model `(nz, nx)` [m/s].
+        truth: True model `(nz, nx)` [m/s], within the bounds of the inversion below the fixed rows.
 
     Returns:
         The starting model `(nz, nx)` [m/s].
+
+    Raises:
+        InputError: If all rows are fixed, or the mean of the true model lies outside the bounds.
     """
+    rows = config.fixed_rows
+    if rows >= len(truth):
+        raise InputError(f"inversion.fixed_rows = {rows} holds all {len(truth)} rows of the model. Give fewer.")
+    unknown = truth[rows:]
     if config.start == "smooth":
-        start = gaussian_smooth(truth, config.smoothing)
+        start = gaussian_smooth(unknown, config.smoothing)
     else:
-        start = jnp.full_like(truth, config.start_velocity or float(jnp.mean(truth)))
-    return jnp.clip(start, *config.bounds)
+        start = jnp.full_like(unknown, config.start_velocity or float(jnp.mean(unknown)))
+    # A mean of velocities at a bound may pass it by a rounding error.
+    return jnp.concatenate([truth[:rows], jnp.clip(start, *config.bounds)])
+
+
+def fixed_cells(
+    config: InversionConfig, shape: tuple[int, ...], fixed: ArrayLike | None = None
+) -> Bool[np.ndarray, "..."]:
+    """Find the cells whose velocity is held fixed.
+
+    Args:
+        config: Settings of the inversion.
+        shape: Shape of the model `(nz, nx)`.
+        fixed: Mask of further cells `(nz, nx)`.
+
+    Returns:
+        The mask `(nz, nx)`.
+
+    Raises:
+        InputError: If the mask has another shape, or no cell is left.
+    """
+    if fixed is not None and (np.shape(fixed) != shape or np.asarray(fixed).dtype != bool):
+        raise InputError(
+            f"`fixed` must be a mask (True or False) of the model's shape {shape}, but has the shape {np.shape(fixed)} "
+            f"and the type {np.asarray(fixed).dtype}."
+        )
+    held = np.zeros(shape, bool) if fixed is None else np.array(fixed)
+    held[: config.fixed_rows] = True
+    if held.all():
+        raise InputError("All cells of the model are held fixed: leave some free (`fixed`, inversion.fixed_rows).")
+    return held
 
 
 def invert(
     forward: ForwardModel,
-    observed: Float[Array, "n_sources n_times ..."],
-    start: Float[Array, "nz nx"],
+    observed: ArrayLike,
+    start: ArrayLike,
     config: InversionConfig,
     *,
-    truth: Float[Array, "nz nx"] | None = None,
+    weights: ArrayLike | None = None,
+    fixed: ArrayLike | None = None,
+    truth: ArrayLike | None = None,
     solver: ForwardModel | None = None,
     on_progress: Callable[[int, dict[str, float]], None] = lambda iteration, values: None,
 ) -> Result:
     """Fit observed data from a starting model.
 
+    Warns with `SilentDataWarning` of traces and shots whose observed data are zero throughout. Models and data of half
+    precision are converted to float32.
+
     Args:
         forward: Forward model, the solver or a surrogate.
-        observed: Observed data, as `forward` predicts them.
+        observed: Observed data `(n_sources, n_times, ...)`, of the shape that `forward` predicts; values of weight zero
+            may be anything, NaN included.
         start: Starting model `(nz, nx)` [m/s].
         config: Settings of the inversion.
+        weights: Factors of predicted and observed data, zero where data are left out. They have as many axes as the
+            data, and an axis of length one holds for all: `(n_sources, 1, n_receivers)` weighs traces.
+        fixed: Mask `(nz, nx)` of the cells that keep the start's velocity, in addition to `config.fixed_rows`.
         truth: True model `(nz, nx)` [m/s], where it is known; only for the model error.
         solver: Forward model of the true misfit, where `forward` is a surrogate.
         on_progress: Called with the iteration and its values, in every iteration.
@@ -157,34 +215,76 @@ def invert(
         The estimate and its history.
 
     Raises:
-        InputError: For a config that no inversion can use.
-        NumericalError: If the misfit is no longer finite; it names the iteration.
+        InputError: For a config, data or models that no inversion can use.
+        NumericalError: If the misfit or its gradient is no longer finite; it names the iteration.
     """
     config.check()
-    misfit = MISFITS[config.misfit]
-    evaluate = jax.jit(jax.value_and_grad(lambda velocity: misfit(forward(velocity), observed)))
-    check = None if solver is None else jax.jit(lambda velocity: misfit(solver(velocity), observed))
+    held = fixed_cells(config, np.shape(start), fixed)
+    start = check_start(start, config.bounds, held)
+    truth = None if truth is None else check_truth(truth, config.bounds, held)
+    predicted = jax.eval_shape(forward, start)
+    weights = check_weights(weights, predicted)
+    observed = check_observed(observed, predicted, weights)
+    evaluate = _objective(forward, observed, weights, config.misfit, gradient=True)
+    check = None if solver is None else _objective(solver, observed, weights, config.misfit, gradient=False)
+    bounds = make_bounds(*config.bounds, start, jnp.asarray(held))
     rows: list[list[float]] = []
-    estimate = first_gradient = start
+    last = best = first_gradient = start
+    best_iteration = 0
+
+    def keep_best(velocity, iteration):
+        nonlocal best, best_iteration
+        if rows[iteration][1] < rows[best_iteration][1]:
+            best, best_iteration = velocity, iteration
 
     def record(velocity, value, gradient):
-        nonlocal estimate, first_gradient
+        nonlocal last, first_gradient
         iteration = len(rows)
-        if not np.isfinite(value):
-            raise NumericalError(
-                f"The misfit is not finite at iteration {iteration}. Lower inversion.learning_rate or tighten "
-                "inversion.bounds: a velocity over the solver's CFL limit blows up."
-            )
+        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+            raise NumericalError(_not_finite(iteration, "gradient" if np.isfinite(value) else "misfit"))
         if iteration == 0:
             first_gradient = precondition(gradient, config)
-        estimate = velocity
+        last = velocity
         checked = iteration % config.check_every == 0 or iteration == config.iterations
         true_misfit = value if check is None else check(velocity) if checked else np.nan
         error = np.nan if truth is None else jnp.linalg.norm(velocity - truth) / jnp.linalg.norm(truth)
         rows.append([float(value), float(true_misfit), float(error)])
+        keep_best(velocity, iteration)
         on_progress(iteration, dict(zip(("misfit", "true_misfit", "model_error"), rows[-1], strict=True)))
 
-    OPTIMIZERS[config.optimizer](evaluate, start, config, record)
+    OPTIMIZERS[config.optimizer](evaluate, start, config, bounds, record)
     if check is not None:
-        rows[-1][1] = float(check(estimate))
-    return Result(np.asarray(estimate), np.asarray(first_gradient), *np.array(rows).T)
+        rows[-1][1] = float(check(last))
+        keep_best(last, len(rows) - 1)
+    return Result(np.asarray(best), np.asarray(first_gradient), *np.array(rows).T, best=best_iteration)
+
+
+def _objective(
+    forward: ForwardModel, observed: Array, weights: Array | None, name: str, *, gradient: bool
+) -> Callable[[Array], Any]:
+    """Compile the misfit of a velocity model, or the misfit and its gradient."""
+    misfit = MISFITS[name]
+    if weights is not None:
+        observed = weights * jnp.where(weights > 0, observed, 0)
+
+    # The data are an argument: XLA would compute with constants while it compiles.
+    def objective(velocity, observed, weights):
+        predicted = forward(velocity).astype(observed.dtype)
+        return misfit(predicted if weights is None else weights * predicted, observed)
+
+    compiled = jax.jit(jax.value_and_grad(objective) if gradient else objective)
+    return lambda velocity: compiled(velocity, observed, weights)
+
+
+def _not_finite(iteration: int, what: str) -> str:
+    """Say what may have made a misfit or its gradient infinite."""
+    if iteration == 0:
+        return (
+            f"The {what} of the start is not finite, although the start and the observed data are: the forward model "
+            "predicts no finite data for it. Compare the start's largest velocity with the simulation's max_velocity, "
+            "which sets the CFL limit."
+        )
+    return (
+        f"The {what} is not finite at iteration {iteration}. Lower inversion.learning_rate or tighten "
+        "inversion.bounds: a velocity over the solver's CFL limit blows up."
+    )

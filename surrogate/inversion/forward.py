@@ -191,7 +191,7 @@ def spread_sources(grid: Grid, count: int, depth: float) -> np.ndarray:
             f"{count} sources do not fit into {grid.shape[1]} columns of cells: give at most {grid.shape[1]} shots."
         )
     row = depth / grid.spacing
-    if abs(row - round(row)) > 1e-3:
+    if not np.isfinite(row) or abs(row - round(row)) > 1e-3:
         raise InputError(
             f"Sources lie on cell centers: their depth must be a multiple of {grid.spacing:g} m, but is {depth:g} m."
         )

@@ -127,7 +127,11 @@ def _describe_evaluation(result: dict[str, Any]) -> tuple[str, list[str]]:
 
 
 def _inversion_section(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
-    note = f"{result['model']}; {result['shots']} shots, {result['kind']} data, {result['iterations']} iterations."
+    best = result.get("best", result["iterations"])
+    shown = "" if best == result["iterations"] else f" (the estimate is that of iteration {best}, which fits best)"
+    note = (
+        f"{result['model']}; {result['shots']} shots, {result['kind']} data, {result['iterations']} iterations{shown}."
+    )
     title = f"Inversion {folder.name}, through the {result['forward']}"
     return {"title": title, "notes": [note], "command": "", "figures": _figures(folder, {})}
 

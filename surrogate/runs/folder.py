@@ -105,8 +105,10 @@ def _identity(config: TrainConfig | InvertConfig) -> dict[str, Any]:
     values["data"]["families"] = drawn_families(values["data"]["families"])
     if isinstance(config, TrainConfig) and config.init.run is not None:
         values["init"]["run"] = str(Path(config.init.run).resolve())
-    place = "run" if isinstance(config, TrainConfig) else "out"
-    return _flat({key: value for key, value in values.items() if key not in (place, "tracking", "parallel")})
+    flat = _flat({key: value for key, value in values.items() if key not in ("tracking", "parallel")})
+    # The contents of what an inversion reads decide (runs/invert.py), not where they lie.
+    places = ("run",) if isinstance(config, TrainConfig) else ("out", "run", "data.path", "real.path")
+    return {key: value for key, value in flat.items() if key not in places}
 
 
 def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:

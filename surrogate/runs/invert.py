@@ -14,13 +14,14 @@ from data_gen.dataset.sample import SPLITS, DataSpec
 from data_gen.solver.problem.checks import check_inputs
 from surrogate import figures
 from surrogate.config import InvertConfig
-from surrogate.inversion.descent import Result, invert, starting_model
+from surrogate.inversion.checks import check_truth
+from surrogate.inversion.descent import Result, fixed_cells, invert, starting_model
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward, spread_sources
 from surrogate.report.page import write_report
-from surrogate.runs.folder import claim_folder, read_run
+from surrogate.runs.folder import claim_folder, is_claimed, read_run
 from surrogate.runs.load import load_surrogate
 from surrogate.runs.model_file import read_real
-from surrogate.runs.provenance import environment
+from surrogate.runs.provenance import environment, weights_digest
 
 
 def _physics_steps(config: InvertConfig, spec: DataSpec) -> tuple[int, ...]:
@@ -73,7 +74,7 @@ def run_inversion(
 ) -> dict[str, Any]:
     """Invert, and write `inversion.json`, `result.npz`, figures and `report.html` into `config.out`.
 
-    A finished inversion of the same config is left as it is.
+    A finished inversion of the same config, true model and surrogate is left as it is, wherever their files are now.
 
     Args:
         config: Config of the inversion.
@@ -93,17 +94,19 @@ def run_inversion(
     truth, described = _true_model(config, spec)
     for model in (truth, np.full(grid.shape, config.inversion.bounds[1])):
         check_inputs(model, spec.survey(sources), spec.simulation, spec.density(model))
+    check_truth(truth, config.inversion.bounds, fixed_cells(config.inversion, grid.shape))
+    start = starting_model(config.inversion, jnp.asarray(truth))
     forward = _forward(config, spec, sources)
-    out = Path(config.out)
-    if claim_folder(out, config) and (out / "inversion.json").exists():
+    out, weights = Path(config.out), _weights(forward)
+    if (done := _finished(out, config, truth, weights)) is not None:
         on_progress(config.inversion.iterations, {})
-        return read_json(out / "inversion.json")
+        return done
 
+    claim_folder(out, config)
     if isinstance(forward, PhysicsForward):
         on_progress(0, {"predicted_peak": float(forward.peak())})
     solver = _physics(config, spec, sources, forward.steps)
     observed = jax.jit(solver.__call__)(jnp.asarray(truth))
-    start = starting_model(config.inversion, jnp.asarray(truth))
     result = invert(
         forward,
         observed,
@@ -120,9 +123,11 @@ def run_inversion(
         "kind": config.inversion.kind,
         "shots": config.inversion.shots,
         "iterations": len(result.misfit) - 1,
-        "misfit": _fall(result.misfit),
-        "true_misfit": _fall(result.true_misfit),
-        "model_error": _fall(result.model_error),
+        "best": result.best,
+        "misfit": _fall(result.misfit, result.best),
+        "true_misfit": _fall(result.true_misfit, result.best),
+        "model_error": _fall(result.model_error, result.best),
+        **({} if weights is None else {"weights": weights}),
         "environment": environment(),
     }
     write_json(out / "inversion.json", summary)
@@ -130,9 +135,42 @@ def run_inversion(
     return summary
 
 
-def _fall(history: np.ndarray) -> dict[str, float]:
-    """Start, end, and the fraction by which it fell."""
-    start, end = float(history[0]), float(history[-1])
+def _weights(forward: ForwardModel) -> str | None:
+    """Return the digest of a surrogate's weights, None of the solver."""
+    return weights_digest(forward.model) if isinstance(forward, SurrogateForward) else None
+
+
+def _finished(out: Path, config: InvertConfig, truth: np.ndarray, weights: str | None) -> dict[str, Any] | None:
+    """Read the summary that a folder holds of the same inversion: of this config, true model and weights.
+
+    Paths are no part of it: the contents decide. A folder of an earlier version, which did not store the digest of the
+    weights, is inverted again.
+    """
+    if not is_claimed(out, config) or not (out / "inversion.json").exists():
+        return None
+    done = read_json(out / "inversion.json")
+    with np.load(out / "result.npz") as result:
+        before = result["true"]
+    if not np.array_equal(before, truth):
+        raise InputError(
+            f"{out} holds an inversion of another true model ({_span(before)} there, {_span(truth)} now): its file has "
+            "changed since. Choose another folder, or remove it."
+        )
+    if weights is not None and done.get("weights", weights) != weights:
+        raise InputError(
+            f"{out} holds an inversion through another surrogate (digest of the weights: {done['weights']} there, "
+            f"{weights} in {config.run} now): the run has changed since. Choose another folder, or remove it."
+        )
+    return done if weights is None or "weights" in done else None
+
+
+def _span(model: np.ndarray) -> str:
+    return f"{model.min():.6g} to {model.max():.6g} m/s, mean {model.mean():.6g}"
+
+
+def _fall(history: np.ndarray, best: int) -> dict[str, float]:
+    """Start, value of the estimate, and the fraction by which it fell."""
+    start, end = float(history[0]), float(history[best])
     return {"start": start, "end": end, "fall": 1 - end / start if start else 0.0}
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
+from flax import nnx
 
 from data_gen.common.compile_cache import processor_name
 from data_gen.common.errors import InputError
@@ -36,6 +38,22 @@ def digest(manifest: dict[str, Any]) -> str:
     """
     content = {name: shard["sha256"] for name, shard in manifest["shards"].items()}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def weights_digest(model: nnx.Module) -> str:
+    """Hash the weights of a model.
+
+    Args:
+        model: Model.
+
+    Returns:
+        The hash, 16 hexadecimal digits.
+    """
+    content = hashlib.sha256()
+    for path, values in jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(nnx.state(model, nnx.Not(nnx.RngState)))):
+        content.update(f"{jax.tree_util.keystr(path)} {values.dtype} {values.shape}".encode())
+        content.update(np.asarray(values).tobytes())
+    return content.hexdigest()[:16]
 
 
 def describe(path: str | Path) -> dict[str, Any]:

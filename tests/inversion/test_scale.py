@@ -1,0 +1,98 @@
+"""The path of an inversion depends neither on the unit of its data nor on a factor of its misfit."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from surrogate.inversion import misfits
+from surrogate.inversion.descent import InversionConfig, invert
+from surrogate.inversion.forward import PhysicsForward, spread_sources
+from surrogate.inversion.misfits import MISFITS
+from surrogate.inversion.optimizers import OPTIMIZERS
+from tests.helpers import relative, tiny_config
+from tests.inversion.toy import Toy
+
+SCALES = [1e-20, 1e-8, 1e8, 1e20]
+START = 2500.0 + 100.0 * np.sin(np.arange(30.0)).reshape(6, 5)
+TRUTH = 2500.0 + 300.0 * np.cos(np.arange(30.0)).reshape(6, 5)
+
+
+def estimate(config: InversionConfig, scale: float = 1.0) -> np.ndarray:
+    forward = Toy(scale)
+    return invert(forward, forward(jnp.asarray(TRUTH, jnp.float32)), jnp.asarray(START), config).velocity
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_data_and_wavelet_in_any_unit(misfit, optimizer):
+    """Ten iterations end with the same model. Its float32 data differ by rounding, relative 6e-8, which ten steps of
+    up to 20 m/s of 2500 m/s enlarge to far less than 1e-4."""
+    config = InversionConfig(misfit=misfit, optimizer=optimizer, iterations=10, bounds=[1500.0, 3500.0])
+    expected = estimate(config)
+    assert relative(expected, START) > 1e-2
+    for scale in SCALES:
+        assert relative(estimate(config, scale), expected) < 1e-4, scale
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_misfit_times_a_constant(monkeypatch, optimizer):
+    """The same for a factor of the misfit, from which the gradient has its size."""
+    config = InversionConfig(optimizer=optimizer, iterations=10, bounds=[1500.0, 3500.0])
+    expected = estimate(config)
+    for scale in SCALES:
+        monkeypatch.setitem(MISFITS, "l2", lambda p, o, scale=scale: scale * misfits.l2(p, o))
+        assert relative(estimate(config), expected) < 1e-4, scale
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+def test_wavelet_of_the_solver_in_any_unit(scale):
+    """The same through the solver, whose adjoint fields have the inverse unit of its fields."""
+    spec = tiny_config("unused").create()
+    survey = spec.survey(spread_sources(spec.simulation.grid, 1, 20.0))
+    truth = jnp.full(spec.simulation.grid.shape, 2500.0).at[12:].set(2900.0)
+    config = InversionConfig(iterations=10)
+    estimates = []
+    for factor in (1.0, scale):
+        forward = PhysicsForward(spec.simulation, survey._replace(wavelets=survey.wavelets * factor))
+        observed = jax.jit(forward.__call__)(truth)
+        estimates.append(invert(forward, observed, jnp.full_like(truth, 2600.0), config).velocity)
+    assert relative(estimates[1], estimates[0]) < 1e-4
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_misfits_in_any_unit(name):
+    """Value and gradient (per unit) are the same at any scale that float32 holds; 1e-3 is far above rounding."""
+    observed = jax.random.normal(jax.random.key(0), (4, 300, 16))
+    predicted = observed + 0.1 * jax.random.normal(jax.random.key(1), observed.shape)
+    expected, slope = jax.value_and_grad(MISFITS[name])(predicted, observed)
+    for scale in (1e-25, 1e-16, 1e-8, 1e8, 1e16, 1e20):
+        value, scaled = jax.value_and_grad(MISFITS[name])(predicted * scale, observed * scale)
+        assert abs(value / expected - 1) < 1e-3
+        assert relative(scaled * scale, slope) < 1e-3, scale
+
+
+def test_silent_shots_of_the_global_correlation():
+    """A shot that was not observed is left out; one that is not predicted is uncorrelated: one, not NaN."""
+    observed = jax.random.normal(jax.random.key(0), (4, 30, 5))
+    predicted = observed + 0.1 * jax.random.normal(jax.random.key(1), observed.shape)
+    misfit = MISFITS["global_correlation"]
+    for p, o in ((predicted, observed.at[0].set(0.0)), (predicted.at[0].set(0.0), observed)):
+        value, slope = jax.value_and_grad(misfit)(p, o)
+        rest = misfit(p[1:], o[1:])
+        np.testing.assert_allclose(value, rest if o[0, 0, 0] == 0 else 0.75 * rest + 0.25, rtol=1e-5)
+        assert jnp.isfinite(slope).all()
+
+
+def test_first_step_of_adam_is_near_the_learning_rate():
+    """Where the gradient is its root mean square or more, epsilon takes less than a hundredth of a step."""
+    config = InversionConfig(iterations=1, learning_rate=10.0)
+    forward = Toy(1e-6)
+    start = jnp.asarray(START, jnp.float32)
+    result = invert(forward, forward(jnp.asarray(TRUTH, jnp.float32)), start, replace(config, misfit="l2"))
+    moved = np.abs(result.velocity - START)
+    size = np.abs(result.gradient) / np.sqrt((result.gradient**2).mean())
+    if result.best:
+        np.testing.assert_allclose(moved[size > 1], 10.0, rtol=0.011)
