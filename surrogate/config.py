@@ -188,7 +188,8 @@ class InvertConfig:
     Attributes:
         out: Folder of the result.
         forward: Forward model, physics (the solver) or surrogate (which needs `run`).
-        run: Folder of the trained run, for forward=surrogate.
+        run: Folder of the trained run, for forward=surrogate. `data` is then that of the run, except for keys that
+            choose the true model (data.seed, data.water_depth) and are set on the command line.
         data: Settings of the simulation and of the true model.
         inversion: Settings of the inversion.
         memory_budget: Memory for the gradient of the solver, which takes the fastest strategy that fits [bytes]; null

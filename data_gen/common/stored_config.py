@@ -21,9 +21,24 @@ def keys_set(prefix: str) -> list[str]:
     Returns:
         Keys below the prefix, without it: `nt` of `data.nt=100`.
     """
+    return [name.removeprefix(f"{prefix}.") for name in _names() if name.startswith(f"{prefix}.")]
+
+
+def is_chosen(group: str) -> bool:
+    """Tell whether the command line chooses a preset of a group, as `data=demo` does.
+
+    Args:
+        group: Name of the group.
+
+    Returns:
+        True if it does.
+    """
+    return group in _names()
+
+
+def _names() -> list[str]:
     parsed = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
-    names = [override.key_or_group for override in parsed]
-    return [name.removeprefix(f"{prefix}.") for name in names if name.startswith(f"{prefix}.")]
+    return [override.key_or_group for override in parsed]
 
 
 def adopt(given: Schema, stored: Schema, prefix: str, origin: str, own: Sequence[str] = ()) -> Schema:

@@ -8,12 +8,19 @@ from omegaconf import DictConfig
 from data_gen.common.compile_cache import use_compilation_cache
 from data_gen.common.console import print_next, print_tables, progress_bar
 from data_gen.common.errors import InputError
+from data_gen.common.files import differences
 from data_gen.common.hydra_app import command, typed
+from data_gen.common.stored_config import adopt, is_chosen, keys_set
+from data_gen.dataset.config import DataConfig
 from surrogate.config import InvertConfig, register
 from surrogate.report.page import write_report
+from surrogate.runs.folder import read_run
 from surrogate.runs.invert import run_inversion
 
 register()
+
+# They choose another true model, in the same simulation.
+OF_THE_MODEL = ("seed", "test", "water_depth")
 
 
 @command("invert", "out", "run", "real.path")
@@ -28,6 +35,7 @@ def main(composed: DictConfig) -> None:
     """
     use_compilation_cache()
     config = typed(composed, InvertConfig)
+    config.data = stored_data(config)
     if HydraConfig.get().runtime.choices["inversion"] == "file" and config.real.path is None:
         raise InputError("inversion=file inverts a model from a file: give it as real.path=MODEL.npy.")
     with progress_bar(f"invert {config.out}", config.inversion.iterations, unit="iterations") as update:
@@ -45,3 +53,26 @@ def main(composed: DictConfig) -> None:
         print_next("wave invert inversion=file real.path=MODEL.npy real.spacing=25 out=runs/mine (a model of yours)")
     else:
         print_next(f"wave report {Path(config.out).parent} (one page of all results)")
+
+
+def stored_data(config: InvertConfig) -> DataConfig:
+    """Read the config of the data from the run that `run` names: its simulation is inverted.
+
+    Args:
+        config: Composed config: presets, and what the command line sets.
+
+    Returns:
+        The data config of the run, with what the command line sets to draw another true model. Without a run, or where
+        the command line chooses a preset of data, the composed one.
+
+    Raises:
+        InputError: The folder is not a run, or the command line sets another value than the run has; the message has
+            both.
+    """
+    if not config.run or is_chosen("data"):
+        return config.data
+    own = [key for key in OF_THE_MODEL if key in keys_set("data")]
+    data = adopt(config.data, read_run(config.run).data, "data", f"the run {config.run}", own)
+    if replaced := differences(data.physics(), config.data.physics()):
+        print(f"data.* is that of {config.run}, not the preset's ({replaced}).")
+    return data

@@ -61,7 +61,8 @@ def check_truth(truth: ArrayLike, bounds: Sequence[float], held: Bool[np.ndarray
 
 def _check_model(model: ArrayLike, name: str, bounds: Sequence[float], held: np.ndarray, remedy: str) -> Array:
     if np.shape(model) != held.shape or held.ndim != 2:
-        raise InputError(f"{name} has the shape {np.shape(model)}, but (nz, nx) = {held.shape} is expected.")
+        expected = "(nz, nx)" if held.ndim != 2 else f"(nz, nx) = {held.shape}, as the start has it,"
+        raise InputError(f"{name} has the shape {np.shape(model)}, but {expected} is expected.")
     values = np.asarray(model)
     check_velocity(values.astype(np.promote_types(values.dtype, np.float32)), name)
     low, high = bounds

@@ -39,7 +39,7 @@ Model = Float[Array, "nz nx"]
 Evaluate = Callable[[Model], tuple[Float[Array, ""], Model]]  # the misfit and its gradient
 OnStep = Callable[[Model, Float[Array, ""], Model], None]  # the velocity, its misfit and its gradient
 MEMORY = 20  # pairs that L-BFGS remembers
-EPSILON = 1e-2  # of Adam, in root mean squares of the first gradient
+EPSILON = 1e-3  # of Adam, in root mean squares of the first gradient
 
 
 @runtime_checkable

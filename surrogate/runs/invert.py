@@ -88,6 +88,8 @@ def run_inversion(
         InputError: The config, the run or a file cannot be used; nothing is written then.
     """
     config.inversion.check()
+    if config.memory_budget is not None and not 0 < config.memory_budget < float("inf"):
+        raise InputError(f"memory_budget must be a positive number of bytes, but is {config.memory_budget}.")
     spec = config.data.create()
     grid = spec.simulation.grid
     sources = spread_sources(grid, config.inversion.shots, config.inversion.source_depth)
