@@ -41,7 +41,7 @@ from data_gen.solver.problem.checks import (
     check_inputs,
     largest_local_velocity,
 )
-from data_gen.solver.problem.simulation import HIGHEST_FREQUENCY, Simulation
+from data_gen.solver.problem.simulation import HIGHEST_FREQUENCY, SLOWEST_MEANT, Simulation
 from data_gen.solver.problem.wavelets import HIGHEST_PART, RICKER_DELAY, wavelet_band
 from data_gen.solver.simulator import simulate
 
@@ -127,7 +127,7 @@ def _model(model: np.ndarray, name: str, unit: str, simulation: Simulation) -> F
     elif bad.any():
         first = tuple(int(i) for i in np.argwhere(bad)[0])
         remedy = f"Replace the {bad.sum()} values that are not finite or not positive, the first at index {first}."
-    elif unit == "m/s" and finite.max() < 20:
+    elif unit == "m/s" and finite.max() < SLOWEST_MEANT:
         remedy = "It looks like km/s: multiply by 1000."
     return _judge(name, measured, f"finite, positive, in {unit}, of shape {shape}", remedy, "error")
 

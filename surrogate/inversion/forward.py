@@ -16,8 +16,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
+from data_gen.common.plain import wholes
 from data_gen.solver.memory_plan import MemoryPlan, peak_bytes, plan_memory
 from data_gen.solver.problem.acquisition import Survey
+from data_gen.solver.problem.checks import check_survey
 from data_gen.solver.problem.grid import Grid
 from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.simulator import simulate
@@ -68,7 +70,8 @@ class PhysicsForward:
         hold_layers: Whether gradients hold the absorbing layers: `Simulation.hold_layers`, in whose place it stands.
 
     Raises:
-        InputError: If there is no such kind of data, or no time at which to sample it.
+        InputError: If there is no such kind of data, or no time at which to sample it, or the solver cannot use the
+            survey.
     """
 
     simulation: Simulation
@@ -79,10 +82,14 @@ class PhysicsForward:
     hold_layers: bool = True
 
     def __post_init__(self):
+        check_survey(self.survey, self.simulation)
         if self.kind not in KINDS:
             raise InputError(f"The kind of data must be one of {', '.join(KINDS)}, but is {self.kind!r}.")
         default = tuple(range(self.simulation.time.nt)) if self.kind == "gather" else self.simulation.snapshot_steps
-        object.__setattr__(self, "steps", self.steps or default)
+        steps, last = wholes(self.steps, "steps"), self.simulation.time.nt - 1
+        if steps and not 0 <= min(steps) <= max(steps) <= last:
+            raise InputError(f"The steps of the data must lie on the time axis, 0 to {last}, but are {steps}.")
+        object.__setattr__(self, "steps", steps or default)
         if not self.steps:
             raise InputError(
                 "There are no times at which wavefields are sampled: give the simulation snapshot_steps, or choose "

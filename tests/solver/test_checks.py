@@ -1,12 +1,15 @@
 """Bad input is reported in one paragraph, before anything is compiled."""
 
+import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
 from data_gen.common.errors import InputError
-from data_gen.solver.problem.acquisition import make_survey
-from data_gen.solver.problem.checks import DispersionWarning
+from data_gen.solver.problem.acquisition import Survey, make_survey
+from data_gen.solver.problem.checks import DispersionWarning, largest_local_velocity
+from data_gen.solver.problem.gradient_memory import Memory
 from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.problem.wavelets import ricker
@@ -46,6 +49,162 @@ def run(velocity=2500.0, source=(50.0, 60.0), receiver=(20.0, 30.0), wavelet=Non
 def test_refusals(changes, message):
     with pytest.raises(InputError, match=message):
         run(**changes)
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Types of arguments are checked by the tests' import hook only: users see the errors behind it."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+LINE = np.stack([np.full(5, 20.0), np.arange(5) * 20.0], axis=1)
+WAVELET = ricker(TIME, 15.0)
+
+
+@pytest.mark.parametrize(
+    ("sources", "receivers", "wavelet", "message"),
+    [
+        (LINE, LINE.T, WAVELET, r"receivers must have the shape .* but have \(2, 5\). Transpose them"),
+        (LINE.T, LINE, WAVELET, r"sources must have the shape .* but have \(2, 5\). Transpose them"),
+        (LINE, np.ones((5, 3)), WAVELET, r"but have \(5, 3\)"),
+        (LINE, np.ones((1, 5, 5, 2)), WAVELET, r"but have \(1, 5, 5, 2\)"),
+        ([20.0, 40.0], LINE, WAVELET, r"but have \(2,\). Write a single source as \[\[z, x\]\]"),
+        (LINE, [20.0, 40.0], WAVELET, r"Write a single receiver as \[\[z, x\]\]"),
+        (5.0, LINE, WAVELET, r"but have \(\)"),
+        ([], LINE, WAVELET, r"but have \(0,\)"),
+        (np.zeros((0, 2)), LINE, WAVELET, r"at least one source .* shape \(0, 2\)"),
+        (LINE, np.ones((3, 5, 2)), WAVELET, r"receivers have the shape \(3, 5, 2\) .* sources \(5, 2\): 5 shots"),
+        (LINE, LINE, np.ones((2, 50)), r"\(5, nt\) for sources of shape \(5, 2\), got \(2, 50\)"),
+        (LINE, LINE, np.ones((1, 50)), r"\(5, nt\) for sources of shape \(5, 2\), got \(1, 50\)"),
+        (LINE[None], LINE, np.ones((1, 50)), r"\(1, 5, nt\) for sources of shape \(1, 5, 2\), got \(1, 50\)"),
+        (LINE, LINE, 1.0, r"got \(\)"),
+        (LINE, LINE, 1j * WAVELET, "array of real numbers.*complex"),
+        (LINE, LINE, WAVELET > 0, "array of real numbers.*bool"),
+        (LINE, LINE, WAVELET.astype(object), "array of real numbers.*object"),
+        (LINE, LINE, WAVELET.astype(">f4"), "type >f4.*astype"),
+        (LINE, LINE, np.ma.masked_less(WAVELET, 0), "masked"),
+        (LINE, [[20.0, 30.0], [20.0]], WAVELET, "rows of one length"),
+        (None, LINE, WAVELET, "got a NoneType"),
+        ("abc", LINE, WAVELET, "got a str"),
+    ],
+)
+def test_surveys_of_wrong_shapes_and_types(sources, receivers, wavelet, message):
+    """A survey is refused where it is made; one made by hand is refused by `simulate`, traced or not."""
+    with pytest.raises(InputError, match=message):
+        make_survey(sources, receivers, wavelet)
+    arrays = (sources, receivers, np.broadcast_to(wavelet, (5, 50)) if np.shape(wavelet) == (50,) else wavelet)
+    if all(isinstance(array, np.ndarray) and array.dtype == float for array in arrays) and message != "masked":
+        simulation = Simulation(GRID, TIME, 3000.0, 15.0)
+        shapes = Survey(*(jax.ShapeDtypeStruct(array.shape, jnp.float32) for array in arrays))
+        with pytest.raises(InputError):
+            jax.eval_shape(lambda survey: simulate(np.full(GRID.shape, 2500.0), survey, simulation), shapes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"velocity": np.full((30, 20), 2500.0)}, r"shape \(20, 30\) .* but has \(30, 20\). Transpose it"),
+        ({"velocity": np.full((4, 20, 30), 2500.0)}, r"has \(4, 20, 30\). Map a batch of models by jax.vmap"),
+        ({"velocity": 2500.0}, r"has \(\)"),
+        ({"velocity": np.full(GRID.shape, 2500 + 1j)}, "complex"),
+        ({"velocity": np.full(GRID.shape, True)}, "bool"),
+        ({"velocity": None}, "velocity model must be an array of real numbers.*NoneType"),
+        ({"density": np.full(GRID.shape, 2000 + 1j)}, "density model must be .*complex"),
+        ({"coupling": np.zeros((9, *GRID.shape))}, r"coupling must have the shape \(3, 3, 20, 30\), but has \(9,"),
+        ({"coupling": np.full((3, 3, *GRID.shape), np.nan)}, "coupling has values that are not finite"),
+        ({"survey": (LINE, LINE, WAVELET)}, "survey is made by make_survey"),
+        ({"survey": Survey(LINE.tolist(), LINE, WAVELET)}, "Sources of a survey must be an array.*list"),
+        ({"survey": Survey(LINE, LINE, np.full((5, 50), np.nan))}, r"not finite: number \[0, 0\] of \(5, 50\)"),
+        (
+            {"survey": make_survey(np.add(LINE, (0.0, 200.0))[:, ::-1], LINE, WAVELET)},
+            "With z and x exchanged it would not",
+        ),
+        ({"survey": make_survey(LINE / 1000, LINE, WAVELET)}, "in km are meant in meters"),
+        ({"survey": make_survey(LINE / 10 + 1, LINE, WAVELET)}, "numbers of cells, multiply .* spacing of 10 m"),
+        ({"survey": make_survey(LINE / 1000, LINE / 1000, WAVELET), "half_width": 4}, "looks like km"),
+        (
+            {"survey": make_survey(LINE - [20.0, 0.0], LINE, WAVELET), "free_surface": True},
+            "source lies on the free surf",
+        ),
+        ({"survey": make_survey(LINE, LINE - [20.0, 0.0], WAVELET), "free_surface": True}, "records zeros.* z = 10 m"),
+        ({"survey": Survey(LINE, LINE, np.ones((5, 40)))}, r"\(5, 50\) for sources of shape \(5, 2\), got \(5, 40\)"),
+    ],
+)
+def test_inputs_of_simulate(changes, message, unchecked):
+    options = {name: changes[name] for name in ("half_width", "free_surface") if name in changes}
+    simulation = Simulation(GRID, TIME, 3000.0, 15.0, 4, (0, 8, 8, 8), **options)
+    arrays = {"velocity": np.full(GRID.shape, 2500.0), "survey": make_survey(LINE, LINE, WAVELET)} | changes
+    models = {name: arrays[name] for name in ("density", "coupling") if name in arrays}
+    with pytest.raises(InputError, match=message):
+        simulate(arrays["velocity"], arrays["survey"], simulation, **models)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TimeAxis(60.5, 1e-3), "nt must be a whole number"),
+        (lambda: TimeAxis(True, 1e-3), "nt must be a whole number"),
+        (lambda: TimeAxis(60, np.nan), "dt must be a finite number"),
+        (lambda: TimeAxis(60, "1e-3"), "dt must be a finite number"),
+        (lambda: Grid((24, 20), np.inf), "spacing must be a finite number"),
+        (lambda: Grid(24, 10.0), "shape must be a sequence"),
+        (lambda: Grid("ab", 10.0), "shape must be a sequence"),
+        (lambda: Memory(every=2.5), "every must be a whole number"),
+        (lambda: Simulation(GRID, TIME, 3.0, 15.0), "max_velocity = 3 looks like km/s"),
+        (lambda: Simulation((20, 30), TIME, 3000.0, 15.0), "grid must be a Grid"),
+        (lambda: Simulation(GRID, TIME, 3000.0, 15.0, memory="boundary"), "memory must be a Memory"),
+        (lambda: Simulation(GRID, TIME, 3000.0, 15.0, free_surface="no"), "free_surface must be True or False"),
+        (lambda: Simulation(GRID, TIME, 3000.0, 15.0, half_width=-1), "half_width counts cells"),
+        (lambda: Simulation(GRID, TIME, 3000.0, 15.0, half_width=100), "wider than the grid"),
+        (lambda: Simulation(GRID, TIME, 3000.0, 15.0, snapshot_steps=[1.5]), "Each of snapshot_steps"),
+        (lambda: Simulation(GRID, TIME, 3000.0, 600.0), "over the Nyquist frequency of 500 Hz"),
+        (lambda: Simulation(GRID, TimeAxis(50, 1.0), 3000.0, 15.0), r"in milliseconds, write dt=0\.001"),
+        (lambda: Simulation(Grid((20, 30), 0.01), TIME, 3000.0, 15.0), "spacing is in kilometers"),
+        (lambda: Simulation(Grid((4, 60), 10.0), TIME, 3000.0, 15.0, 8, (0, 0, 5, 5), free_surface=True), "more cells"),
+        (lambda: ricker(TimeAxis(50, 1.0), 15.0), r"in milliseconds, write dt=0\.001"),
+        (lambda: jax.jit(lambda v: Simulation(GRID, TIME, v, 15.0))(3000.0), "max_velocity .* not traced"),
+    ],
+)
+def test_settings(make, message, unchecked):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_a_stencil_wider_than_the_grid_is_refused():
+    """A wall continues the field by its mirror image, of order - 1 cells where there is a density."""
+    narrow = Grid((20, 4), 10.0)
+    simulation = Simulation(narrow, TIME, 3000.0, 15.0, 8, (5, 5, 0, 0))
+    velocity = np.full(narrow.shape, 2500.0)
+    with pytest.raises(InputError, match=r"density model needs more cells .* reaches 7 cells"):
+        simulate(velocity, make_survey([[20.0, 10.0]], [], WAVELET), simulation, density=velocity)
+
+
+def test_numbers_of_other_types_make_the_same_simulation(unchecked):
+    """Lists, NumPy and JAX numbers hash and compare as the tuples that they stand for."""
+    plain = Simulation(GRID, TIME, 3000.0, 15.0, 4, (0, 8, 8, 8), (3, 5), frequencies=(10.0,))
+    grid, time = Grid(np.array([20, 30]), np.float64(10.0)), TimeAxis(np.int64(50), np.float64(1e-3))
+    lists = {"widths": [0, 8, 8, 8], "snapshot_steps": np.array([3, 5]), "frequencies": [jnp.float32(10.0)]}
+    other = Simulation(grid, time, jnp.float32(3000.0), 15, np.int32(4), **lists)
+    assert {other.snapshot_steps, other.grid.shape, other.widths} == {(3, 5), (20, 30), (0, 8, 8, 8)}
+    assert other == plain and hash(other) == hash(plain)
+
+
+def test_bound_on_the_velocity_counts_every_face_of_the_stencil():
+    """Air over rock: order 2 sees the faces next to a cell, order 8 those of four cells away, too."""
+    z = np.arange(40)[:, None] * np.ones((1, 12))
+    velocity, density = np.where(z < 12, 340.0, 3000.0), np.where(z < 12, 1.2, 2000.0)
+    grid = Grid(velocity.shape, 10.0)
+    bounds = [
+        largest_local_velocity(velocity, density, Simulation(grid, TimeAxis(50, 1e-4), 3000.0, 15.0, order))
+        for order in (2, 8)
+    ]
+    near = 2 / (density[12, 0] + 1.2), 1 / density[12, 0]
+    assert bounds[0] == pytest.approx(3000.0 * np.sqrt(density[12, 0] * (near[0] + 3 * near[1]) / 4))
+    assert bounds[1] > 2 * bounds[0]
+    flat = largest_local_velocity(
+        velocity, np.ones_like(density), Simulation(grid, TimeAxis(50, 1e-4), 3000.0, 15.0, 8)
+    )
+    assert flat == pytest.approx(3000.0)
 
 
 def test_too_few_points_per_wavelength_warn_with_the_number():

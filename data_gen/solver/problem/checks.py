@@ -9,7 +9,7 @@ from jax.core import Tracer
 from data_gen.common.errors import InputError
 from data_gen.solver.numerics.stencils import staggered_weights
 from data_gen.solver.problem.acquisition import Survey, check_survey_shapes, real_array
-from data_gen.solver.problem.simulation import Simulation, check_cfl, check_reach
+from data_gen.solver.problem.simulation import SLOWEST_MEANT, Simulation, check_cfl, check_reach
 
 # Points per wavelength at the highest frequency that keep the phase error near 1 % over some ten wavelengths.
 POINTS_PER_WAVELENGTH = {2: 10.0, 4: 5.0, 6: 4.0, 8: 3.5, 10: 3.2, 12: 3.0}
@@ -40,7 +40,7 @@ def check_velocity(velocity: np.ndarray, where: str = "The velocity model") -> N
     low, high = float(velocity.min()), float(velocity.max())
     if low <= 0:
         raise InputError(f"{where} must be positive everywhere, but its smallest value is {low:g} m/s.")
-    if high < 20:
+    if high < SLOWEST_MEANT:
         raise InputError(
             f"{where} spans {low:g} to {high:g}, which looks like km/s. Meters per second are meant: multiply by 1000."
         )

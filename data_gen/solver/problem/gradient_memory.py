@@ -13,6 +13,7 @@ Reverse mode needs the acceleration (L p)_n of every step, last first. Three way
 from dataclasses import dataclass
 
 from data_gen.common.errors import InputError
+from data_gen.common.plain import settle, whole
 
 STRATEGIES = ("full", "recompute", "boundary")
 KEPT_PRECISIONS = ("same", "bfloat16", "float16")
@@ -43,5 +44,8 @@ class Memory:
                 f"The gradient's memory needs a strategy of {STRATEGIES} and a precision of {KEPT_PRECISIONS}, but "
                 f"got {self.strategy!r} and {self.precision!r}."
             )
-        if self.every is not None and self.every < 1:
+        if self.every is None:
+            return
+        settle(self, {"every": whole})
+        if self.every < 1:
             raise InputError(f"An interval of recomputation has at least one step, but every={self.every}.")

@@ -6,11 +6,14 @@ from math import ceil, sqrt
 import numpy as np
 
 from data_gen.common.errors import InputError
+from data_gen.common.plain import flag, real, reals, settle, whole, wholes
 from data_gen.solver.numerics import stencils
 from data_gen.solver.numerics.resampling import substeps
 from data_gen.solver.problem.gradient_memory import Memory
-from data_gen.solver.problem.grid import Grid, TimeAxis
+from data_gen.solver.problem.grid import Grid, TimeAxis, milliseconds_meant
 
+# No medium that is simulated is slower [m/s], and none is as fast in km/s.
+SLOWEST_MEANT = 20.0
 DEFAULT_MEMORY = Memory()
 BACKENDS = ("auto", "native", "xla")
 
@@ -49,8 +52,8 @@ class Simulation:
             values: the exact derivative, the default, adds the whole layer's to the outermost cells.
 
     Raises:
-        InputError: If the order or the backend is unknown, the time step is over the CFL limit, or steps or frequencies
-            lie outside the time axis or its band.
+        InputError: If a number has no plain value, the order or the backend is unknown, the time step is over the CFL
+            limit, a unit cannot be meant, or steps or frequencies lie outside the time axis or its band.
     """
 
     grid: Grid
@@ -70,6 +73,12 @@ class Simulation:
     hold_layers: bool = False
 
     def __post_init__(self):
+        for name, kind in (("grid", Grid), ("time", TimeAxis), ("memory", Memory)):
+            if not isinstance(getattr(self, name), kind):
+                raise InputError(f"{name} must be a {kind.__name__}, but is {getattr(self, name)!r}.")
+        settle(self, dict.fromkeys(("max_velocity", "peak_frequency"), real))
+        settle(self, dict.fromkeys(("order", "half_width", "time_order", "substeps"), whole))
+        settle(self, {"widths": wholes, "snapshot_steps": wholes, "frequencies": reals, "free_surface": flag})
         if self.order not in stencils.ORDERS:
             raise InputError(f"The order in space must be one of {stencils.ORDERS}, but got {self.order}.")
         if len(self.widths) != 4 or min(self.widths) < 0:
@@ -87,6 +96,7 @@ class Simulation:
                 f"The grid {self.grid.shape} with its absorbing layers has more than the {LARGEST_GRID:,} cells that "
                 "can be numbered in 32 bits. Take fewer cells."
             )
+        check_units(self)
         check_reach(self)
         if self.time_order not in stencils.TIME_LIMITS:
             raise InputError(f"The order in time must be one of {[*stencils.TIME_LIMITS]}, but got {self.time_order}.")
@@ -194,6 +204,25 @@ def substeps_for(
     return substeps(time.dt, largest)
 
 
+def check_units(simulation: Simulation) -> None:
+    """Refuse numbers that can only be meant in another unit.
+
+    Args:
+        simulation: The simulation.
+
+    Raises:
+        InputError: If velocities are in km/s, or the time step resolves no wavelet of the peak frequency.
+    """
+    fastest, peak, dt = simulation.max_velocity, simulation.peak_frequency, simulation.time.dt
+    if fastest < SLOWEST_MEANT:
+        raise InputError(f"max_velocity = {fastest:g} looks like km/s. Meters per second are meant: multiply by 1000.")
+    if peak >= 0.5 / dt:
+        raise InputError(
+            f"A peak frequency of {peak:g} Hz is over the Nyquist frequency of {0.5 / dt:g} Hz of dt = {dt:g} s."
+            f"{milliseconds_meant(dt, peak)} Shorten dt, or lower the peak frequency."
+        )
+
+
 def check_reach(simulation: Simulation, *, staggered: bool = False) -> None:
     """Check that the grid has as many cells as the stencil and the points' sinc reach.
 
@@ -239,9 +268,12 @@ def check_cfl(simulation: Simulation, velocity: float, *, staggered: bool = Fals
         simulation.order, spacing, velocity, time_order=simulation.time_order, staggered=staggered
     )
     if dt > largest:
+        meant = milliseconds_meant(simulation.time.dt, simulation.peak_frequency)
+        if not meant and spacing < 1 and dt <= 1000 * largest:
+            meant = " If the spacing is in kilometers, multiply it by 1000: meters are meant."
         raise InputError(
             f"The time step is over the CFL limit: dt = {dt:g} s with a spacing of {spacing:g} m and a largest "
             f"velocity of {velocity:g} m/s, but order {simulation.order} is stable up to dt = {largest:.4g} s. "
             f"Shorten dt, take substeps={substeps(simulation.time.dt, largest)} internal steps per sample, coarsen "
-            "the grid, or check the units of the velocity."
+            f"the grid, or check the units of the velocity.{meant}"
         )

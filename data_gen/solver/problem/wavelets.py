@@ -21,7 +21,7 @@ from numpy.polynomial.hermite import hermroots, hermval
 from data_gen.common.array_files import read_by_suffix, read_npy, read_npz
 from data_gen.common.errors import InputError
 from data_gen.solver.numerics.resampling import HALF_WIDTH, INTERPOLATE, LOW_PASS, windowed_sinc
-from data_gen.solver.problem.grid import TimeAxis
+from data_gen.solver.problem.grid import TimeAxis, milliseconds_meant
 
 # Side lobes of an Ormsby wavelet are below this part of its peak where the default delay cuts them.
 ORMSBY_CUT = 0.01
@@ -156,7 +156,7 @@ def _check_frequency(peak_frequency: float, time: TimeAxis) -> None:
     if not 0 < peak_frequency < 0.5 / time.dt:
         raise InputError(
             f"A wavelet's peak frequency must lie between zero and the Nyquist frequency of {0.5 / time.dt:g} Hz "
-            f"(dt = {time.dt:g} s), but is {peak_frequency} Hz."
+            f"(dt = {time.dt:g} s), but is {peak_frequency} Hz.{milliseconds_meant(time.dt, peak_frequency)}"
         )
 
 

@@ -1,0 +1,124 @@
+"""Turn settings into plain Python numbers, so that a frozen object is hashable and equals one made of other types."""
+
+import operator
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from data_gen.common.errors import InputError
+
+
+def settle(frozen: Any, kinds: dict[str, Callable[[Any, str], Any]]) -> None:
+    """Replace fields of a frozen object by their plain values; for its `__post_init__`.
+
+    Args:
+        frozen: The object.
+        kinds: A function of this module for each field.
+
+    Raises:
+        InputError: If a field has no such value.
+    """
+    for name, kind in kinds.items():
+        object.__setattr__(frozen, name, kind(getattr(frozen, name), name))
+
+
+def whole(value: Any, name: str) -> int:
+    """Read a whole number, of Python, NumPy or JAX.
+
+    Args:
+        value: The number.
+        name: Its name in errors.
+
+    Returns:
+        The number.
+
+    Raises:
+        InputError: If it is none, or is traced.
+    """
+    if not isinstance(value, bool | np.bool_):
+        with suppress(TypeError):
+            return operator.index(value)
+    raise InputError(f"{name} must be a whole number, not traced, but is {value!r}.")
+
+
+def real(value: Any, name: str) -> float:
+    """Read a finite number, of Python, NumPy or JAX.
+
+    Args:
+        value: The number.
+        name: Its name in errors.
+
+    Returns:
+        The number; whole ones stay whole.
+
+    Raises:
+        InputError: If it is none, not finite, or is traced.
+    """
+    if not isinstance(value, bool | np.bool_ | str | bytes):
+        with suppress(TypeError, ValueError):
+            number = value if isinstance(value, int) else float(value)
+            if np.isfinite(number):
+                return number
+    raise InputError(f"{name} must be a finite number, not traced, but is {value!r}.")
+
+
+def flag(value: Any, name: str) -> bool:
+    """Read True or False, of Python or NumPy.
+
+    Args:
+        value: The value.
+        name: Its name in errors.
+
+    Returns:
+        The value.
+
+    Raises:
+        InputError: If it is neither.
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise InputError(f"{name} must be True or False, but is {value!r}.")
+
+
+def _sequence(values: Any, name: str, kind: Callable[[Any, str], Any]) -> tuple:
+    items = None
+    if not isinstance(values, str | bytes | set | dict):
+        with suppress(TypeError):
+            items = tuple(values)
+    if items is None:
+        raise InputError(f"{name} must be a sequence of numbers, but is {values!r}.")
+    return tuple(kind(value, f"Each of {name}") for value in items)
+
+
+def wholes(values: Any, name: str) -> tuple[int, ...]:
+    """Read a sequence of whole numbers: a tuple, a list, a range or an array.
+
+    Args:
+        values: The numbers.
+        name: Their name in errors.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        InputError: If they are none.
+    """
+    return _sequence(values, name, whole)
+
+
+def reals(values: Any, name: str) -> tuple[float, ...]:
+    """Read a sequence of finite numbers: a tuple, a list or an array.
+
+    Args:
+        values: The numbers.
+        name: Their name in errors.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        InputError: If they are none.
+    """
+    return _sequence(values, name, real)
