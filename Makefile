@@ -2,9 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUNS := runs/demo
-name = $(basename $(notdir $(model)))
-# Quoted for the shell and for Hydra. spacing=25 says the cell size [m] of a file that does not.
-file = "real.path='$(model)'" $(if $(spacing),real.spacing=$(spacing))
+empty :=
+space := $(empty) $(empty)
+# Any name of a file, quoted for Hydra, which takes text in double quotes as it is, and then for the shell.
+override_of = '$(subst ','\'',$(1)="$(subst ",\",$(2))")'
+name = $(basename $(notdir $(subst $(space),_,$(model))))
+# spacing=25 says the cell size [m] of a file that does not.
+file = $(call override_of,real.path,$(model)) $(if $(spacing),real.spacing=$(spacing))
 
 .PHONY: demo test slow docs bench profile lock clean
 
@@ -29,7 +33,7 @@ demo: .venv/installed
 	$(BIN)/python invert.py inversion=transmission forward=surrogate run=$(RUNS)/coarse out=$(RUNS)/transmission_surrogate
 ifdef model
 	$(BIN)/python evaluate.py run=$(RUNS)/coarse $(file)
-	$(BIN)/python invert.py inversion=file $(file) out=$(RUNS)/file_$(name)
+	$(BIN)/python invert.py inversion=file $(file) $(call override_of,out,$(RUNS)/file_$(name))
 endif
 	$(BIN)/python -m surrogate.report $(RUNS)
 	@echo "Next: make demo model=PATH spacing=25   (a velocity model of yours: .npy, .npz or SEG-Y, cells of 25 m)"
