@@ -93,6 +93,29 @@ def recorded_gathers(
     return records.gathers[:, :: spec.recording.gather_every]
 
 
+# Tasks by the kind of records that they learn from.
+TASKS_OF = {"snapshots": ("wavefield", "propagator"), "gathers": ("gather", "inverse"), "harmonic": ("harmonic",)}
+
+
+def check_recorded(task: str, kind: str, spec: DataSpec) -> None:
+    """Check that a data set has the records that a task learns from.
+
+    Args:
+        task: Name of the task.
+        kind: Kind of records that it needs.
+        spec: Description of the data set.
+
+    Raises:
+        InputError: There are none; the message names the tasks for the records that there are.
+    """
+    if kind not in spec.recording.kinds:
+        fitting = [f"task={name}" for found in spec.recording.kinds for name in TASKS_OF.get(found, ())]
+        other = f" For the records that there are, choose {' or '.join(fitting)}." if fitting else ""
+        raise InputError(
+            f"The task {task} learns from {kind}, but this data set has none: its data.records must hold {kind}.{other}"
+        )
+
+
 def check_one_wavelet(spec: DataSpec) -> None:
     """Refuse data in which each sample has a wavelet of its own, which no model reads.
 

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.numerics.resampling import upsample
@@ -20,7 +19,7 @@ from surrogate.metrics.errors import relative_l2
 from surrogate.metrics.ssim import ssim
 from surrogate.protocols import Batch, Method
 from surrogate.tasks.base import BaseTask, ShotInputs, TaskConfig, spatial_cycles
-from surrogate.tasks.common import check_one_wavelet, recorded_gathers
+from surrogate.tasks.common import check_one_wavelet, check_recorded, recorded_gathers
 from surrogate.tasks.signature import pressure_entry, source_entry, velocity_entry
 
 
@@ -39,10 +38,7 @@ class Gather(ShotInputs, BaseTask):
     data_kinds: ClassVar[tuple[str, ...]] = ("gather",)
 
     def __post_init__(self):
-        if "gathers" not in self.spec.recording.kinds:
-            raise InputError(
-                "A gather surrogate learns gathers, but this data set has none: its data.records must hold gathers."
-            )
+        check_recorded(self.name, "gathers", self.spec)
         check_one_wavelet(self.spec)
         coarse_gather_simulation(self.spec)
 

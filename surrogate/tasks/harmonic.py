@@ -23,7 +23,7 @@ from surrogate.encodings.harmonic import HarmonicCoarse, nearest, spectrum, unit
 from surrogate.metrics.errors import band_errors, relative_l2
 from surrogate.protocols import Batch, Equation, Method
 from surrogate.tasks.base import GridTask, ShotInputs, TaskConfig
-from surrogate.tasks.common import check_one_wavelet
+from surrogate.tasks.common import check_one_wavelet, check_recorded
 from surrogate.tasks.signature import source_entry, velocity_entry
 
 
@@ -43,11 +43,7 @@ class Harmonic(ShotInputs, GridTask):
     equation: ClassVar[Equation | None] = "helmholtz"
 
     def __post_init__(self):
-        if "harmonic" not in self.spec.recording.kinds:
-            raise InputError(
-                "A harmonic surrogate learns time-harmonic fields, but this data set has none: its data.records must "
-                "hold harmonic, and data.frequencies name them."
-            )
+        check_recorded(self.name, "harmonic", self.spec)
         check_one_wavelet(self.spec)
         coarse_simulation(replace(self.spec.simulation, snapshot_steps=()))
 

@@ -29,7 +29,7 @@ from surrogate.metrics.errors import relative_l2
 from surrogate.metrics.ssim import ssim
 from surrogate.protocols import Batch, Method
 from surrogate.tasks.base import GridTask, TaskConfig
-from surrogate.tasks.common import check_one_wavelet, recorded_gathers
+from surrogate.tasks.common import check_one_wavelet, check_recorded, recorded_gathers
 from surrogate.tasks.signature import pressure_entry, velocity_entry
 
 
@@ -50,10 +50,7 @@ class Inverse(GridTask):
     target: ClassVar[str] = "velocities"
 
     def __post_init__(self):
-        if "gathers" not in self.spec.recording.kinds:
-            raise InputError(
-                "An inverse surrogate reads gathers, but this data set has none: its data.records must hold gathers."
-            )
+        check_recorded(self.name, "gathers", self.spec)
         shots = self.spec.shots
         if shots.placement != "line" or shots.rows[0] != shots.rows[1]:
             raise InputError(

@@ -8,12 +8,11 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
 from surrogate.encodings.coarse_solver import coarse_simulation
 from surrogate.tasks.base import ShotInputs, TaskConfig
-from surrogate.tasks.common import SnapshotTask, check_one_wavelet
+from surrogate.tasks.common import SnapshotTask, check_one_wavelet, check_recorded
 from surrogate.tasks.signature import SNAPSHOTS, pressure_entry, source_entry, velocity_entry
 
 
@@ -32,11 +31,7 @@ class Wavefield(ShotInputs, SnapshotTask):
     data_kinds: ClassVar[tuple[str, ...]] = ("wavefield", "gather")
 
     def __post_init__(self):
-        if not self.spec.simulation.snapshot_steps:
-            raise InputError(
-                "A wavefield surrogate learns snapshots, but this data set has none: its data.records must hold "
-                "snapshots."
-            )
+        check_recorded(self.name, "snapshots", self.spec)
         check_one_wavelet(self.spec)
         # Whatever the operator sees, its evaluation is compared with the coarse solver.
         coarse_simulation(self.spec.simulation)
