@@ -112,10 +112,13 @@ class PhysicsForward:
 
     def peak(self) -> int:
         """Predict the peak memory of its gradient [bytes], as `data_gen.solver.memory_plan` counts it."""
-        receivers = len(self.survey.receivers) if self.kind == "gather" else 0
-        strategy, constant = self.simulation.memory.strategy, self.density is None
-        shots = len(self.survey.sources)
-        return peak_bytes(self._recording, shots, receivers, strategy=strategy, constant_density=constant)
+        return peak_bytes(self._recording, strategy=self.simulation.memory.strategy, **self._counts)
+
+    @property
+    def _counts(self) -> dict[str, int]:
+        receivers = self.survey.n_receivers if self.kind == "gather" else 0
+        shots = {"n_shots": self.survey.n_shots, "n_receivers": receivers, "n_sources": self.survey.n_sources}
+        return shots | {"constant_density": self.density is None}
 
     def within(self, budget: float) -> tuple["PhysicsForward", MemoryPlan]:
         """Choose the fastest gradient that fits into an amount of memory.
@@ -129,9 +132,7 @@ class PhysicsForward:
         Raises:
             InputError: If no gradient fits.
         """
-        receivers = self.survey.n_receivers if self.kind == "gather" else 0
-        counts = {"constant_density": self.density is None, "n_sources": self.survey.n_sources}
-        chosen = plan_memory(self._recording, self.survey.n_shots, receivers, int(budget), **counts)
+        chosen = plan_memory(self._recording, budget=int(budget), **self._counts)
         return replace(self, simulation=replace(self.simulation, memory=chosen.memory)), chosen
 
 

@@ -202,5 +202,6 @@ def test_plans_diagnoses_and_forward_models_count_them():
     assert found["sources"].measured.startswith("4 in place") and found["receivers"].severity == "good"
     silent = survey._replace(wavelets=survey.wavelets.at[0].set(0.0))
     assert found.ok and diagnose(velocity, silent, simulation)["wavelets"].severity == "error"
-    forward = PhysicsForward(simulation, survey).within(1e9)[0]
+    forward, plan = PhysicsForward(simulation, survey).within(1e9)
+    assert forward.peak() == plan.peak
     assert relative(forward(velocity), simulate(velocity, survey, simulation).gathers) < 1e-6
