@@ -340,6 +340,7 @@ def test_import_npz(tmp_path):
         ("data3.npy", gathers(3), "has no counterpart"),
         ("data1.npy", gathers(3, 2), "has 3 models, but .* gathers of 2"),
         ("model1.npy", models(1) / 1000, "looks like km/s"),
+        ("model1.npy", 1 / models(1), "looks like a slowness"),
         ("model1.npy", models(1)[:, :, :, :3], "the same shapes and types"),
         ("model1.npy", models(1)[0, 0, 0], r"shape \(6,\), but models have"),
         ("model1.npy", np.array([{}]), "holds Python objects.*never loaded"),

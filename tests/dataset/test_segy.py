@@ -12,7 +12,8 @@ from segyio import TraceField as Word
 
 from data_gen.common.errors import InputError
 from data_gen.dataset.source_files import read_gathers, read_models
-from data_gen.velocity.base.model_files import read_velocity
+from data_gen.solver.problem.grid import Grid
+from data_gen.velocity.base.model_files import read_velocity, to_grid
 
 TRACES = np.random.default_rng(0).uniform(1500, 4500, (10, 9)).astype(np.float32)
 SHOTS = TRACES.reshape(2, 5, 9).swapaxes(1, 2)
@@ -189,6 +190,8 @@ def test_columns_of_a_model(write):
     np.testing.assert_array_equal(model.velocity, TRACES[::-1].T)
     assert (model.spacing, model.first) == (12.5, 500.0)
     assert model.notes[0] == "columns are put in the order of their positions (CDP_X, CDP_Y)"
+    _, where = to_grid(model, Grid((9, 10), 12.5))
+    assert "window of 100 x 112.5 m" in where and "columns are put in the order of their positions" in where
     uneven = read_velocity(write(lambda i: {Word.CDP_X: 10 * i * i}))
     assert uneven.spacing is None and "10 to 170 apart" in uneven.notes[0]
 

@@ -40,6 +40,11 @@ def check_velocity(velocity: np.ndarray, where: str = "The velocity model") -> N
     low, high = float(velocity.min()), float(velocity.max())
     if low <= 0:
         raise InputError(f"{where} must be positive everywhere, but its smallest value is {low:g} m/s.")
+    if high <= 1:
+        raise InputError(
+            f"{where} spans {low:g} to {high:g}, which looks like a slowness or a normalized model. "
+            "Meters per second are meant: invert the slowness, or undo the normalization."
+        )
     if high < SLOWEST_MEANT:
         raise InputError(
             f"{where} spans {low:g} to {high:g}, which looks like km/s. Meters per second are meant: multiply by 1000."

@@ -218,7 +218,7 @@ def to_grid(
         origin: Position `(z, x)` [m] of the window's first cell in the model; by default the window is centered.
 
     Returns:
-        Velocities on the grid [m/s] and a description of the window.
+        Velocities on the grid [m/s] and a description of the window and of what the reader decided.
 
     Raises:
         InputError: If the window leaves the model.
@@ -245,5 +245,6 @@ def to_grid(
         f"{velocity.shape[0]} x {velocity.shape[1]} cells of {cell:.4g} m"
         f"{'' if known else ' (not given: its shorter side is assumed to span the grid)'}, window of "
         f"{window[0]:g} x {window[1]:g} m from (z, x) = ({first[0]:.4g}, {first[1]:.4g}) m"
+        f"{''.join(f'; {note}' for note in model.notes)}"
     )
     return (1 / sampled).astype(np.float32), where
