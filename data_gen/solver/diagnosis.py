@@ -358,9 +358,8 @@ def diagnose(
     if sound and findings[-1].severity != "error":
         findings += _wavelengths(velocity, wavelets, simulation)
     shots = models * survey.n_shots
-    dtype = jax.dtypes.canonicalize_dtype(velocity.dtype if velocity.dtype.kind == "f" else float)
     counts = {"n_receivers": survey.n_receivers, "n_sources": survey.n_sources}
-    peak = partial(peak_bytes, simulation, **counts, dtype=dtype, constant_density=density is None)
+    peak = partial(peak_bytes, simulation, **counts, dtype=velocity.dtype, constant_density=density is None)
     ways = candidates(simulation, constant_density=density is None)
     findings.append(_memory(peak, list(dict.fromkeys(way.strategy for way in ways)), shots, strategy, available))
     updates = float(np.prod(simulation.padded_shape)) * simulation.steps * shots

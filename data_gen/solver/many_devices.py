@@ -30,7 +30,7 @@ from data_gen.solver.numerics.cpml import Profile, Strip
 from data_gen.solver.problem.acquisition import Survey, locate
 from data_gen.solver.problem.checks import check_inputs
 from data_gen.solver.problem.grid import Grid
-from data_gen.solver.problem.simulation import Simulation
+from data_gen.solver.problem.simulation import Simulation, field_dtype
 from data_gen.solver.simulator import Records
 
 AXIS = "slab"
@@ -215,8 +215,7 @@ def simulate_sharded(velocity, survey: Survey, simulation: Simulation, mesh: Mes
         jax.eval_shape(lambda v, d: check_inputs(v, survey, simulation, d), *models)
     else:
         check_inputs(velocity, survey, simulation, density)
-    dtype = jnp.result_type(velocity)
-    dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
+    dtype = field_dtype(velocity)
 
     def spread(model):
         # From the host in its own type: a JAX array made first would be whole on one device.

@@ -21,7 +21,7 @@ from data_gen.solver.engines.time_step import linearized_fields
 from data_gen.solver.engines.xla_adjoint import kept_cells
 from data_gen.solver.numerics.cpml import strips
 from data_gen.solver.problem.gradient_memory import Memory
-from data_gen.solver.problem.simulation import Simulation
+from data_gen.solver.problem.simulation import Simulation, field_dtype
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,15 @@ def peak_bytes(
     Raises:
         InputError: If the strategy does not exist for this physics.
     """
-    gradient, item, cells = strategy is not None, np.dtype(dtype).itemsize, int(np.prod(simulation.padded_shape))
+    dtype = field_dtype(dtype)
+    gradient, item, cells = strategy is not None, int(dtype.itemsize), int(np.prod(simulation.padded_shape))
     if gradient:
         simulation = replace(simulation, memory=replace(simulation.memory, strategy=strategy))
     injections = simulation.steps * n_sources * max(1, (2 * simulation.half_width) ** 2)
     # Time-harmonic fields are there twice: as sums, and as complex numbers.
     fields = field_count(simulation) + 2 * len(simulation.frequencies)
     records = simulation.steps * n_receivers + fields * int(np.prod(simulation.grid.shape))
-    engine = choose_engine(simulation, constant_density=constant_density, dtype=str(np.dtype(dtype)))
+    engine = choose_engine(simulation, constant_density=constant_density, dtype=str(dtype))
     if isinstance(engine, NativeEngine):
         lanes = threads() if n_shots >= threads() else 1
         past = n_shots * saved_values(simulation, dtype, strategy or "none") * item

@@ -23,7 +23,7 @@ from data_gen.solver.engines.choose import choose_engine
 from data_gen.solver.engines.time_step import inject, make_medium
 from data_gen.solver.problem.acquisition import Survey, locate
 from data_gen.solver.problem.checks import check_inputs
-from data_gen.solver.problem.simulation import Simulation
+from data_gen.solver.problem.simulation import Simulation, field_dtype
 
 
 class Records(NamedTuple):
@@ -81,7 +81,8 @@ def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None, 
             `coarse_medium.coarse_medium`); None for a model on the grid itself.
 
     Returns:
-        The records, in the floating-point type of `velocity` and, for harmonic fields, its complex type.
+        The records, in the floating-point type of `velocity` and, for harmonic fields, its complex type; in single
+        precision for models in half precision.
 
     Raises:
         InputError: If an input cannot be used (see `check_inputs`), or the backend cannot compute this physics.
@@ -89,6 +90,6 @@ def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None, 
     check_inputs(velocity, survey, simulation, density, coupling)
     velocity = jnp.asarray(velocity)
     # JAX makes `jnp.full(shape, 2500.0)` weakly typed, so that 64-bit arrays would widen it; fix its type.
-    velocity = velocity.astype(velocity.dtype if jnp.issubdtype(velocity.dtype, jnp.floating) else float)
+    velocity = velocity.astype(field_dtype(velocity))
     density, coupling = (None if x is None else jnp.asarray(x, velocity.dtype) for x in (density, coupling))
     return _simulate(velocity, survey, simulation, density, coupling)

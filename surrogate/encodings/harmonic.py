@@ -42,19 +42,18 @@ def spectrum(spec: DataSpec) -> Complex[np.ndarray, " n_frequencies"]:
 
 
 def unit_source(
-    field: Float[Array, "*batch 2 nz nx"], strength: Complex[Array, "*batch"] | Complex[np.ndarray, "*batch"]
+    field: Float[Array, "*batch 2 nz nx"], inverse: Complex[Array, "*batch"] | Complex[np.ndarray, "*batch"]
 ) -> Float[Array, "*batch 2 nz nx"]:
     """Divide a field by the spectrum of its source.
 
     Args:
         field: Real and imaginary part `(..., 2, nz, nx)`.
-        strength: Spectrum `(...)`.
+        inverse: One over the spectrum `(...)`, to be taken in double precision: single squares a weak wavelet to zero.
 
     Returns:
         Real and imaginary part `(..., 2, nz, nx)` for a source of unit spectrum.
     """
-    inverse = 1 / strength
-    a, b = (part.astype(field.dtype)[..., None, None] for part in (inverse.real, inverse.imag))
+    a, b = (part.astype(field.dtype)[..., None, None] for part in (jnp.real(inverse), jnp.imag(inverse)))
     real, imaginary = field[..., 0, :, :], field[..., 1, :, :]
     return jnp.stack([a * real - b * imaginary, a * imaginary + b * real], axis=-3)
 
@@ -213,7 +212,7 @@ class HarmonicCoarse:
         fields = CoarseSolver(spec, simulation)(velocity, source).harmonic[0]
         chosen = nearest(frequency, spec)
         parts = jnp.stack([fields.real, fields.imag], axis=1)[chosen]
-        coarse = unit_source(parts, jnp.asarray(spectrum(spec))[chosen])
+        coarse = unit_source(parts, jnp.asarray(1 / spectrum(spec))[chosen])
         baseline = refine(coarse)
         fields = jnp.concatenate([_level(velocity, frequency, spec), baseline])
         return Encoded(_medium(velocity, frequency, spec), fields, baseline)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -100,7 +99,6 @@ class PhysicsForward:
         """See `ForwardModel.__call__`."""
         gathers = self.kind == "gather"
         survey = self.survey if gathers else self.survey._replace(receivers=jnp.zeros((0, 2)))
-        survey = jax.tree.map(lambda values: jnp.asarray(values, velocity.dtype), survey)
         density = None if self.density is None else self.density(velocity)
         records = simulate(velocity, survey, self._recording, density=density)
         return records.gathers[:, np.array(self.steps)] if gathers else records.snapshots

@@ -55,7 +55,7 @@ def jacobian(task: Task, count: int) -> Term:
         predicted = _tangents(lambda batch: judged.predict(*(batch[name] for name in task.inputs)), batch, direction)
         many = truth.shape[:2]
         predicted, truth = (t.reshape(-1, *t.shape[2:]) for t in (predicted, truth))
-        return jnp.mean(relative(squares(predicted - truth), squares(truth)).reshape(many), axis=1)
+        return jnp.mean(relative(squares, predicted - truth, truth).reshape(many), axis=1)
 
     return term
 

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from data_gen.common.errors import InputError
-from surrogate.metrics.errors import band_masks
+from surrogate.metrics.errors import band_masks, unit_of
 from surrogate.protocols import Batch, Task
 
 # A sample whose truth is (almost) silent has no scale of its own: none counts as less than this of the batch's.
@@ -45,19 +45,26 @@ class Judged(NamedTuple):
     key: Key[Array, ""]
 
 
-Term = Callable[[Judged], Float[Array, " batch"]]
+PerSample = Float[Array, " batch"]
+SquaredNorm = Callable[[Float[Array, "batch *rest"]], PerSample]
+Term = Callable[[Judged], PerSample]
 
 
-def relative(error: Float[Array, " batch"], truth: Float[Array, " batch"]) -> Float[Array, " batch"]:
-    """Compute sqrt(error / truth) by sample; see `FLOOR`. Where the error is 0, so is the derivative.
+def relative(squared: SquaredNorm, error: Float[Array, "batch *rest"], truth: Float[Array, "batch *rest"]) -> PerSample:
+    """Compute N(error) / N(truth) by sample; see `FLOOR`. Where the error is 0, so is the derivative.
+
+    Both are divided by the largest truth of the batch first, so that no square overflows or vanishes in any unit.
 
     Args:
-        error: Squared norms `(batch,)` of the errors.
-        truth: Squared norms `(batch,)` of the truths.
+        squared: Squared norm N^2 of each sample.
+        error: Errors `(batch, ...)`.
+        truth: Truths `(batch, ...)`.
 
     Returns:
         Relative errors `(batch,)`.
     """
+    unit = unit_of(truth)
+    error, truth = squared(error / unit), squared(truth / unit)
     none = error == 0  # False for NaN, which stays NaN
     norm = jnp.where(none, 0.0, jnp.sqrt(jnp.where(none, 1.0, error)))
     typical = jnp.sqrt(jnp.mean(truth))
@@ -86,7 +93,7 @@ def relative_l2(judged: Judged) -> Float[Array, " batch"]:
     Returns:
         Relative errors `(batch,)`.
     """
-    return relative(squares(judged.prediction - judged.truth), squares(judged.truth))
+    return relative(squares, judged.prediction - judged.truth, judged.truth)
 
 
 def sobolev(order: int) -> Term:
@@ -107,7 +114,7 @@ def sobolev(order: int) -> Term:
     def norm(field: jax.Array) -> Float[Array, " batch"]:
         return reduce(add, map(squares, derivatives(field, order)))
 
-    return lambda judged: relative(norm(judged.prediction - judged.truth), norm(judged.truth))
+    return lambda judged: relative(norm, judged.prediction - judged.truth, judged.truth)
 
 
 def bands(weights: Mapping[str, float]) -> Term:
@@ -128,7 +135,7 @@ def bands(weights: Mapping[str, float]) -> Term:
         axes = tuple(range(1, field.ndim))
         return jnp.sum(weight * (modes.real**2 + modes.imag**2), axis=axes)
 
-    return lambda judged: relative(norm(judged.prediction - judged.truth), norm(judged.truth))
+    return lambda judged: relative(norm, judged.prediction - judged.truth, judged.truth)
 
 
 def traces(task: Task) -> Term:
@@ -152,6 +159,6 @@ def traces(task: Task) -> Term:
 
     def term(judged: Judged) -> Float[Array, " batch"]:
         prediction, truth = (field[..., rows, columns] for field in (judged.prediction, judged.truth))
-        return relative(squares(prediction - truth), squares(truth))
+        return relative(squares, prediction - truth, truth)
 
     return term

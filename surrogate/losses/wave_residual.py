@@ -197,6 +197,6 @@ def residual(task: Task) -> Term:
     def term(judged: Judged) -> Float[Array, " batch"]:
         examples = {name: judged.batch[name] for name in (*task.inputs, "source")}
         left, scale = jax.vmap(sample)(judged.prediction, judged.truth, examples)
-        return relative(squares(left), squares(scale))
+        return relative(squares, left, scale)
 
     return term

@@ -5,14 +5,43 @@ relative L2 = ||prediction - truth|| / ||truth||, the norm over all axes except 
 
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool, Float
 
 # Cycles per domain: low 0-4, middle 5-12, high 13 and more, as in PDEBench (Takamoto et al., NeurIPS 2022).
 BANDS = {"low": (0.0, 4.5), "middle": (4.5, 12.5), "high": (12.5, np.inf)}
 
 
-def _norm(field: Array, axes: tuple[int, ...]) -> Array:
-    return jnp.sqrt(jnp.sum(field**2, axis=axes))
+def unit_of(field: Array, axes: tuple[int, ...] | None = None) -> Array:
+    """Find a power of two near the largest absolute value.
+
+    Squares of values divided by it neither overflow nor vanish, and the division is exact.
+
+    Args:
+        field: Any field.
+        axes: Axes that are reduced, and kept with length one; None reduces all.
+
+    Returns:
+        The unit, a constant in derivatives; 1 where the field is zero throughout.
+    """
+    largest = lax.stop_gradient(jnp.max(jnp.abs(field), axis=axes, keepdims=axes is not None, initial=0.0))
+    # Without a mantissa: rounded to a power of two.
+    unit = lax.reduce_precision(largest, jnp.finfo(largest.dtype).nexp, 0)
+    return jnp.where(unit > 0, unit, 1.0)
+
+
+def norm(field: Array, axes: tuple[int, ...]) -> Array:
+    """Compute the L2 norm, whatever the unit of the field.
+
+    Args:
+        field: Any field.
+        axes: Axes to sum over.
+
+    Returns:
+        The norm, over the other axes.
+    """
+    unit = unit_of(field, axes)
+    return jnp.squeeze(unit, axes) * jnp.sqrt(jnp.sum((field / unit) ** 2, axis=axes))
 
 
 def relative_l2(prediction: Float[Array, "batch *rest"], truth: Float[Array, "batch *rest"]) -> Float[Array, " batch"]:
@@ -26,7 +55,7 @@ def relative_l2(prediction: Float[Array, "batch *rest"], truth: Float[Array, "ba
         Error of each sample `(batch,)`.
     """
     axes = tuple(range(1, truth.ndim))
-    return _norm(prediction - truth, axes) / _norm(truth, axes)
+    return norm(prediction - truth, axes) / norm(truth, axes)
 
 
 def relative_l2_per_snapshot(
@@ -41,7 +70,7 @@ def relative_l2_per_snapshot(
     Returns:
         Error of each snapshot `(batch, n_snapshots)`.
     """
-    return _norm(prediction - truth, (2, 3)) / _norm(truth, (2, 3))
+    return norm(prediction - truth, (2, 3)) / norm(truth, (2, 3))
 
 
 def band_masks(shape: tuple[int, int]) -> dict[str, Bool[Array, "nz nx"]]:
@@ -74,7 +103,7 @@ def band_errors(
     error, reference = (jnp.abs(jnp.fft.fft2(field)) for field in (prediction - truth, truth))
     axes = (1, 2, 3)
     return {
-        name: _norm(error * mask, axes) / _norm(reference * mask, axes) for name, mask in band_masks((nz, nx)).items()
+        name: norm(error * mask, axes) / norm(reference * mask, axes) for name, mask in band_masks((nz, nx)).items()
     }
 
 

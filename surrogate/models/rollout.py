@@ -13,10 +13,12 @@ al., "Learning to simulate complex physics with graph networks", ICML 2020; the 
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
+from surrogate.metrics.errors import norm
 from surrogate.models.surrogate import Surrogate
 from surrogate.operators.layers.drop_path import DropState, Identity
 from surrogate.protocols import Batch, Encoding, Task
@@ -48,7 +50,7 @@ class StateNoise(nnx.Module):
             return state
         key, draw = jax.random.split(jax.random.wrap_key_data(self.key[...]))
         self.key[...] = jax.random.key_data(key)
-        rms = jnp.sqrt(jnp.mean(state**2, axis=(1, 2, 3), keepdims=True))
+        rms = norm(state, (1, 2, 3))[:, None, None, None] / np.sqrt(state[0].size)
         return state + self.strength * rms * jax.random.normal(draw, state.shape, state.dtype)
 
 

@@ -13,6 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
+from surrogate.metrics.errors import norm
 from surrogate.protocols import Batch, Encoding, Task
 
 
@@ -116,14 +117,18 @@ def training_statistics(model: Surrogate, batches: Iterable[Batch]) -> Statistic
     def moments(batch):
         inputs, target = model.applications(batch)
         medium, fields, baseline = jax.vmap(encoding)(*inputs)
-        return tuple(
-            jnp.mean(values, axis=(0, 2, 3)) for values in (medium, medium**2, fields**2, (target - baseline) ** 2)
+        axes = (0, 2, 3)
+        mean = jnp.mean(medium, axes, keepdims=True)
+        spreads = (
+            norm(values, axes) / np.sqrt(values[:, 0].size) for values in (medium - mean, fields, target - baseline)
         )
+        return mean[0, :, 0, 0], *spreads
 
     def needed(batch: Batch) -> dict:
         return {name: batch[name] for name in (*task.inputs, task.target)}
 
-    # Sums are in double precision on the host: the squares of 1,000 samples of velocities exhaust float32.
+    # Squares are in double precision on the host: float32 holds none of an amplitude of 1e20, and the sum of 1,000
+    # samples of velocities exhausts it.
     rows = [([np.asarray(m, np.float64) for m in moments(needed(batch))], len(batch[task.target])) for batch in batches]
     for number, (row, count) in enumerate(rows):
         if not all(np.isfinite(moment).all() for moment in row):
@@ -134,9 +139,11 @@ def training_statistics(model: Surrogate, batches: Iterable[Batch]) -> Statistic
                 "(python -m data_gen verify PATH) and generate it again, or choose another encoding."
             )
     total = sum(count for _, count in rows)
-    mean, square, field, residual = (sum(row[i] * count for row, count in rows) / total for i in range(4))
-    # For a constant channel, rounding may make the difference negative.
-    scales = (np.sqrt(np.maximum(square - mean**2, 0)), np.sqrt(field), np.sqrt(residual))
+    mean = sum(row[0] * count for row, count in rows) / total
+    # The variance over all is that within the batches, and that of their means.
+    square = sum((row[1] ** 2 + (row[0] - mean) ** 2) * count for row, count in rows) / total
+    field, residual = (sum(row[i] ** 2 * count for row, count in rows) / total for i in (2, 3))
+    scales = map(np.sqrt, (square, field, residual))
     # A scale of zero belongs to a channel that is zero throughout: that channel is not scaled.
     return Statistics(*(jnp.asarray(x, jnp.float32) for x in (mean, *(np.where(s > 0, s, 1.0) for s in scales))))
 

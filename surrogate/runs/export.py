@@ -23,6 +23,7 @@ from data_gen.dataset.manifest import fingerprint
 from data_gen.dataset.sample import SPLITS
 from data_gen.solver.problem.simulation import Simulation
 from surrogate.config import TrainConfig
+from surrogate.metrics.errors import norm
 from surrogate.models.surrogate import Surrogate, count_parameters
 from surrogate.protocols import Task
 from surrogate.runs.folder import read_run
@@ -126,8 +127,8 @@ def _relative(found: Any, expected: Any) -> float:
     """Return the largest relative L2 of any array; 0 for an array that should be zero and is, infinity if it is not."""
     errors = []
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-        error, norm = float(jnp.linalg.norm(jnp.ravel(a - b))), float(jnp.linalg.norm(jnp.ravel(b)))
-        errors.append(error / norm if norm else np.inf if error else 0.0)
+        error, size = (float(norm(jnp.ravel(x), (0,))) for x in (a - b, b))
+        errors.append(error / size if size else np.inf if error else 0.0)
     return max(errors)
 
 

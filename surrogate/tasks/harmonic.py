@@ -98,7 +98,7 @@ class Harmonic(ShotInputs, GridTask):
         simulation = replace(self.spec.simulation, snapshot_steps=())
         survey = self.spec.survey(source[None], wavelet, receivers=False)
         fields = simulate(velocity, survey, simulation, density=self.spec.density(velocity)).harmonic[0]
-        return unit_source(jnp.stack([fields.real, fields.imag], axis=1), self._spectrum)
+        return unit_source(jnp.stack([fields.real, fields.imag], axis=1), 1 / self._spectrum)
 
     def check(self, batch: Batch) -> None:
         """See `Task.check`: velocities or sources that the solver would refuse, or frequencies not the data's."""

@@ -516,3 +516,23 @@ def test_data_whose_residual_says_little():
     dense = spec_of(snapshot_times=CLOSE, density="gardner", substeps=2)
     with pytest.raises(InputError, match="constant density"):
         LossConfig(residual=1.0).create(Wavefield(dense))
+
+
+@pytest.mark.parametrize("unit", [2.0**66, 2.0**-66])
+@pytest.mark.parametrize("term", [relative_l2, sobolev(1), bands(UNIT)], ids=["relative_l2", "sobolev", "bands"])
+def test_losses_and_metrics_have_no_unit(term, unit):
+    """Data times one power of two: the same loss to the bit, the gradient over it, and the same errors in reports.
+
+    1e20 and 1e-20 are beyond float32's range when squared.
+    """
+    truth, prediction = jax.random.normal(jax.random.key(0), (2, 3, 2, 8, 9))
+
+    def loss(prediction, truth):
+        return jnp.mean(term(Judged(lambda: truth, prediction, truth, {}, jax.random.key(0))))
+
+    value, slope = jax.value_and_grad(loss)(prediction, truth)
+    scaled_value, scaled_slope = jax.value_and_grad(loss)(unit * prediction, unit * truth)
+    np.testing.assert_allclose(scaled_value, value, rtol=1e-6)
+    np.testing.assert_allclose(unit * scaled_slope, slope, rtol=1e-5, atol=1e-8)
+    for errors in (metric, lambda p, t: band_errors(p, t)["middle"]):
+        np.testing.assert_allclose(errors(unit * prediction, unit * truth), errors(prediction, truth), rtol=1e-5)

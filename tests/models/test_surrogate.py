@@ -107,6 +107,22 @@ def make_surrogate(spec, name, batch):
     return model
 
 
+def test_statistics_have_no_unit(batch):
+    """Data of an amplitude of 1e20 or 1e-20: the scales follow, though their squares are beyond float32."""
+    spec, samples = batch
+    task = Wavefield(spec)
+    encoding = make_encoding(encoding_config("source_map"), task)
+    model = Surrogate(task, encoding, SMALL.create(1 + encoding.channels, 3, rngs=nnx.Rngs(0)))
+    expected = training_statistics(model, [samples, samples])
+    for unit in (2.0**66, 2.0**-66):
+        scaled = training_statistics(model, [samples | {"snapshots": unit * samples["snapshots"]}] * 2)
+        np.testing.assert_allclose(scaled.residual_rms / unit, expected.residual_rms, rtol=1e-6)
+    # Two-pass: the variance of velocities about their mean, which is ten times their deviation.
+    velocities = np.asarray(samples["velocity"], np.float64)
+    np.testing.assert_allclose(expected.medium_std[0], velocities.std(), rtol=1e-6)
+    np.testing.assert_allclose(expected.medium_mean[0], velocities.mean(), rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_training_overfits_one_batch(name, batch):
     """Four samples are learned to 5 % within 300 steps, whatever the encoding: all three train."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from data_gen.common.errors import InputError
+from data_gen.solver.memory_plan import peak_bytes
 from data_gen.solver.problem.acquisition import Survey, make_survey
 from data_gen.solver.problem.checks import DispersionWarning, largest_local_velocity
 from data_gen.solver.problem.gradient_memory import Memory
@@ -215,3 +216,17 @@ def test_too_few_points_per_wavelength_warn_with_the_number():
 def test_good_input_is_not_warned_about(recwarn):
     assert jnp.isfinite(run().gathers).all()
     assert not [w for w in recwarn if issubclass(w.category, DispersionWarning)]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "backend"), [(jnp.bfloat16, "xla"), *((kind, "auto") for kind in (jnp.float16, np.int16, np.float64))]
+)
+def test_models_of_other_types_are_simulated_in_single_precision(dtype, backend):
+    """The records are those of the same velocities in float32, and so is the predicted memory."""
+    simulation = Simulation(GRID, TIME, 3000.0, 15.0, widths=(0, 0, 0, 0), backend=backend)
+    survey = make_survey([(50.0, 60.0)], [(20.0, 30.0)], ricker(TIME, 15.0))
+    velocity = np.full(GRID.shape, 2500.0).astype(dtype)
+    gathers = simulate(velocity, survey, simulation).gathers
+    assert gathers.dtype == jnp.float32
+    np.testing.assert_array_equal(gathers, simulate(velocity.astype(np.float32), survey, simulation).gathers)
+    assert peak_bytes(simulation, 1, 1, velocity.dtype) == peak_bytes(simulation, 1, 1)

@@ -41,10 +41,53 @@ def kept_cells(simulation: Simulation, strategy: str) -> np.ndarray:
     return np.flatnonzero(kept)
 
 
-def _pack(acceleration: jax.Array, cells: np.ndarray, simulation: Simulation) -> jax.Array:
-    values = acceleration.ravel()[cells]
-    precision = simulation.memory.precision
-    return values if precision == "same" else values.astype(precision)
+# Values are kept in a unit that brings the largest to about 2^14: float16 holds up to 65504.
+LARGEST_KEPT = 2.0**14
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def pack(values: jax.Array, precision: str) -> tuple[jax.Array, jax.Array]:
+    """Keep the values of one step in a precision.
+
+    Args:
+        values: Values `(n,)`.
+        precision: "same", "bfloat16" or "float16".
+
+    Returns:
+        The values in a unit of their own, and the unit, a power of two: half precision overflows for no amplitude. A
+        tangent is kept in another unit, which has nothing to do with that of the values.
+    """
+    if precision == "same":
+        return values, jnp.ones((), values.dtype)
+    # Without a mantissa: rounded to a power of two.
+    largest = lax.reduce_precision(jnp.max(jnp.abs(values), initial=0.0), jnp.finfo(values.dtype).nexp, 0)
+    unit = jnp.maximum(largest / LARGEST_KEPT, jnp.finfo(values.dtype).tiny)
+    return (values / unit).astype(precision), unit
+
+
+@pack.defjvp
+def _pack_jvp(precision, primals, tangents):
+    return pack(*primals, precision), pack(*tangents, precision)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def unpack(kept: jax.Array, unit: jax.Array, dtype) -> jax.Array:
+    """Undo `pack`, for a tangent by its own unit.
+
+    Args:
+        kept: Values of one step `(n,)`.
+        unit: Their unit.
+        dtype: Type of the result.
+
+    Returns:
+        The values `(n,)`.
+    """
+    return kept.astype(dtype) * unit
+
+
+@unpack.defjvp
+def _unpack_jvp(dtype, primals, tangents):
+    return unpack(*primals, dtype), unpack(*tangents, dtype)
 
 
 def _forward(simulation: Simulation, strategy: str, source_cells, receiver_cells, weights, m, q):
@@ -57,11 +100,12 @@ def _forward(simulation: Simulation, strategy: str, source_cells, receiver_cells
         acceleration, memory = laplacian(state, Medium(m, None), simulation)
         change = (m * acceleration).at[cells].add(injection)
         following = 2 * state.pressure - state.previous + change
-        return WaveState(following, state.pressure, tuple(memory)), (values, _pack(acceleration, kept, simulation))
+        packed = pack(acceleration.ravel()[kept], simulation.memory.precision)
+        return WaveState(following, state.pressure, tuple(memory)), (values, packed)
 
     state = initial_state(simulation, m.dtype, staggered=False)
     state, (gathers, accelerations), fields = run(advance, state, q, simulation)
-    return gathers[: simulation.steps], fields, accelerations, state.pressure, state.previous
+    return gathers[: simulation.steps], fields, *accelerations, state.pressure, state.previous
 
 
 def _retreat(simulation: Simulation, source_cells, receiver_cells, weights, m):
@@ -80,9 +124,9 @@ def _retreat(simulation: Simulation, source_cells, receiver_cells, weights, m):
 
     def retreat(carry, inputs):
         adjoint, (now, after), image = carry
-        trace, injection, saved = inputs
+        trace, injection, *saved = inputs
         acceleration = jnp.zeros_like(m) if everything else unstretched(now, medium, simulation)
-        acceleration = acceleration.ravel().at[kept].set(saved.astype(m.dtype)).reshape(m.shape)
+        acceleration = acceleration.ravel().at[kept].set(unpack(*saved, m.dtype)).reshape(m.shape)
         image += adjoint.pressure * acceleration
         by_source = adjoint.pressure[cells]
         spread, memory = transposed((m * adjoint.pressure, adjoint.memory))
@@ -126,12 +170,12 @@ def _segment(retreat, sums, simulation: Simulation):
 
 def _adjoint(simulation: Simulation, source_cells, receiver_cells, weights, m, q, records):
     """Compute gradients by m and q of one shot from residuals of gathers and fields, and what `_forward` saved."""
-    residual, fields, accelerations, last, before_last = records
+    residual, fields, accelerations, units, last, before_last = records
     images, sums = jnp.split(fields, [len(simulation.snapshot_steps)])
     stride, shares = fourier_sums.stride(simulation), jnp.asarray(fourier_sums.weights(simulation), m.dtype)
     rest, retreat = _retreat(simulation, source_cells, receiver_cells, weights, m)
     segment, by_source, stop, taken = _segment(retreat, sums, simulation), [], padded_steps(simulation), len(images)
-    inputs = (padded(residual, simulation), padded(q, simulation), accelerations)
+    inputs = (padded(residual, simulation), padded(q, simulation), accelerations, units)
     carry = (rest, (before_last, last), jnp.zeros_like(m))
     for count, size, snapshot in reversed(segments(simulation)):
         start = stop - count * size
@@ -157,8 +201,8 @@ class ReversalEngine:
     """Run the time loop and an adjoint in JAX; the second component is a jvp. See `rules.Engine`."""
 
     def forward(self, simulation: Simulation, strategy: str, geometry, *components) -> list[jax.Array]:
-        """See `Engine.forward`. The saved block is the accelerations and the last two pressures."""
-        signature = "(k),(r,j),(r,j),(z,x),(t,k)->(t,r),(n,a,b),(s,c),(z,x),(z,x)"
+        """See `Engine.forward`. The saved block is the accelerations, their units and the last two pressures."""
+        signature = "(k),(r,j),(r,j),(z,x),(t,k)->(t,r),(n,a,b),(s,c),(s),(z,x),(z,x)"
         function = jnp.vectorize(partial(_forward, simulation, strategy), signature=signature)
         return _with_tangent(partial(function, *geometry), *components, *[None] * (2 - len(components)))
 
@@ -168,7 +212,7 @@ class ReversalEngine:
         def one(source_cells, receiver_cells, weights, m, q, *records):
             return _adjoint(simulation, source_cells, receiver_cells, weights, m, q, records)
 
-        signature = "(k),(r,j),(r,j),(z,x),(t,k),(t,r),(n,a,b),(s,c),(z,x),(z,x)->(z,x),(t,k)"
+        signature = "(k),(r,j),(r,j),(z,x),(t,k),(t,r),(n,a,b),(s,c),(s),(z,x),(z,x)->(z,x),(t,k)"
         function = partial(jnp.vectorize(one, signature=signature), *geometry)
         components = [(*model, *record) for model, record in zip(models, records, strict=True)]
         return _with_tangent(function, *components, *[None] * (2 - len(components)))

@@ -28,7 +28,8 @@ class Memory:
             keeps the absorbing layers and runs the interior backwards in time.
         every: Steps between two kept states of "recompute"; None takes the fastest number.
         precision: "same" stores fields in the model's own precision, "bfloat16" or "float16" with half the bytes; the
-            gradient then has about 3 or 4 correct digits.
+            gradient then has about 3 or 4 correct digits. Each step, or row of a step, is stored in a unit of its own,
+            so the wavelet's amplitude does not matter.
 
     Raises:
         InputError: If a name is unknown, or an interval has less than one step.

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 from math import ceil, sqrt
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from data_gen.common.errors import InputError
@@ -177,6 +180,21 @@ class Simulation:
             Cells per wavelength.
         """
         return slowest / (self.highest_frequency * self.grid.spacing)
+
+
+def field_dtype(model: Any) -> np.dtype:
+    """Choose the floating-point type of the fields for a model: half precision has too few digits for a time loop.
+
+    Args:
+        model: A model, or its type.
+
+    Returns:
+        float32 or float64: the model's own, float32 for half precision, and JAX's default for integers.
+    """
+    dtype = jnp.dtype(model if isinstance(model, str | type | np.dtype) else jnp.result_type(model))
+    if not jnp.issubdtype(dtype, jnp.floating):
+        dtype = jnp.dtype(float)
+    return jax.dtypes.canonicalize_dtype(dtype if dtype.itemsize >= 4 else np.float32)
 
 
 def substeps_for(
