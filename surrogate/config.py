@@ -10,7 +10,6 @@ from functools import cache
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from omegaconf import MISSING, OmegaConf
 
@@ -29,6 +28,7 @@ from surrogate.operators.registry import OPERATORS
 from surrogate.protocols import Task
 from surrogate.schemas import check_name
 from surrogate.tasks.base import TaskConfig
+from surrogate.tasks.common import example
 from surrogate.tasks.registry import TASKS
 from surrogate.tasks.wavefield import WavefieldConfig
 from surrogate.training.config import TrainingConfig
@@ -38,7 +38,7 @@ from surrogate.training.tracking import TrackingConfig
 @cache
 def _example(task: Task) -> dict[str, jax.ShapeDtypeStruct]:
     """Return the shapes of a task's example, computed once a task: the draw of a model of every family is traced."""
-    return jax.eval_shape(lambda key: task.make(key, jnp.zeros((), int)), jax.random.key(0))
+    return jax.eval_shape(lambda: example(task))
 
 
 @dataclass
@@ -162,6 +162,17 @@ class RealModelConfig:
 
 
 @dataclass
+class DataPlaceConfig:
+    """Say where a data set is.
+
+    Attributes:
+        path: Folder of the data set; null looks where the run found it.
+    """
+
+    path: str | None = None
+
+
+@dataclass
 class EvaluateConfig:
     """Hold the config of an evaluation, as `wave evaluate` reads it.
 
@@ -172,6 +183,7 @@ class EvaluateConfig:
         other: Folder of another data set, whose test split is evaluated as well; null for none. It must have the same
             simulation or, for wavefields, the same waves on another grid.
         real: Velocity model from a file that is evaluated as well.
+        data: Place of the data set of the run, if it was moved.
     """
 
     run: str = ""
@@ -179,6 +191,7 @@ class EvaluateConfig:
     repeats: int = 5
     other: str | None = None
     real: RealModelConfig = field(default_factory=RealModelConfig)
+    data: DataPlaceConfig = field(default_factory=DataPlaceConfig)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from data_gen.common.compile_cache import use_compilation_cache
@@ -10,6 +11,7 @@ from data_gen.common.console import make_console, stages
 from data_gen.common.errors import InputError, one_paragraph
 from data_gen.dataset.description import describe
 from data_gen.dataset.exporting import export
+from data_gen.dataset.imported_survey import ImportedSurvey
 from data_gen.dataset.importing import import_files
 from data_gen.dataset.sample import SPLITS
 from data_gen.dataset.segy_shots import SHOT_WORDS
@@ -76,6 +78,21 @@ def _parser() -> argparse.ArgumentParser:
     imported.add_argument(
         "--shot-word", choices=SHOT_WORDS, help="word of SEG-Y trace headers that tells shots apart, if several differ"
     )
+    survey = imported.add_argument_group(
+        "survey", "what training with task=gather needs (sources, receivers), and its encodings and figures use"
+    )
+    for name in ("sources", "receivers"):
+        survey.add_argument(
+            f"--{name}", metavar="Z|FILE", help="depth of a line over the surface [m], or .npy or .txt of (z, x) [m]"
+        )
+    survey.add_argument("--peak-frequency", type=float, metavar="HZ", help="of a Ricker wavelet")
+    survey.add_argument(
+        "--peak-time", type=float, metavar="S", help="of its peak after the source starts [s] (1.2 / HZ)"
+    )
+    survey.add_argument("--amplitude", type=float, default=1.0, metavar="A", help="of its peak (1)")
+    survey.add_argument("--wavelet", type=Path, metavar="FILE", help="another wavelet: .npy, .npz or .txt")
+    survey.add_argument("--delay", type=float, metavar="S", help="of the first sample after the source starts [s]")
+    survey.add_argument("--free-surface", action="store_true", help="the pressure is zero on top of the models")
     imported.add_argument("--shard-size", type=int, default=64, metavar="N", help="samples in one file (64)")
     return parser
 
@@ -145,6 +162,7 @@ def _import(options: argparse.Namespace) -> None:
             split_seed=options.split_seed,
             shot_word=options.shot_word,
             shard_size=options.shard_size,
+            survey=ImportedSurvey(**{field.name: getattr(options, field.name) for field in fields(ImportedSurvey)}),
         )
     print(f"{options.to}: {sum(manifest['splits'].values())} samples, fingerprint {manifest['fingerprint']}")
 

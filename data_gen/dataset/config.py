@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_gen.common.errors import InputError
-from data_gen.dataset.recording import make_recording
+from data_gen.dataset.recorded import HALF_WIDTH, RecordedConfig
+from data_gen.dataset.recording import Recording, make_recording
 from data_gen.dataset.sample import SPLITS, DataSpec, slowest_velocity
 from data_gen.dataset.shots import make_shots
 from data_gen.solver.problem.checks import check_sampling, largest_local_velocity
@@ -61,6 +62,7 @@ class DataConfig:
         absorbing_width: Width of the absorbing layer on each side [cells].
         free_surface: Whether the top is a free surface instead of an absorbing layer.
         substeps: Number of solver steps in each step of `dt`.
+        recorded: Description of imported records, as the manifest of an import has it; never set by hand.
     """
 
     path: str = "data/demo"
@@ -96,16 +98,19 @@ class DataConfig:
     absorbing_width: int = 20
     free_surface: bool = False
     substeps: int = 1
+    recorded: RecordedConfig | None = None
 
     def identity(self) -> dict[str, Any]:
         """Return all settings that determine the records, which are all but their location, sharding and reading.
 
         Files of velocity models are identified by the hashes of their contents. `directions` is left out where no
-        tangents are recorded, so that older data sets keep their fingerprints.
+        tangents are recorded, and `recorded` where no files were, so that older data sets keep their fingerprints.
         """
         elsewhere = ("path", "source", "shard_size", "batch_size")
         if "tangents" not in self.records:
             elsewhere += ("directions",)
+        if self.recorded is None:
+            elsewhere += ("recorded",)
         plain = {name: value for name, value in asdict(self).items() if name not in elsewhere}
         return plain | {"families": pin_files(self.families)}
 
@@ -113,7 +118,13 @@ class DataConfig:
         """Return the settings of the simulation, which determine the records of a given model and source."""
         drawn = {"seed", *SPLITS, "water_depth", "sources", "placement", "source_depths", "peak_frequency_spread"}
         stored = {"records", "gather_every", "precision", "directions"}
-        return {name: value for name, value in self.identity().items() if name not in drawn | stored}
+        values = {name: value for name, value in self.identity().items() if name not in drawn | stored}
+        if self.recorded is None:
+            return values
+        # Substeps follow from the largest velocity, and the peak frequency of an unknown wavelet is measured.
+        measured = {"substeps"} | (set() if self.recorded.ricker else {"peak_frequency"})
+        kept = {name: value for name, value in values.items() if name not in measured}
+        return kept | {"sources": self.sources, "recorded": self.recorded.survey()}
 
     def create(self) -> "DataSpec":
         """Check the config and freeze it.
@@ -127,7 +138,10 @@ class DataConfig:
             InputError: If a simulation cannot use a setting.
         """
         self._check_counts()
-        mixture, simulation = make_mixture(self.families), self._simulation()
+        if self.recorded is not None:
+            return self._recorded(self.recorded)
+        mixture = make_mixture(self.families)
+        simulation = self._simulation(mixture.max_velocity)
         water = self._water(simulation.grid)
         slowest = slowest_velocity(mixture, water)
         if self.density == "gardner":
@@ -168,8 +182,20 @@ class DataConfig:
             recording=recording,
         )
 
+    def _recorded(self, recorded: RecordedConfig) -> DataSpec:
+        if self.source == "online":
+            raise InputError(
+                "Online training simulates samples as it uses them, but imported data have no families of models to "
+                "draw from: set data.source=disk."
+            )
+        recording = Recording(("gathers",), self.gather_every, self.precision)
+        simulation = self._simulation(recorded.velocities[1], HALF_WIDTH)
+        return recorded.create(simulation, self.sources, recording)
+
     def _check_counts(self) -> None:
         for name in ("validation", "test", "shard_size", "batch_size", "receiver_every"):
+            if self.recorded is not None and name in SPLITS:
+                continue  # an import may leave a split out
             if getattr(self, name) < 1:
                 raise InputError(f"data.{name} must be at least 1, but is {getattr(self, name)}.")
         if self.train < 0:
@@ -178,7 +204,7 @@ class DataConfig:
             if getattr(self, name) not in known:
                 raise InputError(f"data.{name} must be one of {', '.join(known)}, but is {getattr(self, name)!r}.")
 
-    def _simulation(self) -> Simulation:
+    def _simulation(self, max_velocity: float, half_width: int = 0) -> Simulation:
         steps = np.array(self.snapshot_times if "snapshots" in self.records else []) / self.dt
         if ("snapshots" in self.records and not len(steps)) or np.abs(steps - np.round(steps)).max(initial=0) > 1e-3:
             raise InputError(
@@ -189,11 +215,12 @@ class DataConfig:
         return Simulation(
             Grid((self.nz, self.nx), self.spacing),
             TimeAxis(self.nt, self.dt),
-            make_mixture(self.families).max_velocity,
+            max_velocity,
             self.peak_frequency + self.peak_frequency_spread,
             self.order,
             (0 if self.free_surface else width, width, width, width),
             tuple(int(step) for step in np.round(steps)),
+            half_width=half_width,
             substeps=self.substeps,
             free_surface=self.free_surface,
             frequencies=tuple(self.frequencies) if "harmonic" in self.records else (),

@@ -22,6 +22,7 @@ UNITS = {
     "spacing": "m",
     "dt": "s",
     "delay": "s",
+    "peak_time": "s",
     "peak_frequency": "Hz",
     "peak_frequency_spread": "Hz",
     "water_depth": "m",
@@ -36,6 +37,7 @@ UNITS = {
     "gather_every": "steps",
     "absorbing_width": "cells",
 }
+LONGEST_LIST = 12
 
 
 def checksum_of_all(manifest: Mapping[str, Any]) -> str:
@@ -81,9 +83,16 @@ def describe(path: str | Path, console: Console) -> None:
     if files := recipe.pop("files", None):
         rows = [(file["name"], str(file["samples"]), file["sha256"][:12]) for file in files]
         _print(console, "Made of the files", ("file", "samples", "sha256"), rows)
-    settings = [(key, str(value), UNITS.get(key, "")) for key, value in recipe.items() if key not in SPLITS]
+    settings = [(key, _short(value), UNITS.get(key, "")) for key, value in recipe.items() if key not in SPLITS]
     _print(console, "Settings", ("name", "value", "unit"), settings)
     _print(console, "Made with", ("software", "version"), list(manifest["versions"].items()))
+
+
+def _short(value: object) -> str:
+    """Write a value; a long list, such as the samples of a wavelet, by its ends."""
+    if isinstance(value, list) and len(value) > LONGEST_LIST:
+        return f"{len(value)} entries, from {value[0]} to {value[-1]}"
+    return str(value)
 
 
 def _splits(manifest: Mapping[str, Any], path: Path) -> list[tuple[str, ...]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from data_gen.common.errors import DatasetError
+from data_gen.common.errors import DatasetError, InputError
 from data_gen.common.files import differences, holds_files, read_json, write_json
 from data_gen.dataset.config import DataConfig
 from data_gen.dataset.executors import Executor
@@ -65,7 +65,15 @@ def generate(
 
     Returns:
         The manifest of the finished data set.
+
+    Raises:
+        InputError: A setting cannot be used, or the config is that of imported data.
     """
+    if config.recorded is not None:
+        raise InputError(
+            f"The config is that of data that were imported to {config.path}: import the files again, "
+            "or choose families of models to generate from."
+        )
     config = replace(config, path=str(Path(config.path).absolute()))
     spec, path = config.create(), Path(config.path)
     splits = {split: getattr(config, split) for split in SPLITS}

@@ -14,7 +14,8 @@ import numpy as np
 
 from data_gen.common.errors import InputError
 from data_gen.dataset.drawing import divide
-from data_gen.dataset.manifest import claim, finish, new_manifest, shards_of
+from data_gen.dataset.imported_survey import ImportedSurvey, peak_of_gathers
+from data_gen.dataset.manifest import claim, config_of, finish, new_manifest, shards_of
 from data_gen.dataset.pairing import Pair, find_pairs
 from data_gen.dataset.records import Fields, field_of
 from data_gen.dataset.shards import write_shard
@@ -23,6 +24,7 @@ from data_gen.solver.problem.checks import check_velocity
 
 # The records depend on the files only, not on the software or hardware of this process.
 VERSIONS = {"importer": "2"}
+UNKNOWN_SURVEY = ImportedSurvey()
 
 
 class Content(NamedTuple):
@@ -104,6 +106,8 @@ class Checked(NamedTuple):
         delay: Time of the first sample of the gathers [s], or None.
         sources: Positions (z, x) of the sources [m] as nested lists, or None.
         receivers: Positions (z, x) of the receivers [m] as nested lists, or None.
+        velocities: Smallest and largest velocity [m/s].
+        peak_frequency: Frequency at which the gathers of the first sample are strongest [cycles per sample], or None.
         notes: For each file, sentences on what its reader decided.
     """
 
@@ -115,6 +119,8 @@ class Checked(NamedTuple):
     delay: float | None
     sources: list | None
     receivers: list | None
+    velocities: tuple[float, float]
+    peak_frequency: float | None
     notes: dict[str, tuple[str, ...]]
 
 
@@ -163,8 +169,17 @@ def _check(content: Content) -> Checked:
         gathers.delay if gathers else None,
         _from_first_cell(gathers.sources if gathers else None, models.first),
         _from_first_cell(gathers.receivers if gathers else None, models.first),
+        (float(np.float32(models.velocity.min())), float(np.float32(models.velocity.max()))),
+        peak_of_gathers(gathers.gathers[0]) if gathers else None,
         notes,
     )
+
+
+def _measured(checked: Sequence[Checked]) -> dict[str, Any]:
+    """Return what the description of the data needs in addition to the recipe (`data_gen.dataset.recorded`)."""
+    ranges = np.array([one.velocities for one in checked])
+    velocities = [float(ranges[:, 0].min()), float(ranges[:, 1].max())]
+    return {"velocities": velocities, "peak_frequency": checked[0].peak_frequency}
 
 
 def _from_first_cell(points: np.ndarray | None, first: float | None) -> list | None:
@@ -214,6 +229,7 @@ def import_files(
     split_seed: int | None = 0,
     shot_word: str | None = None,
     shard_size: int = 64,
+    survey: ImportedSurvey = UNKNOWN_SURVEY,
     report: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Make a data set from files of velocity models and gathers, or the missing part of it.
@@ -228,6 +244,7 @@ def import_files(
         split_seed: Seed of the draw of both across all files; None takes the last samples in the order of the files.
         shot_word: Header word of SEG-Y files that tells shots apart, where several differ; see `read_gathers`.
         shard_size: Largest number of samples in one file.
+        survey: Positions, wavelet and times of the gathers, as far as they are known; they replace those of the files.
         report: Function that takes sentences on what was found, decided and left out.
 
     Returns:
@@ -265,8 +282,12 @@ def import_files(
         "split_seed": split_seed,
         **splits,
     }
+    recipe |= survey.settings(recipe, fields)
     layout = {"shard_size": shard_size, "batch_size": 1}
-    manifest = claim(path, new_manifest("imported", recipe, splits, layout, fields))
+    manifest = new_manifest("imported", recipe, splits, layout, fields) | {"measured": _measured(checked)}
+    if "gathers" in fields and recipe["spacing"] and recipe["dt"]:
+        config_of(manifest, path).create()  # refuses a survey that does not fit the grid
+    manifest = claim(path, manifest)
     starts = np.array([0, *accumulate(one.samples for one in checked)])
     _report_splits(pairs, starts, rows, split_seed, report)
 

@@ -10,8 +10,11 @@ At the end it collects the receipts of the shards into the finished manifest.
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from data_gen.common.errors import DatasetError
 from data_gen.common.files import (
@@ -24,9 +27,13 @@ from data_gen.common.files import (
     write_json,
 )
 from data_gen.dataset.config import DataConfig
+from data_gen.dataset.recorded import RecordedConfig
 from data_gen.dataset.records import Fields, features
 from data_gen.dataset.sample import SPLITS
 from data_gen.dataset.shards import NAME, RECEIPTS, Shard, read_receipt, receipt_file, shard_layout
+from data_gen.solver.problem.grid import Grid, TimeAxis
+from data_gen.solver.problem.simulation import substeps_for
+from data_gen.solver.problem.wavelets import RICKER_DELAY
 from data_gen.velocity.registry import drawn_families
 
 FORMAT = 2
@@ -43,6 +50,8 @@ def fingerprint(config: DataConfig | Mapping[str, Any]) -> str:
     Returns:
         The first 16 hexadecimal digits of the SHA-256.
     """
+    if isinstance(config, DataConfig) and config.recorded is not None:
+        return config.recorded.fingerprint
     decisive = config.identity() if isinstance(config, DataConfig) else config
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -106,7 +115,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
 
 
 def config_of(manifest: Mapping[str, Any], path: str | Path) -> DataConfig:
-    """Make the config that rebuilds a data set.
+    """Make the config of a data set: one that rebuilds a generated data set, or that describes an imported one.
 
     Args:
         manifest: Manifest of the data set.
@@ -116,19 +125,75 @@ def config_of(manifest: Mapping[str, Any], path: str | Path) -> DataConfig:
         The config.
 
     Raises:
-        DatasetError: If the data set was imported, or its config does not fit this version.
+        DatasetError: If the config does not fit this version, or an imported data set has no gathers or no scales.
     """
-    if manifest["source"] != "generated":
-        raise DatasetError(
-            f"The data set at {path} was {manifest['source']}: its records came from files, so they cannot be made "
-            "again from a config. Its manifest names the files and their checksums under `recipe`."
-        )
+    if manifest["source"] == "imported":
+        return _config_of_files(manifest, path)
     try:
         return DataConfig(path=str(path), **manifest["layout"], **manifest["recipe"])
     except TypeError as error:
         raise DatasetError(
             f"The manifest at {path} does not fit this version: {error}. Generate the data set again."
         ) from error
+
+
+def _config_of_files(manifest: Mapping[str, Any], path: str | Path) -> DataConfig:
+    recipe, fields, measured = manifest["recipe"], manifest["fields"], manifest.get("measured")
+    missing = [f"--{name}" for name in ("spacing", "dt") if recipe[name] is None]
+    if "gathers" not in fields or measured is None or missing:
+        lack, remedy = "gathers, only velocity models", "with the files of their gathers"
+        if "gathers" in fields:
+            lack, remedy = "the range of its velocities, since an earlier version imported it", "with this one"
+        if missing and "gathers" in fields:
+            lack = f"the size of the cells [m] or the sampling interval [s] ({' and '.join(missing)})"
+            remedy = f"with {' and '.join(missing)}"
+        raise DatasetError(
+            f"The data set at {path} was imported without {lack}, so no surrogate can be trained or evaluated on it. "
+            f"Import the files again, to another folder, {remedy}."
+        )
+    (nz, nx), (shots, nt, receivers) = fields["velocity"]["shape"], fields["gathers"]["shape"]
+    peak_frequency = recipe.get("peak_frequency")
+    recorded = RecordedConfig(
+        fingerprint=manifest["fingerprint"],
+        velocities=measured["velocities"],
+        receivers=receivers,
+        source_positions=recipe.get("sources"),
+        receiver_positions=recipe.get("receivers"),
+        ricker=peak_frequency is not None and recipe.get("wavelet") is None,
+        wavelet=recipe.get("wavelet"),
+        peak_time=_peak_time(recipe),
+        amplitude=recipe.get("amplitude", 1.0),
+    )
+    config = DataConfig(
+        path=str(path),
+        **manifest["splits"],
+        **manifest["layout"],
+        nz=nz,
+        nx=nx,
+        spacing=recipe["spacing"],
+        nt=nt,
+        dt=recipe["dt"],
+        sources=shots,
+        placement="line",
+        peak_frequency=peak_frequency or measured["peak_frequency"] / recipe["dt"],
+        records=["gathers"],
+        gather_every=1,
+        precision=fields["gathers"]["dtype"],
+        free_surface=recipe.get("free_surface", False),
+        recorded=recorded,
+    )
+    grid, time = Grid((nz, nx), config.spacing), TimeAxis(nt, config.dt)
+    return replace(config, substeps=substeps_for(grid, time, measured["velocities"][1], config.order))
+
+
+def _peak_time(recipe: Mapping[str, Any]) -> float | None:
+    """Return the time of the wavelet's peak after the first sample of the gathers [s]; None if it is unknown."""
+    peak_time, peak_frequency = recipe.get("peak_time"), recipe.get("peak_frequency")
+    if recipe.get("wavelet") is not None:
+        return recipe["dt"] * int(np.argmax(np.abs(recipe["wavelet"])))
+    if peak_time is None and peak_frequency is not None:
+        peak_time = RICKER_DELAY / peak_frequency
+    return None if peak_time is None else peak_time - (recipe.get("delay") or 0.0)
 
 
 def shards_of(manifest: Mapping[str, Any]) -> list[Shard]:

@@ -76,7 +76,7 @@ def decode(record: Mapping[str, Any], name: str, shot: int | slice = slice(None)
     """
     values = np.asarray(record[name])[shot]
     if values.dtype == np.float16:
-        return values.astype(np.float32) * np.float32(record[f"{name}_scale"])
+        return values.astype(np.float32) * np.float32(record.get(f"{name}_scale", 1.0))
     return values
 
 

@@ -134,16 +134,59 @@ class DataSpec:
         """The smallest velocity that a model can have [m/s]."""
         return slowest_velocity(self.mixture, self.water_depth)
 
+    @property
+    def imported(self) -> bool:
+        """Whether the records came from files, so that no others can be made (`data_gen.dataset.recorded`)."""
+        return False
+
+    @property
+    def knows_wavelet(self) -> bool:
+        """Whether the wavelet is known."""
+        return True
+
+    @property
+    def knows_positions(self) -> bool:
+        """Whether the positions of sources and receivers are known."""
+        return True
+
+    @property
+    def simulates(self) -> bool:
+        """Whether the solver can make the records of a model: the positions and the wavelet are known."""
+        return self.knows_wavelet and self.knows_positions
+
+    @cached_property
+    def sources(self) -> np.ndarray | None:
+        """The positions `(z, x)` of the shots `(n_sources, 2)` [m], or None if samples have different ones."""
+        if self.shots.placement != "line" or self.shots.rows[0] != self.shots.rows[1]:
+            return None
+        columns = self.shots.columns(self.simulation.grid)
+        return self.simulation.grid.spacing * np.stack([np.full_like(columns, self.shots.rows[0]), columns], axis=1)
+
     @cached_property
     def wavelet(self) -> np.ndarray:
         """The wavelet of the mean peak frequency on the simulation's time axis `(nt,)`, with unit peak."""
         return self.shots.nominal_wavelet(self.simulation.time)
+
+    @property
+    def peak_time(self) -> float:
+        """The time at which the wavelet peaks [s]."""
+        return float(np.argmax(np.abs(self.wavelet))) * self.simulation.time.dt
+
+    @property
+    def receiver_count(self) -> int:
+        """The number of receivers."""
+        return len(self.receivers)
 
     @cached_property
     def receivers(self) -> np.ndarray:
         """The positions `(z, x)` of the receivers `(n_receivers, 2)` [m]."""
         grid = self.simulation.grid
         return surface_line(grid, self.receiver_row * grid.spacing, self.receiver_every)
+
+    @cached_property
+    def receiver_columns(self) -> np.ndarray:
+        """The places of the receivers along the surface, which ascend, `(n_receivers,)` [cells]."""
+        return np.arange(0, self.simulation.grid.shape[1], self.receiver_every)
 
     @cached_property
     def receiver_cells(self) -> tuple[np.ndarray, np.ndarray]:

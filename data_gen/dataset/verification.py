@@ -184,10 +184,15 @@ def rebuild(path: str | Path, split: str, index: int) -> tuple[dict[str, float],
 
     Raises:
         InputError: If there is no such sample.
-        DatasetError: If its shard is missing.
+        DatasetError: If its shard is missing, or the data set was imported.
     """
     path = Path(path)
     manifest = read_manifest(path)
+    if manifest["source"] != "generated":
+        raise DatasetError(
+            f"The data set at {path} was {manifest['source']}: its records came from files, so they cannot be made "
+            "again from a config. Its manifest names the files and their checksums under `recipe`."
+        )
     config = config_of(manifest, path)
     spec = config.create()
     if split not in SPLITS or not 0 <= index < manifest["splits"].get(split, 0):

@@ -16,11 +16,12 @@ from data_gen.common.errors import NumericalError
 from data_gen.common.hydra_app import command, typed
 from data_gen.common.stored_config import adopt, keys_set
 from data_gen.dataset.config import DataConfig
-from data_gen.dataset.manifest import config_of, read_manifest
+from data_gen.dataset.manifest import MANIFEST, config_of, read_manifest
 from surrogate.config import TrainConfig, register
 from surrogate.devices import is_main_process
 from surrogate.runs.fit import fit
 from surrogate.runs.load import best_step, best_validation
+from surrogate.runs.provenance import find_dataset
 from surrogate.training.host_memory import keep_freed_memory
 from surrogate.training.tracking import offline_record
 
@@ -43,7 +44,7 @@ def main(composed: DictConfig) -> float:
     use_compilation_cache()
     keep_freed_memory()
     config = typed(composed, TrainConfig)
-    config.data = stored_data(config.data)
+    config.data = stored_data(config.data, config.run)
     config.parallel.initialize()
     try:
         reached = _fit(config)
@@ -64,23 +65,28 @@ def main(composed: DictConfig) -> float:
     return best_validation(config.run)
 
 
-def stored_data(given: DataConfig) -> DataConfig:
+def stored_data(given: DataConfig, run: str) -> DataConfig:
     """Read the config of the data set that is trained on from its manifest.
 
     Args:
         given: Composed config: a preset, and what the command line sets of it.
+        run: Folder of the run, which may remember where its data set is.
 
     Returns:
-        The config of the data set at `given.path`.
+        The config of the data set at `given.path`, or where the run remembers it if there is none.
 
     Raises:
         DatasetError: There is no data set.
         InputError: The command line sets another value than the data set has; the message has both.
     """
     path = Path(given.path)
+    if not (path / MANIFEST).is_file():
+        path = Path(find_dataset(run, given.path))
     stored = config_of(read_manifest(path), path)
     if any(key.partition(".")[0] == "families" for key in keys_set("data")):
-        given = replace(given, families=given.identity()["families"])  # with the hashes of files, as in manifests
+        # Without those of weight 0, and with the hashes of files.
+        given, stored = (replace(data, families=data.identity()["families"]) for data in (given, stored))
+    given = replace(given, path=str(path))
     own = ["path", "source"] + ["train"] * (given.source == "online")
     return adopt(given, stored, "data", f"the data set at {path}", own)
 

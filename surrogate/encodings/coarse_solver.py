@@ -50,8 +50,8 @@ def coarse_simulation(simulation: Simulation) -> Simulation:
     """
     if simulation.free_surface:
         raise InputError(
-            "The coarse solver, which every surrogate is compared with, would have its free surface half a cell "
-            "deeper. Train on data without: data.free_surface=false."
+            "The coarse solver would have its free surface half a cell deeper: it needs data without, "
+            "data.free_surface=false."
         )
     steps = simulation.snapshot_steps
     if any(step % 2 for step in steps) or (np.diff((0, *steps)) < 4).any():
@@ -73,6 +73,38 @@ def coarse_simulation(simulation: Simulation) -> Simulation:
         snapshot_steps=tuple(step // 2 for step in simulation.snapshot_steps),
         half_width=4,
     )
+
+
+def lacks_coarse_grid(simulation: Simulation) -> str:
+    """Say why a simulation has no coarse solver.
+
+    Args:
+        simulation: Simulation on the fine grid.
+
+    Returns:
+        The reason and a remedy; empty if it has one.
+    """
+    try:
+        coarse_simulation(simulation)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def refuse_coarse(reason: str) -> None:
+    """Refuse the coarse encoding for data that the coarse solver cannot simulate.
+
+    Args:
+        reason: Reason and remedy; empty if it can.
+
+    Raises:
+        InputError: If there is a reason; the message names the encodings that need no coarse solver.
+    """
+    if reason:
+        raise InputError(
+            f"encoding=coarse cannot be had for these data. {reason} encoding=source_map and encoding=background need "
+            "no coarse grid."
+        )
 
 
 def coarsen(velocity: Float[Array, "nz nx"]) -> CoarseMedium:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from data_gen.dataset.sample import DataSpec
 from surrogate.encodings.gather import stored_steps
@@ -37,17 +37,16 @@ def fold(gathers: Float[Array, "n_shots nt n_receivers"], rows: int) -> Float[Ar
     return padded.reshape(shots, rows, share, receivers).swapaxes(1, 2).reshape(shots * share, rows, receivers)
 
 
-def spread(cells: int, every: int) -> np.ndarray:
-    """Make the matrix that interpolates from receivers at every n-th cell to all cells; constant at the end.
+def spread(cells: int, at: Float[np.ndarray, " n_receivers"] | Int[np.ndarray, " n_receivers"]) -> np.ndarray:
+    """Make the matrix that interpolates from receivers to all cells; constant beyond the outermost ones.
 
     Args:
         cells: Number of cells along the surface.
-        every: Cells between two receivers.
+        at: Places of the receivers, which ascend, `(n_receivers,)` [cells].
 
     Returns:
         Weights `(n_receivers, cells)` of linear interpolation.
     """
-    at = np.arange(0, cells, every)
     return np.stack([np.interp(np.arange(cells), at, row) for row in np.eye(len(at))])
 
 
@@ -88,7 +87,9 @@ class FoldedGathers:
         nz, nx = self.spec.simulation.grid.shape
         peak = jnp.maximum(jnp.max(jnp.abs(gathers)), jnp.finfo(gathers.dtype).tiny)
         medium = jnp.broadcast_to(jnp.log(peak), (1, nz, nx))
-        fields = fold(self.scale(gathers, peak), nz) @ jnp.asarray(spread(nx, self.spec.receiver_every), gathers.dtype)
+        fields = fold(self.scale(gathers, peak), nz) @ jnp.asarray(
+            spread(nx, self.spec.receiver_columns), gathers.dtype
+        )
         return Encoded(medium, fields, jnp.full((1, nz, nx), middle(self.spec), gathers.dtype))
 
     def scale(

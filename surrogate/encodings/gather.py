@@ -24,15 +24,17 @@ import numpy as np
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float
 
+from data_gen.common.errors import InputError
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.numerics.resampling import upsample
 from data_gen.solver.problem.grid import TimeAxis
 from data_gen.solver.problem.simulation import Simulation
-from surrogate.encodings.coarse_solver import CoarseSolver, coarse_simulation
+from surrogate.encodings.coarse_solver import CoarseSolver, coarse_simulation, lacks_coarse_grid, refuse_coarse
 from surrogate.encodings.homogeneous import traces
 from surrogate.encodings.schemas import BackgroundConfig, CoarseConfig, EncodingConfig, SourceMapConfig
 from surrogate.protocols import Encoded
 
+CUT = 0.05  # largest part of the wavelet's peak at the first sample
 TABLE_STEPS = 4  # distances in a cell, of the table of the homogeneous gather
 
 
@@ -60,18 +62,6 @@ def stored_times(spec: DataSpec) -> Float[np.ndarray, " nt_stored"]:
     return np.array(stored_steps(spec)) * spec.simulation.time.dt
 
 
-def peak_time(spec: DataSpec) -> float:
-    """Find when the wavelet peaks.
-
-    Args:
-        spec: Description of the data set.
-
-    Returns:
-        Time of the peak [s].
-    """
-    return float(np.argmax(np.abs(spec.wavelet))) * spec.simulation.time.dt
-
-
 def medium_sections(velocity: Float[Array, "nz nx"], spec: DataSpec) -> Float[Array, "2 nt_stored n_receivers"]:
     """Draw the velocity under each receiver: by depth, and by two-way vertical time.
 
@@ -92,7 +82,7 @@ def medium_sections(velocity: Float[Array, "nz nx"], spec: DataSpec) -> Float[Ar
     slowness = 1 / under
     # 2 int dz / v between neighboring cell centers, by the trapezoidal rule.
     between = jnp.pad(spacing * jnp.cumsum(slowness[:-1] + slowness[1:], axis=0), ((1, 0), (0, 0)))
-    arrivals = between - between[rows[0]] + peak_time(spec)
+    arrivals = between - between[rows[0]] + spec.peak_time
     heard = partial(jnp.interp, jnp.asarray(times, under.dtype))
     by_time = jax.vmap(heard, in_axes=1, out_axes=1)(arrivals, under)
     return jnp.stack([by_depth, by_time])
@@ -164,7 +154,7 @@ class DirectWave:
             Input of the operator, and the field that it corrects.
         """
         spec = self.spec
-        arrivals = peak_time(spec) + direct_times(velocity, source.astype(velocity.dtype), spec)
+        arrivals = spec.peak_time + direct_times(velocity, source.astype(velocity.dtype), spec)
         late = jnp.asarray(stored_times(spec), velocity.dtype)[:, None] - arrivals
         pulse = jnp.exp(-((jnp.pi * spec.simulation.peak_frequency * late) ** 2))
         offset = offsets(source.astype(velocity.dtype), spec) / spec.simulation.grid.extent[1]
@@ -193,6 +183,7 @@ class HomogeneousGather:
     @classmethod
     def create(cls, spec: DataSpec, config: BackgroundConfig) -> "HomogeneousGather":
         """See `RegisteredEncoding.create`."""
+        _check_wavelet(spec, config)
         return cls(spec, config.velocity)
 
     @cached_property
@@ -219,6 +210,42 @@ class HomogeneousGather:
         part, table = (place - below)[:, None], jnp.asarray(self.table, velocity.dtype)
         field = ((1 - part) * table[below] + part * table[below + 1]).T[None]
         return Encoded(medium_sections(velocity, self.spec), field, jnp.zeros_like(field))
+
+
+def _check_wavelet(spec: DataSpec, config: EncodingConfig) -> None:
+    """Refuse an encoding that computes a shot for data of an unknown wavelet."""
+    if not spec.knows_wavelet:
+        raise InputError(
+            f"encoding={config.name} computes a shot from its wavelet, which is unknown for these imported data. "
+            "Choose encoding=source_map, which needs none, or import the files again, to another folder, with "
+            "--peak-frequency HZ (a Ricker wavelet) or --wavelet FILE."
+        )
+
+
+def lacks_coarse_gathers(spec: DataSpec) -> str:
+    """Say why the coarse solver cannot make the gathers of a data set.
+
+    Args:
+        spec: Description of the data set.
+
+    Returns:
+        The reason and a remedy; empty if it can.
+    """
+    simulation = replace(spec.simulation, snapshot_steps=(), frequencies=())
+    if reason := lacks_coarse_grid(simulation):
+        return reason
+    if simulation.highest_frequency > 0.25 / simulation.time.dt:
+        return (
+            f"The coarse solver samples the wavelet every {2 * simulation.time.dt:g} s, which is too seldom for its "
+            f"highest frequency of {simulation.highest_frequency:g} Hz."
+        )
+    first = float(np.abs(spec.wavelet[0]) / np.abs(spec.wavelet).max())
+    if first > CUT:
+        return (
+            f"The wavelet begins before the record, at {100 * first:.0f} % of its peak, which no simulation that "
+            "starts with the record can make."
+        )
+    return ""
 
 
 def coarse_gather_simulation(spec: DataSpec) -> Simulation:
@@ -266,6 +293,8 @@ class CoarseGather:
     @classmethod
     def create(cls, spec: DataSpec, config: CoarseConfig) -> "CoarseGather":
         """See `RegisteredEncoding.create`."""
+        _check_wavelet(spec, config)
+        refuse_coarse(lacks_coarse_gathers(spec))
         return cls(spec)
 
     def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:

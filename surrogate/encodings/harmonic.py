@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from data_gen.dataset.sample import DataSpec
-from surrogate.encodings.coarse_solver import CoarseSolver, coarse_simulation, refine
+from surrogate.encodings.coarse_solver import CoarseSolver, coarse_simulation, lacks_coarse_grid, refine, refuse_coarse
 from surrogate.encodings.homogeneous import green
 from surrogate.encodings.schemas import BackgroundConfig, CoarseConfig, EncodingConfig, SourceMapConfig
 from surrogate.encodings.wavefield import source_bump
@@ -192,6 +192,7 @@ class HarmonicCoarse:
     @classmethod
     def create(cls, spec: DataSpec, config: CoarseConfig) -> "HarmonicCoarse":
         """See `RegisteredEncoding.create`."""
+        refuse_coarse(lacks_coarse_grid(replace(spec.simulation, snapshot_steps=())))
         return cls(spec)
 
     def __call__(

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.problem.grid import Grid
 from data_gen.solver.simulator import simulate
-from surrogate.encodings.coarse_solver import CoarseSolver, coarse_simulation, refine
+from surrogate.encodings.coarse_solver import CoarseSolver, coarse_simulation, lacks_coarse_grid, refine, refuse_coarse
 from surrogate.encodings.schemas import BackgroundConfig, CoarseConfig, EncodingConfig, SourceMapConfig
 from surrogate.protocols import Encoded
 
@@ -160,6 +160,7 @@ class Coarse:
     @classmethod
     def create(cls, spec: DataSpec, config: CoarseConfig) -> "Coarse":
         """See `RegisteredEncoding.create`."""
+        refuse_coarse(lacks_coarse_grid(spec.simulation))
         return cls(spec)
 
     @property

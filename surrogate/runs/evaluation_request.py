@@ -2,7 +2,6 @@
 
 import hashlib
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +15,9 @@ from surrogate.config import EvaluateConfig, TrainConfig
 from surrogate.runs.folder import read_run
 from surrogate.runs.load import best_step, last_step
 from surrogate.runs.model_file import read_real
-from surrogate.runs.other_data import read_other
+from surrogate.runs.other_data import check_test_split, read_other
 from surrogate.runs.other_model import model_shots
+from surrogate.runs.provenance import find_dataset
 from surrogate.training.batches import check_dataset
 
 
@@ -56,8 +56,10 @@ def read_request(config: EvaluateConfig) -> Request:
     if config.batch_size < 1 or config.repeats < 1:
         raise InputError(f"batch_size and repeats must be at least 1, but are {config.batch_size}, {config.repeats}.")
     run = read_run(config.run)
+    run.data.path = config.data.path or find_dataset(config.run, run.data.path)
     spec = run.data.create()
     check_dataset(run.data, verify=run.training.verify)
+    check_test_split(run.data)
     other = None if config.other is None else read_other(config.other, run)
     model = None if config.real.path is None else read_real(config.real, spec)
     if model is not None:
@@ -76,7 +78,7 @@ def read_request(config: EvaluateConfig) -> Request:
 
 
 def earlier_answer(config: EvaluateConfig, evaluated: dict[str, Any]) -> dict[str, Any] | None:
-    """Find the metrics of an earlier evaluation that answers a request.
+    """Find the metrics of an earlier evaluation that answers a request, wherever its run, data and files were then.
 
     Args:
         config: Config of the evaluation.
@@ -88,9 +90,11 @@ def earlier_answer(config: EvaluateConfig, evaluated: dict[str, Any]) -> dict[st
     file = Path(config.run) / "metrics.json"
     whole = file.exists() and (file.parent / "errors_test.csv").exists()  # earlier versions wrote no errors of examples
     done = read_json(file) if whole else {}
-    asked = asdict(config)
-    for name, key, unasked in (("real", "file", config.real.path is None), ("other", "other", config.other is None)):
-        if unasked:
-            asked[name] = done.get("config", {}).get(name)
-            evaluated = evaluated | {key: done.get("evaluated", {}).get(key)}
-    return done if done.get("config") == asked and done.get("evaluated") == evaluated else None
+    asked = {name: getattr(config, name) for name in ("batch_size", "repeats")}
+    wanted = {"file": config.real.path is not None, "other": config.other is not None}
+
+    def decisive(values: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if wanted.get(name, True)}
+
+    same = {name: done.get("config", {}).get(name) for name in asked} == asked
+    return done if same and decisive(done.get("evaluated", {})) == decisive(evaluated) else None

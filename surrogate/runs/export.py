@@ -20,15 +20,14 @@ from jax import export
 from data_gen.common.errors import InputError, NumericalError
 from data_gen.common.files import explain_full_disk, make_folder, publish, temporary_name, write_json
 from data_gen.dataset.manifest import fingerprint
-from data_gen.dataset.sample import SPLITS
 from data_gen.solver.problem.simulation import Simulation
 from surrogate.config import TrainConfig
 from surrogate.metrics.errors import norm
 from surrogate.models.surrogate import Surrogate, count_parameters
-from surrogate.protocols import Task
 from surrogate.runs.folder import read_run
 from surrogate.runs.load import best_step, load_surrogate
 from surrogate.runs.provenance import environment
+from surrogate.tasks.common import example
 
 FORMAT = 1
 PLATFORMS = ("cpu", "cuda")
@@ -84,19 +83,14 @@ def lower(model: Surrogate) -> export.Exported:
     frozen, task = nnx.clone(model), model.task
     frozen.encoding = through_xla(model.encoding)
     frozen.eval()
-    example = jax.eval_shape(lambda: _example(task))
+    shapes = jax.eval_shape(lambda: example(task))
     (batch,) = export.symbolic_shape("batch")
-    inputs = [jax.ShapeDtypeStruct((batch, *example[name].shape), example[name].dtype) for name in task.inputs]
+    inputs = [jax.ShapeDtypeStruct((batch, *shapes[name].shape), shapes[name].dtype) for name in task.inputs]
 
     def surrogate(*inputs):
         return frozen(*inputs)
 
     return export.export(jax.jit(surrogate), platforms=PLATFORMS)(*inputs)
-
-
-def _example(task: Task) -> dict[str, jax.Array]:
-    """Make the first example of the validation split with the solver."""
-    return task.make(task.spec.key(SPLITS.index("validation"), 0), jnp.array(0))
 
 
 def differences(artifact: bytes, model: Surrogate) -> dict[str, float]:
@@ -109,8 +103,8 @@ def differences(artifact: bytes, model: Surrogate) -> dict[str, float]:
     Returns:
         Relative L2 difference of the `prediction`, and of its vjp, the `gradient`.
     """
-    example = jax.jit(lambda: _example(model.task))()
-    inputs = [example[name][None] for name in model.task.inputs]
+    made = jax.jit(lambda: example(model.task))()
+    inputs = [jnp.asarray(made[name])[None] for name in model.task.inputs]
 
     @nnx.jit
     def of_model(model, *inputs):

@@ -6,12 +6,14 @@ was killed and resumed ends with the same weights, bit for bit, as one that was 
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 from flax import nnx
 
 from data_gen.common.files import exclusive
+from data_gen.dataset.manifest import MANIFEST
 from surrogate.config import TrainConfig
 from surrogate.devices import all_gather, barrier, is_main_process
 from surrogate.protocols import Task
@@ -20,6 +22,7 @@ from surrogate.runs.folder import claim_folder, is_claimed, read_run
 from surrogate.runs.initialization import initialize
 from surrogate.runs.load import last_step
 from surrogate.runs.preemption import Interruption
+from surrogate.runs.provenance import find_dataset
 from surrogate.runs.rollback import roll_back
 from surrogate.runs.training_run import OnProgress, TrainingRun
 from surrogate.training.batches import check_dataset, check_enough_examples
@@ -54,6 +57,7 @@ def fit(
         NumericalError: Training diverged for good; the last good checkpoint is kept.
     """
     training, folder = config.training, Path(config.run)
+    config = _with_data(config)
     model = config.create()
     earlier = read_run(folder).training.steps if is_claimed(folder, config) else None
     if earlier is None:
@@ -91,6 +95,13 @@ def fit(
         elif not roll_back(run):
             run.save()
         return run.step
+
+
+def _with_data(config: TrainConfig) -> TrainConfig:
+    """Return the config with the path at which the run remembers its data set, if there is none at the given one."""
+    if (Path(config.data.path) / MANIFEST).is_file():
+        return config
+    return replace(config, data=replace(config.data, path=find_dataset(config.run, config.data.path)))
 
 
 @contextlib.contextmanager

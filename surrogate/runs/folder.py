@@ -19,6 +19,7 @@ from surrogate.schemas import schema_of
 
 CONFIG = "config.json"
 STEPS, WARMUP = "training.steps", "training.warmup_steps"
+STORAGE = ("data.path", "data.shard_size", "data.batch_size")
 # Configs of runs that are older than the choice have no name in these groups.
 FIRST = {"task": "wavefield", "encoding": "coarse", "model": "fno"}
 # In earlier versions, one schema held the settings of all tasks, and one those of all encodings. Settings of other
@@ -100,15 +101,18 @@ def is_claimed(folder: Path, config: TrainConfig | InvertConfig) -> bool:
 
 
 def _identity(config: TrainConfig | InvertConfig) -> dict[str, Any]:
-    """Return what decides a result: not its folder, its tracking and the devices, nor families that are not drawn."""
+    """Return what decides a result: not its folder, its tracking, the devices, and the place of its data.
+
+    Families that are not drawn do not count either.
+    """
     values = json.loads(json.dumps(asdict(config)))
     values["data"]["families"] = drawn_families(values["data"]["families"])
     if isinstance(config, TrainConfig) and config.init.run is not None:
         values["init"]["run"] = str(Path(config.init.run).resolve())
     flat = _flat({key: value for key, value in values.items() if key not in ("tracking", "parallel")})
-    # The contents of what an inversion reads decide (runs/invert.py), not where they lie.
-    places = ("run",) if isinstance(config, TrainConfig) else ("out", "run", "data.path", "real.path")
-    return {key: value for key, value in flat.items() if key not in places}
+    # The contents of what a run or an inversion reads decide (runs/provenance.py, runs/invert.py), not where they lie.
+    places = ("run",) if isinstance(config, TrainConfig) else ("out", "run", "real.path")
+    return {key: value for key, value in flat.items() if key not in places + STORAGE}
 
 
 def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:

@@ -49,8 +49,25 @@ def read_other(path: str, run: TrainConfig) -> DataConfig:
             "cannot be evaluated on it. Generate one that differs in its families, sources or seed only."
         )
     run.task.create(other.create())  # refuses data without the records that the task needs, or with other wavelets
+    check_test_split(other)
     verify(path, checksums=run.training.verify)
     return other
+
+
+def check_test_split(data: DataConfig) -> None:
+    """Refuse to evaluate on a data set without a test split, which only an import can leave out.
+
+    Args:
+        data: Config of the data set.
+
+    Raises:
+        InputError: There is none.
+    """
+    if not data.test:
+        raise InputError(
+            f"The data set at {data.path} has no test split to evaluate on. Import the files again, to another folder, "
+            "with --test N."
+        )
 
 
 def evaluate_other(

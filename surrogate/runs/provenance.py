@@ -1,9 +1,13 @@
 """Record what a run was made from, in addition to its config: `RUN/provenance.json`.
 
 dataset     path, fingerprint of its recipe, digest of its records' checksums, and the software that made them
+places      where the data set was: its absolute path, and its path from the folder of the run
 versions    the software that the run was last trained with
 steps       the numbers of steps that it was trained for, one after the other
 start       what it took over from another run, if anything
+
+The fingerprint identifies a data set, wherever it is. A run finds its own by the path that it is given, or else at one
+of the places that it remembers, which serve from other working directories and after both folders were moved together.
 """
 
 import hashlib
@@ -19,9 +23,9 @@ import numpy as np
 from flax import nnx
 
 from data_gen.common.compile_cache import processor_name
-from data_gen.common.errors import InputError
+from data_gen.common.errors import DatasetError, InputError
 from data_gen.common.files import differences, read_json, write_json
-from data_gen.dataset.manifest import read_manifest
+from data_gen.dataset.manifest import MANIFEST, read_manifest
 
 PROVENANCE = "provenance.json"
 PACKAGES = ("wave-surrogate", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -98,7 +102,36 @@ def record(run: Path, path: str | Path, steps: int, *, earlier: int | None = Non
     ours["steps"] = history if steps in history[-1:] else [*history, steps]
     if start := start or kept.get("start"):
         ours["start"] = start
+    ours["places"] = {"absolute": str(Path(path).absolute()), "from_run": os.path.relpath(path, run)}
     write_json(run / PROVENANCE, ours)
+
+
+def find_dataset(run: str | Path, path: str) -> str:
+    """Find the data set of a run, wherever it is now.
+
+    Args:
+        run: Folder of the run.
+        path: Folder of the data set as the config of the run has it.
+
+    Returns:
+        That folder, or one that the run remembers: the first that holds the data set of the run's fingerprint.
+
+    Raises:
+        DatasetError: It is at none of them.
+    """
+    file = Path(run) / PROVENANCE
+    if not file.exists():
+        return path
+    known = read_json(file)
+    places, wanted = known.get("places", {}), known["dataset"]["fingerprint"]
+    candidates = [path, *([places["absolute"], str(Path(run) / places["from_run"])] if places else [])]
+    for place in candidates:
+        if (Path(place) / MANIFEST).is_file() and read_manifest(place)["fingerprint"] == wanted:
+            return place
+    raise DatasetError(
+        f"The data set of {run}, of fingerprint {wanted}, is at none of {', '.join(dict.fromkeys(candidates))}. Give "
+        "data.path=FOLDER: it may be anywhere."
+    )
 
 
 def environment() -> dict[str, str]:

@@ -47,8 +47,9 @@ def waves_of(config: DataConfig) -> dict[str, Any]:
     Returns:
         Settings by name.
     """
-    # Velocity families decide the simulation by their largest velocity only, which sets the absorbing layers.
-    largest = {"the families' largest velocity": config.create().simulation.max_velocity}
+    # Velocity families decide the simulation by their largest velocity only, which sets the absorbing layers. Files
+    # were not simulated here.
+    largest = {"the families' largest velocity": config.create().simulation.max_velocity} if config.families else {}
     return {n: v for n, v in config.physics().items() if n not in NUMERICS | {"families"}} | largest
 
 

@@ -10,13 +10,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
-from data_gen.dataset.sample import DataSpec
+from data_gen.dataset.recorded import RecordedSpec
+from data_gen.dataset.sample import SPLITS, DataSpec
 from data_gen.solver.simulator import simulate
 from surrogate import figures
+from surrogate.encodings.coarse_solver import lacks_coarse_grid
 from surrogate.encodings.wavefield import Coarse
 from surrogate.figures import Figure
 from surrogate.metrics.errors import band_errors, relative_l2, relative_l2_per_snapshot
-from surrogate.protocols import Batch, Equation, Method
+from surrogate.protocols import Batch, Equation, Method, Task
 from surrogate.tasks.base import GridTask
 
 
@@ -33,7 +35,10 @@ class SnapshotTask(GridTask):
         return self.spec.simulation.snapshot_times[self.given :].tolist()
 
     def methods(self) -> dict[str, Method]:
-        """Return the coarse solver, interpolated to the grid, and the solver, both from the source on; compiled."""
+        """Return the coarse solver, interpolated to the grid, and the solver, both from the source on; compiled.
+
+        The coarse solver is left out where the data have no coarse grid.
+        """
         spec, coarse, given = self.spec, Coarse(self.spec), self.given
 
         @jax.jit
@@ -44,10 +49,10 @@ class SnapshotTask(GridTask):
         def fields(velocity, source):
             return jax.vmap(lambda v, s: spec.fields(v, s[None])[0, given:])(velocity, source)
 
-        return {
-            "coarse_solver": lambda batch: coarse_fields(batch["velocity"], batch["source"]),
-            "solver": lambda batch: fields(batch["velocity"], batch["source"]),
-        }
+        methods = {"solver": lambda batch: fields(batch["velocity"], batch["source"])}
+        if lacks_coarse_grid(spec.simulation):
+            return methods
+        return {"coarse_solver": lambda batch: coarse_fields(batch["velocity"], batch["source"])} | methods
 
     def errors(self, prediction: Float[Array, "batch n_snapshots nz nx"], batch: Batch) -> dict[str, Any]:
         """See `Task.errors`: over all, at each snapshot, by band of wavenumbers, and at the receivers."""
@@ -111,9 +116,35 @@ def check_recorded(task: str, kind: str, spec: DataSpec) -> None:
     if kind not in spec.recording.kinds:
         fitting = [f"task={name}" for found in spec.recording.kinds for name in TASKS_OF.get(found, ())]
         other = f" For the records that there are, choose {' or '.join(fitting)}." if fitting else ""
-        raise InputError(
-            f"The task {task} learns from {kind}, but this data set has none: its data.records must hold {kind}.{other}"
-        )
+        remedy = "imported data hold gathers only" if spec.imported else f"its data.records must hold {kind}"
+        raise InputError(f"The task {task} learns from {kind}, but this data set has none: {remedy}.{other}")
+
+
+def family_of(record: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Read the family of a record.
+
+    Args:
+        record: Decoded record of the data set.
+
+    Returns:
+        Entry `family`, an index into the mixture; empty for imported data.
+    """
+    return {"family": np.asarray(record["family"], np.int32)} if "family" in record else {}
+
+
+def example(task: Task) -> dict[str, Any]:
+    """Make one example of a task without reading a data set; pure.
+
+    Args:
+        task: The task.
+
+    Returns:
+        Arrays by name: of the first validation sample, or, of imported data, of noise in the same shapes and ranges.
+    """
+    spec = task.spec
+    if isinstance(spec, RecordedSpec):
+        return task.read(spec.stand_in(), 0)
+    return task.make(spec.key(SPLITS.index("validation"), 0), jnp.zeros((), int))
 
 
 def check_one_wavelet(spec: DataSpec) -> None:

@@ -9,23 +9,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.numerics.resampling import upsample
 from surrogate import figures
-from surrogate.encodings.gather import CoarseGather, coarse_gather_simulation, stored_steps, stored_times
+from surrogate.encodings.gather import CoarseGather, lacks_coarse_gathers, stored_steps, stored_times
 from surrogate.figures import Figure
 from surrogate.metrics.errors import relative_l2
 from surrogate.metrics.ssim import ssim
 from surrogate.protocols import Batch, Method
 from surrogate.tasks.base import BaseTask, ShotInputs, TaskConfig, spatial_cycles
-from surrogate.tasks.common import check_one_wavelet, check_recorded, recorded_gathers
+from surrogate.tasks.common import check_one_wavelet, check_recorded, family_of, recorded_gathers
 from surrogate.tasks.signature import pressure_entry, source_entry, velocity_entry
 
 
 @dataclass(frozen=True)
 class Gather(ShotInputs, BaseTask):
-    """Predict gathers; see `Task`. Raises `InputError` for data without, or that the coarse solver could not simulate.
+    """Predict gathers; see `Task`. Raises `InputError` for data without, or without the positions of a fixed spread.
 
     Attributes:
         spec: Description of the data set.
@@ -40,7 +41,12 @@ class Gather(ShotInputs, BaseTask):
     def __post_init__(self):
         check_recorded(self.name, "gathers", self.spec)
         check_one_wavelet(self.spec)
-        coarse_gather_simulation(self.spec)
+        if not self.spec.knows_positions:
+            raise InputError(
+                "A gather surrogate reads where a source is and predicts what receivers record, but these data were "
+                "imported without the positions of sources and receivers, or with other receivers in each shot. Import "
+                "the files again, to another folder, with --sources and --receivers; task=inverse needs neither."
+            )
 
     @property
     def data_steps(self) -> tuple[int, ...]:
@@ -50,7 +56,7 @@ class Gather(ShotInputs, BaseTask):
     @property
     def shape(self) -> tuple[int, int]:
         """Stored times and receivers."""
-        return len(self.data_steps), len(self.spec.receivers)
+        return len(self.data_steps), self.spec.receiver_count
 
     @property
     def cycles(self) -> tuple[float, float]:
@@ -61,13 +67,14 @@ class Gather(ShotInputs, BaseTask):
     def read(self, record: Mapping[str, Any], index: int) -> dict[str, np.ndarray]:
         """See `Task.read`: velocity `(nz, nx)` [m/s], source `(2,)` [m], gathers `(1, nt_stored, n_receivers)`.
 
-        Also family, an index into the mixture, which no model reads.
+        Also family, an index into the mixture, which no model reads, if the data have it.
         """
+        sources = record.get("sources", self.spec.sources)
         return {
             "velocity": record["velocity"],
-            "source": record["sources"][index],
+            "source": np.asarray(sources, np.float32)[index],
             "gathers": decode(record, "gathers", index)[None],
-            "family": np.asarray(record["family"], np.int32),
+            **family_of(record),
         }
 
     def make(self, key: Key[Array, ""], index: Int[Array, ""]) -> dict[str, jax.Array]:
@@ -82,7 +89,12 @@ class Gather(ShotInputs, BaseTask):
         }
 
     def methods(self) -> dict[str, Method]:
-        """Return the coarse solver, interpolated to the stored times and the receivers, and the solver; compiled."""
+        """Return the coarse solver, interpolated to the stored times and the receivers, and the solver; compiled.
+
+        There is neither for imported data without a wavelet, and no coarse solver for data without a coarse grid.
+        """
+        if not self.spec.simulates:
+            return {}
         coarse = CoarseGather(self.spec)
 
         @jax.jit
@@ -90,10 +102,10 @@ class Gather(ShotInputs, BaseTask):
             return jax.vmap(lambda v, s: coarse(v, s).baseline)(velocity, source)
 
         solve = jax.jit(jax.vmap(lambda v, s: recorded_gathers(self.spec, v, s[None])))
-        return {
-            "coarse_solver": lambda batch: coarse_gathers(batch["velocity"], batch["source"]),
-            "solver": lambda batch: solve(jnp.asarray(batch["velocity"]), jnp.asarray(batch["source"])),
-        }
+        methods = {"solver": lambda batch: solve(jnp.asarray(batch["velocity"]), jnp.asarray(batch["source"]))}
+        if lacks_coarse_gathers(self.spec):
+            return methods
+        return {"coarse_solver": lambda batch: coarse_gathers(batch["velocity"], batch["source"])} | methods
 
     def errors(self, prediction: Float[Array, "batch 1 nt_stored n_receivers"], batch: Batch) -> dict[str, Any]:
         """See `Task.errors`: over all, the waveform SSIM, and the mean absolute error in units of the gather's rms."""

@@ -18,7 +18,7 @@ from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.simulator import simulate
-from surrogate.encodings.coarse_solver import coarse_simulation
+from surrogate.encodings.coarse_solver import lacks_coarse_grid
 from surrogate.encodings.harmonic import HarmonicCoarse, nearest, spectrum, unit_source
 from surrogate.metrics.errors import band_errors, relative_l2
 from surrogate.protocols import Batch, Equation, Method
@@ -29,7 +29,7 @@ from surrogate.tasks.signature import source_entry, velocity_entry
 
 @dataclass(frozen=True)
 class Harmonic(ShotInputs, GridTask):
-    """Predict fields at a frequency; see `Task`. Raises `InputError` for data without, or that no encoding could serve.
+    """Predict fields at a frequency; see `Task`. Raises `InputError` for data without, or with several wavelets.
 
     Attributes:
         spec: Description of the data set.
@@ -45,7 +45,6 @@ class Harmonic(ShotInputs, GridTask):
     def __post_init__(self):
         check_recorded(self.name, "harmonic", self.spec)
         check_one_wavelet(self.spec)
-        coarse_simulation(replace(self.spec.simulation, snapshot_steps=()))
 
     @property
     def frequencies(self) -> tuple[float, ...]:
@@ -115,6 +114,7 @@ class Harmonic(ShotInputs, GridTask):
         """Return the coarse solver, interpolated to the grid, and the solver; compiled.
 
         Both make all frequencies at once, so that each of their examples costs as much as all frequencies of a shot.
+        The coarse solver is left out where the data have no coarse grid.
         """
         coarse = HarmonicCoarse(self.spec)
 
@@ -129,10 +129,10 @@ class Harmonic(ShotInputs, GridTask):
         def arrays(batch: Batch) -> list[jax.Array]:
             return [jnp.asarray(batch[name]) for name in self.inputs]
 
-        return {
-            "coarse_solver": lambda batch: coarse_fields(*arrays(batch)),
-            "solver": lambda batch: fields(*arrays(batch)),
-        }
+        methods = {"solver": lambda batch: fields(*arrays(batch))}
+        if lacks_coarse_grid(replace(self.spec.simulation, snapshot_steps=())):
+            return methods
+        return {"coarse_solver": lambda batch: coarse_fields(*arrays(batch))} | methods
 
     def errors(self, prediction: Float[Array, "batch 2 nz nx"], batch: Batch) -> dict[str, Any]:
         """See `Task.errors`: of the complex field, over all and by band of wavenumbers."""

@@ -29,7 +29,7 @@ from surrogate.metrics.errors import relative_l2
 from surrogate.metrics.ssim import ssim
 from surrogate.protocols import Batch, Method
 from surrogate.tasks.base import GridTask, TaskConfig
-from surrogate.tasks.common import check_one_wavelet, check_recorded, recorded_gathers
+from surrogate.tasks.common import check_one_wavelet, check_recorded, family_of, recorded_gathers
 from surrogate.tasks.signature import pressure_entry, velocity_entry
 
 
@@ -51,11 +51,10 @@ class Inverse(GridTask):
 
     def __post_init__(self):
         check_recorded(self.name, "gathers", self.spec)
-        shots = self.spec.shots
-        if shots.placement != "line" or shots.rows[0] != shots.rows[1]:
+        if self.spec.sources is None and not self.spec.imported:  # files are taken at their word
             raise InputError(
                 "An inverse surrogate does not read where the sources are, so all samples must have the same: set "
-                f"data.placement=line (it is {shots.placement}) and one depth in data.source_depths."
+                f"data.placement=line (it is {self.spec.shots.placement}) and one depth in data.source_depths."
             )
         check_one_wavelet(self.spec)
 
@@ -67,13 +66,15 @@ class Inverse(GridTask):
     def read(self, record: Mapping[str, Any], index: int) -> dict[str, np.ndarray]:
         """See `Task.read`: gathers `(n_shots, nt_stored, n_receivers)`, velocities `(1, nz, nx)` [m/s].
 
-        Also sources `(n_shots, 2)` [m], and family, an index into the mixture, which no model reads.
+        Also sources `(n_shots, 2)` [m], and family, an index into the mixture, which no model reads, if the data have
+        them.
         """
+        sources = record.get("sources", self.spec.sources)
         return {
             "gathers": decode(record, "gathers"),
-            "sources": record["sources"],
             "velocities": record["velocity"][None],
-            "family": np.asarray(record["family"], np.int32),
+            **({} if sources is None else {"sources": np.asarray(sources, np.float32)}),
+            **family_of(record),
         }
 
     def make(self, key: Key[Array, ""], index: Int[Array, ""]) -> dict[str, jax.Array]:
@@ -89,7 +90,7 @@ class Inverse(GridTask):
     def check(self, batch: Batch) -> None:
         """See `Task.check`: gathers of another survey, or that are not finite."""
         spec, gathers = self.spec, np.asarray(batch["gathers"])
-        expected = (spec.shots.count, len(stored_steps(spec)), len(spec.receivers))
+        expected = (spec.shots.count, len(stored_steps(spec)), spec.receiver_count)
         if gathers.shape[1:] != expected or not np.isfinite(gathers).all():
             raise InputError(
                 f"The gathers must be finite and of the survey the surrogate was trained on, (batch, shots, samples, "
@@ -110,24 +111,29 @@ class Inverse(GridTask):
 
         The mean absolute and root mean square errors are those of velocities scaled so that the data set's span -1 to
         1, the structural similarity of ones that span 0 to 1. The data misfit compares the gathers that the solver
-        records in the prediction, kept within the data set's velocities, with the given ones.
+        records in the prediction, kept within the data set's velocities, with the given ones; it is left out for
+        imported data of unknown positions or wavelet.
         """
         truth = jnp.asarray(batch["velocities"])
         slowest, fastest = self.spec.slowest, self.spec.mixture.max_velocity
         unit = [(velocity[:, 0] - slowest) / (fastest - slowest) for velocity in (prediction, truth)]
         difference = 2 * (unit[0] - unit[1])
-        within = jnp.clip(prediction[:, 0], slowest, fastest)
-        gathers = jax.vmap(partial(recorded_gathers, self.spec))(within, jnp.asarray(batch["sources"]))
-        return {
+        errors = {
             "relative_l2": relative_l2(prediction, truth),
             "mae": jnp.mean(jnp.abs(difference), axis=(1, 2)),
             "rmse": jnp.sqrt(jnp.mean(difference**2, axis=(1, 2))),
             "ssim": ssim(unit[0], unit[1]),
-            "data_misfit": relative_l2(gathers, jnp.asarray(batch["gathers"])),
         }
+        if not self.spec.simulates:
+            return errors
+        within = jnp.clip(prediction[:, 0], slowest, fastest)
+        gathers = jax.vmap(partial(recorded_gathers, self.spec))(within, jnp.asarray(batch["sources"]))
+        return errors | {"data_misfit": relative_l2(gathers, jnp.asarray(batch["gathers"]))}
 
     def groups(self, batch: Batch) -> dict[str, list[str]]:
-        """See `Task.groups`: by family."""
+        """See `Task.groups`: by family, where it is known."""
+        if "family" not in batch:
+            return {}
         return {"family": [self.spec.mixture.names[int(index)] for index in np.asarray(batch["family"])]}
 
     def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
@@ -137,13 +143,10 @@ class Inverse(GridTask):
 
     def signature(self) -> dict[str, dict[str, Any]]:
         """See `Task.signature`."""
-        spec, grid = self.spec, self.spec.simulation.grid
-        depth = spec.shots.rows[0] * grid.spacing
-        coordinates = {
-            "times": stored_times(spec).tolist(),
-            "receivers": spec.receivers.tolist(),
-            "sources": [[depth, column * grid.spacing] for column in spec.shots.columns(grid).tolist()],
-        }
+        spec = self.spec
+        coordinates = {"times": stored_times(spec).tolist()}
+        if spec.knows_positions and spec.sources is not None:
+            coordinates |= {"receivers": spec.receivers.tolist(), "sources": spec.sources.tolist()}
         return {
             "gathers": pressure_entry(("batch", "sources", "times", "receivers"), **coordinates),
             "velocities": velocity_entry(spec, ("batch", "output", "z", "x")),

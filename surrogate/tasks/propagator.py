@@ -25,12 +25,11 @@ from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.problem.checks import check_velocity
-from surrogate.encodings.coarse_solver import coarse_simulation
 from surrogate.metrics.errors import relative_l2
 from surrogate.models.rollout import Rollout
 from surrogate.protocols import Batch, Encoding
 from surrogate.tasks.base import TaskConfig
-from surrogate.tasks.common import SnapshotTask, check_one_wavelet
+from surrogate.tasks.common import SnapshotTask, check_one_wavelet, check_recorded
 from surrogate.tasks.signature import SNAPSHOTS, pressure_entry, velocity_entry
 
 SILENT = 0.01  # fraction of the wavelet's peak
@@ -62,6 +61,7 @@ class Propagator(SnapshotTask):
     given: ClassVar[int] = 2
 
     def __post_init__(self):
+        check_recorded(self.name, "snapshots", self.spec)
         steps = self.spec.simulation.snapshot_steps
         if len(steps) < 3 or len(set(np.diff(steps).tolist())) > 1:
             raise InputError(
@@ -82,7 +82,6 @@ class Propagator(SnapshotTask):
                 f"noise from 0 to below 1, but task.unroll is {self.unroll} and task.noise {self.noise:g}."
             )
         check_one_wavelet(self.spec)
-        coarse_simulation(self.spec.simulation)
 
     @property
     def steps(self) -> int:

@@ -10,7 +10,6 @@ from jaxtyping import Array, Float, Int, Key
 
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
-from surrogate.encodings.coarse_solver import coarse_simulation
 from surrogate.tasks.base import ShotInputs, TaskConfig
 from surrogate.tasks.common import SnapshotTask, check_one_wavelet, check_recorded
 from surrogate.tasks.signature import SNAPSHOTS, pressure_entry, source_entry, velocity_entry
@@ -18,7 +17,7 @@ from surrogate.tasks.signature import SNAPSHOTS, pressure_entry, source_entry, v
 
 @dataclass(frozen=True)
 class Wavefield(ShotInputs, SnapshotTask):
-    """Predict snapshots; see `Task`. Raises `InputError` for data without snapshots, or that no encoding could serve.
+    """Predict snapshots; see `Task`. Raises `InputError` for data without snapshots, or with several wavelets.
 
     Attributes:
         spec: Description of the data set.
@@ -33,8 +32,6 @@ class Wavefield(ShotInputs, SnapshotTask):
     def __post_init__(self):
         check_recorded(self.name, "snapshots", self.spec)
         check_one_wavelet(self.spec)
-        # Whatever the operator sees, its evaluation is compared with the coarse solver.
-        coarse_simulation(self.spec.simulation)
 
     @property
     def outputs(self) -> int:

@@ -76,7 +76,7 @@ def check_dataset(config: DataConfig, *, verify: bool = True) -> None:
         verify: Whether to check the checksum of every shard as well.
 
     Raises:
-        DatasetError: Keys of the config differ, or a shard is damaged; the message names them.
+        DatasetError: Keys of the config differ, a split is missing, or a shard is damaged; the message names them.
     """
     online = config.source == "online"
     where = " (online training takes its validation and test splits from there)" if online else ""
@@ -92,6 +92,11 @@ def check_dataset(config: DataConfig, *, verify: bool = True) -> None:
         raise dataset.DatasetError(
             f"The data set at {config.path} has no training split (data.train is 0). Train with data.source=online, or "
             "generate one."
+        )
+    if not config.validation:
+        raise dataset.DatasetError(
+            f"The data set at {config.path} has no validation split, which decides the best weights. Import the files "
+            "again, to another folder, with --validation N."
         )
     dataset.verify(config.path, checksums=verify)
 

@@ -10,7 +10,7 @@ from data_gen.commands.generate import training_command
     [
         ("demo", "data/mine", "wave train experiment=demo data.path=data/mine run=runs/mine"),
         ("openfwi", "data/o", "wave train experiment=inverse_reference data.path=data/o run=runs/o"),
-        ("tiny", "/tmp/a b", "wave train 'data.path=/tmp/a b' 'run=runs/a b'"),
+        ("tiny", "/tmp/a b", "wave train experiment=tiny 'data.path=/tmp/a b' 'run=runs/a b'"),
     ],
 )
 def test_the_command_after_generation(preset, path, command):

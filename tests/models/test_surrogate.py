@@ -10,9 +10,8 @@ from flax import nnx
 from data_gen.common.errors import InputError
 from data_gen.solver.simulator import simulate
 from surrogate.config import TrainConfig
-from surrogate.encodings.coarse_solver import coarse_simulation
 from surrogate.encodings.registry import make_encoding
-from surrogate.encodings.schemas import BackgroundConfig, CoarseConfig, NoneConfig
+from surrogate.encodings.schemas import BackgroundConfig, CoarseConfig, NoneConfig, SourceMapConfig
 from surrogate.metrics.errors import band_errors, relative_l2, relative_l2_per_snapshot
 from surrogate.models.surrogate import Surrogate, training_statistics
 from surrogate.operators.fno import FNO, FNOConfig
@@ -198,11 +197,23 @@ def test_coarse_field_approaches_the_fine_one():
     assert relative(baseline, field) < 0.1
 
 
-def test_coarse_encoding_needs_even_steps_and_sides():
-    with pytest.raises(InputError, match="must be even and at least 4 apart"):
-        coarse_simulation(tiny_config("x", snapshot_times=[0.081, 0.1]).create().simulation)
-    with pytest.raises(InputError, match="needs even sides"):
-        Wavefield(tiny_config("x", nz=25).create())
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"snapshot_times": [0.081, 0.1]}, "must be even and at least 4 apart"),
+        ({"nz": 25}, "needs even sides"),
+        ({"free_surface": True}, r"data\.free_surface=false"),
+    ],
+)
+def test_data_without_a_coarse_grid(changes, message):
+    """The coarse encoding refuses them and names others, which work; nothing but it needs the coarse solver."""
+    task = Wavefield(tiny_config("x", **changes).create())
+    with pytest.raises(InputError, match=f"{message}.*encoding=source_map and encoding=background need no coarse grid"):
+        make_encoding(CoarseConfig(), task)
+    assert make_encoding(SourceMapConfig(), task) and list(task.methods()) == ["solver"]
+
+
+def test_an_encoding_of_other_arrays_is_refused():
     with pytest.raises(InputError, match="encoding must be one of source_map, background, coarse"):
         TrainConfig(data=tiny_config("x"), encoding=NoneConfig()).create()
 

@@ -250,7 +250,8 @@ def test_folding_keeps_all_samples_in_order_of_time():
 @pytest.mark.parametrize("every", [1, 2, 3])
 def test_receivers_stand_at_their_columns(every):
     """Their own columns hold what they recorded, others what lies between: a line in x stays a line."""
-    matrix, at = spread(20, every), np.arange(0, 20, every)
+    at = np.arange(0, 20, every)
+    matrix = spread(20, at)
     np.testing.assert_array_equal(matrix[:, at], np.eye(len(at)))
     np.testing.assert_allclose(at @ matrix, np.minimum(np.arange(20), at[-1]))
 
