@@ -82,8 +82,8 @@ def is_claimed(folder: Path, config: TrainConfig | InvertConfig) -> bool:
         if isinstance(config, TrainConfig) and isinstance(stored, TrainConfig):
             if (config.training.warmup_steps is None) != (stored.training.warmup_steps is None):
                 ours[WARMUP], theirs[WARMUP] = config.training.warmup, stored.training.warmup
-            if ours[STEPS] > theirs[STEPS]:
-                ours[STEPS] = theirs[STEPS]
+            if ours[STEPS] > theirs[STEPS] and ours == theirs | {STEPS: ours[STEPS]}:
+                return True
         if theirs == ours:
             return True
         further = (
