@@ -92,7 +92,7 @@ class Curves:
 
     def rows(self) -> list[dict[str, Any]]:
         """Read all rows."""
-        return [row for _, row in _rows(self._file.read_text())] if self._file.exists() else []
+        return [row for _, row in _rows(self._file.read_text(encoding="utf-8"))] if self._file.exists() else []
 
     def rewind(self, step: int, *, resumed: bool) -> None:
         """Drop the rows that were written after a checkpoint: they will be written again.

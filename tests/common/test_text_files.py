@@ -21,7 +21,7 @@ def opens_text(call: ast.Call) -> bool:
     function = call.func
     name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
     modes = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-    if any(keyword.arg in ("text", "universal_newlines") for keyword in call.keywords):
+    if name in ("run", "Popen", "check_output") and "text" in {keyword.arg for keyword in call.keywords}:
         return True
     if name == "open":
         owner = getattr(function, "value", None)
