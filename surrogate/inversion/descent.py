@@ -227,7 +227,7 @@ def invert(
     observed = check_observed(observed, predicted, weights)
     evaluate = _objective(forward, observed, weights, config.misfit, gradient=True)
     check = None if solver is None else _objective(solver, observed, weights, config.misfit, gradient=False)
-    bounds = make_bounds(*config.bounds, start, jnp.asarray(held))
+    bounds = make_bounds(config.bounds[0], config.bounds[1], start, jnp.asarray(held))
     rows: list[list[float]] = []
     last = best = first_gradient = start
     best_iteration = 0

@@ -44,5 +44,5 @@ def test_weights_have_a_digest():
     """Equal weights have one digest, wherever they are; a weight that differs has another."""
     model, same = (nnx.Linear(2, 3, rngs=nnx.Rngs(0)) for _ in range(2))
     assert weights_digest(model) == weights_digest(same)
-    same.bias[...] = same.bias[...].at[1].set(1e-3)
+    same.kernel[...] = same.kernel[...].at[1].set(1e-3)
     assert weights_digest(model) != weights_digest(same)

@@ -117,7 +117,7 @@ def test_lbfgs_is_preconditioned_steepest_descent_at_first(power):
     evaluate = jax.value_and_grad(lambda velocity: jnp.sum((velocity - 2000.0 - target) ** 2))
     config = InversionConfig(iterations=1, learning_rate=0.1, gradient_smoothing=1.0, depth_power=power)
     start, models = jnp.full((12, 10), 2000.0), []
-    bounds = make_bounds(*config.bounds, start)
+    bounds = make_bounds(config.bounds[0], config.bounds[1], start)
     OPTIMIZERS["lbfgs"](evaluate, start, config, bounds, lambda velocity, *_: models.append(velocity))
     assert len(models) == 2
     transposed = jax.linear_transpose(lambda field: precondition(field, config), start)
