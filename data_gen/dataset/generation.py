@@ -121,7 +121,14 @@ def data_source(path: str | Path, split: str):
 
     Returns:
         A sequence of decoded records, each with NumPy arrays by field.
+
+    Raises:
+        DatasetError: If there is no data set, or it has no samples in that split.
     """
+    splits = read_manifest(Path(path))["splits"]
+    if not splits.get(split):
+        known = ", ".join(f"{name} ({samples} samples)" for name, samples in splits.items())
+        raise DatasetError(f"The data set at {path} has no samples in {split!r}, but in {known}.")
     import tensorflow_datasets as tfds
 
     return tfds.builder_from_directory(str(path)).as_data_source(split=split)  # pyright: ignore[reportCallIssue]
