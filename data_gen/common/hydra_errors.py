@@ -69,7 +69,8 @@ def explain(error: Exception, command: Command, overrides: Sequence[str]) -> str
     if answer := next(filter(None, map(answers.about, answers.overrides)), None):
         return answer
     for override in answers.overrides:
-        if f"override {override.input_line}" in str(error):
+        refused = (f"override {override.input_line}", f"override '{override.key_or_group}'")
+        if any(text in str(error) for text in refused):
             return answers.about_value(override)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import jax
 import numpy as np
 
 from data_gen.common.errors import InputError
@@ -40,7 +41,7 @@ def whole(value: Any, name: str) -> int:
     if not isinstance(value, bool | np.bool_):
         with suppress(TypeError):
             return operator.index(value)
-    raise InputError(f"{name} must be a whole number, not traced, but is {value!r}.")
+    raise InputError(f"{name} must be a whole number{_traced(value)}, but is {value!r}.")
 
 
 def real(value: Any, name: str) -> float:
@@ -61,7 +62,7 @@ def real(value: Any, name: str) -> float:
             number = value if isinstance(value, int) else float(value)
             if np.isfinite(number):
                 return number
-    raise InputError(f"{name} must be a finite number, not traced, but is {value!r}.")
+    raise InputError(f"{name} must be a finite number{_traced(value)}, but is {value!r}.")
 
 
 def flag(value: Any, name: str) -> bool:
@@ -80,6 +81,11 @@ def flag(value: Any, name: str) -> bool:
     if isinstance(value, bool | np.bool_):
         return bool(value)
     raise InputError(f"{name} must be True or False, but is {value!r}.")
+
+
+def _traced(value: Any) -> str:
+    """Say that JAX may not trace the value, if it does."""
+    return " that is known before JAX traces a function" if isinstance(value, jax.core.Tracer) else ""
 
 
 def _sequence(values: Any, name: str, kind: Callable[[Any, str], Any]) -> tuple:
