@@ -10,7 +10,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from data_gen.common.errors import InputError
-from data_gen.solver.problem.checks import check_velocity
+from data_gen.solver.problem.acquisition import real_array
+from data_gen.solver.problem.checks import check_inputs, check_velocity
+from data_gen.solver.problem.simulation import field_dtype
+from surrogate.inversion.forward import ForwardModel, PhysicsForward
 
 ROUNDING = 1e-4  # relative: a smoothed model may pass a bound by as much
 LISTED = 8  # shots that a message lists
@@ -60,10 +63,10 @@ def check_truth(truth: ArrayLike, bounds: Sequence[float], held: Bool[np.ndarray
 
 
 def _check_model(model: ArrayLike, name: str, bounds: Sequence[float], held: np.ndarray, remedy: str) -> Array:
-    if np.shape(model) != held.shape or held.ndim != 2:
+    values = np.asarray(real_array(model, name))
+    if values.shape != held.shape or held.ndim != 2:
         expected = "(nz, nx)" if held.ndim != 2 else f"(nz, nx) = {held.shape}, as the start has it,"
-        raise InputError(f"{name} has the shape {np.shape(model)}, but {expected} is expected.")
-    values = np.asarray(model)
+        raise InputError(f"{name} has the shape {values.shape}, but {expected} is expected.")
     check_velocity(values.astype(np.promote_types(values.dtype, np.float32)), name)
     low, high = bounds
     outside = ~held & ((values < low * (1 - ROUNDING)) | (values > high * (1 + ROUNDING)))
@@ -73,7 +76,34 @@ def _check_model(model: ArrayLike, name: str, bounds: Sequence[float], held: np.
             f"{(~held).sum()} free cells, where it spans {values[outside].min():g} to {values[outside].max():g} m/s. "
             f"{remedy}"
         )
-    return jnp.asarray(model, jnp.promote_types(values.dtype, jnp.float32))
+    return jnp.asarray(values, field_dtype(values))
+
+
+def check_fastest(
+    forward: ForwardModel | None, start: ArrayLike, bounds: Sequence[float], held: Bool[np.ndarray, "nz nx"]
+) -> None:
+    """Check that the solver is stable in the fastest model that an inversion may reach.
+
+    Args:
+        forward: Forward model; only one that is the solver is checked, and None is not.
+        start: Starting model `(nz, nx)` [m/s], whose velocities fixed cells keep.
+        bounds: Lowest and highest velocity of a free cell [m/s].
+        held: Mask of the fixed cells `(nz, nx)`.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if not isinstance(forward, PhysicsForward):
+        return
+    fastest = jnp.where(held, jnp.asarray(start), bounds[1])
+    density = None if forward.density is None else forward.density(fastest)
+    try:
+        check_inputs(fastest, forward.survey, forward.simulation, density)
+    except InputError as error:
+        raise InputError(
+            f"inversion.bounds = [{bounds[0]:g}, {bounds[1]:g}] m/s allow models that the solver cannot simulate. "
+            f"Lower the upper bound, or change the simulation: {error}"
+        ) from None
 
 
 def check_weights(weights: ArrayLike | None, predicted: jax.ShapeDtypeStruct) -> Array | None:
@@ -91,13 +121,14 @@ def check_weights(weights: ArrayLike | None, predicted: jax.ShapeDtypeStruct) ->
     """
     if weights is None:
         return None
-    shape, data = np.shape(weights), predicted.shape
+    given = real_array(weights, "The weights")
+    shape, data = given.shape, predicted.shape
     if len(shape) != len(data) or any(n not in (1, m) for n, m in zip(shape, data, strict=True)):
         raise InputError(
             f"Weights of the shape {shape} do not fit data of the shape {data}: each axis needs the data's length, "
             "or 1, which holds for all. Traces of gathers are weighed by (n_sources, 1, n_receivers)."
         )
-    values = np.asarray(weights, np.float32)
+    values = np.asarray(given, np.float32)
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() > 0):
         raise InputError("Weights must be finite and not negative, and some must be positive.")
     return jnp.asarray(values / values.max(), jnp.promote_types(predicted.dtype, jnp.float32))
@@ -121,13 +152,13 @@ def check_observed(
     Raises:
         InputError: If they are not, or if they are zero everywhere.
     """
-    if np.shape(observed) != predicted.shape:
+    values = np.asarray(real_array(observed, "The observed data"))
+    if values.shape != predicted.shape:
         raise InputError(
-            f"Observed data of the shape {np.shape(observed)} cannot be compared with the forward model's, which "
+            f"Observed data of the shape {values.shape} cannot be compared with the forward model's, which "
             f"have the shape {predicted.shape}: (shots, times, receivers), or (shots, times, nz, nx) for wavefields. "
             "Give the same shots, times and receivers to both."
         )
-    values = np.asarray(observed)
     used = np.broadcast_to(True if weights is None else np.asarray(weights) > 0, values.shape)
     bad = used & ~np.isfinite(values)
     if bad.any():
@@ -138,7 +169,7 @@ def check_observed(
             f"time sample {time}. Repair them, or leave them out by weights of zero."
         )
     _warn_of_silence(used & (values != 0), used)
-    return jnp.asarray(observed, jnp.promote_types(predicted.dtype, jnp.float32))
+    return jnp.asarray(values, jnp.promote_types(predicted.dtype, jnp.float32))
 
 
 def _warn_of_silence(heard: np.ndarray, used: np.ndarray) -> None:

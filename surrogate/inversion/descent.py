@@ -18,9 +18,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from data_gen.common.errors import InputError, NumericalError
+from data_gen.common.plain import whole
 from data_gen.common.smoothing import gaussian_smooth
 from surrogate.inversion.bounds import make_bounds
-from surrogate.inversion.checks import check_observed, check_start, check_truth, check_weights
+from surrogate.inversion.checks import check_fastest, check_observed, check_start, check_truth, check_weights
 from surrogate.inversion.forward import KINDS, ForwardModel
 from surrogate.inversion.misfits import MISFITS
 from surrogate.inversion.optimizers import OPTIMIZERS, precondition
@@ -98,6 +99,8 @@ class InversionConfig:
             )
         if self.start_velocity is not None and not self.bounds[0] <= self.start_velocity <= self.bounds[1]:
             raise InputError(f"inversion.start_velocity = {self.start_velocity} m/s lies outside {self.bounds} m/s.")
+        for name in ("index", "fixed_rows", "shots", "iterations", "check_every"):
+            whole(getattr(self, name), f"inversion.{name}")
         for name in ("shots", "iterations", "check_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"inversion.{name} must be at least 1, but is {getattr(self, name)}.")
@@ -218,10 +221,14 @@ def invert(
         InputError: For a config, data or models that no inversion can use.
         NumericalError: If the misfit or its gradient is no longer finite; it names the iteration.
     """
+    if not isinstance(config, InversionConfig):
+        raise InputError(f"The settings of an inversion are an InversionConfig(...), but got {type(config)}.")
     config.check()
     held = fixed_cells(config, np.shape(start), fixed)
     start = check_start(start, config.bounds, held)
     truth = None if truth is None else check_truth(truth, config.bounds, held)
+    for model in (forward, solver):
+        check_fastest(model, start, config.bounds, held)
     predicted = jax.eval_shape(forward, start)
     weights = check_weights(weights, predicted)
     observed = check_observed(observed, predicted, weights)

@@ -16,7 +16,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from data_gen.common.errors import InputError
+
 Misfit = Callable[[Float[Array, "n_sources *rest"], Float[Array, "n_sources *rest"]], Float[Array, ""]]
+
+
+def _check_shapes(predicted: Array, observed: Array) -> None:
+    """Refuse data that broadcasting would compare, though they are not each other's."""
+    if predicted.shape != observed.shape:
+        raise InputError(
+            f"Predicted data of the shape {predicted.shape} cannot be compared with observed data of the shape "
+            f"{observed.shape}. Give the same shots, times and receivers to both, and map a batch by jax.vmap."
+        )
 
 
 def _amplitude(data: Array, axis: int | None = None) -> Array:
@@ -41,7 +52,11 @@ def l2(predicted: Float[Array, "n_sources *rest"], observed: Float[Array, "n_sou
 
     Returns:
         The misfit.
+
+    Raises:
+        InputError: If the shapes differ.
     """
+    _check_shapes(predicted, observed)
     amplitude = _amplitude(observed)
     return jnp.sum(((predicted - observed) / amplitude) ** 2) / jnp.sum((observed / amplitude) ** 2)
 
@@ -57,7 +72,11 @@ def global_correlation(
 
     Returns:
         The misfit.
+
+    Raises:
+        InputError: If the shapes differ.
     """
+    _check_shapes(predicted, observed)
     p, o = (d.reshape(len(d), -1) for d in (predicted, observed))
     heard = jnp.any(o != 0, axis=1)
     return jnp.mean(1 - jnp.sum(_unit(p) * _unit(o), axis=1), where=heard)

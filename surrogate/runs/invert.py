@@ -14,7 +14,7 @@ from data_gen.dataset.sample import SPLITS, DataSpec
 from data_gen.solver.problem.checks import check_inputs
 from surrogate import figures
 from surrogate.config import InvertConfig
-from surrogate.inversion.checks import check_truth
+from surrogate.inversion.checks import check_fastest, check_truth
 from surrogate.inversion.descent import Result, fixed_cells, invert, starting_model
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward, spread_sources
 from surrogate.report.page import write_report
@@ -94,11 +94,13 @@ def run_inversion(
     grid = spec.simulation.grid
     sources = spread_sources(grid, config.inversion.shots, config.inversion.source_depth)
     truth, described = _true_model(config, spec)
-    for model in (truth, np.full(grid.shape, config.inversion.bounds[1])):
-        check_inputs(model, spec.survey(sources), spec.simulation, spec.density(model))
-    check_truth(truth, config.inversion.bounds, fixed_cells(config.inversion, grid.shape))
+    check_inputs(truth, spec.survey(sources), spec.simulation, spec.density(truth))
+    bounds, held = config.inversion.bounds, fixed_cells(config.inversion, grid.shape)
+    check_truth(truth, bounds, held)
     start = starting_model(config.inversion, jnp.asarray(truth))
     forward = _forward(config, spec, sources)
+    solver = _physics(config, spec, sources, forward.steps)
+    check_fastest(solver, start, bounds, held)
     out, weights = Path(config.out), _weights(forward)
     if (done := _finished(out, config, truth, weights)) is not None:
         on_progress(config.inversion.iterations, {})
@@ -107,7 +109,6 @@ def run_inversion(
     claim_folder(out, config)
     if isinstance(forward, PhysicsForward):
         on_progress(0, {"predicted_peak": float(forward.peak())})
-    solver = _physics(config, spec, sources, forward.steps)
     observed = jax.jit(solver.__call__)(jnp.asarray(truth))
     result = invert(
         forward,

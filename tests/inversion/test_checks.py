@@ -3,12 +3,16 @@
 import warnings
 
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
+from data_gen import Grid, Simulation, TimeAxis, make_survey, ricker
 from data_gen.common.errors import InputError
-from surrogate.inversion.checks import SilentDataWarning
+from surrogate.inversion.checks import SilentDataWarning, check_fastest
 from surrogate.inversion.descent import InversionConfig, invert
+from surrogate.inversion.forward import PhysicsForward
+from surrogate.inversion.misfits import MISFITS
 from tests.helpers import relative
 from tests.inversion.toy import Toy
 
@@ -112,3 +116,53 @@ def test_the_solver_decides_which_estimate_is_best():
     assert result.misfit[-1] < result.misfit[result.best]
     assert result.best == np.nanargmin(result.true_misfit) and 0 < result.best < 40
     assert result.model_error[result.best] < result.model_error[-1]
+
+
+@pytest.mark.parametrize(
+    ("observed", "start", "message"),
+    [
+        (OBSERVED + 1j, START, "observed data must be an array of real numbers"),
+        (np.ma.masked_less(np.asarray(OBSERVED), 0), START, "observed data must have a number everywhere"),
+        (OBSERVED, START * (1 + 0j), "starting model must be an array of real numbers"),
+    ],
+)
+def test_arrays_of_other_values(observed, start, message):
+    with pytest.raises(InputError, match=message):
+        run(observed, start)
+
+
+def test_float64_files_need_no_word():
+    """`np.load` gives float64, which JAX takes as float32 by default; no warning asks the user to do anything."""
+    with warnings.catch_warnings(action="error"):
+        double = run(np.asarray(OBSERVED, float), np.asarray(START, float), truth=np.asarray(TRUTH, float))
+    np.testing.assert_array_equal(double.velocity, run().velocity)
+
+
+def test_settings_are_whole_and_of_their_type(monkeypatch):
+    """The suite checks types before; a user's program does not."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(InputError, match=r"inversion.iterations must be a whole number, but is 2\.5"):
+        InversionConfig(iterations=2.5).check()  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="settings of an inversion are an InversionConfig"):
+        invert(Toy(), OBSERVED, START, {"iterations": 2})  # pyright: ignore[reportArgumentType]
+
+
+def test_bounds_within_which_the_solver_is_unstable():
+    """At 10 m and 1 ms the fourth order is stable up to sqrt(3/8) 1e4 = 6124 m/s; cells held fixed count, too."""
+    grid, time = Grid((12, 12), 10.0), TimeAxis(16, 1e-3)
+    survey = make_survey([[50.0, 50.0]], [[20.0, 20.0]], ricker(time, 20.0))
+    forward = PhysicsForward(Simulation(grid, time, 4500.0, 20.0, widths=(4, 4, 4, 4)), survey)
+    start, held = jnp.full(grid.shape, 3000.0), np.zeros(grid.shape, bool)
+    check_fastest(forward, start, [1500.0, 6100.0], held)
+    with pytest.raises(InputError, match=r"inversion.bounds = \[1500, 6150\] .*Lower the upper bound.* CFL limit"):
+        check_fastest(forward, start, [1500.0, 6150.0], held)
+    held[:3] = True
+    with pytest.raises(InputError, match="CFL limit"):
+        check_fastest(forward, start.at[:3].set(6150.0), [1500.0, 4500.0], held)
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_misfits_do_not_broadcast(misfit, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(InputError, match=r"shape \(3, 8, 4\) cannot be compared .*shape \(3, 8, 1\)"):
+        MISFITS[misfit](OBSERVED, OBSERVED[:, :, :1])
