@@ -5,8 +5,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import jax
 import numpy as np
+from jax.core import Tracer
 
 from data_gen.common.errors import InputError
 
@@ -85,7 +85,7 @@ def flag(value: Any, name: str) -> bool:
 
 def _traced(value: Any) -> str:
     """Say that JAX may not trace the value, if it does."""
-    return " that is known before JAX traces a function" if isinstance(value, jax.core.Tracer) else ""
+    return " that is known before JAX traces a function" if isinstance(value, Tracer) else ""
 
 
 def _sequence(values: Any, name: str, kind: Callable[[Any, str], Any]) -> tuple:

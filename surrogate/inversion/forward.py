@@ -8,7 +8,7 @@ stored times of the receivers.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -113,7 +113,7 @@ class PhysicsForward:
         return peak_bytes(self._recording, strategy=self.simulation.memory.strategy, **self._counts)
 
     @property
-    def _counts(self) -> dict[str, int]:
+    def _counts(self) -> dict[str, Any]:
         receivers = self.survey.n_receivers if self.kind == "gather" else 0
         shots = {"n_shots": self.survey.n_shots, "n_receivers": receivers, "n_sources": self.survey.n_sources}
         return shots | {"constant_density": self.density is None}

@@ -166,7 +166,7 @@ def test_wrong_command_lines(line, answer, folder, capsys, monkeypatch):
 
 
 GRID, TIME = Grid((24, 20), 10.0), TimeAxis(60, 1e-3)
-WAVES = Simulation(GRID, TIME, 3000.0, 15.0, order=4, widths=(6,) * 4)
+WAVES = Simulation(GRID, TIME, 3000.0, 15.0, order=4, widths=(6, 6, 6, 6))
 LINE, PULSE, MEDIUM = surface_line(GRID, 20.0), ricker(TIME, 15.0), np.full(GRID.shape, 2500.0)
 SURVEY = make_survey([[20.0, 50.0], [20.0, 150.0]], LINE, PULSE)
 CALLS = {

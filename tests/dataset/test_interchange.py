@@ -224,7 +224,7 @@ def test_export_and_import_again(generated, tmp_path, capsys):
 def test_export_keeps_the_geometry_of_imports(tmp_path):
     """Positions, delay and units that came from files are in the copy, and in what is imported from it."""
     positions = {"sources": np.array([[0.0, 10.0], [0.0, 20.0]]), "receivers": np.arange(10.0).reshape(5, 2)}
-    numbers = {"spacing": 12.5, "dt": 0.004, "delay": -0.1}
+    numbers: dict[str, Any] = {"spacing": 12.5, "dt": 0.004, "delay": -0.1}
     np.savez(tmp_path / "a.npz", velocity=models(1)[:, 0], gathers=gathers(1), **positions, **numbers)
     first = import_files(tmp_path / "a.npz", tmp_path / "set")["recipe"]
     export(tmp_path / "set", tmp_path / "b.npz")

@@ -52,7 +52,7 @@ def run_config(data: DataConfig, run: Path, **training) -> TrainConfig:
         data=data,
         model=FNOConfig(width=4, depth=1, modes=[2, 2], mlp_ratio=2, drop_path=0.3),
         encoding=SourceMapConfig(),
-        training=TrainingConfig(**settings | {"verify": False} | training),
+        training=TrainingConfig(**{**settings, "verify": False, **training}),
     )
     config.tracking.mode = "disabled"
     return config

@@ -1,4 +1,6 @@
 """Bad input is reported in one paragraph, before anything is compiled."""
+# pyright: reportArgumentType=false
+# Arguments of wrong types are the point here.
 
 import jax
 import jax.numpy as jnp
