@@ -40,5 +40,8 @@ def schema_of(group: str, schemas: Mapping[str, type[Schema]], name: object) -> 
         InputError: If there is no such name.
     """
     if not isinstance(name, str) or name not in schemas:
-        raise InputError(f"Unknown {group} {name!r}: {group}.name must be one of {', '.join(schemas)}.")
+        raise InputError(
+            f"Unknown {group} {name!r}: {group}.name must be one of {', '.join(schemas)}. A module of yours that adds "
+            "another has to be imported first (docs/guides/extending.md)."
+        )
     return schemas[name]

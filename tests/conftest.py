@@ -28,6 +28,18 @@ import pytest
 
 from data_gen.solver.engines import scan
 from surrogate.commands import train
+from tests.network import refuse_other_machines, refused
+
+refuse_other_machines()
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaves_the_machine():
+    """Fail a test whose process called another machine or listened for one, although a caught error hides it."""
+    yield
+    calls = list(refused)
+    refused.clear()
+    assert calls == []
 
 
 @pytest.fixture(autouse=True, scope="session")

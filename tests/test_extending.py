@@ -1,6 +1,8 @@
 """The files of docs/guides/extending.md run as they stand there, and are short."""
 
 import re
+import sys
+from types import ModuleType
 from unittest.mock import patch
 
 import jax
@@ -12,7 +14,7 @@ from data_gen.common.errors import InputError
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.problem.grid import Grid
 from data_gen.velocity.registry import FAMILIES, make_mixture
-from surrogate.config import TrainConfig
+from surrogate.config import TrainConfig, register
 from surrogate.encodings.registry import ENCODINGS, make_encoding
 from surrogate.encodings.schemas import CoarseConfig
 from surrogate.inversion.misfits import MISFITS
@@ -28,13 +30,13 @@ LONGEST = 39  # lines that are not blank
 def page():
     """The names that the files define; the registries are afterwards what they were before."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/guides/extending.md").read_text(), re.DOTALL)
-    assert len(blocks) == 6 and all(len(re.findall(r"^.*\S", block, re.MULTILINE)) <= LONGEST for block in blocks)
+    assert len(blocks) == 7 and all(len(re.findall(r"^.*\S", block, re.MULTILINE)) <= LONGEST for block in blocks)
     known = list(ENCODINGS)
     with patch.dict(FAMILIES), patch.dict(OPERATORS), patch.dict(TASKS), patch.dict(MISFITS):
         names: dict = {"__name__": "extending"}
-        for block in blocks[:-1]:
+        for block in blocks[:5]:
             exec(block, names)
-        yield names
+        yield names | {"in_python": blocks[5], "on_the_command_line": blocks[6]}
     ENCODINGS[:] = known
 
 
@@ -85,3 +87,26 @@ def test_a_misfit_and_its_gradient():
     assert value == 0.0 and (slope == 0.0).all()
     value, slope = jax.value_and_grad(MISFITS["huber"])(observed + 0.1, observed)
     assert value > 0.0 and (slope > 0.0).all()
+
+
+def test_together_in_python(page):
+    """The data set and the training that the page asks for have the names defined above; neither is made here."""
+    made = []
+    with patch("data_gen.generate", made.append), patch("surrogate.fit", made.append):
+        exec(page["in_python"], dict(page))
+    data, config = made
+    assert data == config.data and config.create().task.name == "peak"
+
+
+def test_together_on_the_command_line(page, tmp_path, monkeypatch, capsys):
+    """`mine.py` composes a config of the page's operator from the page's preset, and draws from the page's family."""
+    (preset,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/guides/extending.md").read_text(), re.DOTALL)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/chain.yaml").write_text(preset)
+    monkeypatch.setitem(sys.modules, "extensions", ModuleType("extensions"))
+    train = ["train", "--config-dir", str(tmp_path), "model=chain", "data.families={gradient: {}}", "--cfg", "job"]
+    monkeypatch.setattr(sys, "argv", ["mine.py", *train])
+    register()  # as the first import of `main` does; here it came before the page's names
+    exec(page["on_the_command_line"], {})
+    shown = capsys.readouterr().out
+    assert "name: chain" in shown and "width: 32" in shown and "gradient: {}" in shown

@@ -89,7 +89,8 @@ def make_family(name: str, options: Mapping[str, Any]) -> Family:
     if kind not in FAMILIES:
         raise InputError(
             f"Unknown family of velocity models {kind!r}: choose from {', '.join(FAMILIES)}. An entry with another "
-            "name needs the key `family`, which names one of them."
+            "name needs the key `family`, which names one of them. A family of your own has to be imported first "
+            "(docs/guides/extending.md)."
         )
     make = FAMILIES[kind]
     known = {field.name: field.default for field in fields(make.func)}  # pyright: ignore[reportArgumentType]

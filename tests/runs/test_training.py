@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ from surrogate.training.batches import ordered_batches, training_batches
 from surrogate.training.config import TrainingConfig
 from surrogate.training.mode_schedule import ModeSchedule
 from surrogate.training.tracking import TrackingWarning
-from tests.helpers import ROOT, encoding_config, tiny_config
+from tests.helpers import LOOPBACK, ROOT, encoding_config, listening, tiny_config
 
 configs.register()
 # Operators too small for their waves: quick is what counts here.
@@ -98,13 +98,21 @@ def eventful(data: DataConfig, run: Path) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def trained(data, tmp_path_factory) -> TrainConfig:
+def trained(data, tmp_path_factory) -> Iterator[TrainConfig]:
+    """A run with W&B's record offline.
+
+    Listeners, those of W&B's service among them, and of all that the tests do with the run, are on the loopback.
+    tests/network.py looks at calls of this process, and test_tracking.py at those of the service.
+    """
     config = eventful(data, tmp_path_factory.mktemp("runs") / "whole")
     config.tracking.mode = "offline"
+    listeners = set()
     with warnings.catch_warnings():
         warnings.simplefilter("error", TrackingWarning)
-        fit(config)
-    return config
+        fit(config, on_progress=lambda step, values: listeners.update(listening()))
+    assert listeners <= set(LOOPBACK)
+    yield config
+    assert set(listening()) <= set(LOOPBACK)
 
 
 def test_training_learns_and_logs(trained, data):
