@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from data_gen.dataset.generation import data_source as data_source, generate as generate
     from data_gen.dataset.sample import DataSpec as DataSpec, Sample as Sample
     from data_gen.dataset.verification import rebuild as rebuild, verify as verify
+    from data_gen.solver.memory_plan import plan_memory as plan_memory
     from data_gen.solver.problem.acquisition import (
         Survey as Survey,
         make_survey as make_survey,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     )
     from data_gen.solver.problem.gradient_memory import Memory as Memory
     from data_gen.solver.problem.grid import Grid as Grid, TimeAxis as TimeAxis
-    from data_gen.solver.problem.simulation import Simulation as Simulation
+    from data_gen.solver.problem.simulation import Simulation as Simulation, substeps_for as substeps_for
     from data_gen.solver.problem.wavelets import (
         gaussian_derivative as gaussian_derivative,
         load_wavelet as load_wavelet,
@@ -62,12 +63,14 @@ _HOMES = {
     "Memory": "data_gen.solver.problem.gradient_memory",
     "NumericalError": "data_gen.common.errors",
     "ormsby": "data_gen.solver.problem.wavelets",
+    "plan_memory": "data_gen.solver.memory_plan",
     "rebuild": "data_gen.dataset.verification",
     "Records": "data_gen.solver.simulator",
     "ricker": "data_gen.solver.problem.wavelets",
     "Sample": "data_gen.dataset.sample",
     "simulate": "data_gen.solver.simulator",
     "Simulation": "data_gen.solver.problem.simulation",
+    "substeps_for": "data_gen.solver.problem.simulation",
     "surface_line": "data_gen.solver.problem.acquisition",
     "Survey": "data_gen.solver.problem.acquisition",
     "TimeAxis": "data_gen.solver.problem.grid",

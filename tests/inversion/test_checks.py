@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
+from jax.typing import ArrayLike
 
 from data_gen import Grid, Simulation, TimeAxis, make_survey, ricker
 from data_gen.common.errors import InputError
@@ -20,7 +21,7 @@ START, TRUTH = jnp.full(Toy.shape, 2450.0), jnp.full(Toy.shape, 2500.0).at[3:].s
 OBSERVED = Toy()(TRUTH)
 
 
-def run(observed=OBSERVED, start=START, misfit="l2", **options):
+def run(observed: ArrayLike = OBSERVED, start: ArrayLike = START, misfit="l2", **options):
     return invert(Toy(), observed, start, InversionConfig(iterations=5, misfit=misfit), **options)
 
 
