@@ -23,7 +23,8 @@ def step(models, state):
     """Update every model by its own gradient."""
     losses, gradients = jax.vmap(jax.value_and_grad(lambda model: MISFITS["l2"](forward(model), observed)))(models)
     updates, state = optimizer.update(gradients, state)
-    return jnp.clip(optax.apply_updates(models, updates), 1500.0, 3600.0), state, losses
+    models = optax.projections.projection_box(optax.apply_updates(models, updates), 1500.0, 3600.0)
+    return models, state, losses
 
 
 for _ in range(20):
