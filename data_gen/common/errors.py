@@ -3,6 +3,7 @@
 import functools
 import io
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,10 +22,17 @@ class NumericalError(FloatingPointError):
     """Report a computation that is no longer finite; the message says where, and what was kept."""
 
 
+def _one_line(message: Warning | str, category: type[Warning], *_: object) -> str:
+    """Format a warning for users: what it says, and no line of code."""
+    kind = "" if issubclass(category, UserWarning) else f"{category.__name__}: "
+    return f"warning: {kind}{message}\n"
+
+
 def one_paragraph(main: Callable[..., Any]) -> Callable[..., Any]:
     """Make an entry point end with the message of an error of this module and exit status 1, without a traceback.
 
-    It prints under any locale: a sign that the encoding of the console lacks is printed as its escape.
+    It prints under any locale: a sign that the encoding of the console lacks is printed as its escape. Warnings are
+    printed without the line of code that gave them.
 
     Args:
         main: Entry point.
@@ -38,6 +46,7 @@ def one_paragraph(main: Callable[..., Any]) -> Callable[..., Any]:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
+        formatted, warnings.formatwarning = warnings.formatwarning, _one_line
         try:
             return main(*args, **kwargs)
         except (InputError, NumericalError) as error:
@@ -54,5 +63,7 @@ def one_paragraph(main: Callable[..., Any]) -> Callable[..., Any]:
                 f"error: There is not enough memory ({reason}). Use a smaller grid or smaller batches, or another "
                 "device."
             )
+        finally:
+            warnings.formatwarning = formatted
 
     return wrapped

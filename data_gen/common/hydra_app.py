@@ -77,7 +77,12 @@ def command(config_name: str, *paths: str) -> Callable[[Callable[[DictConfig], A
         def entry(composed: DictConfig | None = None) -> Any:
             if composed is not None:
                 return run(composed)
-            arguments, _ = get_args_parser().parse_known_args(sys.argv[1:])
+            arguments, rest = get_args_parser().parse_known_args(sys.argv[1:])
+            if late := [argument for argument in rest if not argument.startswith("-")]:
+                raise InputError(
+                    f"{late[0]!r} stands after an option that follows other KEY=VALUE. Put options, such as -m, before "
+                    "all KEY=VALUE."
+                )
             described = Command(folder, config_name, arguments.config_dir, paths)
             wanted = os.environ.get("HYDRA_FULL_ERROR")
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print

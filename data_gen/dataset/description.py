@@ -37,6 +37,7 @@ UNITS = {
     "gather_every": "steps",
     "absorbing_width": "cells",
 }
+COUNTS = {"sources": "shots"}  # settings that have the name of a field, but are a number of these
 LONGEST_LIST = 12
 
 
@@ -83,7 +84,9 @@ def describe(path: str | Path, console: Console) -> None:
     if files := recipe.pop("files", None):
         rows = [(file["name"], str(file["samples"]), file["sha256"][:12]) for file in files]
         _print(console, "Made of the files", ("file", "samples", "sha256"), rows)
-    settings = [(key, _short(value), UNITS.get(key, "")) for key, value in recipe.items() if key not in SPLITS]
+    settings = [
+        (key, _short(value), (UNITS | COUNTS).get(key, "")) for key, value in recipe.items() if key not in SPLITS
+    ]
     _print(console, "Settings", ("name", "value", "unit"), settings)
     _print(console, "Made with", ("software", "version"), list(manifest["versions"].items()))
 

@@ -28,8 +28,6 @@ def main(composed: DictConfig) -> None:
     print_tables(*write_report(config.run))
     run = read_run(config.run)
     if isinstance(run.task.create(run.data.create()), ForwardTask):
-        print_next(
-            f"wave invert forward=surrogate run={config.run} data=PRESET out=runs/mine (PRESET as in its training)"
-        )
+        print_next(f"wave invert forward=surrogate run={config.run} out=runs/mine")
     else:
         print_next(f"wave export-model run={config.run} out={config.run}.stablehlo (one file that JAX alone runs)")

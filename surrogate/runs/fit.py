@@ -58,8 +58,9 @@ def fit(
     """
     training, folder = config.training, Path(config.run)
     config = _with_data(config)
-    model = config.create()
+    # First: the same command with a key left out is another config, whatever else does not fit the data then.
     earlier = read_run(folder).training.steps if is_claimed(folder, config) else None
+    model = config.create()
     if earlier is None:
         config.check_training(model)
     start = initialize(config, model) if last_step(folder) is None else None

@@ -170,6 +170,10 @@ def test_describe(generated):
         "jax",
     ):
         assert part in text.getvalue()
+    (settings_row,) = [
+        line.split() for line in text.getvalue().splitlines() if line.split()[::2] == ["sources", "shots"]
+    ]
+    assert settings_row[1] == str(generated.sources)  # a number of shots, and no positions in meters
 
 
 # Export

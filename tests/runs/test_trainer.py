@@ -33,6 +33,7 @@ from surrogate.runs.folder import claim_folder
 from surrogate.runs.load import best_step, best_validation, load_surrogate
 from surrogate.runs.rollback import RollbackWarning
 from surrogate.runs.training_run import ValidationWarning
+from surrogate.tasks.harmonic import HarmonicConfig
 from surrogate.tasks.wavefield import WavefieldConfig
 from surrogate.training.batches import name_example
 from surrogate.training.config import TrainingConfig
@@ -316,3 +317,5 @@ def test_a_run_is_not_trained_by_another_config(data, tmp_path):
     claim_folder(tmp_path / "run", config)
     with pytest.raises(InputError, match=r"another config \(training.accumulate: 1 -> 0\)"):
         fit(replace(config, training=replace(config.training, accumulate=0)))
+    with pytest.raises(InputError, match=r"another config \(task.name: wavefield -> harmonic\)"):
+        fit(replace(config, task=HarmonicConfig()))
