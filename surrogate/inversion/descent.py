@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float
 from data_gen.common.errors import InputError, NumericalError
 from data_gen.common.plain import whole
 from data_gen.common.smoothing import gaussian_smooth
+from data_gen.solver.problem.simulation import SLOWEST_MEANT
 from surrogate.inversion.bounds import make_bounds
 from surrogate.inversion.checks import check_fastest, check_observed, check_start, check_truth, check_weights
 from surrogate.inversion.forward import KINDS, ForwardModel
@@ -93,12 +94,16 @@ class InversionConfig:
             raise InputError(f"inversion.record_every must be at least 1, but is {self.record_every}.")
         if len(self.bounds) != 2 or not 0 < self.bounds[0] < self.bounds[1] < float("inf"):
             raise InputError(f"inversion.bounds must be [lowest, highest] in m/s, but is {self.bounds}.")
-        if self.bounds[1] < 20:
+        if self.bounds[1] < SLOWEST_MEANT:
             raise InputError(
                 f"inversion.bounds = {self.bounds} looks like km/s. Meters per second are meant: multiply by 1000."
             )
         if self.start_velocity is not None and not self.bounds[0] <= self.start_velocity <= self.bounds[1]:
-            raise InputError(f"inversion.start_velocity = {self.start_velocity} m/s lies outside {self.bounds} m/s.")
+            meant = " If it is in km/s, multiply by 1000." if self.start_velocity < SLOWEST_MEANT else ""
+            raise InputError(
+                f"inversion.start_velocity = {self.start_velocity} m/s lies outside inversion.bounds = "
+                f"{self.bounds} m/s. Change one of them.{meant}"
+            )
         for name in ("index", "fixed_rows", "shots", "iterations", "check_every"):
             whole(getattr(self, name), f"inversion.{name}")
         for name in ("shots", "iterations", "check_every"):
