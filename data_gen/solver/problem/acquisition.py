@@ -34,9 +34,9 @@ class Survey(NamedTuple):
             `(n_shots, n_sources, nt)`. A wavelet w is the source term `w(t) delta(x - x_s)`, see simulator.py.
     """
 
-    sources: Float[Array, "n_shots *n_sources 2"]
-    receivers: Float[Array, "*n_shots n_receivers 2"]
-    wavelets: Float[Array, "n_shots *n_sources nt"]
+    sources: Float[Array, "n_shots ... 2"]
+    receivers: Float[Array, "... n_receivers 2"]
+    wavelets: Float[Array, "n_shots ... nt"]
 
     @property
     def n_shots(self) -> int:
