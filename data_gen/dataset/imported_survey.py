@@ -152,9 +152,9 @@ def peak_of_gathers(gathers: np.ndarray) -> float:
 
 
 def _peak_frequency(traces: np.ndarray) -> float:
-    """Return the frequency [cycles per sample] of the largest mean amplitude, zero left out; time is the axis -2."""
+    """Find the frequency [cycles per sample] of the largest mean amplitude below Nyquist; time is the axis -2."""
     traces = traces[:, None] if traces.ndim == 1 else traces
     spectrum = np.abs(np.fft.rfft(traces, 8 * traces.shape[-2], axis=-2))
     mean = spectrum.mean(axis=tuple(axis for axis in range(spectrum.ndim) if axis != spectrum.ndim - 2))
     frequencies = np.fft.rfftfreq(8 * traces.shape[-2])
-    return float(frequencies[1 + np.argmax(mean[1:])])
+    return float(frequencies[1 + np.argmax(mean[1:-1])])

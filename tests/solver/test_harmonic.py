@@ -35,7 +35,7 @@ def problem(nt=72, frequencies=FREQUENCIES, **options):
     grid, time = Grid((24, 28), 10.0), TimeAxis(nt, 1.5e-3)
     options = {"order": 2, "widths": (8, 0, 0, 0), "half_width": 2, **options}
     simulation = Simulation(grid, time, 3200.0, 20.0, frequencies=frequencies, **options)
-    survey = make_survey([[53.3, 83.3], [0.0, 203.3]], surface_line(grid, 21.7, every=3)[1:-1], ricker(time, 20.0))
+    survey = make_survey([[53.3, 83.3], [3.3, 203.3]], surface_line(grid, 21.7, every=3)[1:-1], ricker(time, 20.0))
     velocity = 2400.0 + 600.0 * jax.random.uniform(jax.random.key(0), grid.shape)
     return velocity, survey, simulation
 
@@ -243,5 +243,5 @@ def test_split_over_devices(float64):
 @pytest.mark.parametrize("frequencies", [(0.0,), (10.0, -3.0), (400.0,), (float("nan"),)])
 def test_refusals(frequencies):
     """Internal steps of 1.5 ms have a Nyquist frequency of 333 Hz."""
-    with pytest.raises(InputError, match=r"between zero and the Nyquist frequency of 333\.333 Hz"):
+    with pytest.raises(InputError, match=r"between zero and the Nyquist frequency of 333\.333 Hz|finite number"):
         problem(frequencies=frequencies)

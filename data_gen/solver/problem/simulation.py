@@ -191,7 +191,8 @@ def field_dtype(model: Any) -> np.dtype:
     Returns:
         float32 or float64: the model's own, float32 for half precision, and JAX's default for integers.
     """
-    dtype = jnp.dtype(model if isinstance(model, str | type | np.dtype) else jnp.result_type(model))
+    # `result_type` would widen the weakly typed array that `jnp.full(shape, 2500.0)` is; its own type counts.
+    dtype = jnp.dtype(model if isinstance(model, str | type | np.dtype) else model.dtype)
     if not jnp.issubdtype(dtype, jnp.floating):
         dtype = jnp.dtype(float)
     return jax.dtypes.canonicalize_dtype(dtype if dtype.itemsize >= 4 else np.float32)
@@ -236,7 +237,7 @@ def check_units(simulation: Simulation) -> None:
         raise InputError(f"max_velocity = {fastest:g} looks like km/s. Meters per second are meant: multiply by 1000.")
     if peak >= 0.5 / dt:
         raise InputError(
-            f"A peak frequency of {peak:g} Hz is over the Nyquist frequency of {0.5 / dt:g} Hz of dt = {dt:g} s."
+            f"A peak frequency of {peak:g} Hz is not below the Nyquist frequency of {0.5 / dt:g} Hz of dt = {dt:g} s."
             f"{milliseconds_meant(dt, peak)} Shorten dt, or lower the peak frequency."
         )
 
