@@ -217,7 +217,7 @@ def test_what_cannot_be_the_same_is_refused():
         on_grid_of(replace(config, task=GatherConfig()), twice)
     gather = replace(config, task=GatherConfig())
     assert on_grid_of(gather, replace(data, seed=1)) is gather  # the same grid
-    with pytest.raises(InputError, match="12 x 10 cells cannot carry 5 x 5 modes"):
+    with pytest.raises(InputError, match="12 x 10 cells, padding counted, cannot carry 5 x 5 modes"):
         coarse = replace(data, nz=12, nx=10, spacing=20.0)
         on_grid_of(replace(config, model=replace(SPECTRAL, modes=[5, 5])), coarse).create()
     on_grid_of(config, replace(twice, nx=42))  # 210 m

@@ -205,7 +205,6 @@ def test_online_needs_validation_on_disk(data, tmp_path):
     [
         ({"records": ["gathers"]}, "has none: its data.records must hold snapshots"),
         ({"peak_frequency_spread": 2.0, "order": 8}, "set data.peak_frequency_spread=0"),
-        ({"free_surface": True}, "free surface half a cell deeper"),
     ],
 )
 def test_data_that_no_surrogate_can_learn(tmp_path, changes, message):
