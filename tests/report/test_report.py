@@ -51,8 +51,9 @@ def test_a_report_of_nothing_is_refused(tmp_path, name, state):
     assert list(tmp_path.rglob("*")) == [tmp_path / "empty"]
 
 
-def test_a_sweep_names_its_winner(tmp_path, capsys):
+def test_a_sweep_names_its_winner(tmp_path, capsys, monkeypatch):
     """The smallest finite validation wins; settings are named where runs differ, places and tracking are not."""
+    monkeypatch.delenv("COLUMNS", raising=False)  # names are whole unless a width is given
     made = {"0": (0.5, 1e-3), "1": (0.25, 2e-3), "2": (math.nan, 1.0)}
     for name, (error, rate) in made.items():
         make_run(tmp_path / "sweep" / name, {20: error}, learning_rate=rate)
