@@ -20,7 +20,8 @@ def test_a_model_of_any_name(model):
     shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
     lines = [shlex.split(line) for line in shown.splitlines() if "real.path" in line]
     assert [line[1] for line in lines] == ["evaluate.py", "invert.py"]
-    for line in lines:
-        read = {one.key_or_group: one.value() for one in OverridesParser.create().parse_overrides(line[2:])}
-        assert read["real.path"] == model and read["real.spacing"] == 25
-    assert read["out"].startswith("runs/demo/file_") and " " not in read["out"]
+    parsed = [OverridesParser.create().parse_overrides(line[2:]) for line in lines]
+    read = [{one.key_or_group: one.value() for one in overrides} for overrides in parsed]
+    assert all(values["real.path"] == model and values["real.spacing"] == 25 for values in read)
+    out = str(read[-1]["out"])
+    assert out.startswith("runs/demo/file_") and " " not in out
