@@ -94,6 +94,22 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Give the values of nested dictionaries dotted keys.
+
+    Args:
+        values: Dictionary, which may hold others.
+        prefix: Text before every key, such as `data.`.
+
+    Returns:
+        The values that are no dictionaries, by dotted key.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     """Describe the keys in which two configs differ, as `key: theirs -> ours`.
 

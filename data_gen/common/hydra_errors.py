@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from data_gen.common.config_docs import keys_of
 from data_gen.common.errors import InputError
+from data_gen.common.files import flatten
 from data_gen.common.hydra_help import Command
 
 # How a message names a type of the schemas.
@@ -135,7 +136,7 @@ class _Answers:
             return f"{name}={value}: there is no such preset.{nearest(value, self.groups[name])} Presets: {presets}."
         if name.startswith("hydra"):  # its groups, `hydra/launcher`, are named by the error itself
             return self._about_hydra(name) if "." in name else None
-        inner = _dotted(name, value) if isinstance(value, Mapping) else ()
+        inner = flatten(value, f"{name}.") if isinstance(value, Mapping) else ()
         if unknown := next((key for key in inner if self._is_new(key) and not self._open_parent(key)), None):
             return self._unknown(unknown)
         if not self._is_new(name):
@@ -200,10 +201,3 @@ class _Answers:
             if isinstance(parent, DictConfig):
                 return ".".join(parts[:end]) if OmegaConf.get_type(parent) is dict else None
         return None
-
-
-def _dotted(prefix: str, values: Mapping[Any, Any]) -> Iterator[str]:
-    """List the dotted keys of a dictionary that an override sets."""
-    for key, value in values.items():
-        name = f"{prefix}.{key}"
-        yield from _dotted(name, value) if isinstance(value, Mapping) else [name]

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from data_gen.common.files import read_json
+from data_gen.common.files import flatten, read_json
 
 # Keys of a config that say where a run is and how it is recorded, but not what it is.
 PLACE = ("run", "tracking", "parallel")
@@ -92,7 +92,7 @@ def settings(trainings: list[Training]) -> list[str]:
     Returns:
         For each run its values, as overrides of a command line; empty for a single run.
     """
-    flat = [_flat({key: value for key, value in t.config.items() if key not in PLACE}) for t in trainings]
+    flat = [flatten({key: value for key, value in t.config.items() if key not in PLACE}) for t in trainings]
     # Keys that only some of the runs have belong to their operator, encoding or task, whose name says the difference.
     common = [key for key in flat[0] if all(key in other for other in flat)]
     differing = [key for key in common if any(other[key] != flat[0][key] for other in flat)]
@@ -127,13 +127,6 @@ def validation_tables(trainings: list[Training], root: Path) -> list[dict[str, A
         columns = ["run, and its settings where they differ", "best validation", "at step", "steps"]
         tables.append({"title": f"Runs by validation, {task}", "columns": columns, "rows": rows, "note": named})
     return tables
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def _plain(value: Any) -> str:

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from data_gen.common.errors import InputError
-from data_gen.common.files import differences, holds_files, make_folder, read_json, write_json
+from data_gen.common.files import differences, flatten, holds_files, make_folder, read_json, write_json
 from data_gen.common.hydra_app import Schema, typed
 from data_gen.dataset.manifest import MANIFEST
 from data_gen.velocity.registry import drawn_families
@@ -109,7 +109,7 @@ def _identity(config: TrainConfig | InvertConfig) -> dict[str, Any]:
     values["data"]["families"] = drawn_families(values["data"]["families"])
     if isinstance(config, TrainConfig) and config.init.run is not None:
         values["init"]["run"] = str(Path(config.init.run).resolve())
-    flat = _flat({key: value for key, value in values.items() if key not in ("tracking", "parallel")})
+    flat = flatten({key: value for key, value in values.items() if key not in ("tracking", "parallel")})
     # The contents of what a run or an inversion reads decide (runs/provenance.py, runs/invert.py), not where they lie.
     places = ("run",) if isinstance(config, TrainConfig) else ("out", "run", "real.path")
     return {key: value for key, value in flat.items() if key not in places + STORAGE}
@@ -134,13 +134,6 @@ def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
         make_folder(folder)
         write_json(folder / CONFIG, asdict(config))
     return claimed
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def read_run(run: str | Path) -> TrainConfig:
