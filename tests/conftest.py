@@ -1,6 +1,8 @@
 """Shared fixtures. Shapes in signatures are enforced in every run (see `addopts` in pyproject.toml)."""
 
+import gc
 import os
+from importlib import import_module
 from importlib.metadata import version
 from tempfile import TemporaryDirectory
 
@@ -23,6 +25,12 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
 
+# The import hook (`--jaxtyping-packages`) compiles anew, in each process, what our packages are the first to import.
+LIBRARIES = """flax.nnx grain h5py hydra matplotlib.figure optax orbax.checkpoint rich.progress
+    scipy.ndimage scipy.optimize scipy.special segyio tensorflow_datasets zarr"""
+for library in LIBRARIES.split():
+    import_module(library)
+
 import jax
 import pytest
 
@@ -31,6 +39,12 @@ from surrogate.commands import train
 from tests.network import refuse_other_machines, refused
 
 refuse_other_machines()
+
+
+def pytest_collection_finish():
+    """Let the garbage collector look rarely, and not at modules and tests: tracing makes objects that are kept."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)
