@@ -9,7 +9,7 @@ from data_gen.common.compile_cache import use_compilation_cache
 from data_gen.common.hydra_app import command, typed
 from data_gen.dataset.config import DataConfig
 from data_gen.solver.diagnosis import diagnose
-from data_gen.solver.problem.checks import DispersionWarning
+from data_gen.solver.problem.checks import DispersionWarning, GrowthWarning
 
 
 def report(config: DataConfig) -> None:
@@ -22,7 +22,8 @@ def report(config: DataConfig) -> None:
         SystemExit: Always.
     """
     use_compilation_cache()
-    warnings.simplefilter("ignore", DispersionWarning)  # the dispersion is one of the findings
+    for finding in (DispersionWarning, GrowthWarning):  # both are among the findings
+        warnings.simplefilter("ignore", finding)
     spec = config.create()
     drawn = spec.draw(spec.key(0, 0))
     survey = spec.survey(drawn.sources, drawn.wavelet, receivers="gathers" in spec.recording.kinds)

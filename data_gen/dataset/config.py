@@ -11,7 +11,7 @@ from data_gen.dataset.recorded import HALF_WIDTH, RecordedConfig
 from data_gen.dataset.recording import Recording, make_recording
 from data_gen.dataset.sample import SPLITS, DataSpec, slowest_velocity
 from data_gen.dataset.shots import make_shots
-from data_gen.solver.problem.checks import check_sampling, largest_local_velocity
+from data_gen.solver.problem.checks import check_layers, check_sampling, largest_local_velocity, meeting
 from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.simulation import Simulation, check_cfl
 from data_gen.velocity.density import gardner
@@ -129,7 +129,8 @@ class DataConfig:
     def create(self) -> "DataSpec":
         """Check the config and freeze it.
 
-        Warns with `DispersionWarning` if the slowest velocity has too few points per wavelength.
+        Warns with `DispersionWarning` if the slowest velocity has too few points per wavelength, and with
+        `GrowthWarning` if the absorbing layers are too thin for the number of steps.
 
         Returns:
             The description from which samples are made.
@@ -161,6 +162,7 @@ class DataConfig:
             free_surface=self.free_surface,
         )
         check_sampling(simulation, slowest)
+        check_layers(simulation, meeting(slowest, mixture.max_velocity))
         recording = make_recording(
             self.records,
             self.gather_every,

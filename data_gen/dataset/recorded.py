@@ -17,7 +17,7 @@ from data_gen.common.errors import InputError
 from data_gen.dataset.recording import Recording
 from data_gen.dataset.sample import DataSpec, Draw
 from data_gen.dataset.shots import Shots
-from data_gen.solver.problem.checks import check_points, check_sampling
+from data_gen.solver.problem.checks import check_layers, check_points, check_sampling, meeting
 from data_gen.solver.problem.grid import Grid
 from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.problem.wavelets import ricker
@@ -103,6 +103,7 @@ class RecordedConfig:
         )
         if spec.simulates:
             check_sampling(simulation, low)
+            check_layers(simulation, meeting(low, simulation.max_velocity))
         return spec
 
 

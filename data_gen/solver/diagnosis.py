@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from functools import partial
-from math import ceil, hypot
+from math import ceil, hypot, sqrt
 from typing import Any, Literal
 
 import jax
@@ -38,8 +38,10 @@ from data_gen.solver.problem.acquisition import Survey, check_survey_shapes, rea
 from data_gen.solver.problem.checks import (
     POINTS_PER_WAVELENGTH,
     DispersionWarning,
+    GrowthWarning,
     check_inputs,
     largest_local_velocity,
+    safe_steps,
 )
 from data_gen.solver.problem.simulation import HIGHEST_FREQUENCY, SLOWEST_MEANT, Simulation
 from data_gen.solver.problem.wavelets import HIGHEST_PART, RICKER_DELAY, wavelet_band
@@ -166,6 +168,7 @@ def _refusal(name: str, check: Callable[[], None]) -> list[Finding]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DispersionWarning)
+            warnings.simplefilter("ignore", GrowthWarning)
             check()
     except InputError as error:
         return [Finding(name, "refused by simulate", "accepted", "error", str(error))]
@@ -258,6 +261,12 @@ def _wavelengths(velocity: np.ndarray, wavelets: np.ndarray, simulation: Simulat
     measured = f"{narrowest} cells, {part}" if narrowest else "none, all walls reflect"
     yield _judge("absorbing layers", measured, wanted, remedy)
 
+    safe, remedy = safe_steps(velocity, simulation), ""
+    if simulation.steps > safe:
+        wider = sqrt(simulation.steps / safe)
+        remedy = f"Set widths={tuple(ceil(width * wider) for width in widths)}, or take fewer steps."
+    yield _judge("growth", f"{simulation.steps} internal steps", f"<= {safe:g}, in which trapped waves double", remedy)
+
     last = simulation.time.times[-1]
     crossed = float(np.argmax(np.abs(wavelets), axis=-1).max()) * dt + hypot(*simulation.grid.extent) / slowest
     remedy = f"Take nt={ceil(crossed / dt) + 1} to see it cross, if that is wanted." if last < crossed else ""
@@ -305,6 +314,7 @@ def trial_rate(velocity, survey: Survey, simulation: Simulation, *, density=None
     trial = trial._replace(wavelets=trial.wavelets[..., :nt])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DispersionWarning)
+        warnings.simplefilter("ignore", GrowthWarning)
         for _ in range(2):
             start = time.perf_counter()
             jax.block_until_ready(simulate(velocity, trial, short, density=density))

@@ -17,7 +17,7 @@ from data_gen.solver import diagnosis as module
 from data_gen.solver.diagnosis import diagnose
 from data_gen.solver.numerics.cpml import REDUCTION
 from data_gen.solver.problem.acquisition import make_survey
-from data_gen.solver.problem.checks import DispersionWarning, check_inputs
+from data_gen.solver.problem.checks import DispersionWarning, GrowthWarning, check_inputs
 from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.problem.wavelets import ormsby, ricker, wavelet_band
@@ -65,6 +65,7 @@ def named(finding, setting: str) -> float:
         ({"density": np.ones((3, 3))}, "density"),
         ({"density": np.where(np.arange(50) % 2, 1.0, 99.0) * np.ones((40, 1)), "velocity": 4800.0}, "time step"),
         ({"velocity": 600.0}, "points per wavelength"),
+        ({"velocity": np.linspace(2000.0, 3000.0, 40)[:, None], "widths": (0, 2, 2, 2)}, "growth"),
     ],
 )
 def test_findings_agree_with_the_checks(changes, finding):
@@ -72,11 +73,12 @@ def test_findings_agree_with_the_checks(changes, finding):
     expected = "good"
     with warnings.catch_warnings():
         warnings.simplefilter("error", DispersionWarning)
+        warnings.simplefilter("error", GrowthWarning)
         try:
             check_inputs(velocity, survey, simulation, density)
         except InputError:
             expected = "error"
-        except DispersionWarning:
+        except (DispersionWarning, GrowthWarning):
             expected = "warning"
     result = diagnose(velocity, survey, simulation, density=density)
     found = {f.name: f.severity for f in result.findings if f.severity != "good"}

@@ -11,7 +11,7 @@ import pytest
 from data_gen.common.errors import InputError
 from data_gen.solver.memory_plan import peak_bytes
 from data_gen.solver.problem.acquisition import Survey, make_survey
-from data_gen.solver.problem.checks import DispersionWarning, largest_local_velocity
+from data_gen.solver.problem.checks import DispersionWarning, GrowthWarning, largest_local_velocity, safe_steps
 from data_gen.solver.problem.gradient_memory import Memory
 from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.simulation import Simulation
@@ -215,9 +215,22 @@ def test_too_few_points_per_wavelength_warn_with_the_number():
         run(velocity=600.0)
 
 
+def test_thin_layers_next_to_slower_cells_warn_with_the_safe_steps():
+    """50 N^2 steps where another layer absorbs what runs along, 4 N^2 between walls; slow layers feed nothing."""
+    slow_below = np.where(np.arange(GRID.shape[0]) < 10, 3000.0, 2500.0)[:, None] * np.ones(GRID.shape[1])
+
+    def safe(widths, model=slow_below):
+        return safe_steps(model, Simulation(GRID, TIME, 3000.0, 15.0, widths=widths))
+
+    assert [safe(widths) for widths in ((3, 9, 4, 9), (3, 9, 0, 0), (0, 3, 0, 0))] == [450, 36, np.inf]
+    assert safe((1, 1, 1, 1), np.full(GRID.shape, 2500.0)) == np.inf
+    with pytest.warns(GrowthWarning, match=rf"can double in 4 of the {TIME.nt} internal steps"):
+        run(velocity=slow_below, widths=(1, 0, 0, 0))
+
+
 def test_good_input_is_not_warned_about(recwarn):
     assert jnp.isfinite(run().gathers).all()
-    assert not [w for w in recwarn if issubclass(w.category, DispersionWarning)]
+    assert not [w for w in recwarn if issubclass(w.category, DispersionWarning | GrowthWarning)]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import numpy as np
 from jax.core import Tracer
 
 from data_gen.common.errors import InputError
+from data_gen.solver.numerics.cpml import doubling_steps
 from data_gen.solver.numerics.stencils import staggered_weights
 from data_gen.solver.problem.acquisition import Survey, check_survey_shapes, real_array
 from data_gen.solver.problem.simulation import SLOWEST_MEANT, Simulation, check_cfl, check_reach
@@ -19,6 +20,10 @@ NEAR = 1e-3  # cells within which a point is on a cell's center
 
 class DispersionWarning(UserWarning):
     """Warn that the grid is too coarse for the shortest wavelength."""
+
+
+class GrowthWarning(UserWarning):
+    """Warn that thin absorbing layers may let trapped waves grow within the simulation."""
 
 
 def check_velocity(velocity: np.ndarray, where: str = "The velocity model") -> None:
@@ -66,6 +71,54 @@ def check_sampling(simulation: Simulation, slowest: float) -> None:
             f"{simulation.order} needs {needed:g}. Expect numerical dispersion: refine the grid, lower the frequency "
             "or raise the order.",
             DispersionWarning,
+            stacklevel=4,
+        )
+
+
+def safe_steps(velocity: np.ndarray, simulation: Simulation) -> float:
+    """Count the internal steps in which no trapped wave more than doubles, fed by the absorbing layers.
+
+    Only cells that are slower than a layer trap waves that it can feed; see cpml.py.
+
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        simulation: The simulation.
+
+    Returns:
+        The number of steps; infinite where no layer can feed a wave.
+    """
+    edges, slowest = (velocity[0], velocity[-1], velocity[:, 0], velocity[:, -1]), velocity.min()
+    bounds = zip(edges, doubling_steps(simulation.widths), strict=True)
+    return min((steps for edge, steps in bounds if edge.max() > slowest), default=float("inf"))
+
+
+def meeting(slowest: float, fastest: float) -> np.ndarray:
+    """Make the smallest model in which slow and fast cells meet at every edge: it stands for models drawn later.
+
+    Args:
+        slowest: Smallest velocity [m/s].
+        fastest: Largest velocity [m/s].
+
+    Returns:
+        The model `(2, 2)` [m/s].
+    """
+    return np.array([[slowest, fastest], [fastest, slowest]])
+
+
+def check_layers(simulation: Simulation, velocity: np.ndarray) -> None:
+    """Warn with `GrowthWarning` if the absorbing layers are too thin for the number of steps.
+
+    Args:
+        simulation: The simulation.
+        velocity: Velocity model `(nz, nx)` [m/s].
+    """
+    safe = safe_steps(velocity, simulation)
+    if simulation.steps > safe:
+        warnings.warn(
+            f"Absorbing layers of {simulation.widths} cells may let waves grow that are trapped in slow cells: they "
+            f"can double in {safe:g} of the {simulation.steps} internal steps. Widen the layers: the safe steps grow "
+            "as the square of the width.",
+            GrowthWarning,
             stacklevel=4,
         )
 
@@ -231,7 +284,7 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None,
     """Check shapes and types of every input and, where it is concrete (not traced), its values.
 
     `simulate` does so before anything is compiled. Warns with `DispersionWarning` where the points per wavelength are
-    too few.
+    too few, and with `GrowthWarning` where the absorbing layers are too thin for the number of steps.
 
     Args:
         velocity: Velocity model `(nz, nx)` [m/s].
@@ -262,3 +315,4 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None,
             raise InputError("The density model must be finite and positive everywhere, in kg/m^3.")
         check_cfl(simulation, largest_local_velocity(velocity, density, simulation), staggered=True)
     check_sampling(simulation, float(velocity.min()))
+    check_layers(simulation, velocity)
