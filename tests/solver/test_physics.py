@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_gen.common.errors import InputError
-from data_gen.solver.numerics.stencils import largest_stable_step, second_derivative_weights
+from data_gen.solver.numerics.stencils import factor_weights, largest_stable_step, second_derivative_weights
 from data_gen.solver.problem.acquisition import Survey, make_survey, point_cells
 from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.simulation import Simulation, substeps_for
@@ -175,3 +175,29 @@ def test_weights_are_exact_for_polynomials():
         for power in range(2, order + 2, 2):
             value = sum(2 * c * k**power for k, c in enumerate(second_derivative_weights(order), start=1))
             assert value == pytest.approx(2.0 if power == 2 else 0.0, abs=1e-11)
+
+
+@pytest.mark.parametrize(("order", "kappa"), [(8, 1.2), (10, 1.5), (12, 1.8)])
+def test_weights_for_a_band(order, kappa):
+    """Phase velocities are right to 1.3e-5 up to kappa, 40 to 170 times better than Taylor's, and exact at 0.
+
+    The symbol rises up to the Nyquist wavenumber, where `largest_stable_step` takes it. Positive, it has a factor.
+    """
+    waves = np.linspace(1e-3, np.pi, 2000)[:, None]
+    steps = np.arange(1, order // 2 + 1)
+
+    def symbol(weights):
+        return (1 - np.cos(steps * waves)) @ (2 * np.asarray(weights))
+
+    best, taylor = second_derivative_weights(order, kappa), second_derivative_weights(order)
+    assert np.sum(steps**2 * best) == pytest.approx(1, abs=1e-12)
+    band = waves[:, 0] <= kappa
+    error, before = (np.abs(np.sqrt(symbol(w)) / waves[:, 0] - 1)[band].max() for w in (best, taylor))
+    assert error < min(1.3e-5, before / 40)
+    assert np.all(np.diff(symbol(best)) > 0)
+    factor = factor_weights(order, kappa)
+    whole = [*best[::-1], -2 * sum(best), *best]
+    np.testing.assert_allclose(-np.correlate(factor, factor, "full"), whole, atol=1e-13)
+    ratio = largest_stable_step(order, 1.0, 1.0, kappa=kappa) / largest_stable_step(order, 1.0, 1.0)
+    assert ratio == pytest.approx(np.sqrt(symbol(taylor)[-1] / symbol(best)[-1]), rel=1e-9)
+    assert 0.96 < ratio < 1

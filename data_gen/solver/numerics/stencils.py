@@ -5,7 +5,16 @@
     f'(x)   ~ sum_k s_k (f(x+(k-1/2)h) - f(x-(k-1/2)h)) / h,
               s_k = (-1)^(k+1) ((2L-1)!!)^2 / (2^(2L-2) (L-k)! (L+k-1)! (2k-1)^2)
 
-with k = 1..L, and a one-sided first difference that factors the second one, so that the two never disagree:
+with k = 1..L. They are exact for polynomials, hence best for the longest waves. The c_k can be chosen for a band,
+k h <= kappa, instead, where their symbol S(t) = sum_k 2 c_k (1 - cos k t) is to be t^2. Then they minimize
+
+    int_0^kappa (S(t) / t - t)^2 dt    with    sum_k k^2 c_k = 1
+
+which weighs the error of the phase velocity by the wavenumber, as the distance traveled does, and stays exact for
+t -> 0. With kappa = 1.2, 1.5 and 1.8 for the orders 8, 10 and 12 the phase velocity is right to 1.3e-5 in the band, 40
+to 170 times better than Taylor's, and the largest time step is 2 to 4 % shorter.
+
+A one-sided first difference factors the second one, so that the two never disagree:
 
     f'(x - delta h)  ~  (W f)(x) = sum_k w_k f(x-kh) / h,    f'' ~ -W^T W f,    k = 0..L,    delta = sum_k k^2 w_k / -2
 
@@ -27,36 +36,46 @@ import numpy as np
 from jax import lax
 
 ORDERS = (2, 4, 6, 8, 10, 12)
+BAND_POINTS = 400  # of the integral over the band
 # By the order in time, the largest stable (v dt)^2 times the symbol of -laplacian: see `largest_stable_step`.
 TIME_LIMITS = {2: 4, 4: 12}
 
 
-def second_derivative_weights(order: int) -> list[float]:
+def second_derivative_weights(order: int, kappa: float = 0.0) -> list[float]:
     """Compute the weights of the second derivative.
 
     Args:
         order: Order of the differences, 2 L.
+        kappa: End of the band of k h that they are chosen for, below pi; 0 takes those of Taylor's series.
 
     Returns:
         `[c_1, ..., c_L]`, in units of 1 / spacing^2.
     """
     half = order // 2
+    if kappa:
+        t = kappa * (np.arange(BAND_POINTS) + 0.5)[:, None] / BAND_POINTS
+        k = np.arange(1, half + 1)
+        terms = 2 * (1 - np.cos(k * t)) / t
+        # c_1 = 1 - sum_{k > 1} k^2 c_k takes care of the long waves, whatever the others are.
+        others = np.linalg.lstsq(terms[:, 1:] - k[1:] ** 2 * terms[:, :1], (t - terms[:, :1])[:, 0], rcond=None)[0]
+        return [float(c) for c in (1 - np.sum(k[1:] ** 2 * others), *others)]
     return [
         2 * (-1) ** (k + 1) * factorial(half) ** 2 / (k**2 * factorial(half - k) * factorial(half + k))
         for k in range(1, half + 1)
     ]
 
 
-def factor_weights(order: int) -> np.ndarray:
+def factor_weights(order: int, kappa: float = 0.0) -> np.ndarray:
     """Compute the weights of the one-sided first difference W, for which `-W^T W` is the second derivative.
 
     Args:
         order: Order of the differences, 2 L.
+        kappa: See `second_derivative_weights`.
 
     Returns:
         `[w_0, ..., w_L]`, in units of 1 / spacing.
     """
-    second = second_derivative_weights(order)
+    second = second_derivative_weights(order, kappa)
     symbol = -np.array([*second[::-1], -2 * sum(second), *second])
     # (1 - z)(1 - 1/z) divides it: W has one of these zeros, exactly, and the root-finder sees only simple ones.
     rest, _ = np.polydiv(symbol, [-1.0, 2.0, -1.0])
@@ -65,16 +84,17 @@ def factor_weights(order: int) -> np.ndarray:
     return weights * sqrt(symbol[order // 2] / np.sum(weights**2))
 
 
-def factor_offset(order: int) -> float:
+def factor_offset(order: int, kappa: float = 0.0) -> float:
     """Compute how far below its index the one-sided first difference lies.
 
     Args:
         order: Order of the differences.
+        kappa: See `second_derivative_weights`.
 
     Returns:
         The distance in cells.
     """
-    weights = factor_weights(order)
+    weights = factor_weights(order, kappa)
     return float(-np.sum(np.arange(len(weights)) ** 2 * weights) / 2)
 
 
@@ -101,7 +121,7 @@ def _shifted(padded: jax.Array, axis: int, start: int, size: int) -> jax.Array:
     return lax.slice_in_dim(padded, start, start + size, axis=axis)
 
 
-def second_derivative(padded: jax.Array, axis: int, order: int, spacing: float) -> jax.Array:
+def second_derivative(padded: jax.Array, axis: int, order: int, spacing: float, kappa: float = 0.0) -> jax.Array:
     """Differentiate twice along an axis.
 
     Args:
@@ -109,20 +129,21 @@ def second_derivative(padded: jax.Array, axis: int, order: int, spacing: float) 
         axis: The axis.
         order: Order of the differences.
         spacing: Side of a cell [m].
+        kappa: See `second_derivative_weights`.
 
     Returns:
         The second derivative [1/m^2].
     """
     half = order // 2
     size = padded.shape[axis] - 2 * half
-    weights = [c / spacing**2 for c in second_derivative_weights(order)]
+    weights = [c / spacing**2 for c in second_derivative_weights(order, kappa)]
     result = -2 * sum(weights) * _shifted(padded, axis, half, size)
     for k, weight in enumerate(weights, start=1):
         result += weight * (_shifted(padded, axis, half + k, size) + _shifted(padded, axis, half - k, size))
     return result
 
 
-def factor_derivative(padded: jax.Array, axis: int, order: int, spacing: float) -> jax.Array:
+def factor_derivative(padded: jax.Array, axis: int, order: int, spacing: float, kappa: float = 0.0) -> jax.Array:
     """Apply the one-sided first difference W, which lies `factor_offset` cells low.
 
     Args:
@@ -130,17 +151,20 @@ def factor_derivative(padded: jax.Array, axis: int, order: int, spacing: float) 
         axis: The axis.
         order: Order of the differences.
         spacing: Side of a cell [m].
+        kappa: See `second_derivative_weights`.
 
     Returns:
         The first derivative [1/m].
     """
     half = order // 2
     size = padded.shape[axis] - 2 * half
-    terms = [w / spacing * _shifted(padded, axis, half - k, size) for k, w in enumerate(factor_weights(order))]
+    terms = [w / spacing * _shifted(padded, axis, half - k, size) for k, w in enumerate(factor_weights(order, kappa))]
     return reduce(add, terms)
 
 
-def adjoint_factor_derivative(padded: jax.Array, axis: int, order: int, spacing: float) -> jax.Array:
+def adjoint_factor_derivative(
+    padded: jax.Array, axis: int, order: int, spacing: float, kappa: float = 0.0
+) -> jax.Array:
     """Apply -W^T, which lies as much too high as W is low, so that both together are the second derivative.
 
     Args:
@@ -148,13 +172,14 @@ def adjoint_factor_derivative(padded: jax.Array, axis: int, order: int, spacing:
         axis: The axis.
         order: Order of the differences.
         spacing: Side of a cell [m].
+        kappa: See `second_derivative_weights`.
 
     Returns:
         The first derivative [1/m].
     """
     half = order // 2
     size = padded.shape[axis] - 2 * half
-    terms = [-w / spacing * _shifted(padded, axis, half + k, size) for k, w in enumerate(factor_weights(order))]
+    terms = [-w / spacing * _shifted(padded, axis, half + k, size) for k, w in enumerate(factor_weights(order, kappa))]
     return reduce(add, terms)
 
 
@@ -180,7 +205,7 @@ def staggered_derivative(padded: jax.Array, axis: int, order: int, spacing: floa
 
 
 def largest_stable_step(
-    order: int, spacing: float, velocity: float, *, time_order: int = 2, staggered: bool = False
+    order: int, spacing: float, velocity: float, *, time_order: int = 2, staggered: bool = False, kappa: float = 0.0
 ) -> float:
     """Compute the largest dt for which the time stepping is stable in two dimensions (von Neumann).
 
@@ -193,6 +218,7 @@ def largest_stable_step(
         velocity: Largest velocity [m/s].
         time_order: Order of the differences in time: 2 or 4.
         staggered: Whether the medium has a density model.
+        kappa: See `second_derivative_weights`; of no effect with a density model.
 
     Returns:
         The largest stable time step [s].
@@ -200,5 +226,5 @@ def largest_stable_step(
     if staggered:
         symbol = (2 * sum(abs(s) for s in staggered_weights(order))) ** 2
     else:
-        symbol = sum(4 * abs(c) for k, c in enumerate(second_derivative_weights(order), start=1) if k % 2)
+        symbol = sum(4 * abs(c) for k, c in enumerate(second_derivative_weights(order, kappa), start=1) if k % 2)
     return sqrt(TIME_LIMITS[time_order] / (2 * symbol)) * spacing / velocity
