@@ -17,13 +17,14 @@ else:
 FIELD, VELOCITY = "RdBu_r", "viridis"
 LARGE, SMALL = 8, 6  # points: labels and titles, ticks
 DPI = 130
+LAYOUT = "constrained"  # finds the place of every label: more than half of the time to draw
 
 
 def _figure(width: float, height: float) -> Figure:
     """Create an empty figure of a size in inches."""
     from matplotlib.figure import Figure as MatplotlibFigure
 
-    return MatplotlibFigure(figsize=(width, height), layout="constrained")
+    return MatplotlibFigure(figsize=(width, height), layout=LAYOUT)
 
 
 def _image(axes, values: np.ndarray, title: str, extent, colors: str, low: float, high: float):

@@ -35,6 +35,7 @@ import jax
 import pytest
 
 from data_gen.solver.engines import scan
+from surrogate import figures
 from surrogate.commands import train
 from tests.network import refuse_other_machines, refused
 
@@ -65,19 +66,20 @@ def freed_memory_is_given_back():
 
 
 @pytest.fixture(autouse=True, scope="session")
+def plain_figures():
+    """Draw figures without arranging them; tests/report/test_report.py arranges one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "LAYOUT", "none")
+        patch.setattr(figures, "DPI", 40)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def one_step_per_iteration():
     """Compile a time loop with one copy of the step; two and a remainder take up to three times as long to compile."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "UNROLL", 1)
         yield
-
-
-@pytest.fixture
-def optimized():
-    """Optimized programs, for a test in which they run for longer than it takes to make them."""
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture

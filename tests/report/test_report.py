@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from data_gen.common.errors import InputError
+from surrogate import figures
 from surrogate.commands.sweep import Winner
 from surrogate.report.page import write_report
 from surrogate.report.tables import report_tables
@@ -119,3 +121,15 @@ def test_errors_of_every_example(tmp_path):
     assert best_median_worst(np.array([np.nan, 0.2, 0.1])) == {"best": 2, "median": 1, "worst": 0}
     assert best_median_worst(relative[:2]) == {"best": 1, "worst": 0}
     assert best_median_worst(relative[:1]) == {"best": 0}
+
+
+def test_the_panels_of_a_figure_do_not_overlap(monkeypatch, tmp_path):
+    """With their labels, as readers see them; other tests draw figures without arranging them."""
+    monkeypatch.setattr(figures, "LAYOUT", "constrained")
+    field = np.arange(12.0).reshape(1, 3, 4)
+    figure = figures.snapshots(field, {"coarse_solver": field / 2}, [0.1], 10.0)
+    assert figures.save(figure, tmp_path / "figure.png").stat().st_size > 0
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    assert len(boxes) > 2 and all(
+        a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 or b.y1 <= a.y0 for a, b in combinations(boxes, 2)
+    )

@@ -1,6 +1,7 @@
 """Train further: more steps of the same run, and another run from its weights; what does not fit is refused."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -69,10 +70,11 @@ def weights(run: str) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(load_surrogate(run)))]
 
 
-def test_more_steps_train_a_finished_run_further(data, tmp_path):
+def test_more_steps_train_a_finished_run_further(trained, data, tmp_path):
     """Up to the end of a warm-up of three steps, runs of 4 and of 6 steps have the same learning rates; so the run of 4
     that is trained to 6 ends bit for bit as the one of 6. The sentence names the steps and the learning rates."""
-    short, said = run_config(data, tmp_path / "short"), []
+    short, said = replace(trained, run=str(tmp_path / "short")), []
+    shutil.copytree(trained.run, short.run)
     assert fit(short) == 4
     longer = replace(short, training=replace(short.training, steps=6))
     assert fit(longer, announce=said.append) == 6

@@ -112,7 +112,9 @@ def run(monkeypatch, command, *arguments: str) -> None:
     command.main()
 
 
-@pytest.mark.parametrize(("task", "encoding"), [("gather", "source_map"), ("inverse", "log")])
+@pytest.mark.parametrize(
+    ("task", "encoding"), [pytest.param("gather", "source_map", marks=pytest.mark.slow), ("inverse", "log")]
+)
 def test_trained_and_evaluated(files, imported, tmp_path, monkeypatch, task, encoding):
     """By the commands, which take everything of the data from the manifest; loaded, and exported, without the data.
 

@@ -10,6 +10,7 @@ import pytest
 
 from data_gen.common.errors import DatasetError
 from data_gen.dataset import generation as dataset
+from data_gen.dataset.config import DataConfig
 from surrogate.commands import train
 from surrogate.config import DataPlaceConfig, EvaluateConfig, TrainConfig
 from surrogate.encodings.schemas import SourceMapConfig
@@ -29,7 +30,7 @@ def home(tmp_path_factory) -> Path:
     folder, before = tmp_path_factory.mktemp("home").resolve(), Path.cwd()
     os.chdir(folder)
     try:
-        data = tiny_config("set", train=4, validation=1, test=1, records=["snapshots"])
+        data = made("set")
         dataset.generate(data)
         fit(run_config(data))
     finally:
@@ -37,8 +38,13 @@ def home(tmp_path_factory) -> Path:
     return folder
 
 
+def made(path: str) -> DataConfig:
+    families = {"inclusions": {"min_velocity": 2000}}
+    return tiny_config(path, train=4, validation=1, test=1, records=["snapshots"], families=families)
+
+
 def run_config(data, **changes) -> TrainConfig:
-    training = TrainingConfig(steps=2, batch_size=4, warmup_steps=0, validate_every=2)
+    training = TrainingConfig(steps=2, batch_size=4, warmup_steps=0, validate_every=2, verify=False)
     model = FNOConfig(width=2, depth=1, modes=[2, 2], padding=0.0)
     config = TrainConfig("run", data, model=model, encoding=SourceMapConfig(), training=training)
     config.tracking.mode = "disabled"
@@ -61,7 +67,7 @@ def test_found_again(home, moved, tmp_path):
     provenance["places"]["absolute"] = str(tmp_path / "gone")
     (moved / "run" / "provenance.json").write_text(json.dumps(provenance))
     assert Path(read_request(EvaluateConfig(str(moved / "run"))).run.data.path).samefile(moved / "set")
-    data = tiny_config("set", train=4, validation=1, test=1, records=["snapshots"])
+    data = made("set")
     for path in ("set", str(moved / "set"), f"{moved / 'set'}/", "../copy/set"):
         assert fit(run_config(replace(data, path=path), run=str(moved / "run"))) == 2
         assert train.find_dataset(moved / "run", path)
@@ -80,7 +86,7 @@ def test_given_by_hand(moved, tmp_path):
         train.find_dataset(moved / "run", "set")
     given = replace(question, data=DataPlaceConfig("../away"))
     assert read_request(given).run.data.path == "../away"
-    data = tiny_config("../away", train=4, validation=1, test=1, records=["snapshots"])
+    data = made("../away")
     assert fit(run_config(data, run=str(moved / "run"))) == last_step(moved / "run") == 2
     file = tmp_path / "away" / dataset.MANIFEST
     manifest = dataset.read_json(file)

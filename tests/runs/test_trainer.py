@@ -91,7 +91,7 @@ def test_rollback_names_the_sample_and_resumes_bitwise(data, tmp_path, spoilt):
 
     Ended by SIGTERM at each log and run again, the same run ends with the same weights and curves, bit for bit.
     """
-    config = run_config(data, tmp_path / "whole", max_rollbacks=9)
+    config = run_config(data, tmp_path / "whole", max_rollbacks=9, log_every=3)
     with pytest.warns(
         RollbackWarning, match="1 of 4 samples are not finite, the first of them record 5, example 0"
     ) as told:
