@@ -268,7 +268,8 @@ def directions(key, velocity, survey):
     return jax.tree.map(jnp.multiply, jax.tree.unflatten(tree, noise), (jnp.asarray(50.0, velocity.dtype), scales))
 
 
-@pytest.mark.parametrize("strategy", ["full", slow("recompute"), slow("boundary")])
+@pytest.mark.slow  # test_derivatives.py has a quick form
+@pytest.mark.parametrize("strategy", ["full", "recompute", "boundary"])
 def test_second_derivatives(strategy, float64):
     """jvp, Hessian-vector and Gauss-Newton products of the native loop are the scan's: 1e-11, two more sums deep."""
     velocity, survey, simulation = problem(widths=(0, 8, 5, 9))
@@ -289,7 +290,8 @@ def test_second_derivatives(strategy, float64):
 
 
 @pytest.mark.parametrize(
-    "order_of_modes", [slow("forward over forward"), slow("reverse over forward"), "reverse over reverse"]
+    "order_of_modes",
+    [slow("forward over forward"), slow("reverse over forward"), slow("reverse over reverse")],
 )
 def test_other_second_derivatives(order_of_modes, float64):
     """Reverse over reverse is the same Hessian; derivatives of a jvp go through the scan. 1e-10: two more sums deep."""

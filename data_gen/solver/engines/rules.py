@@ -21,9 +21,9 @@ from typing import Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float, Int
 
+from data_gen.common.differentiable import call
 from data_gen.common.linear_map import linear_call
 from data_gen.solver.engines import scan
 from data_gen.solver.engines.fourier_sums import field_count
@@ -105,7 +105,9 @@ class Tangent:
         dmodel = _known(dmodel, model)
         gathers, fields = _reference_hessian(self.simulation, geometry, model, dmodel, operands)
         if dweights is not None:
-            gathers = gathers + linear_call(self, (*geometry[:2], dweights, *residuals[3:]), operands)[0]
+            recording = replace(self, saving=False)
+            samples, _ = linear_call(recording, (*_one_receiver_a_cell(geometry), *residuals[3:]), operands)
+            gathers = gathers + _gathered(samples, dweights)
         # Saved blocks need no second derivative: higher derivatives go through the scan.
         return gathers, fields, *(jnp.zeros_like(x) for x in (residuals[5:] if self.saving else ()))
 
@@ -142,9 +144,8 @@ class Adjoint:
         changes = _known(tangents[3:], residuals[3:])
         result = linear_call(Curvature(self.engine, self.simulation), (*residuals, *operands[:2]), changes)
         if (dweights := tangents[2]) is not None:
-            gathers, fields = operands[:2]
-            residuals = (*residuals[:2], dweights, *residuals[3:])
-            extra = linear_call(self, residuals, (gathers, jnp.zeros_like(fields)))
+            samples, nothing = _spread(operands[0], dweights), jnp.zeros_like(operands[1])
+            extra = linear_call(self, (*_one_receiver_a_cell(residuals[:3]), *residuals[3:]), (samples, nothing))
             result = [a + b for a, b in zip(result, extra, strict=True)]
         return tuple(result)
 
@@ -217,6 +218,25 @@ def _known(tangents, primals):
     return tuple(jnp.zeros_like(p) if t is None else t for t, p in zip(tangents, primals, strict=True))
 
 
+def _one_receiver_a_cell(geometry):
+    """Put receivers of weight one into all cells of the receivers: derivatives by the weights are then JAX's own."""
+    source_cells, receiver_cells, weights = geometry
+    shape = (*weights.shape[:-2], weights.shape[-2] * weights.shape[-1], 1)
+    return source_cells, receiver_cells.reshape(shape), jnp.ones(shape, weights.dtype)
+
+
+def _gathered(samples, weights):
+    """Compute gathers `(steps, r)` from samples in each cell `(steps, r j)`."""
+    samples = samples.reshape(*samples.shape[:-1], *weights.shape[-2:])
+    return jnp.einsum("...trj,...rj->...tr", samples, weights)
+
+
+def _spread(gathers, weights):
+    """Transpose `_gathered`."""
+    samples = jnp.einsum("...tr,...rj->...trj", gathers, weights)
+    return jax.lax.collapse(samples, samples.ndim - 2)
+
+
 def _reference(simulation: Simulation, geometry, m, q):
     """Compute `propagate` by scan.py, for batches too."""
 
@@ -239,46 +259,52 @@ def _reference_adjoint(simulation: Simulation, geometry, model, records):
     return jax.vjp(partial(_reference, simulation, geometry), *model)[1](tuple(records))
 
 
-def _linear(engine: Engine, simulation: Simulation, geometry, model, saved, tangents, *, saving: bool):
-    """Compute the changes of gathers, fields (and saved blocks) with the weights, m and q.
+@dataclass(frozen=True)
+class Propagation:
+    """Map source cells, receiver cells, receiver weights, m and q to gathers and fields: a `Differentiable`.
 
-    Tangents may be symbolic zeros.
+    Attributes:
+        engine: The engine.
+        simulation: The simulation.
+        saving: Whether the saved block of the simulation's strategy follows.
     """
-    dweights, *dmodel = tangents
-    dmodel = [jnp.zeros_like(x) if isinstance(t, SymbolicZero) else t for t, x in zip(dmodel, model, strict=True)]
-    changes = linear_call(Tangent(engine, simulation, saving), (*geometry, *model, *saved), dmodel)
-    if not isinstance(dweights, SymbolicZero):
-        source_cells, receiver_cells, weights = geometry
-        ones = jnp.ones((weights.size, 1), weights.dtype)
-        samples, _ = _propagate(engine, simulation, source_cells, receiver_cells.reshape(-1, 1), ones, *model)
-        changes[0] += jnp.einsum("trj,rj->tr", samples.reshape(-1, *weights.shape), dweights)
-    return changes
 
+    engine: Engine
+    simulation: Simulation
+    saving: bool = False
 
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _propagate_saving(engine: Engine, simulation: Simulation, source_cells, receiver_cells, weights, m, q):
-    """Compute gathers, fields and the saved blocks of the strategy."""
-    geometry = (source_cells, receiver_cells, weights)
-    return tuple(engine.forward(simulation, simulation.memory.strategy, geometry, (m, q)))
+    def apply(self, *arguments):
+        """See `Differentiable.apply`."""
+        strategy = self.simulation.memory.strategy if self.saving else "none"
+        results = self.engine.forward(self.simulation, strategy, arguments[:3], arguments[3:])
+        return tuple(results if self.saving else results[:2])
 
+    def shapes(self, *arguments):
+        """See `Differentiable.shapes`."""
+        return jax.eval_shape(self.apply, *arguments)
 
-@partial(_propagate_saving.defjvp, symbolic_zeros=True)
-def _propagate_saving_jvp(engine, simulation, primals, tangents):
-    results = _propagate_saving(engine, simulation, *primals)
-    changes = _linear(engine, simulation, primals[:3], primals[3:], results[2:], tangents[2:], saving=True)
-    return results, tuple(changes)
+    def jvp(self, arguments, tangents):
+        """See `Differentiable.jvp`."""
+        dweights, dm, dq = tangents[2:]
+        if dm is None and dq is not None:
+            # Linear in q: nothing of the field is needed again.
+            results, changes = call(self, *arguments), call(self, *arguments[:4], dq)
+        else:
+            results = call(replace(self, saving=True), *arguments)
+            tangent = Tangent(self.engine, self.simulation, self.saving)
+            changes = linear_call(tangent, (*arguments, *results[2:]), _known((dm, dq), arguments[3:]))
+            results = results[: len(changes)]
+        if dweights is not None:
+            samples, _ = call(replace(self, saving=False), *_one_receiver_a_cell(arguments[:3]), *arguments[3:])
+            changes[0] += _gathered(samples, dweights)
+        return results, changes
 
-
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _propagate(engine: Engine, simulation: Simulation, source_cells, receiver_cells, weights, m, q):
-    return tuple(engine.forward(simulation, "none", (source_cells, receiver_cells, weights), (m, q))[:2])
-
-
-@partial(_propagate.defjvp, symbolic_zeros=True)
-def _propagate_jvp(engine, simulation, primals, tangents):
-    gathers, fields, *saved = _propagate_saving(engine, simulation, *primals)
-    changes = _linear(engine, simulation, primals[:3], primals[3:], saved, tangents[2:], saving=False)
-    return (gathers, fields), tuple(changes)
+    def transpose(self, arguments, cotangents):
+        """See `Differentiable.transpose`; only q is wanted. It is the adjoint where the field is zero."""
+        saved = replace(self, saving=True).shapes(*arguments)[2:]
+        nothing = [jnp.zeros(x.shape, x.dtype) for x in (arguments[4], *saved)]
+        adjoint = Adjoint(self.engine, self.simulation)
+        return *[None] * 4, linear_call(adjoint, (*arguments[:4], *nothing), cotangents[:2])[1]
 
 
 def propagate(
@@ -304,4 +330,6 @@ def propagate(
     Returns:
         See `scan.propagate`.
     """
-    return _propagate(engine, simulation, source_cells, receiver_cells, receiver_weights, stiffness, injections)
+    arguments = (source_cells, receiver_cells, receiver_weights, stiffness, injections)
+    gathers, fields = call(Propagation(engine, simulation), *arguments)
+    return gathers, fields

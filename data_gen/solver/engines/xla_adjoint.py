@@ -193,7 +193,9 @@ def _with_tangent(function, arguments, tangents):
     """Compute a function, then its change along `tangents` where there are any."""
     if tangents is None:
         return list(function(*arguments))
-    return [x for results in jax.jvp(function, arguments, tangents) for x in results]
+    # A model of a whole batch may have a tangent for each of its members, and the other way round.
+    pairs = [jnp.broadcast_arrays(x, t) for x, t in zip(arguments, tangents, strict=True)]
+    return [x for results in jax.jvp(function, *zip(*pairs, strict=True)) for x in results]
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ def make_layout(simulation: Simulation, groups: int) -> ChipLayout:
 
 def _stencils(simulation: Simulation) -> tuple[list[float], list[float], list[float]]:
     """Compute weights of W, -W^T and the second derivative on a cell and its `half` neighbors on each side."""
-    factor = [float(w) / simulation.grid.spacing for w in factor_weights(simulation.order)]
+    factor = [w / simulation.grid.spacing for w in factor_weights(simulation.order)]
     nothing = [0.0] * (simulation.order // 2)
     second = [c / simulation.grid.spacing**2 for c in second_derivative_weights(simulation.order)]
     lower, higher = [*factor[::-1], *nothing], [*nothing, *(-w for w in factor)]

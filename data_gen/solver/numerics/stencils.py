@@ -65,7 +65,7 @@ def second_derivative_weights(order: int, kappa: float = 0.0) -> list[float]:
     ]
 
 
-def factor_weights(order: int, kappa: float = 0.0) -> np.ndarray:
+def factor_weights(order: int, kappa: float = 0.0) -> list[float]:
     """Compute the weights of the one-sided first difference W, for which `-W^T W` is the second derivative.
 
     Args:
@@ -81,7 +81,8 @@ def factor_weights(order: int, kappa: float = 0.0) -> np.ndarray:
     rest, _ = np.polydiv(symbol, [-1.0, 2.0, -1.0])
     roots = np.roots(rest)
     weights = np.real(np.poly([1.0, *roots[np.abs(roots) < 1]]))
-    return weights * sqrt(symbol[order // 2] / np.sum(weights**2))
+    # As Python numbers, which take the type of the field: NumPy scalars would widen float32.
+    return (weights * sqrt(symbol[order // 2] / np.sum(weights**2))).tolist()
 
 
 def factor_offset(order: int, kappa: float = 0.0) -> float:
@@ -94,8 +95,7 @@ def factor_offset(order: int, kappa: float = 0.0) -> float:
     Returns:
         The distance in cells.
     """
-    weights = factor_weights(order, kappa)
-    return float(-np.sum(np.arange(len(weights)) ** 2 * weights) / 2)
+    return -sum(k**2 * w for k, w in enumerate(factor_weights(order, kappa))) / 2
 
 
 def staggered_weights(order: int) -> list[float]:

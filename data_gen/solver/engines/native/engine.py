@@ -58,7 +58,7 @@ def _attributes(simulation: Simulation, strategy: str) -> dict[str, np.ndarray]:
         "shares": fourier_sums.weights(simulation).ravel(),
         "plan": loop_numbers(simulation, strategy),
         "second": np.concatenate([[-2 * second.sum()], second]),
-        "factor": factor_weights(simulation.order) / spacing,
+        "factor": np.array(factor_weights(simulation.order)) / spacing,
         "profiles": np.concatenate([np.zeros(0), *profiles]),
     }
 
