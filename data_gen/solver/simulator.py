@@ -7,7 +7,7 @@ A point source is s = w(t) delta(x - x_s), with the delta spread over one cell a
 not depend on the grid. Sample i of every record is the pressure at `i dt`; the field rests at and before t = 0.
 
 The solver runs on a grid and in time steps of its own (problem/discretization.py), puts the model there
-(engines/medium.py), and undoes the leap-frog's dispersion in time (numerics/temporal_dispersion.py). One time step is in
+(problem/medium.py), and undoes the leap-frog's dispersion in time (numerics/temporal_dispersion.py). One time step is in
 engines/time_step.py. engines/choose.py chooses the time loop that repeats it: engines/scan.py, in JAX, for any device
 and derivative; engines/native/, in C++, for CPUs; or engines/xla_adjoint.py, in JAX with an adjoint written out.
 """
@@ -21,7 +21,7 @@ from jaxtyping import Array, Complex, Float
 
 from data_gen.solver.engines import field_sums, rules, scan
 from data_gen.solver.engines.choose import choose_engine
-from data_gen.solver.engines.medium import project_medium
+from data_gen.solver.problem.medium import project_medium
 from data_gen.solver.engines.records import inject, read_gathers
 from data_gen.solver.problem.acquisition import Survey, locate
 from data_gen.solver.problem.checks import check_inputs

@@ -117,7 +117,10 @@ def weights(simulation: Simulation) -> Float[np.ndarray, "samples n_sums"]:
         read = temporal_dispersion.reading(times, dt, stride(simulation), samples, simulation.peak_frequency)
         parts.append(read.dense().T)
     sampling = stride(simulation) * dt
-    phases = 2 * np.pi * (np.arange(samples)[:, None] * sampling * frequencies % 1)
+    moments = np.arange(samples)[:, None] * sampling
+    phases = 2 * np.pi * (moments * frequencies % 1)
+    # The integral ends with the record, after which the loop runs on for what is read at its last samples.
+    sampling = np.where(moments <= simulation.time.times[-1] * (1 + 1e-9), sampling, 0)
     return np.concatenate([*parts, sampling * np.cos(phases), -sampling * np.sin(phases)], axis=1)
 
 

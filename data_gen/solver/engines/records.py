@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from data_gen.solver.engines.medium import Medium
+from data_gen.solver.problem.medium import Medium
 from data_gen.solver.numerics import temporal_dispersion
 from data_gen.solver.numerics.resampling import upsample
 from data_gen.solver.problem.simulation import Simulation

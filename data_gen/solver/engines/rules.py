@@ -27,7 +27,7 @@ from jaxtyping import Array, Float, Int
 from data_gen.common.linear_map import linear_call
 from data_gen.solver.engines import scan
 from data_gen.solver.engines.field_sums import field_count
-from data_gen.solver.engines.medium import Medium
+from data_gen.solver.problem.medium import Medium
 from data_gen.solver.problem.simulation import Simulation
 
 # Geometry: source cells, receiver cells, receiver weights. A gather is bilinear in the weights and the field.

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from data_gen.solver.engines.edges import halo, strip_profile
-from data_gen.solver.engines.medium import Medium
+from data_gen.solver.problem.edges import halo, strip_profile
+from data_gen.solver.problem.medium import Medium
 from data_gen.solver.numerics.cpml import Strip, remember, strips
 from data_gen.solver.numerics.stencils import (
     adjoint_factor_derivative,

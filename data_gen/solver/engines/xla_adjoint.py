@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 
 from data_gen.solver.engines import field_sums
-from data_gen.solver.engines.medium import Medium
+from data_gen.solver.problem.medium import Medium
 from data_gen.solver.engines.scan import (
     flat,
     in_groups,

@@ -31,12 +31,14 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
-from data_gen.solver.engines.time_step import factor_placement, halo, make_medium, strip_profile
+from data_gen.solver.engines.records import fire, read_gathers
+from data_gen.solver.engines.time_step import factor_placement
 from data_gen.solver.numerics.cpml import strips
-from data_gen.solver.numerics.resampling import upsample
 from data_gen.solver.numerics.stencils import factor_weights, second_derivative, second_derivative_weights
 from data_gen.solver.problem.acquisition import Survey, locate
 from data_gen.solver.problem.checks import check_inputs
+from data_gen.solver.problem.edges import halo, strip_profile
+from data_gen.solver.problem.medium import project_medium
 from data_gen.solver.problem.simulation import Simulation
 
 # A warpgroup, Mosaic's unit of execution, is 128 threads: one column of cells each. With four of them ptxas spills 24
@@ -299,7 +301,7 @@ class _Warpgroup:
 
 def _make_inputs(velocity, survey: Survey, simulation: Simulation, layout: ChipLayout) -> Inputs:
     (mz, mx), (z_profile, x_profile) = simulation.padded_shape, _profiles(simulation, layout)
-    stiffness = make_medium(velocity, None, simulation).stiffness
+    stiffness = project_medium(velocity, None, simulation).stiffness
     cells, weights = locate(survey.sources, simulation)
     spreads = survey.receivers if survey.receiver_axis == 0 else survey.receivers[None]
     receiver_cells, receiver_weights = locate(spreads, simulation)
@@ -316,7 +318,7 @@ def _make_inputs(velocity, survey: Survey, simulation: Simulation, layout: ChipL
         _walled_weights(simulation, layout),
         source_rows=cells[..., ::side] // mx,
         strengths=jnp.zeros((*cells.shape[:2], side, LANES), jnp.float32).at[places].add(amounts),
-        wavelets=upsample(survey.wavelets, simulation.substeps),
+        wavelets=fire(survey.wavelets, simulation),
         cells=jnp.pad(layout.at(receiver_cells // mx, receiver_cells % mx), equal_shares),
         weights=jnp.pad(receiver_weights, equal_shares),
     )
@@ -342,7 +344,7 @@ def _simulate(velocity, survey: Survey, simulation: Simulation, layout: ChipLayo
         threads = {"grid_names": ("shot",), "num_threads": layout.groups, "thread_name": "warpgroup"}
         scratch = [*fields, plgpu.Barrier(num_arrivals=layout.groups)]
         run = plgpu.kernel(wave_on_chip, out_type=gathers, scratch_types=scratch, grid=grid, **threads, **options)
-    return run(*inputs)[:, :: simulation.substeps, : survey.n_receivers]
+    return read_gathers(run(*inputs)[..., : survey.n_receivers], simulation)
 
 
 def simulate_on_chip(
@@ -368,10 +370,10 @@ def simulate_on_chip(
     """
     check_inputs(velocity, survey, simulation, density)
     fields = simulation.snapshot_steps or simulation.frequencies
-    if density is not None or fields or simulation.time_order != 2 or not survey.n_receivers:
+    if density is not None or fields or simulation.internal_spacing is not None or not survey.n_receivers:
         raise InputError(
-            "The kernel that keeps the grid on chip knows constant density, second order in time and gathers only: "
-            "give no density, no snapshot_steps or frequencies, time_order=2 and at least one receiver, or use "
+            "The kernel that keeps the grid on chip knows constant density, the models' own cells and gathers only: "
+            "give no density, snapshot_steps, frequencies or internal_spacing, and at least one receiver, or use "
             "simulate."
         )
     layout = make_layout(simulation, 1 if interpret is True else WARPGROUPS)

@@ -1,8 +1,10 @@
 """Check concrete inputs once, at the edge, before anything is compiled."""
 
 import warnings
+from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -10,6 +12,8 @@ from data_gen.common.errors import InputError
 from data_gen.solver.numerics.cpml import doubling_steps
 from data_gen.solver.numerics.stencils import staggered_weights
 from data_gen.solver.problem.acquisition import Survey, check_survey_shapes, real_array
+from data_gen.solver.problem.discretization import discretize
+from data_gen.solver.problem.medium import project_medium
 from data_gen.solver.problem.simulation import SLOWEST_MEANT, Simulation, check_cfl, check_reach
 
 # Points per wavelength at the highest frequency that keep the phase error near 1 % over some ten wavelengths.
@@ -219,25 +223,21 @@ def largest_local_velocity(velocity: np.ndarray, density: np.ndarray, simulation
     Args:
         velocity: Velocity model `(nz, nx)` [m/s].
         density: Density model `(nz, nx)` [kg/m^3].
-        simulation: The simulation, for its order and its walls.
+        simulation: The simulation on their grid.
 
     Returns:
-        The square root of the largest kappa / rho, with 1 / rho the mean over the faces that a cell's stencil reaches
+        The square root of the largest kappa / rho on the solver's grid, with 1 / rho the mean over the faces that a cell's stencil reaches
         along both axes, each by the size of its weight [m/s].
     """
-    half = simulation.order // 2
-    weights = np.abs(staggered_weights(simulation.order))
-    buoyancy = np.zeros(density.shape)
-    for axis in (0, 1):
-        padded = np.moveaxis(density, axis, 0)
-        for side, width in enumerate(simulation.widths[2 * axis : 2 * axis + 2]):
-            free = simulation.free_surface and axis == side == 0
-            more = ((half, 0) if side == 0 else (0, half), (0, 0))
-            padded = np.pad(padded, more, mode="edge" if width else "reflect" if free else "symmetric")
-        faces, n = 2 / (padded[:-1] + padded[1:]), density.shape[axis]
+    medium = jax.device_get(project_medium(jnp.asarray(velocity), jnp.asarray(density), simulation))
+    stiffness, half = medium.stiffness, simulation.order // 2
+    weights, buoyancy = np.abs(staggered_weights(simulation.order)), np.zeros(stiffness.shape)
+    for axis, between in enumerate(medium.buoyancy):
+        faces, n = np.moveaxis(between, axis, 0), stiffness.shape[axis]
         reached = [faces[half - k : half - k + n] + faces[half + k - 1 : half + k - 1 + n] for k in range(1, half + 1)]
         buoyancy += np.moveaxis(np.tensordot(weights, reached, 1), 0, axis) / (4 * weights.sum())
-    return float(np.sqrt((velocity**2 * density * buoyancy).max()))
+    step = discretize(simulation, staggered=True).step_length
+    return float(np.sqrt((stiffness * buoyancy).max())) / step
 
 
 def check_models(velocity, simulation: Simulation, density=None) -> None:
@@ -297,6 +297,7 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None)
         density = np.asarray(density)
         if not (np.isfinite(density).all() and density.min() > 0):
             raise InputError("The density model must be finite and positive everywhere, in kg/m^3.")
-        check_cfl(simulation, largest_local_velocity(velocity, density, simulation), staggered=True)
+        staggered = replace(simulation, staggered=True)
+        check_cfl(staggered, largest_local_velocity(velocity, density, simulation), staggered=True)
     check_sampling(simulation, float(velocity.min()))
     check_layers(simulation, velocity)

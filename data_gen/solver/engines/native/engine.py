@@ -7,7 +7,7 @@ import numpy as np
 
 from data_gen.solver.engines import field_sums
 from data_gen.solver.engines.native.library import load, target_name, threads
-from data_gen.solver.engines.edges import strip_profile
+from data_gen.solver.problem.edges import strip_profile
 from data_gen.solver.engines.time_step import factor_placement
 from data_gen.solver.numerics.cpml import Strip
 from data_gen.solver.numerics.stencils import factor_weights, second_derivative_weights

@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from data_gen.solver.engines.edges import OWN, Edges, continued
+from data_gen.solver.problem.edges import OWN, Edges, continued
 from data_gen.solver.problem.discretization import Line, discretize, lines
 from data_gen.solver.problem.simulation import Simulation
 
