@@ -56,9 +56,6 @@ def main(composed: DictConfig) -> None:
     config, workers = settings.data, settings.executor.create()
     total = config.train + config.validation + config.test
     print(expected_size(config))
-    if config.nz % 2 or config.nx % 2 or config.free_surface:
-        what = "a free surface" if config.free_surface else f"an odd side ({config.nz} x {config.nx} cells)"
-        print(f"These data have {what}: surrogates can be trained on them with any encoding but coarse, the default.")
     done = made = 0
     waiting = "compiling" if isinstance(workers, Local) else "waiting for the first shard"
     with progress_bar(f"generate {config.path}", total, unit="samples", status=waiting) as update:

@@ -102,6 +102,11 @@ def _along(axis: int, matrix: np.ndarray, model: jax.Array) -> jax.Array:
     return jnp.matmul(model, matrix.T, precision=precision)
 
 
+def _onto(matrices: list[np.ndarray], model: jax.Array) -> jax.Array:
+    """Multiply a model by one matrix along depth and one along the surface."""
+    return _along(1, matrices[1], _along(0, matrices[0], model))
+
+
 def _extended(model: jax.Array, axes: tuple[Line, Line], simulation: Simulation) -> jax.Array:
     """Extend a model by its edge values over the cells that the solver's padded grid covers."""
     outside = [line.padding for line in axes]
@@ -109,6 +114,24 @@ def _extended(model: jax.Array, axes: tuple[Line, Line], simulation: Simulation)
         return jnp.pad(model, outside, mode="edge")
     (nz, nx), ((top, _), (left, _)) = model.shape, outside
     return jnp.pad(lax.stop_gradient(model), outside, mode="edge").at[top : top + nz, left : left + nx].set(model)
+
+
+def projected_compressibility(velocity: Float[Array, "nz nx"], simulation: Simulation) -> Float[Array, "nz nx"]:
+    """Compute what the solver's grid holds of 1 / velocity^2 at the centers of the model's grid.
+
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        simulation: The simulation, on the model's grid.
+
+    Returns:
+        The compressibility at constant density [s^2/m^2].
+    """
+    if simulation.medium == "samples" and simulation.internal_spacing is None:
+        return velocity**-2
+    axes = lines(simulation)
+    onto_centers = [line.projection(simulation.medium, np.arange(line.cells) * line.spacing) for line in axes]
+    slowness = _extended(velocity, axes, simulation) ** -2
+    return jnp.maximum(_onto(onto_centers, slowness), simulation.fastest**-2)
 
 
 def project_medium(
@@ -134,10 +157,7 @@ def project_medium(
     axes = lines(simulation)
     extended = partial(_extended, axes=axes, simulation=simulation)
     onto_cells = [line.projection(simulation.medium, line.solved_centers) for line in axes]
-
-    def onto_grid(model: jax.Array) -> jax.Array:
-        return _along(1, onto_cells[1], _along(0, onto_cells[0], model))
-
+    onto_grid = partial(_onto, onto_cells)
     slowness = extended(velocity) ** -2
     if density is None:
         compressibility = jnp.maximum(onto_grid(slowness), simulation.fastest**-2)
