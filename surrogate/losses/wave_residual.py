@@ -5,7 +5,7 @@
 
     e = ||r(prediction)|| / ||inertia(data)||,    inertia the term without space derivatives
 
-c is what the solver's grid holds of 1 / v^2 (engines/medium.py), and the Laplacian is the solver's own, so its
+c is what the solver's grid holds of 1 / v^2 (problem/medium.py), and the Laplacian is the solver's own, so its
 snapshots leave only what differences in time do: a wave of angular frequency omega has its second derivative scaled by
 (sin(x) / x)^2, x = omega D / 2, an error of (omega D)^2 / 12. Snapshots are refused unless omega D <= 1 at the wavelet's
 highest frequency, where that is 8 %; at its peak frequency it then is 1.3 %. Data that were solved on cells of another
@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
 from data_gen.dataset.sample import DataSpec
-from data_gen.solver.engines.medium import projected_compressibility
+from data_gen.solver.problem.medium import projected_compressibility
 from data_gen.solver.numerics import stencils
 from surrogate.losses.terms import Judged, Term, relative, squares
 from surrogate.protocols import Batch, Task

@@ -16,7 +16,7 @@ from data_gen.dataset import generation as dataset
 from data_gen.dataset.config import DataConfig
 from data_gen.dataset.sample import DataSpec
 from data_gen.dataset.verification import rebuild
-from data_gen.solver.engines.medium import project_medium, projected_compressibility
+from data_gen.solver.problem.medium import project_medium, projected_compressibility
 from surrogate.config import TrainConfig
 from surrogate.encodings.registry import make_encoding
 from surrogate.encodings.schemas import SourceMapConfig
