@@ -75,9 +75,10 @@ class CoarseSolver:
     def reason_against(self) -> str:
         """Why it cannot simulate these data, and a remedy; empty if it can."""
         try:
-            return "" if self.simulation else ""
+            _ = self.simulation
         except InputError as error:
             return str(error)
+        return ""
 
     def __call__(
         self,

@@ -30,8 +30,8 @@ OF_ALL = {"task": {"unroll", "noise", "pushforward"}, "encoding": {"radius", "ve
 # Every config with encoding=coarse has the ratio since that solver is a setting of the solver.
 OTHER_COARSE_SOLVER = (
     "is of a run with encoding=coarse from an earlier version: there is no encoding.ratio in it. Its operator has "
-    "learned to correct the field of another coarse solver, which this version does not have, and would be wrong on any "
-    "other field. Train it again, in another folder, or use it with the version that trained it. Runs with other "
+    "learned to correct the field of another coarse solver, which this version does not have, and would be wrong on "
+    "any other field. Train it again, in another folder, or use it with the version that trained it. Runs with other "
     "encodings are not affected."
 )
 
