@@ -6,12 +6,13 @@
     e = ||r(prediction)|| / ||inertia(data)||,    inertia the term without space derivatives
 
 c is what the solver's grid holds of 1 / v^2 (problem/medium.py), and the Laplacian is the solver's own, so its
-snapshots leave only what differences in time do: a wave of angular frequency omega has its second derivative scaled by
-(sin(x) / x)^2, x = omega D / 2, an error of (omega D)^2 / 12. Snapshots are refused unless omega D <= 1 at the highest
-frequency of the wavelet, where that is 8 %; at its peak frequency it then is 1.3 %. Data that were solved on cells of
-another size leave in addition what the differences on the data's cells err by. Left out are cells within the stencil's
-reach of the grid's sides, beyond which it would need the absorbing layer, and cells of the source, which the residual
-does not hold. The first steps of a propagator follow from the state that it is given, so its residual begins with that state.
+snapshots leave only what differences in time do: a wave of angular frequency omega has its second derivative scaled
+by (sin(x) / x)^2, x = omega D / 2, an error of (omega D)^2 / 12. Snapshots are refused unless omega D <= 1 at the
+highest frequency of the wavelet, where that is 8 %; at its peak frequency it then is 1.3 %. Data that were solved on
+cells of another size leave in addition what the differences on the data's cells err by. Left out are cells within the
+stencil's reach of the grid's sides, beyond which it would need the absorbing layer, and cells of the source, which
+the residual does not hold. The first steps of a propagator follow from the state that it is given, so its residual
+begins with that state.
 """
 
 from functools import partial
