@@ -27,8 +27,6 @@ import numpy as np
 from jax import lax
 
 ORDERS = (2, 4, 6, 8, 10, 12)
-# By the order in time, the largest stable (v dt)^2 times the symbol of -laplacian: see `largest_stable_step`.
-TIME_LIMITS = {2: 4, 4: 12}
 
 
 def second_derivative_weights(order: int) -> list[float]:
@@ -179,19 +177,16 @@ def staggered_derivative(padded: jax.Array, axis: int, order: int, spacing: floa
     return reduce(add, terms)
 
 
-def largest_stable_step(
-    order: int, spacing: float, velocity: float, *, time_order: int = 2, staggered: bool = False
-) -> float:
+def largest_stable_step(order: int, spacing: float, velocity: float, *, staggered: bool = False) -> float:
     """Compute the largest dt for which the time stepping is stable in two dimensions (von Neumann).
 
     (v dt / h)^2 2 Lambda <= 4, with Lambda the one-dimensional operator's largest symbol (at the Nyquist wavenumber)
-    times h^2; of fourth order in time, z - z^2 / 12 stands for z on the left, and z <= 12 is the limit.
+    times h^2.
 
     Args:
         order: Order of the differences in space.
         spacing: Side of a cell [m].
         velocity: Largest velocity [m/s].
-        time_order: Order of the differences in time: 2 or 4.
         staggered: Whether the medium has a density model.
 
     Returns:
@@ -201,4 +196,4 @@ def largest_stable_step(
         symbol = (2 * sum(abs(s) for s in staggered_weights(order))) ** 2
     else:
         symbol = sum(4 * abs(c) for k, c in enumerate(second_derivative_weights(order), start=1) if k % 2)
-    return sqrt(TIME_LIMITS[time_order] / (2 * symbol)) * spacing / velocity
+    return sqrt(2 / symbol) * spacing / velocity

@@ -100,7 +100,7 @@ def check_points(points: np.ndarray, what: str, simulation: Simulation) -> None:
             f"Move it down, for example by one cell to z = {spacing:g} m."
         )
     off_grid = np.abs(points / spacing - np.round(points / spacing)).max(axis=1, initial=0) > NEAR
-    if simulation.half_width == 0 and off_grid.any():
+    if simulation.half_width == 0 and simulation.internal_spacing is None and off_grid.any():
         z, x = points[np.argmax(off_grid)]
         raise InputError(
             f"A {what} lies between grid points: (z, x) = ({z:g}, {x:g}) m with cells of {spacing:g} m. "
@@ -187,14 +187,13 @@ def largest_local_velocity(velocity: np.ndarray, density: np.ndarray, simulation
     return float(np.sqrt((velocity**2 * density * buoyancy).max()))
 
 
-def check_models(velocity, simulation: Simulation, density=None, coupling=None) -> None:
+def check_models(velocity, simulation: Simulation, density=None) -> None:
     """Check shapes and types of models, which may be traced.
 
     Args:
         velocity: Velocity model `(nz, nx)` [m/s].
         simulation: The simulation.
         density: Density model `(nz, nx)` [kg/m^3], or None.
-        coupling: Coupling `(3, 3, nz, nx)` of coarse_medium.py, or None.
 
     Raises:
         InputError: If a shape or a type is wrong, or the simulation has no place for such a model.
@@ -211,23 +210,11 @@ def check_models(velocity, simulation: Simulation, density=None, coupling=None) 
             elif found[-2:] == shape:
                 remedy = " Map a batch of models by jax.vmap."
             raise InputError(f"The {name} model must have the grid's shape {shape} (nz, nx), but has {found}.{remedy}")
-    if coupling is not None:
-        found = np.shape(real_array(coupling, "The coupling"))
-        if found != (3, 3, *shape):
-            raise InputError(
-                f"The coupling must have the shape {(3, 3, *shape)}, but has {found}. Take it, and the velocity, from "
-                "coarse_medium.coarse_medium."
-            )
-        if simulation.time_order != 2 or simulation.free_surface:
-            raise InputError(
-                f"A coupling needs second order in time and no free surface, but time_order={simulation.time_order} "
-                f"and free_surface={simulation.free_surface}."
-            )
     if density is not None:
         check_reach(simulation, staggered=True)
 
 
-def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None, coupling=None) -> None:
+def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None) -> None:
     """Check shapes and types of every input and, where it is concrete (not traced), its values.
 
     `simulate` does so before anything is compiled. Warns with `DispersionWarning` where the points per wavelength are
@@ -238,7 +225,6 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None,
         survey: The survey.
         simulation: The simulation.
         density: Density model `(nz, nx)` [kg/m^3], or None.
-        coupling: Coupling `(3, 3, nz, nx)` of coarse_medium.py, or None.
 
     Raises:
         InputError: If a shape or a type is wrong, velocities or densities are bad, the time step is over the CFL
@@ -246,10 +232,8 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None,
     """
     if not isinstance(simulation, Simulation):
         raise InputError(f"simulate takes a velocity, a survey, then a Simulation, but got {type(simulation)} there.")
-    check_models(velocity, simulation, density, coupling)
+    check_models(velocity, simulation, density)
     check_survey(survey, simulation)
-    if not (coupling is None or isinstance(coupling, Tracer) or np.isfinite(np.asarray(coupling)).all()):
-        raise InputError("The coupling has values that are not finite. Repair the model that it is made from.")
     if isinstance(velocity, Tracer) or isinstance(density, Tracer):
         return
     velocity = np.asarray(velocity)
