@@ -18,9 +18,9 @@ from data_gen.solver.numerics import band_limited
 from data_gen.solver.problem.grid import Grid
 from data_gen.solver.problem.simulation import Simulation
 
-LEAST_LAYER = 10  # cells
-# Half the width of the sinc that places points on the solver's own cells: wavelengths are as short as three of them.
-HALF_WIDTH = 8
+LEAST_LAYER = 12  # cells: fewer reflect as much as a coarse grid errs
+# Half the width of the sinc that places points on the solver's own cells: a wider one rings near sources (measured).
+HALF_WIDTH = 4
 SLACK = 1e-6  # of a cell, for rounding
 
 
