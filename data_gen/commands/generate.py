@@ -19,6 +19,7 @@ from data_gen.dataset.executors.ray import RayConfig
 from data_gen.dataset.executors.slurm import SlurmConfig
 from data_gen.dataset.generation import generate
 from data_gen.dataset.size import expected_size
+from data_gen.dataset.truth import truth_in_words
 
 
 @dataclass
@@ -69,9 +70,13 @@ def main(composed: DictConfig) -> None:
             made += samples * fresh
             update(done, "" if made else waiting)
 
-        manifest = generate(config, workers, count)
+        def compare() -> None:
+            update(done, "comparing with the wave equation")
+
+        manifest = generate(config, workers, count, compare)
         update(done, f"{done - made} of them made before" if made < done else "")
     print(f"{config.path}: {done} samples, fingerprint {manifest['fingerprint']}")
+    print(truth_in_words(manifest))
     print_next(training_command(HydraConfig.get().runtime.choices["data"], config.path))
 
 

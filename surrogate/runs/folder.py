@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from data_gen.common.errors import InputError
 from data_gen.common.files import differences, flatten, holds_files, make_folder, read_json, write_json
 from data_gen.common.hydra_app import Schema, typed
+from data_gen.dataset.config import with_solver_of_its_time
 from data_gen.dataset.manifest import MANIFEST
 from data_gen.velocity.registry import drawn_families
 from surrogate.config import InvertConfig, TrainConfig, schemas
@@ -19,7 +20,7 @@ from surrogate.schemas import schema_of
 
 CONFIG = "config.json"
 STEPS, WARMUP = "training.steps", "training.warmup_steps"
-STORAGE = ("data.path", "data.shard_size", "data.batch_size")
+STORAGE = ("data.path", "data.shard_size", "data.batch_size", "data.truth_samples")
 # Configs of runs that are older than the choice have no name in these groups.
 FIRST = {"task": "wavefield", "encoding": "coarse", "model": "fno"}
 # In earlier versions, one schema held the settings of all tasks, and one those of all encodings. Settings of other
@@ -44,6 +45,8 @@ def from_plain(values: dict[str, Any], schema: type[Schema], where: str) -> Sche
     if "${" in json.dumps(values):
         raise InputError(f"{where} holds an interpolation; a resolved config has plain values only. Restore the file.")
     try:
+        if isinstance(data := values.get("data"), dict):
+            values = values | {"data": with_solver_of_its_time(data)}
         start = OmegaConf.structured(schema)
         if schema is TrainConfig:
             if isinstance(model := values.get("model"), dict):

@@ -25,13 +25,13 @@ from flax import nnx
 
 from data_gen.common.errors import InputError
 from data_gen.common.files import differences
-from data_gen.dataset.config import DataConfig
+from data_gen.dataset.config import SOLVER, DataConfig
 from surrogate.config import TrainConfig
 from surrogate.operators.base import GridOperator
 from surrogate.operators.u_shape import FourierResampling
 
 # Settings that decide how the waves are computed and where errors are taken, but not which waves they are.
-NUMERICS = {"nz", "nx", "spacing", "nt", "dt", "order", "substeps", "absorbing_width", "receiver_every", "frequencies"}
+NUMERICS = {"nz", "nx", "spacing", "nt", "dt", "receiver_every", "frequencies", *SOLVER}
 
 
 class GridWarning(UserWarning):
