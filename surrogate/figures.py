@@ -57,14 +57,14 @@ def _extent(shape: tuple[int, ...], spacing: float) -> tuple[float, float, float
 
 
 def snapshots(
-    truth: np.ndarray, predictions: Mapping[str, np.ndarray], times: Sequence[float], spacing: float = 1.0
+    target: np.ndarray, predictions: Mapping[str, np.ndarray], times: Sequence[float], spacing: float = 1.0
 ) -> Figure:
     """Draw up to about four snapshots, each prediction of them, and five times its error.
 
-    Each column has one color scale: the 99.5th percentile of the true field at that time.
+    Each column has one color scale: the 99.5th percentile of the solver's field at that time.
 
     Args:
-        truth: True wavefields `(n_snapshots, nz, nx)`.
+        target: Wavefields of the solver `(n_snapshots, nz, nx)`.
         predictions: Predicted wavefields of the same shape, by the name of the method.
         times: Time of each snapshot [s].
         spacing: Cell size [m].
@@ -73,16 +73,16 @@ def snapshots(
         The figure: methods and errors by row, snapshots by column.
     """
     shown = range(0, len(times), max(1, len(times) // 4))
-    rows = [("solver", truth)]
+    rows = [("solver", target)]
     for name, field in predictions.items():
-        rows += [(name, field), (f"5 x ({name} - solver)", 5 * (field - truth))]
+        rows += [(name, field), (f"5 x ({name} - solver)", 5 * (field - target))]
     figure = _figure(2.2 * len(shown), 2.0 * len(rows) + 0.4)
     axes = figure.subplots(len(rows), len(shown), squeeze=False, sharex=True, sharey=True)
     for column, i in enumerate(shown):
-        scale, image = float(np.percentile(np.abs(truth[i]), 99.5)), None
+        scale, image = float(np.percentile(np.abs(target[i]), 99.5)), None
         for row, (name, field) in enumerate(rows):
             title = f"{name}, {1e3 * times[i]:.0f} ms"
-            image = _image(axes[row, column], field[i], title, _extent(truth.shape, spacing), FIELD, -scale, scale)
+            image = _image(axes[row, column], field[i], title, _extent(target.shape, spacing), FIELD, -scale, scale)
         _color_bar(
             figure, image, list(axes[:, column]), "pressure", location="bottom", aspect=30, ticks=[-scale, 0, scale]
         )
@@ -90,24 +90,24 @@ def snapshots(
     return figure
 
 
-def overview(velocity: np.ndarray, truth: np.ndarray, predictions: Mapping[str, np.ndarray], spacing: float) -> Figure:
-    """Draw a velocity model, its true field, the first prediction, and five times the error of every prediction.
+def overview(velocity: np.ndarray, target: np.ndarray, predictions: Mapping[str, np.ndarray], spacing: float) -> Figure:
+    """Draw a velocity model, the solver's field, the first prediction, and five times the error of every prediction.
 
-    All fields have one color scale: the 99.5th percentile of the true field.
+    All fields have one color scale: the 99.5th percentile of the solver's field.
 
     Args:
         velocity: Velocity model `(nz, nx)` [m/s].
-        truth: True field `(nz, nx)`.
+        target: Field of the solver `(nz, nx)`.
         predictions: Predicted fields of the same shape, by the name of the method.
         spacing: Cell size [m].
 
     Returns:
         The figure: one row.
     """
-    scale, extent = float(np.percentile(np.abs(truth), 99.5)), _extent(truth.shape, spacing)
+    scale, extent = float(np.percentile(np.abs(target), 99.5)), _extent(target.shape, spacing)
     first, field = next(iter(predictions.items()))
-    panels = {"solver": truth, first: field}
-    panels |= {f"5 x ({name} - solver)": 5 * (values - truth) for name, values in predictions.items()}
+    panels = {"solver": target, first: field}
+    panels |= {f"5 x ({name} - solver)": 5 * (values - target) for name, values in predictions.items()}
     figure = _figure(2.3 * (1 + len(panels)) + 1.0, 2.8)
     axes = figure.subplots(1, 1 + len(panels), sharey=True)
     low, high = float(velocity.min()), float(velocity.max())
@@ -121,25 +121,25 @@ def overview(velocity: np.ndarray, truth: np.ndarray, predictions: Mapping[str, 
 
 
 def gathers(
-    velocity: np.ndarray, truth: np.ndarray, predictions: Mapping[str, np.ndarray], extent: tuple[float, float]
+    velocity: np.ndarray, target: np.ndarray, predictions: Mapping[str, np.ndarray], extent: tuple[float, float]
 ) -> Figure:
-    """Draw a velocity model, its true gather, each prediction and five times its error.
+    """Draw a velocity model, the solver's gather, each prediction and five times its error.
 
-    All gathers have one color scale: the 99th percentile of the true gather.
+    All gathers have one color scale: the 99th percentile of the solver's gather.
 
     Args:
         velocity: Velocity model `(nz, nx)` [m/s].
-        truth: True gather `(nt, n_receivers)`.
+        target: Gather of the solver `(nt, n_receivers)`.
         predictions: Predicted gathers of the same shape, by the name of the method.
         extent: Length of the line of receivers [m] and of the record [s].
 
     Returns:
         The figure: one row.
     """
-    scale, (width, duration) = float(np.percentile(np.abs(truth), 99)), extent
-    panels = {"solver": truth}
+    scale, (width, duration) = float(np.percentile(np.abs(target), 99)), extent
+    panels = {"solver": target}
     for name, values in predictions.items():
-        panels |= {name: values, f"5 x ({name} - solver)": 5 * (values - truth)}
+        panels |= {name: values, f"5 x ({name} - solver)": 5 * (values - target)}
     figure = _figure(2.1 * (1 + len(panels)) + 1.0, 3.2)
     axes = figure.subplots(1, 1 + len(panels))
     low, high = float(velocity.min()), float(velocity.max())

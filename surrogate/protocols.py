@@ -170,7 +170,7 @@ class Task(Protocol):
         ...
 
     def methods(self) -> dict[str, Method]:
-        """Return the methods that a surrogate is compared with; `solver` is the truth, and is timed only."""
+        """Return the methods that a surrogate is compared with; `solver` makes the data, and is timed only."""
         ...
 
     def errors(self, prediction: Float[Array, "batch *rest"], batch: Batch) -> dict[str, Any]:

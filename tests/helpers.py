@@ -25,10 +25,12 @@ LOOPBACK = ("0100007F", "0" * 24 + "01000000", "0000000000000000FFFF00000100007F
 
 
 def tiny_config(path, **changes) -> DataConfig:
-    """`configs/data/tiny.yaml`, kept at `path`."""
+    """`configs/data/tiny.yaml`, kept at `path`, whose manifest states no error: that would take a simulation more."""
     preset = OmegaConf.to_container(OmegaConf.load(ROOT / "configs/data/tiny.yaml"))
     assert isinstance(preset, dict)
-    merged = OmegaConf.merge(OmegaConf.structured(DataConfig), {**preset, "path": str(path), **changes})
+    merged = OmegaConf.merge(
+        OmegaConf.structured(DataConfig), {**preset, "path": str(path), "truth_samples": 0, **changes}
+    )
     config = OmegaConf.to_object(merged)
     assert isinstance(config, DataConfig)
     return config

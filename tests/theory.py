@@ -2,6 +2,9 @@
 
 import numpy as np
 
+# The leap-frog as it is, on samples of a model: what the equations of engines/time_step.py say, step by step.
+BARE = {"time_correction": False, "medium": "samples"}
+
 
 def greens_function_2d(distance, times, wavelet, velocity):
     """Pressure at `distance` [m] from a point source in a homogeneous plane, `p_tt = v^2 (lap p + w delta)`.

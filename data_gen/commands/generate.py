@@ -19,6 +19,7 @@ from data_gen.dataset.executors.ray import RayConfig
 from data_gen.dataset.executors.slurm import SlurmConfig
 from data_gen.dataset.generation import generate
 from data_gen.dataset.size import expected_size
+from data_gen.dataset.truth import truth_in_words
 
 
 @dataclass
@@ -56,9 +57,6 @@ def main(composed: DictConfig) -> None:
     config, workers = settings.data, settings.executor.create()
     total = config.train + config.validation + config.test
     print(expected_size(config))
-    if config.nz % 2 or config.nx % 2 or config.free_surface:
-        what = "a free surface" if config.free_surface else f"an odd side ({config.nz} x {config.nx} cells)"
-        print(f"These data have {what}: surrogates can be trained on them with any encoding but coarse, the default.")
     done = made = 0
     waiting = "compiling" if isinstance(workers, Local) else "waiting for the first shard"
     with progress_bar(f"generate {config.path}", total, unit="samples", status=waiting) as update:
@@ -69,9 +67,13 @@ def main(composed: DictConfig) -> None:
             made += samples * fresh
             update(done, "" if made else waiting)
 
-        manifest = generate(config, workers, count)
+        def compare() -> None:
+            update(done, "comparing with the wave equation")
+
+        manifest = generate(config, workers, count, compare)
         update(done, f"{done - made} of them made before" if made < done else "")
     print(f"{config.path}: {done} samples, fingerprint {manifest['fingerprint']}")
+    print(truth_in_words(manifest))
     print_next(training_command(HydraConfig.get().runtime.choices["data"], config.path))
 
 

@@ -1,4 +1,4 @@
-"""Look after a data set: `wave verify PATH`, describe, rebuild, import, export."""
+"""Look after a data set: `wave verify PATH`, describe, truth, rebuild, import, export."""
 
 import argparse
 import sys
@@ -13,8 +13,10 @@ from data_gen.dataset.description import describe
 from data_gen.dataset.exporting import export
 from data_gen.dataset.imported_survey import ImportedSurvey
 from data_gen.dataset.importing import import_files
+from data_gen.dataset.manifest import read_manifest
 from data_gen.dataset.sample import SPLITS
 from data_gen.dataset.segy_shots import SHOT_WORDS
+from data_gen.dataset.truth import TRUTH, error_in_words, measure_truth
 from data_gen.dataset.verification import rebuild, verify
 
 GENERATE = """\
@@ -44,12 +46,19 @@ def _parser() -> argparse.ArgumentParser:
 
     checked = command("verify", "check every record of a data set", _verify, "Checksums, finite and physical values.")
     card = command("describe", "print what a data set is", _describe, "Config, units, sizes, versions, checksum.")
+    truth = command(
+        "truth",
+        "measure the error of a data set's records against the wave equation",
+        _truth,
+        "Compares the first test samples with a converged simulation of their models.",
+    )
+    truth.add_argument("--samples", type=int, default=None, metavar="N", help="test samples (as the manifest; 2)")
     remade = command("rebuild", "make one sample again from the manifest alone and compare", _rebuild)
     remade.add_argument("--sample", type=int, required=True, metavar="N", help="its index in the split, from 0")
     remade.add_argument("--split", choices=SPLITS, default="train")
     exported = command("export", "copy a data set to .npz, .zarr or .h5", _export)
     exported.add_argument("--to", type=Path, required=True, metavar="FILE", help="out.npz, out.zarr or out.h5")
-    for added in (checked, card, remade, exported):
+    for added in (checked, card, truth, remade, exported):
         added.add_argument("path", type=Path, metavar="PATH", help="folder of the data set")
     imported = command(
         "import",
@@ -132,6 +141,23 @@ def _describe(options: argparse.Namespace) -> None:
     describe(options.path, make_console())
 
 
+def _truth(options: argparse.Namespace) -> None:
+    use_compilation_cache()
+    manifest = read_manifest(options.path)
+    stated = manifest.get(TRUTH)
+    samples = options.samples if options.samples is not None else stated["samples"] if stated else 2
+    if not 1 <= samples <= manifest["splits"].get("test", 0):
+        raise InputError(f"--samples must be within 1 .. {manifest['splits'].get('test', 0)}, but is {samples}.")
+    with stages(f"truth {options.path}") as show:
+        show(f"compiling, {samples} samples")
+        found = measure_truth(options.path, manifest, samples)
+    print(error_in_words(found))
+    if stated == found:
+        print("The manifest states the same.")
+    elif stated:
+        print(f"The manifest states: {error_in_words(stated)}")
+
+
 def _rebuild(options: argparse.Namespace) -> None:
     use_compilation_cache()
     with stages(f"rebuild {options.path}") as show:
@@ -173,4 +199,4 @@ def _export(options: argparse.Namespace) -> None:
     print(f"{options.to}: {samples} samples of {options.path}")
 
 
-COMMANDS = ("verify", "describe", "rebuild", "import", "export")
+COMMANDS = ("verify", "describe", "truth", "rebuild", "import", "export")

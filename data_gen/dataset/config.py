@@ -1,6 +1,7 @@
 """Configure a data set, and turn the config into a checked, frozen `DataSpec`."""
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,6 +20,24 @@ from data_gen.velocity.registry import make_mixture, pin_files
 
 DENSITIES = ("none", "gardner")
 READ_FROM = ("disk", "online")
+
+# The solver of data sets and runs that were stored before its dispersion in time and its medium could be chosen. Data
+# sets of these settings leave them out of their identity, and so keep their fingerprints.
+EARLIER_SOLVER = {"time_correction": False, "medium": "samples", "internal_spacing": None}
+# Settings of the solver, which do not determine records that were read from files.
+SOLVER = {"order", "absorbing_width", "substeps", *EARLIER_SOLVER}
+
+
+def with_solver_of_its_time(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete a stored data config that is older than the choice of the solver's correction and medium.
+
+    Args:
+        stored: Settings of a `DataConfig` by name, from a manifest or the config of a run.
+
+    Returns:
+        The settings, with those of the earlier solver where they are left out.
+    """
+    return (EARLIER_SOLVER if "time_correction" not in stored else {}) | dict(stored)
 
 
 @dataclass
@@ -61,7 +80,14 @@ class DataConfig:
         order: Order of the spatial finite differences.
         absorbing_width: Width of the absorbing layer on each side [cells].
         free_surface: Whether the top is a free surface instead of an absorbing layer.
-        substeps: Number of solver steps in each step of `dt`.
+        time_correction: Whether the solver undoes its dispersion in time; false is the bare leap-frog.
+        max_velocity: Largest velocity that the solver is stable for [m/s], where files of models may be faster than the
+            families; null for that of the families.
+        medium: Meaning of a model's numbers: cells (constant cells) or samples (of a band-limited function).
+        internal_spacing: Side of a cell of the solver's own grid [m]; null for that of `spacing`.
+        substeps: Number of solver steps in each step of `dt`, with `time_correction=false` only.
+        truth_samples: Number of test samples that are compared with a converged simulation when the data set is
+            finished, so that the manifest states the error of its records; 0 for none.
         recorded: Description of imported records, as the manifest of an import has it; never set by hand.
     """
 
@@ -97,20 +123,33 @@ class DataConfig:
     order: int = 8
     absorbing_width: int = 20
     free_surface: bool = False
+    max_velocity: float | None = None
+    time_correction: bool = True
+    medium: str = "cells"
+    internal_spacing: float | None = None
     substeps: int = 1
+    truth_samples: int = field(default=2, compare=False)
     recorded: RecordedConfig | None = None
 
     def identity(self) -> dict[str, Any]:
         """Return all settings that determine the records, which are all but their location, sharding and reading.
 
         Files of velocity models are identified by the hashes of their contents. `directions` is left out where no
-        tangents are recorded, and `recorded` where no files were, so that older data sets keep their fingerprints.
+        tangents are recorded, `recorded` where no files were, `max_velocity` where it is null, and the choice of the
+        solver where it is the earlier one, so that older data sets keep their fingerprints. Records of files do not
+        depend on the solver.
         """
-        elsewhere = ("path", "source", "shard_size", "batch_size")
+        elsewhere = {"path", "source", "shard_size", "batch_size", "truth_samples"}
         if "tangents" not in self.records:
-            elsewhere += ("directions",)
+            elsewhere.add("directions")
+        if self.max_velocity is None:
+            elsewhere.add("max_velocity")
         if self.recorded is None:
-            elsewhere += ("recorded",)
+            elsewhere.add("recorded")
+        else:
+            elsewhere |= SOLVER
+        if all(getattr(self, name) == value for name, value in EARLIER_SOLVER.items()):
+            elsewhere |= EARLIER_SOLVER.keys()
         plain = {name: value for name, value in asdict(self).items() if name not in elsewhere}
         return plain | {"families": pin_files(self.families)}
 
@@ -121,8 +160,8 @@ class DataConfig:
         values = {name: value for name, value in self.identity().items() if name not in drawn | stored}
         if self.recorded is None:
             return values
-        # Substeps follow from the largest velocity, and the peak frequency of an unknown wavelet is measured.
-        measured = {"substeps"} | (set() if self.recorded.ricker else {"peak_frequency"})
+        # The peak frequency of an unknown wavelet is measured.
+        measured = set() if self.recorded.ricker else {"peak_frequency"}
         kept = {name: value for name, value in values.items() if name not in measured}
         return kept | {"sources": self.sources, "recorded": self.recorded.survey()}
 
@@ -142,16 +181,16 @@ class DataConfig:
         if self.recorded is not None:
             return self._recorded(self.recorded)
         mixture = make_mixture(self.families)
-        simulation = self._simulation(mixture.max_velocity)
+        simulation = self._simulation(self._fastest(mixture.max_velocity))
         water = self._water(simulation.grid)
         slowest = slowest_velocity(mixture, water)
         if self.density == "gardner":
             light, heavy = np.asarray(gardner(jnp.array([[slowest, mixture.max_velocity]])))[0]
             # The stiffest possible cell is the heaviest rock among the lightest.
-            density = np.full((self.order + 1, self.order + 1), light)
-            density[self.order // 2, self.order // 2] = heavy
+            density = np.full(simulation.grid.shape, light)
+            density[self.nz // 2, self.nx // 2] = heavy
             stiffest = largest_local_velocity(np.full_like(density, mixture.max_velocity), density, simulation)
-            check_cfl(simulation, stiffest, staggered=True)
+            check_cfl(replace(simulation, staggered=True), stiffest)
         shots = make_shots(
             self.sources,
             self.placement,
@@ -200,6 +239,8 @@ class DataConfig:
                 continue  # an import may leave a split out
             if getattr(self, name) < 1:
                 raise InputError(f"data.{name} must be at least 1, but is {getattr(self, name)}.")
+        if self.truth_samples < 0:
+            raise InputError(f"data.truth_samples must be at least 0 (none), but is {self.truth_samples}.")
         if self.train < 0:
             raise InputError(f"data.train must be at least 0 (none, for online training), but is {self.train}.")
         for name, known in (("source", READ_FROM), ("density", DENSITIES)):
@@ -223,10 +264,21 @@ class DataConfig:
             (0 if self.free_surface else width, width, width, width),
             tuple(int(step) for step in np.round(steps)),
             half_width=half_width,
+            time_correction=self.time_correction,
+            medium=self.medium,
+            internal_spacing=self.internal_spacing,
             substeps=self.substeps,
             free_surface=self.free_surface,
             frequencies=tuple(self.frequencies) if "harmonic" in self.records else (),
         )
+
+    def _fastest(self, drawn: float) -> float:
+        if self.max_velocity is not None and self.max_velocity < drawn:
+            raise InputError(
+                f"data.max_velocity must be null or at least the {drawn:g} m/s that the families reach, but is "
+                f"{self.max_velocity:g} m/s."
+            )
+        return drawn if self.max_velocity is None else self.max_velocity
 
     def _water(self, grid: Grid) -> tuple[float, float] | None:
         depths, bottom = self.water_depth, grid.extent[0]

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from data_gen.dataset.manifest import read_manifest, shards_of
 from data_gen.dataset.sample import SPLITS
+from data_gen.dataset.truth import truth_in_words
 
 UNITS = {
     "velocity": "m/s",
@@ -30,6 +31,7 @@ UNITS = {
     "snapshot_times": "s",
     "source_depths": "m",
     "receiver_depth": "m",
+    "internal_spacing": "m",
     "nz": "cells",
     "nx": "cells",
     "nt": "steps",
@@ -67,6 +69,7 @@ def describe(path: str | Path, console: Console) -> None:
     console.print(f"[bold]{escape(str(path))}[/bold]: {manifest['source']}, {state}", soft_wrap=True)
     checksum = checksum_of_all(manifest)[:16]
     console.print(f"fingerprint {manifest['fingerprint']}, checksum of all shards {checksum}", soft_wrap=True)
+    console.print(truth_in_words(manifest), soft_wrap=True)
     _print(console, "Splits", ("split", "samples", "shards", "MB on disk"), _splits(manifest, path))
     fields = [
         (name, " x ".join(map(str, field["shape"])) or "one", field["dtype"], UNITS.get(name, ""))

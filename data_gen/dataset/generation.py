@@ -29,6 +29,7 @@ from data_gen.dataset.manifest import (
 from data_gen.dataset.records import fields_of
 from data_gen.dataset.sample import SPLITS
 from data_gen.dataset.shards import Shard, is_finished, make_shard
+from data_gen.dataset.truth import TRUTH, measure_truth
 from data_gen.dataset.verification import verify
 
 __all__ = [
@@ -52,16 +53,19 @@ def generate(
     config: DataConfig,
     executor: Executor | None = None,
     on_samples: Callable[[int, bool], None] = lambda samples, made: None,
+    on_truth: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Generate the data set at `config.path`, or the missing part of it.
 
-    A folder that was started with another `shard_size` or `batch_size` keeps them.
+    A folder that was started with another `shard_size` or `batch_size` keeps them. When all shards are there, this
+    process compares `config.truth_samples` of them with the wave equation, unless the manifest states the error.
 
     Args:
         config: Config of the data set.
         executor: Executor that makes the shards; by default this process.
         on_samples: Function called with a number of samples, and True if they were made now or False if they were
             already finished. It is called for every sample that this process makes, and for every shard otherwise.
+        on_truth: Function called when the comparison with the wave equation begins.
 
     Returns:
         The manifest of the finished data set.
@@ -94,6 +98,11 @@ def generate(
         else:
             for receipt in executor.run(partial(make_shard, config), unfinished):
                 on_samples(receipt["samples"], True)
+    # Another process may have measured it meanwhile.
+    manifest = manifest | {key: value for key, value in read_manifest(path).items() if key == TRUTH}
+    if config.truth_samples and TRUTH not in manifest:
+        on_truth()
+        manifest |= {TRUTH: measure_truth(path, manifest, config.truth_samples)}
     return finish(path, manifest)
 
 

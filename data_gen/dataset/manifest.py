@@ -1,6 +1,7 @@
 """Write and read the manifest of a data set, from which it can be rebuilt, and the metadata of TFDS.
 
-    PATH/manifest.json                       format, source, fingerprint, config, layout, fields, versions, checksums
+    PATH/manifest.json                       format, source, fingerprint, config, layout, fields, versions, checksums,
+                                             and errors of the records against the wave equation (truth.py)
     PATH/dataset_info.json, features.json    written last: `tfds.builder_from_directory(PATH)` reads them
 
 Workers write none of these files. The process that starts a generation claims the folder with an unfinished manifest.
@@ -10,7 +11,6 @@ At the end it collects the receipts of the shards into the finished manifest.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,11 @@ from data_gen.common.files import (
     read_json,
     write_json,
 )
-from data_gen.dataset.config import DataConfig
+from data_gen.dataset.config import DataConfig, with_solver_of_its_time
 from data_gen.dataset.recorded import RecordedConfig
 from data_gen.dataset.records import Fields, features
 from data_gen.dataset.sample import SPLITS
 from data_gen.dataset.shards import NAME, RECEIPTS, Shard, read_receipt, receipt_file, shard_layout
-from data_gen.solver.problem.grid import Grid, TimeAxis
-from data_gen.solver.problem.simulation import substeps_for
 from data_gen.solver.problem.wavelets import RICKER_DELAY
 from data_gen.velocity.registry import drawn_families
 
@@ -130,7 +128,7 @@ def config_of(manifest: Mapping[str, Any], path: str | Path) -> DataConfig:
     if manifest["source"] == "imported":
         return _config_of_files(manifest, path)
     try:
-        return DataConfig(path=str(path), **manifest["layout"], **manifest["recipe"])
+        return DataConfig(path=str(path), **manifest["layout"], **with_solver_of_its_time(manifest["recipe"]))
     except TypeError as error:
         raise DatasetError(
             f"The manifest at {path} does not fit this version: {error}. Generate the data set again."
@@ -164,7 +162,7 @@ def _config_of_files(manifest: Mapping[str, Any], path: str | Path) -> DataConfi
         peak_time=_peak_time(recipe),
         amplitude=recipe.get("amplitude", 1.0),
     )
-    config = DataConfig(
+    return DataConfig(
         path=str(path),
         **manifest["splits"],
         **manifest["layout"],
@@ -182,8 +180,6 @@ def _config_of_files(manifest: Mapping[str, Any], path: str | Path) -> DataConfi
         free_surface=recipe.get("free_surface", False),
         recorded=recorded,
     )
-    grid, time = Grid((nz, nx), config.spacing), TimeAxis(nt, config.dt)
-    return replace(config, substeps=substeps_for(grid, time, measured["velocities"][1], config.order))
 
 
 def _peak_time(recipe: Mapping[str, Any]) -> float | None:

@@ -210,8 +210,8 @@ def _stability(velocity: np.ndarray, density: np.ndarray | None, simulation: Sim
     """Judge the internal step [s] by the model's largest stable one, and its velocity by that of the setup."""
     reached, limit, staggered = float(velocity.max()), simulation.max_velocity, density is not None
     fastest = reached if density is None else largest_local_velocity(velocity, density, simulation)
-    order, spacing, time_order = simulation.order, simulation.grid.spacing, simulation.time_order
-    largest = largest_stable_step(order, spacing, fastest, time_order=time_order, staggered=staggered)
+    order, spacing = simulation.order, simulation.solved_spacing
+    largest = largest_stable_step(order, spacing, fastest, staggered=staggered)
     step, shorten, raised = simulation.step_length, "", ""
     if step > largest:
         dt = _rounded(largest * simulation.substeps)

@@ -8,7 +8,8 @@ application of it. Source of the pattern: F. B. Kjolstad and M. Snir, "Ghost cel
 The split is in depth: rows lie one after the other in memory, so one block is sent. Every device runs the
 same program on `nz / devices` rows of the model between a layer above and one below. These layers are the model's own
 on the first and the last slab; on all others their cells have no stiffness and rest: the price of one program is
-`widths[0] + widths[1]` more rows per device. No array as large as the model is ever on one device.
+`widths[0] + widths[1]` more rows per device. No array as large as the model is ever on one device, except for a model
+of constant cells (`medium="cells"`) while its series is cut off, before the time loop.
 """
 
 from dataclasses import dataclass, replace
@@ -24,12 +25,15 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int
 
 from data_gen.common.errors import InputError
-from data_gen.solver.engines import fourier_sums, scan
-from data_gen.solver.engines.time_step import Edges, inject, make_medium
+from data_gen.solver.engines import field_sums, scan
+from data_gen.solver.engines.records import inject, read_gathers
 from data_gen.solver.numerics.cpml import Profile, Strip
 from data_gen.solver.problem.acquisition import Survey, locate
 from data_gen.solver.problem.checks import check_inputs
+from data_gen.solver.problem.discretization import discretize
+from data_gen.solver.problem.edges import Edges
 from data_gen.solver.problem.grid import Grid
+from data_gen.solver.problem.medium import Medium, make_medium, project_medium
 from data_gen.solver.problem.simulation import Simulation, field_dtype
 from data_gen.solver.simulator import Records
 
@@ -120,12 +124,24 @@ def _locate(
     return jnp.where(here, row * columns + cells % columns, 0), jnp.where(here, weights, 0)
 
 
+def _slabs_of(medium: Medium, simulation: Simulation, slabs: int) -> Medium:
+    """Cut a medium on the whole padded grid into the padded slabs, one below the other."""
+    own = simulation.grid.shape[0] // slabs
+    rows = _slab(simulation, slabs).padded_shape[0]
+
+    def cut(values: jax.Array) -> jax.Array:
+        size = rows + values.shape[0] - simulation.padded_shape[0]  # half points are more than cells
+        return jnp.concatenate([values[d * own : d * own + size] for d in range(slabs)])
+
+    return jax.tree.map(cut, medium)
+
+
 def _simulate_slab(
-    velocity, density, survey: Survey, simulation: Simulation, edges: SlabEdges
+    velocity, density, medium: Medium | None, survey: Survey, simulation: Simulation, edges: SlabEdges
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Simulate every shot on this device's rows: the whole gathers, and this slab of the fields."""
     slab = _slab(simulation, edges.slabs)
-    medium = make_medium(velocity, density, slab, edges)
+    medium = make_medium(velocity, density, slab, edges) if medium is None else medium._replace(edges=edges)
     here = edges.owns(jnp.arange(slab.padded_shape[0])[:, None], slab)
     medium = medium._replace(stiffness=jnp.where(here, medium.stiffness, 0))
     receivers = _locate(survey.receivers, edges, simulation)
@@ -134,21 +150,24 @@ def _simulate_slab(
     shoot = jax.vmap(partial(scan.propagate, simulation=slab), in_axes=axes)
     gathers, fields = shoot(medium, injections, source_cells, *receivers)
     # Each receiver's cells may lie on two slabs: its trace is the sum of both parts.
-    gathers = lax.psum(gathers[:, :: simulation.substeps], AXIS)
-    return gathers, *fourier_sums.split(fields, slab)
+    gathers = lax.psum(read_gathers(gathers, simulation), AXIS)
+    return gathers, *field_sums.split(fields, slab)
 
 
 @partial(jax.jit, static_argnames=("simulation", "mesh"))
 def _simulate(velocity, density, survey: Survey, simulation: Simulation, mesh: Mesh) -> Records:
     survey = jax.tree.map(lambda leaf: leaf.astype(velocity.dtype), survey).with_source_axis()
+    solved, slabs, medium = discretize(simulation, staggered=density is not None), mesh.shape[AXIS], None
+    if simulation.medium == "cells":
+        medium = _slabs_of(project_medium(velocity, density, simulation), solved, slabs)
     run = jax.shard_map(
-        partial(_simulate_slab, simulation=simulation, edges=SlabEdges(mesh.shape[AXIS])),
+        partial(_simulate_slab, simulation=solved, edges=SlabEdges(slabs)),
         mesh=mesh,
-        in_specs=(MODEL, MODEL, P()),
+        in_specs=(MODEL, MODEL, MODEL, P()),
         out_specs=(P(), FIELDS, FIELDS),
         check_vma=False,  # the loop's fields start from zeros, which are the same on all devices, and do not stay so
     )
-    return Records(*run(velocity, density, survey))
+    return Records(*run(velocity, density, medium, survey))
 
 
 def check_mesh(simulation: Simulation, mesh: Mesh) -> None:
@@ -165,6 +184,11 @@ def check_mesh(simulation: Simulation, mesh: Mesh) -> None:
         raise InputError(
             f"A model is split over a mesh axis named {AXIS!r}, but this mesh has {tuple(mesh.shape)}. "
             "Make one by data_gen.solver.many_devices.slab_mesh()."
+        )
+    if simulation.internal_spacing is not None:
+        raise InputError(
+            "A model split over devices is solved on its own cells, but internal_spacing is "
+            f"{simulation.internal_spacing:g} m. Leave it out."
         )
     memory = simulation.memory
     if simulation.backend == "native" or memory.strategy == "boundary" or memory.precision != "same":

@@ -13,13 +13,14 @@ import numpy as np
 
 from data_gen.common.errors import InputError
 from data_gen.solver.engines import scan
-from data_gen.solver.engines.choose import choose_engine, has_engine
-from data_gen.solver.engines.fourier_sums import field_count
+from data_gen.solver.engines.choose import choose_engine
+from data_gen.solver.engines.field_sums import field_count
 from data_gen.solver.engines.native.engine import NativeEngine, saved_values, workspace_bytes
 from data_gen.solver.engines.native.library import threads
 from data_gen.solver.engines.time_step import linearized_fields
 from data_gen.solver.engines.xla_adjoint import kept_cells
 from data_gen.solver.numerics.cpml import strips
+from data_gen.solver.problem.discretization import discretize
 from data_gen.solver.problem.gradient_memory import Memory
 from data_gen.solver.problem.simulation import Simulation, field_dtype
 
@@ -44,7 +45,7 @@ class MemoryPlan:
 def _past_values(simulation: Simulation, *, constant_density: bool) -> int:
     """Count the values that the past of one shot takes in XLA."""
     memory, cells, steps = simulation.memory, int(np.prod(simulation.padded_shape)), simulation.steps
-    fields = linearized_fields(simulation, constant_density=constant_density)
+    fields = linearized_fields(constant_density=constant_density)
     if memory.strategy == "full":
         return steps * cells * fields
     if memory.strategy == "boundary":
@@ -82,13 +83,14 @@ def peak_bytes(
         InputError: If the strategy does not exist for this physics.
     """
     dtype = field_dtype(dtype)
+    simulation = discretize(simulation, staggered=not constant_density)
     gradient, item, cells = strategy is not None, int(dtype.itemsize), int(np.prod(simulation.padded_shape))
     if gradient:
         simulation = replace(simulation, memory=replace(simulation.memory, strategy=strategy))
     injections = simulation.steps * n_sources * max(1, (2 * simulation.half_width) ** 2)
     # Time-harmonic fields are there twice: as sums, and as complex numbers.
     fields = field_count(simulation) + 2 * len(simulation.frequencies)
-    records = simulation.steps * n_receivers + fields * int(np.prod(simulation.grid.shape))
+    records = simulation.steps * n_receivers + fields * int(np.prod(simulation.field_shape))
     engine = choose_engine(simulation, constant_density=constant_density, dtype=str(dtype))
     if isinstance(engine, NativeEngine):
         lanes = threads() if n_shots >= threads() else 1
@@ -117,7 +119,7 @@ def candidates(simulation: Simulation, *, constant_density: bool) -> list[Memory
     if isinstance(engine, NativeEngine):
         # Writing and reading back all steps costs more than computing them again in the cache.
         kinds = [("recompute", "same"), ("boundary", "same"), ("recompute", "bfloat16"), ("boundary", "bfloat16")]
-    elif has_engine(simulation, constant_density=constant_density):
+    elif constant_density:
         # On a CPU, XLA widens what is stored in half precision: nothing is gained.
         half = [] if jax.default_backend() == "cpu" else [("boundary", "bfloat16")]
         kinds = [("full", "same"), ("recompute", "same"), ("boundary", "same"), *half]

@@ -6,9 +6,10 @@
 A point source is s = w(t) delta(x - x_s), with the delta spread over one cell as 1 / spacing^2, so the field does
 not depend on the grid. Sample i of every record is the pressure at `i dt`; the field rests at and before t = 0.
 
-One time step is in engines/time_step.py. engines/choose.py chooses the time loop that repeats it: engines/scan.py, in
-JAX, for any device and derivative; engines/native/, in C++, for CPUs; or engines/xla_adjoint.py, in JAX with an adjoint
-written out.
+The solver runs on a grid and in time steps of its own (problem/discretization.py), puts the model there
+(problem/medium.py), and undoes the leap-frog's dispersion in time (numerics/temporal_dispersion.py). One time step is
+in engines/time_step.py. engines/choose.py chooses the time loop that repeats it: engines/scan.py, in JAX, for any
+device and derivative; engines/native/, in C++, for CPUs; or engines/xla_adjoint.py, in JAX with an adjoint written out.
 """
 
 from functools import partial
@@ -18,11 +19,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from data_gen.solver.engines import coupled, fourier_sums, rules, scan
+from data_gen.solver.engines import field_sums, rules, scan
 from data_gen.solver.engines.choose import choose_engine
-from data_gen.solver.engines.time_step import inject, make_medium
+from data_gen.solver.engines.records import inject, read_gathers
 from data_gen.solver.problem.acquisition import Survey, locate
 from data_gen.solver.problem.checks import check_inputs
+from data_gen.solver.problem.discretization import discretize, lines
+from data_gen.solver.problem.medium import project_medium
 from data_gen.solver.problem.simulation import Simulation, field_dtype
 
 
@@ -41,31 +44,45 @@ class Records(NamedTuple):
     harmonic: Complex[Array, "n_shots n_frequencies nz nx"]
 
 
+def on_grid(fields: jax.Array, simulation: Simulation) -> jax.Array:
+    """Interpolate recorded fields from the solver's grid to the simulation's.
+
+    Args:
+        fields: Fields `(..., mz, mx)` on the solver's grid, layers included if it is another one.
+        simulation: The simulation.
+
+    Returns:
+        Fields `(..., nz, nx)`.
+    """
+    if simulation.internal_spacing is None:
+        return fields
+    rows, columns = (jnp.asarray(line.interpolation, fields.dtype) for line in lines(simulation))
+    product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    return product(product(rows, fields), columns.T)
+
+
 @partial(jax.jit, static_argnames="simulation")
-def _simulate(velocity, survey: Survey, simulation: Simulation, density, coupling) -> Records:
+def _simulate(velocity, survey: Survey, simulation: Simulation, density) -> Records:
+    solved = discretize(simulation, staggered=density is not None)
     survey = jax.tree.map(lambda leaf: leaf.astype(velocity.dtype), survey).with_source_axis()
-    medium = make_medium(velocity, density, simulation, coupling=coupling)
-    receivers = locate(survey.receivers, simulation)
-    injections, source_cells = inject(*locate(survey.sources, simulation), survey.wavelets, medium, simulation)
+    medium = project_medium(velocity, density, simulation)
+    start = jnp.asarray([line.start for line in lines(simulation)], velocity.dtype)
+    receivers = locate(survey.receivers - start, solved)
+    injections, source_cells = inject(*locate(survey.sources - start, solved), survey.wavelets, medium, solved)
     axes = (0, 0, survey.receiver_axis, survey.receiver_axis)
-    physics = {"constant_density": density is None, "coupled": coupling is not None}
-    engine = choose_engine(simulation, dtype=str(velocity.dtype), **physics)
-    if engine and medium.coupling is not None:
-        propagate = partial(coupled.propagate, medium.stiffness, medium.coupling, simulation=simulation)
-        shoot = jax.vmap(propagate, in_axes=axes)
-    elif engine:
-        propagate = partial(rules.propagate, medium.stiffness, simulation=simulation, engine=engine)
+    engine = choose_engine(solved, dtype=str(velocity.dtype), constant_density=density is None)
+    if engine:
+        propagate = partial(rules.propagate, medium.stiffness, simulation=solved, engine=engine)
         shoot = jax.vmap(propagate, in_axes=axes)
     else:
         # A copy of the model for each shot: its gradient is then summed over shots once, after the time loop.
         medium = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(injections), *leaf.shape)), medium)
-        shoot = partial(jax.vmap(partial(scan.propagate, simulation=simulation), in_axes=(0, *axes)), medium)
-    gathers, fields = shoot(injections, source_cells, *receivers)
-    # The field of a band-limited wavelet is band-limited: taking every n-th sample folds nothing back.
-    return Records(gathers[:, :: simulation.substeps], *fourier_sums.split(fields, simulation))
+        shoot = partial(jax.vmap(partial(scan.propagate, simulation=solved), in_axes=(0, *axes)), medium)
+    pressures, fields = shoot(injections, source_cells, *receivers)
+    return Records(read_gathers(pressures, solved), *field_sums.split(on_grid(fields, simulation), solved))
 
 
-def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None, coupling=None) -> Records:
+def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None) -> Records:
     """Simulate every shot of a survey through one model.
 
     The function is pure: `jit`, `vmap`, `grad`, `jvp` and `vjp` apply over every array argument. For a batch of models
@@ -77,8 +94,6 @@ def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None, 
         survey: Sources, receivers and wavelets.
         simulation: The static part: grid, time axis, orders, boundaries, what to record.
         density: Density model `(nz, nx)` [kg/m^3]; None takes the faster path of constant density.
-        coupling: Coupling `(3, 3, nz, nx)` where the velocity stands for a model on finer cells (see
-            `coarse_medium.coarse_medium`); None for a model on the grid itself.
 
     Returns:
         The records, in the floating-point type of `velocity` and, for harmonic fields, its complex type; in single
@@ -87,9 +102,9 @@ def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None, 
     Raises:
         InputError: If an input cannot be used (see `check_inputs`), or the backend cannot compute this physics.
     """
-    check_inputs(velocity, survey, simulation, density, coupling)
+    check_inputs(velocity, survey, simulation, density)
     velocity = jnp.asarray(velocity)
     # JAX makes `jnp.full(shape, 2500.0)` weakly typed, so that 64-bit arrays would widen it; fix its type.
     velocity = velocity.astype(field_dtype(velocity))
-    density, coupling = (None if x is None else jnp.asarray(x, velocity.dtype) for x in (density, coupling))
-    return _simulate(velocity, survey, simulation, density, coupling)
+    density = None if density is None else jnp.asarray(density, velocity.dtype)
+    return _simulate(velocity, survey, simulation, density)

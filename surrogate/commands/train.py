@@ -15,11 +15,12 @@ from data_gen.common.console import print_next, progress_bar
 from data_gen.common.errors import NumericalError
 from data_gen.common.hydra_app import command, typed
 from data_gen.common.stored_config import adopt, keys_set
-from data_gen.dataset.config import DataConfig
+from data_gen.dataset.config import SOLVER, DataConfig
 from data_gen.dataset.manifest import MANIFEST, config_of, read_manifest
 from surrogate.config import TrainConfig, register
 from surrogate.devices import is_main_process
 from surrogate.runs.fit import fit
+from surrogate.runs.folder import CONFIG, read_run
 from surrogate.runs.load import best_step, best_validation
 from surrogate.runs.provenance import find_dataset
 from surrogate.training.host_memory import keep_freed_memory
@@ -83,6 +84,10 @@ def stored_data(given: DataConfig, run: str) -> DataConfig:
     if not (path / MANIFEST).is_file():
         path = Path(find_dataset(run, given.path))
     stored = config_of(read_manifest(path), path)
+    if stored.recorded is not None and (Path(run) / CONFIG).is_file():
+        # Records of files depend on no solver: the run keeps the one with which it began.
+        kept = read_run(run).data
+        stored = replace(stored, **{name: getattr(kept, name) for name in SOLVER})
     if any(key.partition(".")[0] == "families" for key in keys_set("data")):
         # Without those of weight 0, and with the hashes of files.
         given, stored = (replace(data, families=data.identity()["families"]) for data in (given, stored))

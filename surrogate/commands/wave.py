@@ -16,6 +16,7 @@ COMMANDS = {
     "generate": ("data_gen.commands.generate", "generate a data set, or what is missing of one"),
     "verify": (MANAGE, "check every record of a data set"),
     "describe": (MANAGE, "print what a data set is"),
+    "truth": (MANAGE, "measure the error of a data set's records against the wave equation"),
     "rebuild": (MANAGE, "make one sample again from the manifest alone and compare"),
     "import": (MANAGE, "make a data set of velocity models and gathers in files"),
     "export": (MANAGE, "copy a data set to .npz, .zarr or .h5"),

@@ -7,14 +7,14 @@ time, at the two-way time of vertical rays, so that a reflector stands where it 
 
     source_map   the direct wave on straight rays: the envelope of the wavelet at t_peak + |x_r - x_s| <1 / v>
     background   the gather of a homogeneous medium
-    coarse       the gather of the solver on a grid twice as coarse, at the receivers and one coarse cell below them
+    coarse       the gather of the solver on larger cells, at the receivers and one coarse cell below them
                  (together they distinguish upgoing from downgoing waves); the first is the baseline,
                  to which the output adds
 
 All are differentiable by the velocity.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import ClassVar
 
@@ -26,10 +26,7 @@ from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
 from data_gen.dataset.sample import DataSpec
-from data_gen.solver.numerics.resampling import upsample
-from data_gen.solver.problem.grid import TimeAxis
-from data_gen.solver.problem.simulation import Simulation
-from surrogate.encodings.coarse_solver import CoarseSolver, coarse_simulation, lacks_coarse_grid, refuse_coarse
+from surrogate.encodings.coarse_solver import RATIO, CoarseSolver, refuse_coarse
 from surrogate.encodings.homogeneous import traces
 from surrogate.encodings.schemas import BackgroundConfig, CoarseConfig, EncodingConfig, SourceMapConfig
 from surrogate.protocols import Encoded
@@ -222,68 +219,17 @@ def _check_wavelet(spec: DataSpec, config: EncodingConfig) -> None:
         )
 
 
-def lacks_coarse_gathers(spec: DataSpec) -> str:
-    """Say why the coarse solver cannot make the gathers of a data set.
-
-    Args:
-        spec: Description of the data set.
-
-    Returns:
-        The reason and a remedy; empty if it can.
-    """
-    simulation = replace(spec.simulation, snapshot_steps=(), frequencies=())
-    if reason := lacks_coarse_grid(simulation):
-        return reason
-    if simulation.highest_frequency > 0.25 / simulation.time.dt:
-        return (
-            f"The coarse solver samples the wavelet every {2 * simulation.time.dt:g} s, which is too seldom for its "
-            f"highest frequency of {simulation.highest_frequency:g} Hz."
-        )
-    first = float(np.abs(spec.wavelet[0]) / np.abs(spec.wavelet).max())
-    if first > CUT:
-        return (
-            f"The wavelet begins before the record, at {100 * first:.0f} % of its peak, which no simulation that "
-            "starts with the record can make."
-        )
-    return ""
-
-
-def coarse_gather_simulation(spec: DataSpec) -> Simulation:
-    """Describe the coarse solver without the fields, for the whole of the record.
-
-    Args:
-        spec: Description of the data set.
-
-    Returns:
-        Simulation on the coarse grid.
-
-    Raises:
-        InputError: Where `coarse_simulation` does.
-    """
-    simulation = coarse_simulation(replace(spec.simulation, snapshot_steps=(), frequencies=()))
-    # One step more where the number of fine steps is odd: the last fine sample lies between two coarse ones.
-    time = spec.simulation.time
-    return replace(simulation, time=TimeAxis(time.nt // 2 + 1, 2 * time.dt))
-
-
-def _coarse_gather(
-    velocity: Float[Array, "nz nx"], source: Float[Array, "2"], receivers: Float[Array, "n 2"], spec: DataSpec
-) -> Float[Array, "nt_stored n"]:
-    every, solver = spec.recording.gather_every, CoarseSolver(spec, coarse_gather_simulation(spec))
-    gather = solver(velocity, source, receivers).gathers[0]
-    stored = gather[:: every // 2] if every % 2 == 0 else upsample(gather.T, 2).T[::every]
-    return stored[: len(stored_steps(spec))]
-
-
 @dataclass(frozen=True)
 class CoarseGather:
     """Show the coarse solver's gather at the receivers, which is the baseline too, and one coarse cell below them.
 
     Attributes:
         spec: Description of the data set.
+        ratio: Side of a cell of the coarse solver, in cells of the data's grid.
     """
 
     spec: DataSpec
+    ratio: float = RATIO
 
     settings: ClassVar[type[EncodingConfig]] = CoarseConfig
     inputs: ClassVar[tuple[str, ...]] = ("velocity", "source")
@@ -294,8 +240,27 @@ class CoarseGather:
     def create(cls, spec: DataSpec, config: CoarseConfig) -> "CoarseGather":
         """See `RegisteredEncoding.create`."""
         _check_wavelet(spec, config)
-        refuse_coarse(lacks_coarse_gathers(spec))
-        return cls(spec)
+        encoding = cls(spec, config.ratio)
+        refuse_coarse(encoding.reason_against, config.ratio)
+        return encoding
+
+    @cached_property
+    def solver(self) -> CoarseSolver:
+        """The coarse solver."""
+        return CoarseSolver(self.spec, self.ratio)
+
+    @cached_property
+    def reason_against(self) -> str:
+        """Why the coarse solver cannot make the gathers of the data, and a remedy; empty if it can."""
+        if reason := self.solver.reason_against:
+            return reason
+        first = float(np.abs(self.spec.wavelet[0]) / np.abs(self.spec.wavelet).max())
+        if first > CUT:
+            return (
+                f"The wavelet begins before the record, at {100 * first:.0f} % of its peak, which no simulation that "
+                "starts with the record can make."
+            )
+        return ""
 
     def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:
         """Encode one example.
@@ -307,8 +272,8 @@ class CoarseGather:
         Returns:
             Input of the operator, and the field that it corrects.
         """
-        receivers, cell = self.spec.receivers, 2 * self.spec.simulation.grid.spacing
+        receivers, cell = self.spec.receivers, self.ratio * self.spec.simulation.grid.spacing
         lines = jnp.asarray(np.concatenate([receivers, receivers + np.array([cell, 0.0])]), velocity.dtype)
-        gathers = _coarse_gather(velocity, source, lines, self.spec)
+        gathers = self.solver(velocity, source, lines).gathers[0, :: self.spec.recording.gather_every]
         fields = jnp.stack([gathers[:, : len(receivers)], gathers[:, len(receivers) :]])
         return Encoded(medium_sections(velocity, self.spec), fields, fields[:1])

@@ -5,13 +5,13 @@ frequency itself, as a fraction of the highest. The other fields are:
 
     source_map   a narrow Gaussian at the source
     background   the field in a homogeneous medium, in closed form (homogeneous.py): real and imaginary part
-    coarse       the field of the solver on a grid twice as coarse, real and imaginary part; also the baseline
+    coarse       the field of the solver on larger cells, real and imaginary part; also the baseline
 
 All fields belong to a source of unit spectrum. A frequency is the data's nearest: the Fourier sums of a time loop are
 fixed when it is compiled, so the coarse solver makes all of them, and one is chosen. Differentiable by the velocity.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from data_gen.dataset.sample import DataSpec
-from surrogate.encodings.coarse_solver import CoarseSolver, coarse_simulation, lacks_coarse_grid, refine, refuse_coarse
+from surrogate.encodings.coarse_solver import RATIO, CoarseSolver, refuse_coarse
 from surrogate.encodings.homogeneous import green
 from surrogate.encodings.schemas import BackgroundConfig, CoarseConfig, EncodingConfig, SourceMapConfig
 from surrogate.encodings.wavefield import source_bump
@@ -175,13 +175,15 @@ class HarmonicBackground:
 
 @dataclass(frozen=True)
 class HarmonicCoarse:
-    """Show the coarse solver's field, interpolated to the grid, which is the baseline too.
+    """Show the coarse solver's field, which is the baseline too.
 
     Attributes:
         spec: Description of the data set.
+        ratio: Side of a cell of the coarse solver, in cells of the data's grid.
     """
 
     spec: DataSpec
+    ratio: float = RATIO
 
     settings: ClassVar[type[EncodingConfig]] = CoarseConfig
     inputs: ClassVar[tuple[str, ...]] = ("velocity", "source", "frequency")
@@ -192,8 +194,14 @@ class HarmonicCoarse:
     @classmethod
     def create(cls, spec: DataSpec, config: CoarseConfig) -> "HarmonicCoarse":
         """See `RegisteredEncoding.create`."""
-        refuse_coarse(lacks_coarse_grid(replace(spec.simulation, snapshot_steps=())))
-        return cls(spec)
+        encoding = cls(spec, config.ratio)
+        refuse_coarse(encoding.solver.reason_against, config.ratio)
+        return encoding
+
+    @cached_property
+    def solver(self) -> CoarseSolver:
+        """The coarse solver."""
+        return CoarseSolver(self.spec, self.ratio, frequencies=self.spec.simulation.frequencies)
 
     def __call__(
         self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"], frequency: Float[Array, ""]
@@ -209,11 +217,9 @@ class HarmonicCoarse:
             Input of the operator, and the field that it corrects.
         """
         spec = self.spec
-        simulation = coarse_simulation(replace(spec.simulation, snapshot_steps=()))
-        fields = CoarseSolver(spec, simulation)(velocity, source).harmonic[0]
+        fields = self.solver(velocity, source).harmonic[0]
         chosen = nearest(frequency, spec)
         parts = jnp.stack([fields.real, fields.imag], axis=1)[chosen]
-        coarse = unit_source(parts, jnp.asarray(1 / spectrum(spec))[chosen])
-        baseline = refine(coarse)
+        baseline = unit_source(parts, jnp.asarray(1 / spectrum(spec))[chosen])
         fields = jnp.concatenate([_level(velocity, frequency, spec), baseline])
         return Encoded(_medium(velocity, frequency, spec), fields, baseline)

@@ -3,7 +3,7 @@
     lap G + (2 pi f / v)^2 G = -delta,    G(r, f) = -(i / 4) H_0^(2)(2 pi f r / v)
 
 is the outgoing solution for a time dependence exp(2 pi i f t), and W G the spectrum of the field of a wavelet with the
-spectrum W (see engines/fourier_sums.py). At the source G has no limit; on a grid it has the value that the second-order
+spectrum W (see engines/field_sums.py). At the source G has no limit; on a grid it has the value that the second-order
 Laplacian's own Green's function takes there, which is that of the logarithm at `CORE` cells (0.1985 = exp(-gamma) /
 sqrt(8); P. G. Martinsson and G. J. Rodin, Proc. R. Soc. A 458 (2002), 2609-2622).
 """

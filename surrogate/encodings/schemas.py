@@ -6,6 +6,7 @@ import numpy as np
 
 from data_gen.common.errors import InputError
 from data_gen.solver.problem.checks import check_velocity
+from surrogate.encodings.coarse_solver import RATIO
 
 
 @dataclass
@@ -36,10 +37,6 @@ class EncodingConfig:
             Settings for the other grid.
         """
         return self
-
-    def grid_dependence(self) -> str | None:
-        """Say why the encoding does not mean the same on another grid; None where it does."""
-        return None
 
 
 @dataclass
@@ -84,17 +81,27 @@ class BackgroundConfig(EncodingConfig):
 
 @dataclass
 class CoarseConfig(EncodingConfig):
-    """Give the operator the field of the same solver on a grid twice as coarse, which the operator corrects.
+    """Give the operator the field of the same solver on larger cells, which the operator corrects.
 
     Attributes:
         name: Name of the encoding; chosen with `encoding=coarse`.
+        ratio: Side of a cell of the coarse solver, in cells of the data's grid: any number above 1.
     """
 
     name: str = "coarse"
+    ratio: float = RATIO
 
-    def grid_dependence(self) -> str:
-        """See `EncodingConfig.grid_dependence`."""
-        return "its coarse field is that of a solver on half as many cells as the data, and has other errors"
+    def check(self) -> None:
+        """See `EncodingConfig.check`."""
+        if not 1 < self.ratio < np.inf:
+            raise InputError(
+                f"encoding.ratio must be above 1, so that the coarse solver has larger cells than the data, but is "
+                f"{self.ratio:g}."
+            )
+
+    def on_spacing(self, ours: float, theirs: float) -> "CoarseConfig":
+        """See `EncodingConfig.on_spacing`: the coarse solver keeps its cells in meters."""
+        return replace(self, ratio=self.ratio * ours / theirs)
 
 
 @dataclass

@@ -2,14 +2,15 @@
 
     source_map   a narrow Gaussian at the source; the operator must propagate the wave itself
     background   the wavefield of a homogeneous medium: where and when a wave would be without the model
-    coarse       the field of the same solver on a grid twice as coarse; the operator corrects its dispersion
+    coarse       the field of the same solver on larger cells; the operator corrects its dispersion
 
 Every encoding returns the velocity, features and a baseline field to which the operator adds its output; only the
-coarse field is near enough to the true one to be its own baseline. All are differentiable by the velocity.
+coarse field is near enough to the data's to be its own baseline. All are differentiable by the velocity.
 Sources: scattered-field formulation, arXiv 2405.01272; correction of a coarse solver's dispersion, arXiv 2510.06881.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import jax
@@ -20,7 +21,7 @@ from jaxtyping import Array, Float
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.problem.grid import Grid
 from data_gen.solver.simulator import simulate
-from surrogate.encodings.coarse_solver import CoarseSolver, coarse_simulation, lacks_coarse_grid, refine, refuse_coarse
+from surrogate.encodings.coarse_solver import RATIO, CoarseSolver, refuse_coarse
 from surrogate.encodings.schemas import BackgroundConfig, CoarseConfig, EncodingConfig, SourceMapConfig
 from surrogate.protocols import Encoded
 
@@ -130,17 +131,20 @@ class Background:
 
 
 def _with_halfway(steps: tuple[int, ...]) -> tuple[int, ...]:
-    """Each step preceded by the one half-way from its predecessor (for the first: as far before it as the second's)."""
+    """Each step preceded by the one half-way from its predecessor (for the first: as far before it as the second's).
+
+    Samples half-way between neighbors are the earlier neighbor, and before the record the field rests as at step 0.
+    """
     gaps = np.diff((0, *steps))
     if len(steps) > 1:
         gaps[0] = min(gaps[:2])
-    halves = gaps // 2
-    return tuple(int(s) for step, half in zip(steps, halves, strict=True) for s in (step - half, step))
+    halves = -(-gaps // 2)
+    return tuple(int(s) for step, half in zip(steps, halves, strict=True) for s in (max(step - half, 0), step))
 
 
 @dataclass(frozen=True)
 class Coarse:
-    """Show the field of the solver on a grid twice as coarse, interpolated back to the grid.
+    """Show the field of the solver on larger cells.
 
     The state of the wave equation is the pressure and its rate of change; so that the operator sees which way the waves
     go, the features hold the field at each snapshot and half-way to the one before. The field at each snapshot is also
@@ -148,9 +152,11 @@ class Coarse:
 
     Attributes:
         spec: Description of the data set.
+        ratio: Side of a cell of the coarse solver, in cells of the data's grid.
     """
 
     spec: DataSpec
+    ratio: float = RATIO
 
     settings: ClassVar[type[EncodingConfig]] = CoarseConfig
     inputs: ClassVar[tuple[str, ...]] = ("velocity", "source")
@@ -160,13 +166,20 @@ class Coarse:
     @classmethod
     def create(cls, spec: DataSpec, config: CoarseConfig) -> "Coarse":
         """See `RegisteredEncoding.create`."""
-        refuse_coarse(lacks_coarse_grid(spec.simulation))
-        return cls(spec)
+        encoding = cls(spec, config.ratio)
+        refuse_coarse(encoding.solver.reason_against, config.ratio)
+        return encoding
 
     @property
     def channels(self) -> int:
         """Two for each snapshot."""
         return 2 * len(self.spec.simulation.snapshot_steps)
+
+    @cached_property
+    def solver(self) -> CoarseSolver:
+        """The coarse solver."""
+        steps = sorted(set(_with_halfway(self.spec.simulation.snapshot_steps)))
+        return CoarseSolver(self.spec, self.ratio, snapshot_steps=tuple(steps))
 
     def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:
         """Encode one example.
@@ -178,7 +191,6 @@ class Coarse:
         Returns:
             Input of the operator, and the field that it corrects.
         """
-        simulation = coarse_simulation(self.spec.simulation)
-        simulation = replace(simulation, snapshot_steps=_with_halfway(simulation.snapshot_steps))
-        fields = refine(CoarseSolver(self.spec, simulation)(velocity, source).snapshots[0])
+        shown = np.searchsorted(self.solver.snapshot_steps, _with_halfway(self.spec.simulation.snapshot_steps))
+        fields = self.solver(velocity, source).snapshots[0][shown]
         return Encoded(velocity[None], fields, fields[1::2])

@@ -48,14 +48,14 @@ def jacobian(task: Task, count: int) -> Term:
     def term(judged: Judged) -> Float[Array, " batch"]:
         batch = judged.batch
         if "tangents" in batch:
-            direction, truth = batch["direction"], batch["tangents"]
+            direction, target = batch["direction"], batch["tangents"]
         else:
             direction = _draw(task, judged, count)
-            truth = _tangents(solver, batch, direction)
+            target = _tangents(solver, batch, direction)
         predicted = _tangents(lambda batch: judged.predict(*(batch[name] for name in task.inputs)), batch, direction)
-        many = truth.shape[:2]
-        predicted, truth = (t.reshape(-1, *t.shape[2:]) for t in (predicted, truth))
-        return jnp.mean(relative(squares, predicted - truth, truth).reshape(many), axis=1)
+        many = target.shape[:2]
+        predicted, target = (t.reshape(-1, *t.shape[2:]) for t in (predicted, target))
+        return jnp.mean(relative(squares, predicted - target, target).reshape(many), axis=1)
 
     return term
 

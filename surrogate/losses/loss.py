@@ -1,10 +1,10 @@
 """Combine the training loss: a weighted sum of named terms, each relative and per sample, averaged over the batch.
 
-    loss = mean over samples of sum_t weight_t e_t,    e_t = N_t(prediction - truth) / N_t(truth)
+    loss = mean over samples of sum_t weight_t e_t,    e_t = N_t(prediction - target) / N_t(target)
 
 relative_l2, sobolev, bands and traces are in terms.py, jacobian in jacobian.py, residual (of the wave equation) in
-wave_residual.py. Each is 0 for the truth, and 1 for a prediction of zero, so weights compare. (The residual
-is 0 for the truth as far as finite differences go, and for silence: it cannot stand alone.) A term of weight 0 is not
+wave_residual.py. Each is 0 for the data, and 1 for a prediction of zero, so weights compare. (The residual is 0 for
+the solver's field as far as finite differences go, and for silence: it cannot stand alone.) A term of weight 0 is not
 computed. docs/guides/losses.md says when to use which.
 """
 

@@ -1,11 +1,11 @@
-"""Compare a prediction with its truth in the training loss: relative errors, by sample.
+"""Compare a prediction with its target in the training loss: relative errors, by sample.
 
     relative_l2   N = ||u||
     sobolev       N = ||D^s u||: all s-fold differences between neighbors, along the last two axes
     bands         N^2 = sum over bands b of w_b ||P_b u||^2, P_b the Fourier modes of a band of metrics/errors.py
     traces        N = ||u at the receivers||
 
-The error is N(prediction - truth) / N(truth). The Sobolev term takes differences, not the Fourier transform: a window
+The error is N(prediction - target) / N(target). The Sobolev term takes differences, not the Fourier transform: a window
 of a wavefield is not periodic, and the jump between its opposite sides, which a transform sees, would outweigh the
 error once multiplied with the wavenumber.
 """
@@ -23,7 +23,7 @@ from data_gen.common.errors import InputError
 from surrogate.metrics.errors import band_masks, unit_of
 from surrogate.protocols import Batch, Task
 
-# A sample whose truth is (almost) silent has no scale of its own: none counts as less than this of the batch's.
+# A sample whose target is (almost) silent has no scale of its own: none counts as less than this of the batch's.
 FLOOR = 1e-3
 
 
@@ -33,14 +33,14 @@ class Judged(NamedTuple):
     Attributes:
         predict: The model as a pure function of its inputs.
         prediction: Prediction of the batch `(batch, outputs, *shape)`.
-        truth: Target of the batch.
+        target: Target of the batch.
         batch: Examples.
         key: Random key of this step.
     """
 
     predict: Callable[..., jax.Array]
     prediction: jax.Array
-    truth: jax.Array
+    target: jax.Array
     batch: Batch
     key: Key[Array, ""]
 
@@ -50,25 +50,27 @@ SquaredNorm = Callable[[Float[Array, "batch *rest"]], PerSample]
 Term = Callable[[Judged], PerSample]
 
 
-def relative(squared: SquaredNorm, error: Float[Array, "batch *rest"], truth: Float[Array, "batch *rest"]) -> PerSample:
-    """Compute N(error) / N(truth) by sample; see `FLOOR`. Where the error is 0, so is the derivative.
+def relative(
+    squared: SquaredNorm, error: Float[Array, "batch *rest"], target: Float[Array, "batch *rest"]
+) -> PerSample:
+    """Compute N(error) / N(target) by sample; see `FLOOR`. Where the error is 0, so is the derivative.
 
-    Both are divided by the largest truth of the batch first, so that no square overflows or vanishes in any unit.
+    Both are divided by the largest target of the batch first, so that no square overflows or vanishes in any unit.
 
     Args:
         squared: Squared norm N^2 of each sample.
         error: Errors `(batch, ...)`.
-        truth: Truths `(batch, ...)`.
+        target: Targets `(batch, ...)`.
 
     Returns:
         Relative errors `(batch,)`.
     """
-    unit = unit_of(truth)
-    error, truth = squared(error / unit), squared(truth / unit)
+    unit = unit_of(target)
+    error, target = squared(error / unit), squared(target / unit)
     none = error == 0  # False for NaN, which stays NaN
     norm = jnp.where(none, 0.0, jnp.sqrt(jnp.where(none, 1.0, error)))
-    typical = jnp.sqrt(jnp.mean(truth))
-    scale = jnp.maximum(jnp.sqrt(truth), FLOOR * typical)
+    typical = jnp.sqrt(jnp.mean(target))
+    scale = jnp.maximum(jnp.sqrt(target), FLOOR * typical)
     return norm / jnp.where(typical > 0, scale, 1.0)
 
 
@@ -85,15 +87,15 @@ def squares(field: Float[Array, "batch *rest"]) -> Float[Array, " batch"]:
 
 
 def relative_l2(judged: Judged) -> Float[Array, " batch"]:
-    """Compute ||prediction - truth|| / ||truth||, as in metrics/errors.py but for the `FLOOR`.
+    """Compute ||prediction - target|| / ||target||, as in metrics/errors.py but for the `FLOOR`.
 
     Args:
-        judged: Prediction and truth.
+        judged: Prediction and target.
 
     Returns:
         Relative errors `(batch,)`.
     """
-    return relative(squares, judged.prediction - judged.truth, judged.truth)
+    return relative(squares, judged.prediction - judged.target, judged.target)
 
 
 def sobolev(order: int) -> Term:
@@ -114,7 +116,7 @@ def sobolev(order: int) -> Term:
     def norm(field: jax.Array) -> Float[Array, " batch"]:
         return reduce(add, map(squares, derivatives(field, order)))
 
-    return lambda judged: relative(norm, judged.prediction - judged.truth, judged.truth)
+    return lambda judged: relative(norm, judged.prediction - judged.target, judged.target)
 
 
 def bands(weights: Mapping[str, float]) -> Term:
@@ -135,7 +137,7 @@ def bands(weights: Mapping[str, float]) -> Term:
         axes = tuple(range(1, field.ndim))
         return jnp.sum(weight * (modes.real**2 + modes.imag**2), axis=axes)
 
-    return lambda judged: relative(norm, judged.prediction - judged.truth, judged.truth)
+    return lambda judged: relative(norm, judged.prediction - judged.target, judged.target)
 
 
 def traces(task: Task) -> Term:
@@ -158,7 +160,7 @@ def traces(task: Task) -> Term:
     rows, columns = task.spec.receiver_cells
 
     def term(judged: Judged) -> Float[Array, " batch"]:
-        prediction, truth = (field[..., rows, columns] for field in (judged.prediction, judged.truth))
-        return relative(squares, prediction - truth, truth)
+        prediction, target = (field[..., rows, columns] for field in (judged.prediction, judged.target))
+        return relative(squares, prediction - target, target)
 
     return term

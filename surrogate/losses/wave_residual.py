@@ -1,17 +1,21 @@
 """Compute the residual of the wave equation at constant density, of a predicted field.
 
-    snapshots   r = p_tt / v^2 - lap p,            p_tt ~ (p(t + D) - 2 p(t) + p(t - D)) / D^2
-    harmonic    r = -(2 pi f / v)^2 u - lap u
+    snapshots   r = c p_tt - lap p,            p_tt ~ (p(t + D) - 2 p(t) + p(t - D)) / D^2
+    harmonic    r = -(2 pi f)^2 c u - lap u
 
-    e = ||r(prediction)|| / ||inertia(truth)||,    inertia the term without space derivatives
+    e = ||r(prediction)|| / ||inertia(data)||,    inertia the term without space derivatives
 
-The Laplacian is the solver's own, so its snapshots leave only what differences in time do: a wave of angular frequency
-omega has its second derivative scaled by (sin(x) / x)^2, x = omega D / 2, an error of (omega D)^2 / 12. Snapshots
-are refused unless omega D <= 1 at the wavelet's highest frequency, where that is 8 %; at its peak frequency it then is
-1.3 %. Left out are cells within the stencil's reach of the grid's sides, beyond which it would need the absorbing
-layer, and cells of the source, which the residual does not hold. The first steps of a propagator follow from the state
-that it is given, so its residual begins with that state.
+c is what the solver's grid holds of 1 / v^2 (problem/medium.py), and the Laplacian is the solver's own, so its
+snapshots leave only what differences in time do: a wave of angular frequency omega has its second derivative scaled
+by (sin(x) / x)^2, x = omega D / 2, an error of (omega D)^2 / 12. Snapshots are refused unless omega D <= 1 at the
+highest frequency of the wavelet, where that is 8 %; at its peak frequency it then is 1.3 %. Data that were solved on
+cells of another size leave in addition what the differences on the data's cells err by. Left out are cells within the
+stencil's reach of the grid's sides, beyond which it would need the absorbing layer, and cells of the source, which
+the residual does not hold. The first steps of a propagator follow from the state that it is given, so its residual
+begins with that state.
 """
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +25,7 @@ from jaxtyping import Array, Float
 from data_gen.common.errors import InputError
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.numerics import stencils
+from data_gen.solver.problem.medium import projected_compressibility
 from surrogate.losses.terms import Judged, Term, relative, squares
 from surrogate.protocols import Batch, Task
 
@@ -61,17 +66,17 @@ def inner(field: jax.Array, order: int, axes: tuple[int, ...] = (-2, -1)) -> jax
 
 def wave_terms(
     snapshots: Float[Array, "n_snapshots nz nx"],
-    velocity: Float[Array, "nz nx"],
+    compressibility: Float[Array, "nz nx"],
     *,
     interval: float,
     spacing: float,
     order: int,
 ) -> tuple[Inner, Inner]:
-    """Compute p_tt / v^2 and the Laplacian of p at all snapshots but the first and the last.
+    """Compute c p_tt and the Laplacian of p at all snapshots but the first and the last.
 
     Args:
         snapshots: Pressure `(n_snapshots, nz, nx)` at times one interval apart.
-        velocity: Velocity model `(nz, nx)` [m/s].
+        compressibility: c `(nz, nx)`, or 1 / v^2 [s^2/m^2].
         interval: Time between two snapshots [s].
         spacing: Spacing of the grid [m].
         order: Order of the differences in space.
@@ -80,23 +85,23 @@ def wave_terms(
         Inertia and Laplacian `(n_snapshots - 2, mz, mx)` [1/m^2].
     """
     before, now, after = snapshots[:-2], snapshots[1:-1], snapshots[2:]
-    inertia = (after - 2 * now + before) / (interval * velocity) ** 2
+    inertia = compressibility * (after - 2 * now + before) / interval**2
     return inner(inertia, order), laplacian(now, spacing, order)
 
 
 def helmholtz_terms(
     field: Float[Array, "*parts nz nx"],
-    velocity: Float[Array, "nz nx"],
+    compressibility: Float[Array, "nz nx"],
     frequency: Float[Array, ""] | float,
     *,
     spacing: float,
     order: int,
 ) -> tuple[Inner, Inner]:
-    """Compute -(2 pi f / v)^2 u and the Laplacian of u, for its real and its imaginary part alike.
+    """Compute -(2 pi f)^2 c u and the Laplacian of u, for its real and its imaginary part alike.
 
     Args:
         field: Real and imaginary part `(2, nz, nx)` of u.
-        velocity: Velocity model `(nz, nx)` [m/s].
+        compressibility: c `(nz, nx)`, or 1 / v^2 [s^2/m^2].
         frequency: Frequency f [Hz].
         spacing: Spacing of the grid [m].
         order: Order of the differences.
@@ -104,7 +109,7 @@ def helmholtz_terms(
     Returns:
         Inertia and Laplacian `(2, mz, mx)` [1/m^2].
     """
-    inertia = -((2 * jnp.pi * frequency / velocity) ** 2) * field
+    inertia = -((2 * jnp.pi * frequency) ** 2) * compressibility * field
     return inner(inertia, order), laplacian(field, spacing, order)
 
 
@@ -152,7 +157,7 @@ def check_snapshots(spec: DataSpec) -> float:
 
 
 def residual(task: Task) -> Term:
-    """Make the term that is the norm of the residual of the prediction over that of the truth's inertia.
+    """Make the term that is the norm of the residual of the prediction over that of the data's inertia.
 
     Args:
         task: Task that is trained.
@@ -170,17 +175,18 @@ def residual(task: Task) -> Term:
             "training.loss.residual=0, or data.density=none."
         )
     cells = {"spacing": simulation.grid.spacing, "order": simulation.order}
+    held = partial(projected_compressibility, simulation=simulation)
     if task.equation == "wave":
         interval = check_snapshots(spec)
 
         def terms(field: jax.Array, example: Batch) -> tuple[Inner, Inner]:
             snapshots = jnp.concatenate([example["state"], field]) if "state" in example else field
-            return wave_terms(snapshots, example["velocity"], interval=interval, **cells)
+            return wave_terms(snapshots, held(example["velocity"]), interval=interval, **cells)
 
     elif task.equation == "helmholtz":
 
         def terms(field: jax.Array, example: Batch) -> tuple[Inner, Inner]:
-            return helmholtz_terms(field, example["velocity"], example["frequency"], **cells)
+            return helmholtz_terms(field, held(example["velocity"]), example["frequency"], **cells)
 
     else:
         raise InputError(
@@ -188,15 +194,15 @@ def residual(task: Task) -> Term:
             "Set training.loss.residual=0."
         )
 
-    def sample(prediction: jax.Array, truth: jax.Array, example: Batch) -> tuple[Inner, Inner]:
+    def sample(prediction: jax.Array, target: jax.Array, example: Batch) -> tuple[Inner, Inner]:
         mask = away_from(example["source"], simulation.grid.shape, **cells)
         inertia, curvature = terms(prediction, example)
-        scale, _ = terms(truth, example)
+        scale, _ = terms(target, example)
         return mask * (inertia - curvature), mask * scale
 
     def term(judged: Judged) -> Float[Array, " batch"]:
         examples = {name: judged.batch[name] for name in (*task.inputs, "source")}
-        left, scale = jax.vmap(sample)(judged.prediction, judged.truth, examples)
+        left, scale = jax.vmap(sample)(judged.prediction, judged.target, examples)
         return relative(squares, left, scale)
 
     return term

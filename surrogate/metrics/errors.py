@@ -1,6 +1,6 @@
 """Errors of predicted wavefields: relative and per sample; the caller averages over samples.
 
-relative L2 = ||prediction - truth|| / ||truth||, the norm over all axes except the batch axis
+relative L2 = ||prediction - target|| / ||target||, the norm over all axes except the batch axis
 """
 
 import jax.numpy as jnp
@@ -44,33 +44,33 @@ def norm(field: Array, axes: tuple[int, ...]) -> Array:
     return jnp.squeeze(unit, axes) * jnp.sqrt(jnp.sum((field / unit) ** 2, axis=axes))
 
 
-def relative_l2(prediction: Float[Array, "batch *rest"], truth: Float[Array, "batch *rest"]) -> Float[Array, " batch"]:
+def relative_l2(prediction: Float[Array, "batch *rest"], target: Float[Array, "batch *rest"]) -> Float[Array, " batch"]:
     """Compute the relative L2 error of each sample.
 
     Args:
         prediction: Predicted arrays `(batch, ...)`.
-        truth: True arrays, of the same shape.
+        target: Arrays to compare with, of the same shape.
 
     Returns:
         Error of each sample `(batch,)`.
     """
-    axes = tuple(range(1, truth.ndim))
-    return norm(prediction - truth, axes) / norm(truth, axes)
+    axes = tuple(range(1, target.ndim))
+    return norm(prediction - target, axes) / norm(target, axes)
 
 
 def relative_l2_per_snapshot(
-    prediction: Float[Array, "batch n_snapshots nz nx"], truth: Float[Array, "batch n_snapshots nz nx"]
+    prediction: Float[Array, "batch n_snapshots nz nx"], target: Float[Array, "batch n_snapshots nz nx"]
 ) -> Float[Array, "batch n_snapshots"]:
     """Compute the relative L2 error of each sample at each snapshot time.
 
     Args:
         prediction: Predicted wavefields `(batch, n_snapshots, nz, nx)`.
-        truth: True wavefields, of the same shape.
+        target: Wavefields to compare with, of the same shape.
 
     Returns:
         Error of each snapshot `(batch, n_snapshots)`.
     """
-    return norm(prediction - truth, (2, 3)) / norm(truth, (2, 3))
+    return norm(prediction - target, (2, 3)) / norm(target, (2, 3))
 
 
 def band_masks(shape: tuple[int, int]) -> dict[str, Bool[Array, "nz nx"]]:
@@ -88,19 +88,19 @@ def band_masks(shape: tuple[int, int]) -> dict[str, Bool[Array, "nz nx"]]:
 
 
 def band_errors(
-    prediction: Float[Array, "batch n_snapshots nz nx"], truth: Float[Array, "batch n_snapshots nz nx"]
+    prediction: Float[Array, "batch n_snapshots nz nx"], target: Float[Array, "batch n_snapshots nz nx"]
 ) -> dict[str, Float[Array, " batch"]]:
     """Compute the relative L2 error of each sample within each band of wavenumbers in `BANDS`.
 
     Args:
         prediction: Predicted wavefields `(batch, n_snapshots, nz, nx)`.
-        truth: True wavefields, of the same shape.
+        target: Wavefields to compare with, of the same shape.
 
     Returns:
         Errors `(batch,)` by the name of the band.
     """
-    *_, nz, nx = truth.shape
-    error, reference = (jnp.abs(jnp.fft.fft2(field)) for field in (prediction - truth, truth))
+    *_, nz, nx = target.shape
+    error, reference = (jnp.abs(jnp.fft.fft2(field)) for field in (prediction - target, target))
     axes = (1, 2, 3)
     return {
         name: norm(error * mask, axes) / norm(reference * mask, axes) for name, mask in band_masks((nz, nx)).items()

@@ -29,20 +29,20 @@ def _windowed_means(images: Float[Array, "n h w"]) -> Float[Array, "n h w"]:
     return images
 
 
-def ssim(prediction: Float[Array, "n h w"], truth: Float[Array, "n h w"]) -> Float[Array, " n"]:
+def ssim(prediction: Float[Array, "n h w"], target: Float[Array, "n h w"]) -> Float[Array, " n"]:
     """Compute the structural similarity of each pair of images, at most 1, with 1 for equal images.
 
     The index is symmetric in its arguments.
 
     Args:
         prediction: Predicted images `(n, h, w)`, divided by the dynamic range.
-        truth: True images, of the same shape and scale.
+        target: Images to compare with, of the same shape and scale.
 
     Returns:
         Index of each pair `(n,)`.
     """
-    mean_p, mean_t = _windowed_means(prediction), _windowed_means(truth)
-    variances = _windowed_means(prediction**2) - mean_p**2 + _windowed_means(truth**2) - mean_t**2
-    covariance = _windowed_means(prediction * truth) - mean_p * mean_t
+    mean_p, mean_t = _windowed_means(prediction), _windowed_means(target)
+    variances = _windowed_means(prediction**2) - mean_p**2 + _windowed_means(target**2) - mean_t**2
+    covariance = _windowed_means(prediction * target) - mean_p * mean_t
     luminance = (2 * mean_p * mean_t + C1) / (mean_p**2 + mean_t**2 + C1)
     return jnp.mean(luminance * (2 * covariance + C2) / (variances + C2), axis=(1, 2))

@@ -28,7 +28,7 @@ class Statistics(NamedTuple):
         medium_mean: Mean of each medium `(media,)`.
         medium_std: Standard deviation of each medium `(media,)`.
         field_rms: Root mean square of each field `(channels,)`.
-        residual_rms: Root mean square of truth - baseline for each output `(outputs,)`.
+        residual_rms: Root mean square of data - baseline for each output `(outputs,)`.
     """
 
     medium_mean: Float[Array, " media"]

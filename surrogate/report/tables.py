@@ -159,7 +159,7 @@ def _conditions(result: dict[str, Any]) -> str:
 def _error_note(part: dict[str, Any], examples: str) -> str:
     listed = ", at the first and at the last snapshot" if "per_snapshot" in part["relative_l2"] else ""
     columns = f"mean, median and 90th percentile{listed}, then the means of other errors"
-    return f"{examples}. Relative L2 error: {columns}. The solver is the truth."
+    return f"{examples}. Relative L2 error: {columns}. Errors are those against the data."
 
 
 def _other_tables(task: str, evaluations: Evaluations) -> list[Table]:

@@ -35,7 +35,7 @@ def example_errors(
     batches: Iterable[Batch],
     on_examples: Callable[[int], None] = lambda done: None,
 ) -> ExampleErrors:
-    """Compute the errors of every method but the solver, which is the truth.
+    """Compute the errors of every method but the solver, which is timed only.
 
     Args:
         task: Task whose examples are predicted.

@@ -1,7 +1,8 @@
 """Evaluate a run: errors on the test split, on another data set and on a model from a file; time per sample; figures.
 
-The solver's field is the truth. Every table compares the surrogate with the same solver on a grid twice as coarse: an
-operator that is no better, at its price, has learned nothing of use.
+Errors are those against the data, not against the wave equation, which the solver that made the data solves with errors
+of its own. Every table compares the surrogate with the same solver on cells twice as large: an operator that is no
+better, at its price, has learned nothing of use.
 """
 
 from collections.abc import Callable

@@ -11,20 +11,30 @@ from omegaconf.errors import OmegaConfBaseException
 from data_gen.common.errors import InputError
 from data_gen.common.files import differences, flatten, holds_files, make_folder, read_json, write_json
 from data_gen.common.hydra_app import Schema, typed
+from data_gen.dataset.config import with_solver_of_its_time
 from data_gen.dataset.manifest import MANIFEST
 from data_gen.velocity.registry import drawn_families
 from surrogate.config import InvertConfig, TrainConfig, schemas
+from surrogate.encodings.schemas import CoarseConfig
 from surrogate.operators.registry import with_current_keys
 from surrogate.schemas import schema_of
 
 CONFIG = "config.json"
 STEPS, WARMUP = "training.steps", "training.warmup_steps"
-STORAGE = ("data.path", "data.shard_size", "data.batch_size")
+STORAGE = ("data.path", "data.shard_size", "data.batch_size", "data.truth_samples")
 # Configs of runs that are older than the choice have no name in these groups.
 FIRST = {"task": "wavefield", "encoding": "coarse", "model": "fno"}
 # In earlier versions, one schema held the settings of all tasks, and one those of all encodings. Settings of other
 # tasks or encodings than the run's are left out; a key that none of them had is refused.
 OF_ALL = {"task": {"unroll", "noise", "pushforward"}, "encoding": {"radius", "velocity"}, "model": set()}
+
+# Every config with encoding=coarse has the ratio since that solver is a setting of the solver.
+OTHER_COARSE_SOLVER = (
+    "is of a run with encoding=coarse from an earlier version: there is no encoding.ratio in it. Its operator has "
+    "learned to correct the field of another coarse solver, which this version does not have, and would be wrong on "
+    "any other field. Train it again, in another folder, or use it with the version that trained it. Runs with other "
+    "encodings are not affected."
+)
 
 
 def from_plain(values: dict[str, Any], schema: type[Schema], where: str) -> Schema:
@@ -39,11 +49,14 @@ def from_plain(values: dict[str, Any], schema: type[Schema], where: str) -> Sche
         The config.
 
     Raises:
-        InputError: If a key is unknown, a value has a wrong type, or there is an interpolation.
+        InputError: If a key is unknown, a value has a wrong type, or there is an interpolation; or the run reads the
+            field of a coarse solver that no longer exists.
     """
     if "${" in json.dumps(values):
         raise InputError(f"{where} holds an interpolation; a resolved config has plain values only. Restore the file.")
     try:
+        if isinstance(data := values.get("data"), dict):
+            values = values | {"data": with_solver_of_its_time(data)}
         start = OmegaConf.structured(schema)
         if schema is TrainConfig:
             if isinstance(model := values.get("model"), dict):
@@ -52,6 +65,8 @@ def from_plain(values: dict[str, Any], schema: type[Schema], where: str) -> Sche
                 given = values.get(group, {})
                 if isinstance(given, dict):
                     start[group] = schema_of(group, known, given.get("name", FIRST[group]))
+                    if group == "encoding" and start[group].name == CoarseConfig.name and "ratio" not in given:
+                        raise InputError(f"{where} {OTHER_COARSE_SOLVER}")
                     foreign = OF_ALL[group] - set(start[group])
                     values = values | {group: {key: value for key, value in given.items() if key not in foreign}}
         return typed(OmegaConf.merge(start, values), schema)  # pyright: ignore[reportArgumentType]

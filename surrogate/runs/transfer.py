@@ -4,10 +4,9 @@ An operator knows its domain by cycles and fractions of it. The sides of the dom
 which is the period of the Fourier basis. Positions count from the first cell center on every grid. Cell i of one grid
 and cell 2 i of a grid twice as fine over the same sides are thus at the same place, and have the same Fourier phases.
 
-The operator's input must mean the same on both grids. The source map keeps the run's radius in meters. The background's
-velocity is in m/s, sources are normalized by the area of a cell (solver.py), and statistics are per channel, so these
-need no change. Only the coarse encoding changes its meaning: its solver works on half the cells of either grid, so on a
-finer grid the operator reads, and corrects, smaller errors than it was trained for.
+The operator's input must mean the same on both grids. The source map keeps the run's radius in meters, and the coarse
+solver its cells, so that it has the errors that the operator was trained for. The background's velocity is in m/s,
+sources are normalized by the area of a cell (simulator.py), and statistics are per channel, so these need no change.
 
 The remaining difference is of first order in the cells, and vanishes on a periodic box. Positions and padding jump at
 the edge of the domain, and a sum over cells integrates such a jump to half a cell. Positions run from -1 to 1 between
@@ -25,13 +24,13 @@ from flax import nnx
 
 from data_gen.common.errors import InputError
 from data_gen.common.files import differences
-from data_gen.dataset.config import DataConfig
+from data_gen.dataset.config import SOLVER, DataConfig
 from surrogate.config import TrainConfig
 from surrogate.operators.base import GridOperator
 from surrogate.operators.u_shape import FourierResampling
 
 # Settings that decide how the waves are computed and where errors are taken, but not which waves they are.
-NUMERICS = {"nz", "nx", "spacing", "nt", "dt", "order", "substeps", "absorbing_width", "receiver_every", "frequencies"}
+NUMERICS = {"nz", "nx", "spacing", "nt", "dt", "receiver_every", "frequencies", *SOLVER}
 
 
 class GridWarning(UserWarning):
@@ -134,8 +133,6 @@ def warn_of_cells(operator: nnx.Module, run: TrainConfig, data: DataConfig) -> N
     cover = [(c.nz * c.spacing, c.nx * c.spacing) for c in (ours, theirs)]
     if not np.allclose(*cover, rtol=1e-6):
         reasons.append("its domain has other sides, {:g} x {:g} m and not {:g} x {:g} m".format(*cover[1], *cover[0]))
-    if (reason := run.encoding.grid_dependence()) is not None:
-        reasons.append(reason)
     if any(isinstance(module, nnx.Conv) for module in modules):
         reasons.append(
             "its 3x3 filters (model.local, model.products, the body of a U-Net or U-FNO) see cells, not meters"
@@ -151,8 +148,7 @@ def warn_of_cells(operator: nnx.Module, run: TrainConfig, data: DataConfig) -> N
             f"The operator was trained on {ours.nz} x {ours.nx} cells of {ours.spacing:g} m and is used on "
             f"{theirs.nz} x {theirs.nx} of {theirs.spacing:g} m, where it does not mean the same: "
             f"{', and '.join(reasons)}. Its errors there may be larger. A spectral operator with model.local=false, "
-            "model.products=0 and a padding of whole cells on both grids transfers, over the same sides and with "
-            "encoding=source_map or background.",
+            "model.products=0 and a padding of whole cells on both grids transfers, over the same sides.",
             GridWarning,
             stacklevel=3,
         )

@@ -14,7 +14,6 @@ from data_gen.dataset.recorded import RecordedSpec
 from data_gen.dataset.sample import SPLITS, DataSpec
 from data_gen.solver.simulator import simulate
 from surrogate import figures
-from surrogate.encodings.coarse_solver import lacks_coarse_grid
 from surrogate.encodings.wavefield import Coarse
 from surrogate.figures import Figure
 from surrogate.metrics.errors import band_errors, relative_l2, relative_l2_per_snapshot
@@ -35,9 +34,9 @@ class SnapshotTask(GridTask):
         return self.spec.simulation.snapshot_times[self.given :].tolist()
 
     def methods(self) -> dict[str, Method]:
-        """Return the coarse solver, interpolated to the grid, and the solver, both from the source on; compiled.
+        """Return the coarse solver and the solver, both from the source on; compiled.
 
-        The coarse solver is left out where the data have no coarse grid.
+        The coarse solver is left out where no whole number of its cells fits between walls.
         """
         spec, coarse, given = self.spec, Coarse(self.spec), self.given
 
@@ -50,29 +49,29 @@ class SnapshotTask(GridTask):
             return jax.vmap(lambda v, s: spec.fields(v, s[None])[0, given:])(velocity, source)
 
         methods = {"solver": lambda batch: fields(batch["velocity"], batch["source"])}
-        if lacks_coarse_grid(spec.simulation):
+        if coarse.solver.reason_against:
             return methods
         return {"coarse_solver": lambda batch: coarse_fields(batch["velocity"], batch["source"])} | methods
 
     def errors(self, prediction: Float[Array, "batch n_snapshots nz nx"], batch: Batch) -> dict[str, Any]:
         """See `Task.errors`: over all, at each snapshot, by band of wavenumbers, and at the receivers."""
         rows, columns = self.spec.receiver_cells
-        truth = jnp.asarray(batch["snapshots"])
+        target = jnp.asarray(batch["snapshots"])
         return {
-            "relative_l2": relative_l2(prediction, truth),
-            "per_snapshot": relative_l2_per_snapshot(prediction, truth),
-            "bands": band_errors(prediction, truth),
-            "gather_misfit": relative_l2(prediction[:, :, rows, columns], truth[:, :, rows, columns]),
+            "relative_l2": relative_l2(prediction, target),
+            "per_snapshot": relative_l2_per_snapshot(prediction, target),
+            "bands": band_errors(prediction, target),
+            "gather_misfit": relative_l2(prediction[:, :, rows, columns], target[:, :, rows, columns]),
         }
 
     def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
         """See `Task.figures`; of whole shots. The overview is half-way, or at the end of a rollout."""
         spacing, times = self.spec.simulation.grid.spacing, self.predicted_times
-        truth, at = example["snapshots"], -1 if self.given else len(times) // 2
+        target, at = example["snapshots"], -1 if self.given else len(times) // 2
         shown = {name: field[at] for name, field in predictions.items()}
         return {
-            "a_overview": figures.overview(example["velocity"], truth[at], shown, spacing),
-            "fields": figures.snapshots(truth, predictions, times, spacing),
+            "a_overview": figures.overview(example["velocity"], target[at], shown, spacing),
+            "fields": figures.snapshots(target, predictions, times, spacing),
         }
 
 

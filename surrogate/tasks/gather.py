@@ -14,7 +14,7 @@ from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.numerics.resampling import upsample
 from surrogate import figures
-from surrogate.encodings.gather import CoarseGather, lacks_coarse_gathers, stored_steps, stored_times
+from surrogate.encodings.gather import CoarseGather, stored_steps, stored_times
 from surrogate.figures import Figure
 from surrogate.metrics.errors import relative_l2
 from surrogate.metrics.ssim import ssim
@@ -89,9 +89,9 @@ class Gather(ShotInputs, BaseTask):
         }
 
     def methods(self) -> dict[str, Method]:
-        """Return the coarse solver, interpolated to the stored times and the receivers, and the solver; compiled.
+        """Return the coarse solver and the solver; compiled.
 
-        There is neither for imported data without a wavelet, and no coarse solver for data without a coarse grid.
+        There is neither for imported data without a wavelet, and no coarse solver where it cannot make the gathers.
         """
         if not self.spec.simulates:
             return {}
@@ -103,18 +103,18 @@ class Gather(ShotInputs, BaseTask):
 
         solve = jax.jit(jax.vmap(lambda v, s: recorded_gathers(self.spec, v, s[None])))
         methods = {"solver": lambda batch: solve(jnp.asarray(batch["velocity"]), jnp.asarray(batch["source"]))}
-        if lacks_coarse_gathers(self.spec):
+        if coarse.reason_against:
             return methods
         return {"coarse_solver": lambda batch: coarse_gathers(batch["velocity"], batch["source"])} | methods
 
     def errors(self, prediction: Float[Array, "batch 1 nt_stored n_receivers"], batch: Batch) -> dict[str, Any]:
         """See `Task.errors`: over all, the waveform SSIM, and the mean absolute error in units of the gather's rms."""
-        truth = jnp.asarray(batch["gathers"])
-        rms = jnp.sqrt(jnp.mean(truth**2, axis=(1, 2, 3)))
+        target = jnp.asarray(batch["gathers"])
+        rms = jnp.sqrt(jnp.mean(target**2, axis=(1, 2, 3)))
         return {
-            "relative_l2": relative_l2(prediction, truth),
-            "ssim": waveform_ssim(prediction[:, 0], truth[:, 0], self.spec.recording.gather_every),
-            "mae": jnp.mean(jnp.abs(prediction - truth), axis=(1, 2, 3)) / rms,
+            "relative_l2": relative_l2(prediction, target),
+            "ssim": waveform_ssim(prediction[:, 0], target[:, 0], self.spec.recording.gather_every),
+            "mae": jnp.mean(jnp.abs(prediction - target), axis=(1, 2, 3)) / rms,
         }
 
     def groups(self, batch: Batch) -> dict[str, list[str]]:
@@ -162,27 +162,27 @@ class GatherConfig(TaskConfig):
 
 def waveform_ssim(
     prediction: Float[Array, "batch nt_stored n_receivers"],
-    truth: Float[Array, "batch nt_stored n_receivers"],
+    target: Float[Array, "batch nt_stored n_receivers"],
     every: int,
 ) -> Float[Array, " batch"]:
     """Compute the SSIM of gathers at all time steps: of a / (2 rms) + 1/2, with a range of 1.
 
-    As in the published evaluation of GFI (arXiv 2410.11247), but rms is that of each true gather here, and the
+    As in the published evaluation of GFI (arXiv 2410.11247), but rms is that of each gather here, and the
     deviation over a data set there.
 
     Args:
         prediction: Predicted gathers `(batch, nt_stored, n_receivers)`.
-        truth: True gathers.
+        target: Gathers to compare with.
         every: Time steps between two stored samples.
 
     Returns:
         SSIM `(batch,)`.
     """
-    scale = 2 * jnp.sqrt(jnp.mean(truth**2, axis=(1, 2), keepdims=True))
+    scale = 2 * jnp.sqrt(jnp.mean(target**2, axis=(1, 2), keepdims=True))
 
     def image(gather: jax.Array) -> jax.Array:
         # Gathers are stored well above their Nyquist rate: what lies between the samples is known.
         dense = upsample(jnp.swapaxes(gather / scale, 1, 2), every)
         return jnp.swapaxes(dense, 1, 2) + 0.5
 
-    return ssim(image(prediction), image(truth))
+    return ssim(image(prediction), image(target))

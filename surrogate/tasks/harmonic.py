@@ -1,6 +1,6 @@
 """Predict time-harmonic fields: the velocity, the source's position and a frequency to the complex pressure.
 
-The field is that of a source of unit spectrum, G = P / W(f): what is stored (engines/fourier_sums.py) without the
+The field is that of a source of unit spectrum, G = P / W(f): what is stored (engines/field_sums.py) without the
 wavelet's amplitude and phase, so that all frequencies are alike in size and nothing has to be learned of the wavelet.
 """
 
@@ -18,7 +18,6 @@ from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.simulator import simulate
-from surrogate.encodings.coarse_solver import lacks_coarse_grid
 from surrogate.encodings.harmonic import HarmonicCoarse, nearest, spectrum, unit_source
 from surrogate.metrics.errors import band_errors, relative_l2
 from surrogate.protocols import Batch, Equation, Method
@@ -111,10 +110,10 @@ class Harmonic(ShotInputs, GridTask):
             )
 
     def methods(self) -> dict[str, Method]:
-        """Return the coarse solver, interpolated to the grid, and the solver; compiled.
+        """Return the coarse solver and the solver; compiled.
 
         Both make all frequencies at once, so that each of their examples costs as much as all frequencies of a shot.
-        The coarse solver is left out where the data have no coarse grid.
+        The coarse solver is left out where no whole number of its cells fits between walls.
         """
         coarse = HarmonicCoarse(self.spec)
 
@@ -130,16 +129,16 @@ class Harmonic(ShotInputs, GridTask):
             return [jnp.asarray(batch[name]) for name in self.inputs]
 
         methods = {"solver": lambda batch: fields(*arrays(batch))}
-        if lacks_coarse_grid(replace(self.spec.simulation, snapshot_steps=())):
+        if coarse.solver.reason_against:
             return methods
         return {"coarse_solver": lambda batch: coarse_fields(*arrays(batch))} | methods
 
     def errors(self, prediction: Float[Array, "batch 2 nz nx"], batch: Batch) -> dict[str, Any]:
         """See `Task.errors`: of the complex field, over all and by band of wavenumbers."""
-        truth = jnp.asarray(batch["harmonic"])
+        target = jnp.asarray(batch["harmonic"])
         return {
-            "relative_l2": relative_l2(prediction, truth),
-            "bands": band_errors(prediction, truth),
+            "relative_l2": relative_l2(prediction, target),
+            "bands": band_errors(prediction, target),
         }
 
     def groups(self, batch: Batch) -> dict[str, list[str]]:

@@ -2,13 +2,16 @@
 
 import re
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from data_gen.dataset.config import DataConfig
-from data_gen.dataset.manifest import claim, new_manifest
+from data_gen.common.files import write_json
+from data_gen.dataset.config import EARLIER_SOLVER, DataConfig
+from data_gen.dataset.manifest import claim, config_of, new_manifest
 from surrogate.commands import train
+from surrogate.config import TrainConfig
 from tests.helpers import tiny_config
 
 
@@ -43,6 +46,29 @@ def test_the_manifest_says_what_is_trained_on(made, asked):
     assert asked(path, "data.seed=5", "data.dt=1e-3", "data.families.inclusions.min_velocity=2e3") == made
     online = asked(path, "data.source=online", "data.train=0")
     assert online.source == "online" and online.train == 0
+
+
+def test_a_run_on_files_keeps_its_solver(asked, tmp_path):
+    """Files say nothing of a solver: a new run has the one of now, and one that began earlier the one of its time."""
+    fields = {
+        "velocity": {"shape": [24, 20], "dtype": "float32"},
+        "gathers": {"shape": [2, 121, 9], "dtype": "float32"},
+    }
+    splits, layout = {"train": 2, "validation": 1, "test": 1}, {"shard_size": 4, "batch_size": 2}
+    manifest = new_manifest("imported", {"spacing": 10.0, "dt": 1e-3}, splits, layout, fields)
+    manifest |= {"measured": {"velocities": [1500.0, 3000.0], "peak_frequency": 0.015}}
+    claim(tmp_path / "set", manifest)
+    path, run = f"data.path={tmp_path / 'set'}", tmp_path / "run"
+    assert asked(path, f"run={run}").time_correction
+    stored = asdict(TrainConfig(data=config_of(manifest, tmp_path / "set"))) | {"run": str(run)}
+    stored["data"] = {key: value for key, value in stored["data"].items() if key not in EARLIER_SOLVER} | {
+        "substeps": 2
+    }
+    run.mkdir()
+    write_json(run / "config.json", stored)
+    resumed = asked(path, f"run={run}")
+    assert not resumed.time_correction and resumed.substeps == 2
+    assert resumed.identity() == config_of(manifest, tmp_path / "set").identity()
 
 
 @pytest.mark.parametrize(

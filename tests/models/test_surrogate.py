@@ -197,20 +197,46 @@ def test_coarse_field_approaches_the_fine_one():
     assert relative(baseline, field) < 0.1
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"snapshot_times": [0.081, 0.1]}, "must be even and at least 4 apart"),
-        ({"nz": 25}, "needs even sides"),
-        ({"free_surface": True}, r"data\.free_surface=false"),
-    ],
-)
-def test_data_without_a_coarse_grid(changes, message):
+def test_coarse_field_below_a_free_surface():
+    """As above, at a ratio that is no whole number, on a grid of odd sides, with odd and neighboring snapshot steps.
+
+    A surface half a coarse cell deeper would shift the wave that it reflects by 2 pi h / lambda, some 40 %.
+    """
+    changes = {
+        "free_surface": True,
+        "order": 8,
+        "peak_frequency": 8.0,
+        "nt": 242,
+        "snapshot_times": [0.239, 0.24, 0.241],
+    }
+    spec = tiny_config("unused", nz=47, nx=49, **changes).create()
+    velocity, source = jnp.full((47, 49), 3200.0), jnp.array([100.0, 170.0])
+    field = simulate(velocity, spec.survey(source[None]), spec.simulation).snapshots[0]
+    encoding = make_encoding(CoarseConfig(ratio=1.9), Wavefield(spec))
+    _, features, baseline = encoding(velocity, source)
+    np.testing.assert_array_equal(features[1::2], baseline)
+    np.testing.assert_array_equal(features[2::2], baseline[:-1])  # half-way between neighbors is the earlier one
+    assert relative(baseline, field) < 0.1
+    assert jnp.abs(baseline[:, 0]).max() < 1e-5 * jnp.abs(baseline).max()
+
+
+def test_walls_between_which_no_coarse_cells_fit():
     """The coarse encoding refuses them and names others, which work; nothing but it needs the coarse solver."""
-    task = Wavefield(tiny_config("x", **changes).create())
-    with pytest.raises(InputError, match=f"{message}.*encoding=source_map and encoding=background need no coarse grid"):
+    task = Wavefield(tiny_config("x", nz=25, absorbing_width=0).create())
+    with pytest.raises(
+        InputError, match=r"encoding\.ratio=2.*not a whole number.*encoding=source_map and encoding=back"
+    ):
         make_encoding(CoarseConfig(), task)
     assert make_encoding(SourceMapConfig(), task) and list(task.methods()) == ["solver"]
+    assert make_encoding(CoarseConfig(ratio=2.5), task)
+
+
+def test_ratios_of_cells():
+    """A ratio is above one; on other cells the coarse solver keeps its own, in meters."""
+    for ratio in (1.0, -2.0, np.inf, np.nan):
+        with pytest.raises(InputError, match=r"encoding\.ratio must be above 1"):
+            CoarseConfig(ratio=ratio).check()
+    assert CoarseConfig(ratio=1.5).on_spacing(10.0, 5.0) == CoarseConfig(ratio=3.0)
 
 
 def test_an_encoding_of_other_arrays_is_refused():

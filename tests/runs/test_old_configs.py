@@ -19,7 +19,7 @@ ENCODING = {"radius": 2.0, "velocity": 2500.0}
 
 
 def read(**values: Any) -> TrainConfig:
-    return from_plain(values, TrainConfig, "config.json")
+    return from_plain({"encoding": {"name": "none"}} | values, TrainConfig, "config.json")
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,10 @@ def read(**values: Any) -> TrainConfig:
         (
             {
                 "task": TASK | {"name": "wavefield", "unroll": 2},
-                "encoding": ENCODING | {"name": "coarse", "radius": 3.0},
+                "encoding": ENCODING | {"name": "coarse", "radius": 3.0, "ratio": 1.5},
             },
             WavefieldConfig(),
-            CoarseConfig(),
+            CoarseConfig(ratio=1.5),
         ),
         (
             {"encoding": ENCODING | {"name": "source_map", "radius": 3.0}},
@@ -47,7 +47,6 @@ def read(**values: Any) -> TrainConfig:
             SourceMapConfig(radius=3.0),
         ),
         ({"encoding": {"name": "background", "velocity": 2000}}, WavefieldConfig(), BackgroundConfig(velocity=2000.0)),
-        ({}, WavefieldConfig(), CoarseConfig()),
     ],
 )
 def test_settings_of_other_names_are_left_out(stored, task, encoding):
@@ -67,7 +66,7 @@ def test_an_operator_without_a_name_is_an_fno():
     [
         ({"task": {"name": "wavefield", "unrol": 2}}, "unrol"),
         ({"task": {"name": "wavefield", "radius": 2.0}}, "radius"),
-        ({"encoding": {"name": "coarse", "radios": 2.0}}, "radios"),
+        ({"encoding": {"name": "coarse", "ratio": 2.0, "radios": 2.0}}, "radios"),
         ({"model": {"name": "unet", "modes": [4, 4]}}, "modes"),
         ({"task": {"name": "wavefeild"}}, "Unknown task 'wavefeild': task.name must be one of wavefield, propagator"),
         ({"encoding": {"name": None}}, "Unknown encoding None: encoding.name must be one of source_map"),
@@ -77,3 +76,10 @@ def test_an_operator_without_a_name_is_an_fno():
 def test_what_no_version_wrote_is_refused(stored, message):
     with pytest.raises(InputError, match=message):
         read(**stored)
+
+
+@pytest.mark.parametrize("stored", [{}, {"encoding": ENCODING}, {"encoding": {"name": "coarse"}}])
+def test_runs_with_an_earlier_coarse_solver_are_refused(stored):
+    """Their operator would silently read another field; they have no `encoding.ratio`, which all runs have since."""
+    with pytest.raises(InputError, match=r"earlier version: there is no encoding\.ratio.*Train it again"):
+        from_plain(stored, TrainConfig, "config.json")

@@ -173,20 +173,20 @@ def run_on(data: DataConfig, encoding: str = "source_map") -> TrainConfig:
     return TrainConfig(data=data, encoding=encoding_config(encoding))
 
 
-def test_other_sides_and_the_coarse_encoding_are_warned_of():
+def test_other_sides_are_warned_of():
     data = tiny_config("none")
     operator = nnx.eval_shape(lambda: SPECTRAL.create(2, 3, rngs=nnx.Rngs(0)))
     with pytest.warns(GridWarning, match="other sides, 240 x 210 m and not 240 x 200 m"):
         warn_of_cells(operator, run_on(data), replace(finer(data, 2), nx=42))
-    with pytest.warns(GridWarning, match="its coarse field is that of a solver on half as many cells"):
-        warn_of_cells(operator, run_on(data, "coarse"), finer(data, 2))
 
 
 @pytest.mark.filterwarnings("error::surrogate.runs.transfer.GridWarning")
 def test_what_transfers_is_not_warned_of():
     data = tiny_config("none")
     for model, other in ((SPECTRAL, finer(data, 2)), (PLAIN, finer(data, 2)), (LOCAL, replace(data, seed=1))):
-        warn_of_cells(nnx.eval_shape(lambda m=model: m.create(2, 3, rngs=nnx.Rngs(0))), run_on(data), other)
+        for encoding in ("source_map", "coarse"):
+            operator = nnx.eval_shape(lambda m=model: m.create(2, 3, rngs=nnx.Rngs(0)))
+            warn_of_cells(operator, run_on(data, encoding), other)
 
 
 def test_a_run_with_filters_is_loaded_with_a_warning(tmp_path):

@@ -113,8 +113,6 @@ def test_surveys_of_wrong_shapes_and_types(sources, receivers, wavelet, message)
         ({"velocity": np.full(GRID.shape, True)}, "bool"),
         ({"velocity": None}, "velocity model must be an array of real numbers.*NoneType"),
         ({"density": np.full(GRID.shape, 2000 + 1j)}, "density model must be .*complex"),
-        ({"coupling": np.zeros((9, *GRID.shape))}, r"coupling must have the shape \(3, 3, 20, 30\), but has \(9,"),
-        ({"coupling": np.full((3, 3, *GRID.shape), np.nan)}, "coupling has values that are not finite"),
         ({"survey": (LINE, LINE, WAVELET)}, "survey is made by make_survey"),
         ({"survey": Survey(LINE.tolist(), LINE, WAVELET)}, "Sources of a survey must be an array.*list"),
         ({"survey": Survey(LINE, LINE, np.full((5, 50), np.nan))}, r"not finite: number \[0, 0\] of \(5, 50\)"),
@@ -137,7 +135,7 @@ def test_inputs_of_simulate(changes, message, unchecked):
     options = {name: changes[name] for name in ("half_width", "free_surface") if name in changes}
     simulation = Simulation(GRID, TIME, 3000.0, 15.0, 4, (0, 8, 8, 8), **options)
     arrays = {"velocity": np.full(GRID.shape, 2500.0), "survey": make_survey(LINE, LINE, WAVELET)} | changes
-    models = {name: arrays[name] for name in ("density", "coupling") if name in arrays}
+    models = {name: arrays[name] for name in ("density",) if name in arrays}
     with pytest.raises(InputError, match=message):
         simulate(arrays["velocity"], arrays["survey"], simulation, **models)
 

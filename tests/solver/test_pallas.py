@@ -95,7 +95,7 @@ def test_budget():
         simulate_on_chip(velocity, survey, simulation)
 
 
-@pytest.mark.parametrize("lacking", [{"time_order": 4}, {"snapshot_steps": (3,)}, {"frequencies": (10.0,)}])
+@pytest.mark.parametrize("lacking", [{"internal_spacing": 15.0}, {"snapshot_steps": (3,)}, {"frequencies": (10.0,)}])
 def test_what_the_kernel_lacks(lacking):
     velocity, survey, simulation = problem(**lacking)
     with pytest.raises(InputError, match=r"gathers only.*use simulate"):

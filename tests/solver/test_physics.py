@@ -13,7 +13,7 @@ from data_gen.solver.problem.simulation import Simulation, substeps_for
 from data_gen.solver.problem.wavelets import gaussian_derivative, ricker
 from data_gen.solver.simulator import simulate
 from tests.helpers import relative
-from tests.theory import greens_function_2d
+from tests.theory import BARE, greens_function_2d
 
 pytestmark = pytest.mark.filterwarnings("ignore::data_gen.solver.problem.checks.DispersionWarning")
 
@@ -67,10 +67,9 @@ def test_plane_wave(float64):
         assert relative(trace, velocity / 2 * integral) < 1e-2
 
 
-@pytest.mark.parametrize("time_order", [2, 4])
 @pytest.mark.parametrize("staggered", [False, True])
-def test_order_in_time(time_order, staggered, float64):
-    """A mode of the rigid box has a known frequency on the grid: what is left is the error in time, slopes 2 and 4.
+def test_order_in_time(staggered, float64):
+    """A mode of the rigid box has a known frequency on the grid: what is left is the error in time, slope 2.
 
     A source in every cell sets the mode going; it then obeys A_{n+1} + A_{n-1} = 2 cos(w dt) A_n.
     """
@@ -85,7 +84,7 @@ def test_order_in_time(time_order, staggered, float64):
     density = jnp.ones(grid.shape) if staggered else None
     errors, steps = [], (4e-3, 2e-3)
     for dt in steps:
-        options = {"time_order": time_order, "snapshot_steps": (6, 7, 8)}
+        options = BARE | {"snapshot_steps": (6, 7, 8)}
         simulation = Simulation(grid, TimeAxis(9, dt), velocity, 1.0, 2, (0, 0, 0, 0), **options)
         impulse = jnp.zeros((1, 9)).at[0, 0].set(1.0)
 
@@ -97,38 +96,7 @@ def test_order_in_time(time_order, staggered, float64):
         before, now, after = (float(jnp.vdot(field, mode)) for field in fields)
         errors.append(abs(np.arccos((before + after) / (2 * now)) / (omega * dt) - 1))
     slope = np.log2(errors[0] / errors[1])
-    assert abs(slope - time_order) < 0.1 * time_order, errors
-
-
-@pytest.mark.parametrize("staggered", [False, True])
-def test_fourth_order_in_time_takes_longer_steps(staggered):
-    """sqrt(3) times the limit of second order, and stable at 0.99 of it in a rough model between layers and walls."""
-    grid, velocity = Grid((40, 44), 10.0), 3000.0
-    limits = [largest_stable_step(4, 10.0, velocity, time_order=order, staggered=staggered) for order in (2, 4)]
-    assert limits[1] / limits[0] == pytest.approx(np.sqrt(3))
-    time = TimeAxis(4000, 0.99 * limits[1])
-    model = velocity * (0.7 + 0.3 * jax.random.uniform(jax.random.key(0), grid.shape))
-    density = jnp.ones(grid.shape) if staggered else None
-    for widths in ((10, 10, 10, 10), (0, 10, 0, 10)):
-        options = {"time_order": 4, "snapshot_steps": (400, 3999)}
-        simulation = Simulation(grid, time, velocity, 10.0, 4, widths, **options)
-        survey = make_survey([[200.0, 200.0]], [], ricker(time, 10.0))
-        early, late = simulate(model, survey, simulation, density=density).snapshots[0]
-        assert np.isfinite(late).all()
-        assert jnp.linalg.norm(late) < 1.5 * jnp.linalg.norm(early)
-
-
-def test_fourth_order_in_time_is_more_accurate(float64):
-    """Against the Green's function at 0.7 of order 2's limit: the error falls from the time step's to space's."""
-    grid, velocity = Grid((60, 60), 5.0), 2000.0
-    time = TimeAxis(400, 0.7 * largest_stable_step(8, 5.0, velocity))
-    survey = make_survey([[150.0, 100.0]], [[120.0, 225.0]], ricker(time, 30.0))
-    exact = greens_function_2d(np.hypot(30.0, 125.0), time.times, analytic_ricker(30.0), velocity)
-    errors = []
-    for time_order in (2, 4):
-        simulation = Simulation(grid, time, velocity, 30.0, 8, time_order=time_order)
-        errors.append(relative(simulate(jnp.full(grid.shape, velocity), survey, simulation).gathers[0, :, 0], exact))
-    assert errors[1] < 0.1 * errors[0], errors
+    assert abs(slope - 2) < 0.2, errors
 
 
 @pytest.mark.parametrize("backend", ["native", "xla"])

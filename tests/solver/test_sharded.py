@@ -18,12 +18,13 @@ from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.problem.wavelets import ricker
 from data_gen.solver.simulator import simulate
 from tests.helpers import relative
+from tests.theory import BARE
 
 pytestmark = pytest.mark.filterwarnings("ignore::data_gen.solver.problem.checks.DispersionWarning")
 
 LAYERS = {"order": 4, "widths": (8, 8, 8, 8)}
 FREE_SURFACE = {"order": 8, "widths": (0, 8, 5, 9), "free_surface": True}
-WALLS = {"order": 2, "widths": (0, 0, 0, 0), "time_order": 4, "substeps": 2}
+WALLS = {"order": 2, "widths": (0, 0, 0, 0), "substeps": 2, **BARE}
 MIXED = {"order": 6, "widths": (8, 0, 3, 8)}
 
 

@@ -217,9 +217,9 @@ def test_background_is_the_field_of_a_homogeneous_medium(name):
 
 
 @pytest.mark.parametrize("every", [4, 3])
-def test_coarse_gather_is_near_the_truth(every):
-    """With 8 coarse points a wavelength the coarse gather errs by under 10 %, also where the stored steps lie between
-    the coarse ones; source, receivers or times off by half a fine cell or step would err by 15 % and more."""
+def test_coarse_gather_is_near_the_solvers(every):
+    """With 8 coarse points a wavelength the coarse gather errs by under 10 %; source, receivers or times off by half a
+    cell or step would err by 15 % and more."""
     config = field_config(
         "x", nz=48, nx=48, order=8, peak_frequency=8.0, nt=322, gather_every=every, records=["gathers"]
     )
@@ -232,7 +232,7 @@ def test_coarse_gather_is_near_the_truth(every):
     assert float(relative_l2(coarse, truth)[0]) < 0.1
 
 
-def test_coarse_harmonic_is_near_the_truth():
+def test_coarse_harmonic_is_near_the_solvers():
     """12 and more coarse points a wavelength: under 10 %, the cells around the source, where the field is singular,
     left out. Half a fine cell's shift of the source alone would be a phase of 2 pi h / 2 lambda, 13 % at 16 Hz."""
     config = field_config("x", nz=48, nx=48, order=8, frequencies=[10.0, 16.0], nt=401, absorbing_width=16)

@@ -19,28 +19,12 @@ def _warn_of_slow_loop(fault: str) -> None:
     )
 
 
-def has_engine(simulation: Simulation, *, constant_density: bool) -> bool:
-    """Tell whether engines with an adjoint of their own compute this physics; the scan computes every physics.
-
-    Args:
-        simulation: The simulation.
-        constant_density: Whether the medium has no density model.
-
-    Returns:
-        True for constant density of second order in time.
-    """
-    return constant_density and simulation.time_order == 2
-
-
-def choose_engine(
-    simulation: Simulation, *, constant_density: bool, coupled: bool = False, dtype: str = "float32"
-) -> Engine | None:
+def choose_engine(simulation: Simulation, *, constant_density: bool, dtype: str = "float32") -> Engine | None:
     """Choose the engine for a simulation.
 
     Args:
         simulation: Its backend, memory and physics decide.
         constant_density: Whether the medium has no density model.
-        coupled: Whether the medium has a coupling; only an engine's `forward` is used then (see coupled.py).
         dtype: The floating-point type of the fields.
 
     Returns:
@@ -49,13 +33,9 @@ def choose_engine(
     Raises:
         InputError: If the backend or the gradient's memory does not exist for this physics or on this machine.
     """
-    possible = has_engine(simulation, constant_density=constant_density)
-    physics = (
-        "a density" if not constant_density else "a coupling" if possible else f"time_order={simulation.time_order}"
-    )
     memory = simulation.memory
     lean = memory.strategy == "boundary" or memory.precision != "same"
-    if _wants_native(simulation, possible, physics) and not (coupled and lean):
+    if _wants_native(simulation, constant_density=constant_density):
         fault = native.fault(dtype, simulation.order)
         if not fault:
             return native.NativeEngine()
@@ -63,10 +43,10 @@ def choose_engine(
             raise InputError(fault)
         _warn_of_slow_loop(fault)
     if lean:
-        if coupled or not possible:
+        if not constant_density:
             raise InputError(
-                "Running backwards and storing in half precision need constant density of second order in time, but "
-                f"this simulation has {physics}. Choose Memory('recompute') or Memory('full')."
+                "Running backwards and storing in half precision need constant density, but this simulation has a "
+                "density. Choose Memory('recompute') or Memory('full')."
             )
         if memory.strategy == "recompute":
             raise InputError(
@@ -77,27 +57,26 @@ def choose_engine(
     return None
 
 
-def _wants_native(simulation: Simulation, possible: bool, physics: str) -> bool:
+def _wants_native(simulation: Simulation, *, constant_density: bool) -> bool:
     """Tell whether the native loop is asked for and computes this physics."""
     # The native loop counts on no row near both the upper and the lower layer.
     deep = simulation.grid.shape[0] >= simulation.order
-    if simulation.backend == "native" and not (possible and deep):
-        given = physics if not possible else f"{simulation.grid.shape[0]} rows at order {simulation.order}"
+    if simulation.backend == "native" and not (constant_density and deep):
+        rows = f"{simulation.grid.shape[0]} rows at order {simulation.order}"
         raise InputError(
-            "The native backend computes constant density of second order in time, on at least as many rows as the "
-            f"order in space, but this simulation has {given}. Choose backend='auto' or 'xla'."
+            "The native backend computes constant density, on at least as many rows as the order in space, but this "
+            f"simulation has {rows if constant_density else 'a density'}. Choose backend='auto' or 'xla'."
         )
     wanted = simulation.backend == "native" or (simulation.backend == "auto" and jax.default_backend() == "cpu")
-    return wanted and possible and deep
+    return wanted and constant_density and deep
 
 
-def runs_natively(simulation: Simulation, *, constant_density: bool, coupled: bool = False) -> bool:
+def runs_natively(simulation: Simulation, *, constant_density: bool) -> bool:
     """Tell whether the native loop runs a simulation: it computes a shot to the same bits in any batch.
 
     Args:
         simulation: Its backend, memory and physics decide.
         constant_density: Whether the medium has no density model.
-        coupled: Whether the medium has a coupling.
 
     Returns:
         True for the native loop, False for XLA, which may round differently for another batch.
@@ -105,5 +84,5 @@ def runs_natively(simulation: Simulation, *, constant_density: bool, coupled: bo
     Raises:
         InputError: See `choose_engine`.
     """
-    engine = choose_engine(simulation, constant_density=constant_density, coupled=coupled)
+    engine = choose_engine(simulation, constant_density=constant_density)
     return isinstance(engine, native.NativeEngine)

@@ -9,7 +9,7 @@ and Hessian-vector products (forward or reverse over reverse) run on it. Other d
 derivatives) go through scan.py, which computes the same discrete map.
 
 Arrays of one shot: m `(mz, mx)`; q `(steps, k)`; source cells `(k,)`; receiver cells and weights `(n_receivers, j)`;
-gathers `(steps, n_receivers)`; fields `(n_fields, nz, nx)`, the snapshots and the sums of fourier_sums.py. The forward
+gathers `(steps, n_receivers)`; fields `(n_fields, nz, nx)`, the snapshots and the sums of field_sums.py. The forward
 pass saves an opaque block of values for the adjoint. Each may have leading batch dimensions of size 1 or the
 batch's. Residuals are the constants of a linear map, which JAX differentiates separately.
 """
@@ -26,8 +26,8 @@ from jaxtyping import Array, Float, Int
 from data_gen.common.differentiable import call
 from data_gen.common.linear_map import linear_call
 from data_gen.solver.engines import scan
-from data_gen.solver.engines.fourier_sums import field_count
-from data_gen.solver.engines.time_step import Medium
+from data_gen.solver.engines.field_sums import field_count
+from data_gen.solver.problem.medium import Medium
 from data_gen.solver.problem.simulation import Simulation
 
 # Geometry: source cells, receiver cells, receiver weights. A gather is bilinear in the weights and the field.
@@ -90,7 +90,7 @@ class Tangent:
         """See `LinearMap.shapes`."""
         dtype, simulation = operands[0].dtype, self.simulation
         gathers = jax.ShapeDtypeStruct((simulation.steps, residuals[1].shape[-2]), dtype)
-        fields = jax.ShapeDtypeStruct((field_count(simulation), *simulation.grid.shape), dtype)
+        fields = jax.ShapeDtypeStruct((field_count(simulation), *simulation.field_shape), dtype)
         batch = _batch((*residuals, *operands))
         return (*_batched((gathers, fields), batch), *(_like(residuals[5:], batch) if self.saving else ()))
 

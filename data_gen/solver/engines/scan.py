@@ -13,13 +13,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from data_gen.solver.engines import fourier_sums
+from data_gen.solver.engines import field_sums
 from data_gen.solver.engines.time_step import Medium, WaveState, initial_state, step
 from data_gen.solver.problem.simulation import Simulation
 
 
 def padded_steps(simulation: Simulation) -> int:
-    """Count the steps that the loop runs; with time-harmonic fields it fills up the last group of steps.
+    """Count the steps that the loop runs; with sums of fields it fills up the last group of steps.
 
     Args:
         simulation: The simulation.
@@ -27,14 +27,14 @@ def padded_steps(simulation: Simulation) -> int:
     Returns:
         The number of steps, `simulation.steps` or a few more.
     """
-    return fourier_sums.sample_count(simulation) * fourier_sums.stride(simulation)
+    return field_sums.sample_count(simulation) * field_sums.stride(simulation)
 
 
 def segments(simulation: Simulation) -> list[tuple[int, int, bool]]:
-    """Cut the time axis at the snapshots.
+    """Cut the time axis at the snapshots that are kept as they are.
 
-    A snapshot at step n is the field after n steps. Neighbors of equal length share one compiled loop. All segments are
-    whole groups of the steps of fourier_sums.py.
+    Such a snapshot at step n is the field after n steps. Neighbors of equal length share one compiled loop. All
+    segments are whole groups of the steps of field_sums.py.
 
     Args:
         simulation: The simulation.
@@ -42,7 +42,7 @@ def segments(simulation: Simulation) -> list[tuple[int, int, bool]]:
     Returns:
         Runs of equal segments as `(count, steps, snapshot)`: how many, how long, and whether a snapshot follows each.
     """
-    cuts = [n * simulation.substeps for n in simulation.snapshot_steps]
+    cuts = field_sums.kept_snapshots(simulation)
     lengths = [(b - a, True) for a, b in pairwise([0, *cuts])]
     lengths.append((padded_steps(simulation) - (cuts[-1] if cuts else 0), False))
     runs = [(sum(1 for _ in group), *key) for key, group in groupby(lengths)]
@@ -108,7 +108,7 @@ def joined(*parts):
 
 
 def interval(simulation: Simulation) -> int:
-    """Compute the steps between two kept states, in whole groups of those that time-harmonic fields are summed over.
+    """Compute the steps between two kept states, in whole groups of those that fields are summed over.
 
     Args:
         simulation: The simulation.
@@ -116,7 +116,7 @@ def interval(simulation: Simulation) -> int:
     Returns:
         The number of steps.
     """
-    stride = fourier_sums.stride(simulation)
+    stride = field_sums.stride(simulation)
     return max(1, simulation.recompute_interval // stride) * stride
 
 
@@ -134,16 +134,16 @@ def _checkpointed_scan(every: int, advance, state, inputs):
 
 
 def inner(pressure: jax.Array, simulation: Simulation) -> jax.Array:
-    """Cut the absorbing layers off.
+    """Cut the absorbing layers off, unless they are recorded too.
 
     Args:
         pressure: A field `(mz, mx)` on the padded grid.
         simulation: The simulation.
 
     Returns:
-        The field `(nz, nx)` on the grid.
+        The field `(nz, nx)` as it is recorded.
     """
-    (nz, nx), (top, _, left, _) = simulation.grid.shape, simulation.widths
+    (nz, nx), (top, left) = simulation.field_shape, simulation.field_origin
     return pressure[top : top + nz, left : left + nx]
 
 
@@ -162,20 +162,35 @@ def padded(inputs: jax.Array, simulation: Simulation) -> jax.Array:
 
 
 def _summing_scan(scan_groups, advance, carry, inputs, simulation: Simulation):
-    """Scan groups of steps, each of which adds the field that it starts from to the sums of fourier_sums.py.
+    """Scan groups of steps, each of which adds the field that it starts from to the sums of field_sums.py.
 
-    carry: the state and the sums. inputs: those of the steps, and each group's weights.
+    carry: the state and the sums. inputs: those of the steps, and each group's shares.
     """
 
     def group(carry, inputs):
-        (state, sums), (steps, weights) = carry, inputs
-        sums += weights[:, None, None] * inner(state.pressure, simulation)
+        (state, sums), (steps, share) = carry, inputs
+        sums = field_sums.add_to_sums(sums, share, inner(state.pressure, simulation))
         state, result = scan(advance, state, steps)
         return (state, sums), result
 
-    steps, weights = inputs
-    carry, results = scan_groups(group, carry, (in_groups(steps, fourier_sums.stride(simulation))[0], weights))
+    steps, shares = inputs
+    carry, results = scan_groups(group, carry, (in_groups(steps, field_sums.stride(simulation))[0], shares))
     return carry, flat(results)
+
+
+def share_of_segments(shares: field_sums.Shares, first: int, count: int, groups: int) -> field_sums.Shares:
+    """Cut out the shares of equal segments.
+
+    Args:
+        shares: Shares of all samples.
+        first: First sample of the first segment.
+        count: Number of segments.
+        groups: Samples of each segment.
+
+    Returns:
+        Shares `(count, groups, m)`.
+    """
+    return jax.tree.map(lambda x: x[first : first + count * groups].reshape(count, groups, x.shape[1]), shares)
 
 
 def run(advance, state: WaveState, inputs: jax.Array, simulation: Simulation, scan=scan):
@@ -186,18 +201,18 @@ def run(advance, state: WaveState, inputs: jax.Array, simulation: Simulation, sc
         state: The first state.
         inputs: Inputs of each step, `(steps, ...)`.
         simulation: The simulation.
-        scan: The scan over steps or, with time-harmonic fields, over groups of `fourier_sums.stride` steps.
+        scan: The scan over steps or, with sums of fields, over groups of `field_sums.stride` steps.
 
     Returns:
         The last state, the results of each step, and the fields `(n_fields, nz, nx)`: snapshots, then sums.
     """
-    results, snapshots, start, stride = [], [], 0, fourier_sums.stride(simulation)
+    results, snapshots, start, stride = [], [], 0, field_sums.stride(simulation)
     inputs = padded(inputs, simulation)
-    weights = jnp.asarray(fourier_sums.weights(simulation), state.pressure.dtype)
-    sums = jnp.zeros((weights.shape[1], *simulation.grid.shape), weights.dtype)
+    shares = field_sums.shares(simulation, state.pressure.dtype)
+    sums = jnp.zeros((field_sums.sum_count(simulation), *simulation.field_shape), state.pressure.dtype)
 
     def segment(carry, inputs):
-        if simulation.frequencies:
+        if len(sums):
             carry, result = _summing_scan(scan, advance, carry, inputs, simulation)
         else:
             state, result = scan(advance, carry[0], inputs[0])
@@ -207,9 +222,9 @@ def run(advance, state: WaveState, inputs: jax.Array, simulation: Simulation, sc
     for count, size, snapshot in segments(simulation):
         chunk = inputs[start : start + count * size].reshape(count, size, *inputs.shape[1:])
         first, groups = start // stride, size // stride
-        shares = weights[first : first + count * groups].reshape(count, groups, len(sums))
+        share = share_of_segments(shares, first, count, groups)
         start += count * size
-        (state, sums), (result, fields) = lax.scan(segment, (state, sums), (chunk, shares))
+        (state, sums), (result, fields) = lax.scan(segment, (state, sums), (chunk, share))
         results.append(flat(result))
         if snapshot:
             snapshots.append(fields)
@@ -254,7 +269,7 @@ def propagate(
 
     Returns:
         The pressure at the receivers at every step, `(steps, n_receivers)`, and the fields `(n_fields, nz, nx)`: the
-        snapshots, then the sums of fourier_sums.py.
+        snapshots, then the sums of field_sums.py.
     """
     mx = simulation.padded_shape[1]
     cells = (source_cells // mx, source_cells % mx)
@@ -264,7 +279,7 @@ def propagate(
         return step(state, injection, cells, medium, simulation), values
 
     state = initial_state(simulation, medium.stiffness.dtype, staggered=medium.buoyancy is not None)
-    checkpointed = partial(_checkpointed_scan, interval(simulation) // fourier_sums.stride(simulation))
+    checkpointed = partial(_checkpointed_scan, interval(simulation) // field_sums.stride(simulation))
     chosen = checkpointed if simulation.memory.strategy == "recompute" else scan
     _, gathers, fields = run(advance, state, injections, simulation, chosen)
     return gathers[: simulation.steps], fields

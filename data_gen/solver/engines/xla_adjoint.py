@@ -16,9 +16,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from data_gen.solver.engines import fourier_sums
-from data_gen.solver.engines.scan import flat, in_groups, padded, padded_steps, record, run, scan, segments
-from data_gen.solver.engines.time_step import Medium, WaveState, initial_state, laplacian, unstretched
+from data_gen.solver.engines import field_sums
+from data_gen.solver.engines.scan import (
+    flat,
+    in_groups,
+    padded,
+    padded_steps,
+    record,
+    run,
+    scan,
+    segments,
+    share_of_segments,
+)
+from data_gen.solver.engines.time_step import WaveState, initial_state, laplacian, unstretched
+from data_gen.solver.problem.medium import Medium
 from data_gen.solver.problem.simulation import Simulation
 
 
@@ -141,7 +152,7 @@ def _retreat(simulation: Simulation, source_cells, receiver_cells, weights, m):
 
 def _segment(retreat, sums, simulation: Simulation):
     """Make all steps back between two snapshots, the later one's residual first; `sums` are the sums' residuals."""
-    (top, _, left, _), (nz, nx) = simulation.widths, simulation.grid.shape
+    (top, left), (nz, nx) = simulation.field_origin, simulation.field_shape
 
     def receive(carry, residual):
         adjoint, *others = carry
@@ -154,14 +165,14 @@ def _segment(retreat, sums, simulation: Simulation):
     def group(carry, inputs):
         steps, share = inputs
         carry, by_source = steps_back(carry, steps)
-        return receive(carry, jnp.sum(share[:, None, None] * sums, axis=0)), by_source
+        return receive(carry, field_sums.weigh_sums(sums, share)), by_source
 
     def segment(carry, inputs):
         steps, shares, residual = inputs
         carry = receive(carry, residual)
-        if not simulation.frequencies:
+        if not len(sums):
             return steps_back(carry, steps)
-        groups, _ = in_groups(steps, fourier_sums.stride(simulation))
+        groups, _ = in_groups(steps, field_sums.stride(simulation))
         carry, by_source = lax.scan(group, carry, (groups, shares), reverse=True)
         return carry, flat(by_source)
 
@@ -171,8 +182,8 @@ def _segment(retreat, sums, simulation: Simulation):
 def _adjoint(simulation: Simulation, source_cells, receiver_cells, weights, m, q, records):
     """Compute gradients by m and q of one shot from residuals of gathers and fields, and what `_forward` saved."""
     residual, fields, accelerations, units, last, before_last = records
-    images, sums = jnp.split(fields, [len(simulation.snapshot_steps)])
-    stride, shares = fourier_sums.stride(simulation), jnp.asarray(fourier_sums.weights(simulation), m.dtype)
+    images, sums = jnp.split(fields, [len(field_sums.kept_snapshots(simulation))])
+    stride, shares = field_sums.stride(simulation), field_sums.shares(simulation, m.dtype)
     rest, retreat = _retreat(simulation, source_cells, receiver_cells, weights, m)
     segment, by_source, stop, taken = _segment(retreat, sums, simulation), [], padded_steps(simulation), len(images)
     inputs = (padded(residual, simulation), padded(q, simulation), accelerations, units)
@@ -181,7 +192,7 @@ def _adjoint(simulation: Simulation, source_cells, receiver_cells, weights, m, q
         start = stop - count * size
         steps = tuple(x[start:stop].reshape(count, size, *x.shape[1:]) for x in inputs)
         first, groups = start // stride, size // stride
-        share = shares[first : first + count * groups].reshape(count, groups, len(sums))
+        share = share_of_segments(shares, first, count, groups)
         shown = images[taken - count : taken] if snapshot else jnp.zeros((count, *images.shape[1:]), m.dtype)
         carry, part = lax.scan(segment, carry, (steps, share, shown), reverse=True)
         by_source.insert(0, part.reshape(count * size, q.shape[1]))

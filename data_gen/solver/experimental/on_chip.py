@@ -31,12 +31,14 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
-from data_gen.solver.engines.time_step import factor_placement, halo, make_medium, strip_profile
+from data_gen.solver.engines.records import fire, read_gathers
+from data_gen.solver.engines.time_step import factor_placement
 from data_gen.solver.numerics.cpml import strips
-from data_gen.solver.numerics.resampling import upsample
 from data_gen.solver.numerics.stencils import factor_weights, second_derivative, second_derivative_weights
 from data_gen.solver.problem.acquisition import Survey, locate
 from data_gen.solver.problem.checks import check_inputs
+from data_gen.solver.problem.edges import halo, strip_profile
+from data_gen.solver.problem.medium import project_medium
 from data_gen.solver.problem.simulation import Simulation
 
 # A warpgroup, Mosaic's unit of execution, is 128 threads: one column of cells each. With four of them ptxas spills 24
@@ -141,9 +143,9 @@ def make_layout(simulation: Simulation, groups: int) -> ChipLayout:
 
 def _stencils(simulation: Simulation) -> tuple[list[float], list[float], list[float]]:
     """Compute weights of W, -W^T and the second derivative on a cell and its `half` neighbors on each side."""
-    factor = [w / simulation.grid.spacing for w in factor_weights(simulation.order)]
+    factor = [w / simulation.grid.spacing for w in factor_weights(simulation.order, simulation.kappa)]
     nothing = [0.0] * (simulation.order // 2)
-    second = [c / simulation.grid.spacing**2 for c in second_derivative_weights(simulation.order)]
+    second = [c / simulation.grid.spacing**2 for c in second_derivative_weights(simulation.order, simulation.kappa)]
     lower, higher = [*factor[::-1], *nothing], [*nothing, *(-w for w in factor)]
     return lower, higher, [*second[::-1], -2 * sum(second), *second]
 
@@ -152,7 +154,10 @@ def _walled_weights(simulation: Simulation, layout: ChipLayout) -> jax.Array:
     """Compute weights of the second derivative along x for each column, the walls' mirror images folded in."""
     columns, half = np.arange(simulation.padded_shape[1]), layout.half
     padded = halo(jnp.eye(len(columns)), 1, half, simulation)
-    matrix = jnp.pad(second_derivative(padded, 1, simulation.order, simulation.grid.spacing), ((half, half), (0, 0)))
+    matrix = jnp.pad(
+        second_derivative(padded, 1, simulation.order, simulation.grid.spacing, simulation.kappa),
+        ((half, half), (0, 0)),
+    )
     band = matrix[columns + np.arange(2 * half + 1)[:, None], columns]
     return jnp.pad(band, ((0, 0), (0, LANES - len(columns)))).astype(jnp.float32)
 
@@ -160,7 +165,7 @@ def _walled_weights(simulation: Simulation, layout: ChipLayout) -> jax.Array:
 def _profiles(simulation: Simulation, layout: ChipLayout) -> list[np.ndarray]:
     tables = [np.zeros((4, size), np.float32) for size in (layout.groups * layout.rows, LANES)]
     for strip in strips(simulation.widths):
-        psi = strip_profile(strip, simulation, **factor_placement(strip, simulation.order))
+        psi = strip_profile(strip, simulation, **factor_placement(strip, simulation))
         for row, values in enumerate((*psi, *strip_profile(strip, simulation))):
             start = simulation.padded_shape[strip.axis] - values.size if strip.high else 0
             tables[strip.axis][row, start : start + values.size] = values.ravel()
@@ -299,7 +304,7 @@ class _Warpgroup:
 
 def _make_inputs(velocity, survey: Survey, simulation: Simulation, layout: ChipLayout) -> Inputs:
     (mz, mx), (z_profile, x_profile) = simulation.padded_shape, _profiles(simulation, layout)
-    stiffness = make_medium(velocity, None, simulation).stiffness
+    stiffness = project_medium(velocity, None, simulation).stiffness
     cells, weights = locate(survey.sources, simulation)
     spreads = survey.receivers if survey.receiver_axis == 0 else survey.receivers[None]
     receiver_cells, receiver_weights = locate(spreads, simulation)
@@ -316,7 +321,7 @@ def _make_inputs(velocity, survey: Survey, simulation: Simulation, layout: ChipL
         _walled_weights(simulation, layout),
         source_rows=cells[..., ::side] // mx,
         strengths=jnp.zeros((*cells.shape[:2], side, LANES), jnp.float32).at[places].add(amounts),
-        wavelets=upsample(survey.wavelets, simulation.substeps),
+        wavelets=fire(survey.wavelets, simulation),
         cells=jnp.pad(layout.at(receiver_cells // mx, receiver_cells % mx), equal_shares),
         weights=jnp.pad(receiver_weights, equal_shares),
     )
@@ -342,7 +347,7 @@ def _simulate(velocity, survey: Survey, simulation: Simulation, layout: ChipLayo
         threads = {"grid_names": ("shot",), "num_threads": layout.groups, "thread_name": "warpgroup"}
         scratch = [*fields, plgpu.Barrier(num_arrivals=layout.groups)]
         run = plgpu.kernel(wave_on_chip, out_type=gathers, scratch_types=scratch, grid=grid, **threads, **options)
-    return run(*inputs)[:, :: simulation.substeps, : survey.n_receivers]
+    return read_gathers(run(*inputs)[..., : survey.n_receivers], simulation)
 
 
 def simulate_on_chip(
@@ -368,10 +373,10 @@ def simulate_on_chip(
     """
     check_inputs(velocity, survey, simulation, density)
     fields = simulation.snapshot_steps or simulation.frequencies
-    if density is not None or fields or simulation.time_order != 2 or not survey.n_receivers:
+    if density is not None or fields or simulation.internal_spacing is not None or not survey.n_receivers:
         raise InputError(
-            "The kernel that keeps the grid on chip knows constant density, second order in time and gathers only: "
-            "give no density, no snapshot_steps or frequencies, time_order=2 and at least one receiver, or use "
+            "The kernel that keeps the grid on chip knows constant density, the models' own cells and gathers only: "
+            "give no density, snapshot_steps, frequencies or internal_spacing, and at least one receiver, or use "
             "simulate."
         )
     layout = make_layout(simulation, 1 if interpret is True else WARPGROUPS)

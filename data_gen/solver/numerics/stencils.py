@@ -37,8 +37,6 @@ from jax import lax
 
 ORDERS = (2, 4, 6, 8, 10, 12)
 BAND_POINTS = 400  # of the integral over the band
-# By the order in time, the largest stable (v dt)^2 times the symbol of -laplacian: see `largest_stable_step`.
-TIME_LIMITS = {2: 4, 4: 12}
 
 
 def second_derivative_weights(order: int, kappa: float = 0.0) -> list[float]:
@@ -205,18 +203,17 @@ def staggered_derivative(padded: jax.Array, axis: int, order: int, spacing: floa
 
 
 def largest_stable_step(
-    order: int, spacing: float, velocity: float, *, time_order: int = 2, staggered: bool = False, kappa: float = 0.0
+    order: int, spacing: float, velocity: float, *, staggered: bool = False, kappa: float = 0.0
 ) -> float:
     """Compute the largest dt for which the time stepping is stable in two dimensions (von Neumann).
 
     (v dt / h)^2 2 Lambda <= 4, with Lambda the one-dimensional operator's largest symbol (at the Nyquist wavenumber)
-    times h^2; of fourth order in time, z - z^2 / 12 stands for z on the left, and z <= 12 is the limit.
+    times h^2.
 
     Args:
         order: Order of the differences in space.
         spacing: Side of a cell [m].
         velocity: Largest velocity [m/s].
-        time_order: Order of the differences in time: 2 or 4.
         staggered: Whether the medium has a density model.
         kappa: See `second_derivative_weights`; of no effect with a density model.
 
@@ -227,4 +224,4 @@ def largest_stable_step(
         symbol = (2 * sum(abs(s) for s in staggered_weights(order))) ** 2
     else:
         symbol = sum(4 * abs(c) for k, c in enumerate(second_derivative_weights(order, kappa), start=1) if k % 2)
-    return sqrt(TIME_LIMITS[time_order] / (2 * symbol)) * spacing / velocity
+    return sqrt(2 / symbol) * spacing / velocity

@@ -1,8 +1,10 @@
 """Check concrete inputs once, at the edge, before anything is compiled."""
 
 import warnings
+from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -10,6 +12,8 @@ from data_gen.common.errors import InputError
 from data_gen.solver.numerics.cpml import doubling_steps
 from data_gen.solver.numerics.stencils import staggered_weights
 from data_gen.solver.problem.acquisition import Survey, check_survey_shapes, real_array
+from data_gen.solver.problem.discretization import discretize
+from data_gen.solver.problem.medium import project_medium
 from data_gen.solver.problem.simulation import SLOWEST_MEANT, Simulation, check_cfl, check_reach
 
 # Points per wavelength at the highest frequency that keep the phase error near 1 % over some ten wavelengths.
@@ -123,6 +127,24 @@ def check_layers(simulation: Simulation, velocity: np.ndarray) -> None:
         )
 
 
+def check_fastest(simulation: Simulation, fastest: float) -> None:
+    """Check that a model keeps below the velocity at which the solver bounds what it puts on its grid.
+
+    Args:
+        simulation: The simulation.
+        fastest: Largest velocity of the model [m/s].
+
+    Raises:
+        InputError: If it does not.
+    """
+    if simulation.projects and fastest > simulation.fastest:
+        raise InputError(
+            f"The velocity model reaches {fastest:g} m/s, but the simulation's max_velocity is "
+            f"{simulation.max_velocity:g} m/s, and what is above {simulation.fastest:g} m/s would be cut off. "
+            f"Set max_velocity={fastest:g}."
+        )
+
+
 def check_points(points: np.ndarray, what: str, simulation: Simulation) -> None:
     """Check that points lie inside the grid, below a free surface, and on cells where no sinc places them between.
 
@@ -153,7 +175,7 @@ def check_points(points: np.ndarray, what: str, simulation: Simulation) -> None:
             f"Move it down, for example by one cell to z = {spacing:g} m."
         )
     off_grid = np.abs(points / spacing - np.round(points / spacing)).max(axis=1, initial=0) > NEAR
-    if simulation.half_width == 0 and off_grid.any():
+    if simulation.half_width == 0 and simulation.internal_spacing is None and off_grid.any():
         z, x = points[np.argmax(off_grid)]
         raise InputError(
             f"A {what} lies between grid points: (z, x) = ({z:g}, {x:g}) m with cells of {spacing:g} m. "
@@ -219,35 +241,30 @@ def largest_local_velocity(velocity: np.ndarray, density: np.ndarray, simulation
     Args:
         velocity: Velocity model `(nz, nx)` [m/s].
         density: Density model `(nz, nx)` [kg/m^3].
-        simulation: The simulation, for its order and its walls.
+        simulation: The simulation on their grid.
 
     Returns:
-        The square root of the largest kappa / rho, with 1 / rho the mean over the faces that a cell's stencil reaches
-        along both axes, each by the size of its weight [m/s].
+        The square root of the largest kappa / rho on the solver's grid, with 1 / rho the mean over the faces that a
+        cell's stencil reaches along both axes, each by the size of its weight [m/s].
     """
-    half = simulation.order // 2
-    weights = np.abs(staggered_weights(simulation.order))
-    buoyancy = np.zeros(density.shape)
-    for axis in (0, 1):
-        padded = np.moveaxis(density, axis, 0)
-        for side, width in enumerate(simulation.widths[2 * axis : 2 * axis + 2]):
-            free = simulation.free_surface and axis == side == 0
-            more = ((half, 0) if side == 0 else (0, half), (0, 0))
-            padded = np.pad(padded, more, mode="edge" if width else "reflect" if free else "symmetric")
-        faces, n = 2 / (padded[:-1] + padded[1:]), density.shape[axis]
+    medium = jax.device_get(project_medium(jnp.asarray(velocity), jnp.asarray(density), simulation))
+    stiffness, half = medium.stiffness, simulation.order // 2
+    weights, buoyancy = np.abs(staggered_weights(simulation.order)), np.zeros(stiffness.shape)
+    for axis, between in enumerate(medium.buoyancy):
+        faces, n = np.moveaxis(between, axis, 0), stiffness.shape[axis]
         reached = [faces[half - k : half - k + n] + faces[half + k - 1 : half + k - 1 + n] for k in range(1, half + 1)]
         buoyancy += np.moveaxis(np.tensordot(weights, reached, 1), 0, axis) / (4 * weights.sum())
-    return float(np.sqrt((velocity**2 * density * buoyancy).max()))
+    step = discretize(simulation, staggered=True).step_length
+    return float(np.sqrt((stiffness * buoyancy).max())) / step
 
 
-def check_models(velocity, simulation: Simulation, density=None, coupling=None) -> None:
+def check_models(velocity, simulation: Simulation, density=None) -> None:
     """Check shapes and types of models, which may be traced.
 
     Args:
         velocity: Velocity model `(nz, nx)` [m/s].
         simulation: The simulation.
         density: Density model `(nz, nx)` [kg/m^3], or None.
-        coupling: Coupling `(3, 3, nz, nx)` of coarse_medium.py, or None.
 
     Raises:
         InputError: If a shape or a type is wrong, or the simulation has no place for such a model.
@@ -264,23 +281,11 @@ def check_models(velocity, simulation: Simulation, density=None, coupling=None) 
             elif found[-2:] == shape:
                 remedy = " Map a batch of models by jax.vmap."
             raise InputError(f"The {name} model must have the grid's shape {shape} (nz, nx), but has {found}.{remedy}")
-    if coupling is not None:
-        found = np.shape(real_array(coupling, "The coupling"))
-        if found != (3, 3, *shape):
-            raise InputError(
-                f"The coupling must have the shape {(3, 3, *shape)}, but has {found}. Take it, and the velocity, from "
-                "coarse_medium.coarse_medium."
-            )
-        if simulation.time_order != 2 or simulation.free_surface:
-            raise InputError(
-                f"A coupling needs second order in time and no free surface, but time_order={simulation.time_order} "
-                f"and free_surface={simulation.free_surface}."
-            )
     if density is not None:
         check_reach(simulation, staggered=True)
 
 
-def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None, coupling=None) -> None:
+def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None) -> None:
     """Check shapes and types of every input and, where it is concrete (not traced), its values.
 
     `simulate` does so before anything is compiled. Warns with `DispersionWarning` where the points per wavelength are
@@ -291,7 +296,6 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None,
         survey: The survey.
         simulation: The simulation.
         density: Density model `(nz, nx)` [kg/m^3], or None.
-        coupling: Coupling `(3, 3, nz, nx)` of coarse_medium.py, or None.
 
     Raises:
         InputError: If a shape or a type is wrong, velocities or densities are bad, the time step is over the CFL
@@ -299,20 +303,20 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None,
     """
     if not isinstance(simulation, Simulation):
         raise InputError(f"simulate takes a velocity, a survey, then a Simulation, but got {type(simulation)} there.")
-    check_models(velocity, simulation, density, coupling)
+    check_models(velocity, simulation, density)
     check_survey(survey, simulation)
-    if not (coupling is None or isinstance(coupling, Tracer) or np.isfinite(np.asarray(coupling)).all()):
-        raise InputError("The coupling has values that are not finite. Repair the model that it is made from.")
     if isinstance(velocity, Tracer) or isinstance(density, Tracer):
         return
     velocity = np.asarray(velocity)
     check_velocity(velocity)
     if density is None:
         check_cfl(simulation, float(velocity.max()))
+        check_fastest(simulation, float(velocity.max()))
     else:
         density = np.asarray(density)
         if not (np.isfinite(density).all() and density.min() > 0):
             raise InputError("The density model must be finite and positive everywhere, in kg/m^3.")
-        check_cfl(simulation, largest_local_velocity(velocity, density, simulation), staggered=True)
+        staggered = replace(simulation, staggered=True)
+        check_cfl(staggered, largest_local_velocity(velocity, density, simulation))
     check_sampling(simulation, float(velocity.min()))
     check_layers(simulation, velocity)

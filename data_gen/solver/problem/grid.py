@@ -39,22 +39,6 @@ class Grid:
         nz, nx = self.shape
         return (nz - 1) * self.spacing, (nx - 1) * self.spacing
 
-    def coarsened(self) -> "Grid":
-        """Make the grid of cells twice as large over the same area.
-
-        Returns:
-            A grid whose first center lies half a fine cell from this grid's first center, in depth and to the side.
-
-        Raises:
-            InputError: If a side has an odd number of cells.
-        """
-        nz, nx = self.shape
-        if nz % 2 or nx % 2:
-            raise InputError(
-                f"A grid twice as coarse needs even sides, but got {self.shape}. Add or remove one row or column."
-            )
-        return Grid((nz // 2, nx // 2), 2 * self.spacing)
-
 
 @dataclass(frozen=True)
 class TimeAxis:

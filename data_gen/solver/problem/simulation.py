@@ -10,7 +10,7 @@ import numpy as np
 
 from data_gen.common.errors import InputError
 from data_gen.common.plain import flag, real, reals, settle, whole, wholes
-from data_gen.solver.numerics import stencils
+from data_gen.solver.numerics import stencils, temporal_dispersion
 from data_gen.solver.numerics.resampling import substeps
 from data_gen.solver.problem.gradient_memory import Memory
 from data_gen.solver.problem.grid import Grid, TimeAxis, milliseconds_meant
@@ -19,6 +19,7 @@ from data_gen.solver.problem.grid import Grid, TimeAxis, milliseconds_meant
 SLOWEST_MEANT = 20.0
 DEFAULT_MEMORY = Memory()
 BACKENDS = ("auto", "native", "xla")
+MEDIA = ("cells", "samples")
 
 # A Ricker wavelet's amplitude falls below 5 % of its peak at about 2.5 times its peak frequency.
 HIGHEST_FREQUENCY = 2.5  # in peak frequencies
@@ -28,35 +29,55 @@ CACHE_BYTES = 6e6
 
 LARGEST_GRID = 2**31  # cells are numbered in int32
 
+# The internal time step, as a part of the CFL limit where nothing else bounds it.
+PART_OF_LIMIT = 0.97
+# A model that is cut off at the grid's limit overshoots: its velocity is kept below this part of the largest one.
+OVERSHOOT = 1.1
+# The same for a density that follows the velocity, as Gardner's does: how much faster the shortest waves can be.
+DENSE_MARGIN = 1.1
+
 
 @dataclass(frozen=True)
 class Simulation:
     """Describe everything static about a simulation; it is hashable, and each value has its own compiled program.
+
+    Records, positions, wavelets and models are on `grid` and `time`. The solver has a time step of its own and, with
+    `internal_spacing`, a grid of its own (discretization.py).
 
     Attributes:
         grid: The grid of the velocity models, without absorbing layers.
         time: The time axis of wavelets and gathers.
         max_velocity: Largest velocity of any model that is used with it [m/s]. It sets the CFL limit and the
             strength of the absorbing layers.
-        peak_frequency: Peak frequency of the wavelets [Hz]. It tunes the absorbing layers and the checks of sampling.
+        peak_frequency: Peak frequency of the wavelets [Hz]. It tunes the absorbing layers, the checks of sampling and
+            the band in which temporal dispersion is undone: up to 4 peak frequencies.
         order: Order of the differences in space: 2, 4, 6, 8, 10 or 12.
-        widths: Cells of the absorbing layers at the (top, bottom, left, right); 0 makes a rigid wall.
+        widths: Cells of the absorbing layers at the (top, bottom, left, right), on `grid`; 0 makes a rigid wall.
         snapshot_steps: Ascending samples of the time axis at which the whole field is kept; none by default.
         half_width: Half the width, in cells, of the windowed sinc that places sources and receivers between cells; 0,
             the default, demands points at cell centers, 4 is a good choice otherwise.
-        time_order: Order of the differences in time: 2, or 4 by the modified equation.
-        substeps: Internal time steps for each sample of `time`; wavelets and gathers are resampled. `substeps_for`
-            computes the fewest that are stable.
+        substeps: Internal time steps for each sample of `time` without the correction; wavelets and gathers are
+            resampled. `substeps_for` computes the fewest that are stable.
         free_surface: Whether the pressure is zero along the first row; this needs `widths[0] = 0`.
         frequencies: Frequencies of the time-harmonic fields that are recorded [Hz]; none by default.
         memory: How the gradient gets the fields of past steps: keep or compute again; it recomputes by default.
         backend: "native" is compiled C++ on a CPU, "xla" runs everywhere, "auto" takes "native" where it can.
         hold_layers: Whether derivatives hold the medium in the absorbing layers. The layers continue the model's edge
             values: the exact derivative, the default, adds the whole layer's to the outermost cells.
+        time_correction: Whether the temporal dispersion of the leap-frog is undone (temporal_dispersion.py), by
+            default; False is the bare leap-frog, in steps of `time.dt / substeps`.
+        time_step: Internal time step with the correction [s]; None, the default, takes 0.97 of the CFL limit.
+        medium: What the numbers of a model mean: "cells", the default, are constant cells, whose series is cut off at
+            the grid's limit; "samples" are the values of a band-limited function at the cells' centers.
+        internal_spacing: Side of a cell of the solver's own grid [m]; None, the default, takes that of `grid`.
+        kappa: End of the band of k h in which their weights are best, at constant density; 0, the default, takes the
+            weights of Taylor's series. About 2 pi 1.7 peak_frequency h / (slowest velocity) is best for order 8.
+        record_layers: Whether recorded fields include the absorbing layers.
+        staggered: Whether the medium has a density model; `simulate` sets it.
 
     Raises:
-        InputError: If a number has no plain value, the order or the backend is unknown, the time step is over the CFL
-            limit, a unit cannot be meant, or steps or frequencies lie outside the time axis or its band.
+        InputError: If a number has no plain value, the order, medium or backend is unknown, the time step is over the
+            CFL limit, a unit cannot be meant, or steps or frequencies lie outside the time axis or its band.
     """
 
     grid: Grid
@@ -67,23 +88,35 @@ class Simulation:
     widths: tuple[int, int, int, int] = (20, 20, 20, 20)
     snapshot_steps: tuple[int, ...] = ()
     half_width: int = 0
-    time_order: int = 2
     substeps: int = 1
     free_surface: bool = False
     frequencies: tuple[float, ...] = ()
     memory: Memory = DEFAULT_MEMORY
     backend: str = "auto"
     hold_layers: bool = False
+    time_correction: bool = True
+    time_step: float | None = None
+    medium: str = "cells"
+    internal_spacing: float | None = None
+    kappa: float = 0.0
+    record_layers: bool = False
+    staggered: bool = False
 
     def __post_init__(self):
         for name, kind in (("grid", Grid), ("time", TimeAxis), ("memory", Memory)):
             if not isinstance(getattr(self, name), kind):
                 raise InputError(f"{name} must be a {kind.__name__}, but is {getattr(self, name)!r}.")
-        settle(self, dict.fromkeys(("max_velocity", "peak_frequency"), real))
-        settle(self, dict.fromkeys(("order", "half_width", "time_order", "substeps"), whole))
-        settle(self, {"widths": wholes, "snapshot_steps": wholes, "frequencies": reals, "free_surface": flag})
+        settle(self, dict.fromkeys(("max_velocity", "peak_frequency", "kappa"), real))
+        settle(self, dict.fromkeys(("order", "half_width", "substeps"), whole))
+        settle(self, {"widths": wholes, "snapshot_steps": wholes, "frequencies": reals})
+        settle(self, dict.fromkeys(("time_correction", "free_surface", "hold_layers", "record_layers"), flag))
+        for name in ("time_step", "internal_spacing"):
+            if getattr(self, name) is not None:
+                settle(self, {name: real})
         if self.order not in stencils.ORDERS:
             raise InputError(f"The order in space must be one of {stencils.ORDERS}, but got {self.order}.")
+        if not 0 <= self.kappa < np.pi:
+            raise InputError(f"kappa is a band of k h, from 0 to below pi, but is {self.kappa}.")
         if len(self.widths) != 4 or min(self.widths) < 0:
             raise InputError(
                 f"The absorbing widths must be four cell counts (top, bottom, left, right), 0 for a rigid wall, "
@@ -101,12 +134,11 @@ class Simulation:
             )
         check_units(self)
         check_reach(self)
-        if self.time_order not in stencils.TIME_LIMITS:
-            raise InputError(f"The order in time must be one of {[*stencils.TIME_LIMITS]}, but got {self.time_order}.")
+        if self.medium not in MEDIA:
+            raise InputError(f"The medium must be one of {MEDIA}, but got {self.medium!r}.")
+        check_time_step(self)
         if self.half_width < 0:
             raise InputError(f"half_width counts cells, 0 for points on cell centers, but is {self.half_width}.")
-        if self.substeps < 1:
-            raise InputError(f"A sample takes at least one internal step, but substeps={self.substeps}.")
         if self.backend not in BACKENDS:
             raise InputError(f"The backend must be one of {BACKENDS}, but got {self.backend!r}.")
         if self.free_surface and self.widths[0]:
@@ -120,14 +152,16 @@ class Simulation:
                 f"Snapshot steps must ascend within 0 .. {self.time.nt - 1}, but got {steps}. "
                 "Divide the snapshot times by dt, or lengthen the time axis."
             )
-        nyquist = 0.5 / self.step_length
-        if not all(0 < frequency < nyquist for frequency in self.frequencies):
+        limit, bound = 0.5 / self.step_length, f"the Nyquist frequency of the internal time step {self.step_length:g} s"
+        if self.time_correction and temporal_dispersion.BAND * self.peak_frequency < limit:
+            limit = temporal_dispersion.BAND * self.peak_frequency
+            bound = f"{temporal_dispersion.BAND:g} peak frequencies, up to which temporal dispersion is undone"
+        if not all(0 < frequency < limit for frequency in self.frequencies):
             raise InputError(
-                "The frequencies of time-harmonic fields must lie between zero and the Nyquist frequency of "
-                f"{nyquist:g} Hz (internal time step {self.step_length:g} s), but are {self.frequencies}. Give them in "
-                "Hz, or take more substeps."
+                f"The frequencies of time-harmonic fields must lie between zero and {limit:g} Hz ({bound}), but are "
+                f"{self.frequencies}. Give them in Hz, or raise peak_frequency to that of the wavelets."
             )
-        check_cfl(self, self.max_velocity)
+        check_cfl(self, self.fastest)
 
     @property
     def padded_shape(self) -> tuple[int, int]:
@@ -136,14 +170,61 @@ class Simulation:
         return nz + top + bottom, nx + left + right
 
     @property
-    def steps(self) -> int:
-        """Internal time steps: the last sample of the time axis is the field after `steps - 1` of them."""
-        return (self.time.nt - 1) * self.substeps + 1
+    def field_shape(self) -> tuple[int, int]:
+        """Shape of recorded fields."""
+        return self.padded_shape if self.record_layers else self.grid.shape
+
+    @property
+    def field_origin(self) -> tuple[int, int]:
+        """Row and column of the computed field at which recorded fields begin."""
+        top, _, left, _ = self.widths
+        return (0, 0) if self.record_layers else (top, left)
+
+    @property
+    def solved_spacing(self) -> float:
+        """Side of a cell of the solver's grid [m]."""
+        return self.grid.spacing if self.internal_spacing is None else self.internal_spacing
+
+    @property
+    def projects(self) -> bool:
+        """Whether models are put on the solver's grid by their series, not taken as they are."""
+        return self.medium == "cells" or self.internal_spacing is not None
+
+    @property
+    def fastest(self) -> float:
+        """Largest velocity on the solver's grid [m/s]."""
+        return self.max_velocity * (OVERSHOOT if self.projects else 1)
+
+    def stable_step(self, velocity: float) -> float:
+        """Compute the largest stable time step on the solver's grid.
+
+        Args:
+            velocity: Largest velocity there [m/s].
+
+        Returns:
+            The step at constant density or, if `staggered`, for a smooth density [s].
+        """
+        spacing, options = self.solved_spacing, {"staggered": self.staggered, "kappa": self.kappa}
+        return stencils.largest_stable_step(self.order, spacing, velocity, **options)
 
     @property
     def step_length(self) -> float:
         """Internal time step [s]."""
-        return self.time.dt / self.substeps
+        if not self.time_correction:
+            return self.time.dt / self.substeps
+        if self.time_step is not None:
+            return self.time_step
+        # A density that jumps makes waves of the shortest lengths faster.
+        part = PART_OF_LIMIT / (DENSE_MARGIN if self.staggered else 1)
+        return min(part * self.stable_step(self.fastest), temporal_dispersion.LONGEST_STEP / self.peak_frequency)
+
+    @property
+    def steps(self) -> int:
+        """Internal time steps: everything that is recorded is read from the field after 0 to `steps - 1` of them."""
+        if not self.time_correction:
+            return (self.time.nt - 1) * self.substeps + 1
+        duration = (self.time.nt - 1) * self.time.dt
+        return temporal_dispersion.steps_needed(duration, self.step_length, self.peak_frequency)
 
     @property
     def recompute_interval(self) -> int:
@@ -198,9 +279,7 @@ def field_dtype(model: Any) -> np.dtype:
     return jax.dtypes.canonicalize_dtype(dtype if dtype.itemsize >= 4 else np.float32)
 
 
-def substeps_for(
-    grid: Grid, time: TimeAxis, max_velocity: float, order: int = 4, *, time_order: int = 2, staggered: bool = False
-) -> int:
+def substeps_for(grid: Grid, time: TimeAxis, max_velocity: float, order: int = 4, *, staggered: bool = False) -> int:
     """Find the fewest internal steps for each sample that are stable.
 
     Args:
@@ -208,7 +287,6 @@ def substeps_for(
         time: The time axis.
         max_velocity: Largest velocity [m/s].
         order: Order of the differences in space.
-        time_order: Order of the differences in time: 2 or 4.
         staggered: Whether the medium has a density model.
 
     Returns:
@@ -217,10 +295,7 @@ def substeps_for(
     Raises:
         InputError: If the largest velocity is not positive and finite.
     """
-    largest = stencils.largest_stable_step(
-        order, grid.spacing, max_velocity, time_order=time_order, staggered=staggered
-    )
-    return substeps(time.dt, largest)
+    return substeps(time.dt, stencils.largest_stable_step(order, grid.spacing, max_velocity, staggered=staggered))
 
 
 def check_units(simulation: Simulation) -> None:
@@ -240,6 +315,39 @@ def check_units(simulation: Simulation) -> None:
             f"A peak frequency of {peak:g} Hz is not below the Nyquist frequency of {0.5 / dt:g} Hz of dt = {dt:g} s."
             f"{milliseconds_meant(dt, peak)} Shorten dt, or lower the peak frequency."
         )
+
+
+def check_time_step(simulation: Simulation) -> None:
+    """Check that the internal time step is given in one way, and that undoing its dispersion is possible.
+
+    Args:
+        simulation: The simulation.
+
+    Raises:
+        InputError: If not.
+    """
+    corrected, substeps, step = simulation.time_correction, simulation.substeps, simulation.time_step
+    if substeps < 1:
+        raise InputError(f"A sample takes at least one internal step, but substeps={substeps}.")
+    if corrected and substeps > 1:
+        raise InputError(
+            f"With time_correction the solver chooses its own time step, but substeps={substeps}. Leave substeps out, "
+            "set time_step [s], or set time_correction=False for the bare leap-frog."
+        )
+    if not corrected and step is not None:
+        raise InputError(
+            f"time_step={step:g} needs time_correction=True: the bare leap-frog steps by dt / substeps. Leave it out."
+        )
+    longest = temporal_dispersion.LONGEST_STEP / simulation.peak_frequency
+    if step is not None and not 0 < step <= longest:
+        raise InputError(
+            f"The internal time step must be positive and at most {longest:.4g} s, so that the frequencies of a "
+            f"wavelet of {simulation.peak_frequency:g} Hz are stepped at all, but time_step={step:g} s. Leave it out "
+            "to take 0.97 of the CFL limit."
+        )
+    spacing = simulation.internal_spacing
+    if spacing is not None and not 0 < spacing < np.inf:
+        raise InputError(f"internal_spacing must be a positive length in meters, but is {spacing}.")
 
 
 def check_reach(simulation: Simulation, *, staggered: bool = False) -> None:
@@ -271,28 +379,33 @@ def check_reach(simulation: Simulation, *, staggered: bool = False) -> None:
         )
 
 
-def check_cfl(simulation: Simulation, velocity: float, *, staggered: bool = False) -> None:
+def check_cfl(simulation: Simulation, velocity: float) -> None:
     """Check that the internal time step is stable.
 
     Args:
         simulation: The simulation.
-        velocity: Largest velocity [m/s].
-        staggered: Whether the medium has a density model.
+        velocity: Largest velocity on the solver's grid [m/s].
 
     Raises:
         InputError: If the time step is over the CFL limit.
     """
-    spacing, dt = simulation.grid.spacing, simulation.step_length
-    largest = stencils.largest_stable_step(
-        simulation.order, spacing, velocity, time_order=simulation.time_order, staggered=staggered
+    spacing, dt, order = simulation.solved_spacing, simulation.step_length, simulation.order
+    largest = simulation.stable_step(velocity)
+    if dt <= largest:
+        return
+    text = (
+        f"The time step is over the CFL limit: dt = {dt:g} s with a spacing of {spacing:g} m and a largest "
+        f"velocity of {velocity:g} m/s, but order {order} is stable up to dt = {largest:.4g} s. "
     )
-    if dt > largest:
-        meant = milliseconds_meant(simulation.time.dt, simulation.peak_frequency)
-        if not meant and spacing < 1 and dt <= 1000 * largest:
-            meant = " If the spacing is in kilometers, multiply it by 1000: meters are meant."
+    if simulation.time_correction:
         raise InputError(
-            f"The time step is over the CFL limit: dt = {dt:g} s with a spacing of {spacing:g} m and a largest "
-            f"velocity of {velocity:g} m/s, but order {simulation.order} is stable up to dt = {largest:.4g} s. "
-            f"Shorten dt, take substeps={substeps(simulation.time.dt, largest)} internal steps per sample, coarsen "
-            f"the grid, or check the units of the velocity.{meant}"
+            f"{text}Set time_step={PART_OF_LIMIT * largest:.4g}, raise max_velocity, which is "
+            f"{simulation.max_velocity:g} m/s and sets the time step, or check the units of the velocity."
         )
+    meant = milliseconds_meant(simulation.time.dt, simulation.peak_frequency)
+    if not meant and spacing < 1 and dt <= 1000 * largest:
+        meant = " If the spacing is in kilometers, multiply it by 1000: meters are meant."
+    raise InputError(
+        f"{text}Shorten dt, take substeps={substeps(simulation.time.dt, largest)} internal steps per sample, coarsen "
+        f"the grid, or check the units of the velocity.{meant}"
+    )

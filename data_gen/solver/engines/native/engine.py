@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from data_gen.solver.engines import fourier_sums
+from data_gen.solver.engines import field_sums
 from data_gen.solver.engines.native.library import load, target_name, threads
-from data_gen.solver.engines.time_step import factor_placement, strip_profile
+from data_gen.solver.engines.time_step import factor_placement
 from data_gen.solver.numerics.cpml import Strip
 from data_gen.solver.numerics.stencils import factor_weights, second_derivative_weights
+from data_gen.solver.problem.edges import strip_profile
 from data_gen.solver.problem.gradient_memory import KEPT_PRECISIONS, STRATEGIES
 from data_gen.solver.problem.simulation import Simulation
 
@@ -42,23 +43,23 @@ def loop_numbers(simulation: Simulation, strategy: str) -> np.ndarray:
 
 
 def _attributes(simulation: Simulation, strategy: str) -> dict[str, np.ndarray]:
-    spacing, (top, _, left, _) = simulation.grid.spacing, simulation.widths
-    second = np.array(second_derivative_weights(simulation.order)) / spacing**2
+    spacing = simulation.grid.spacing
+    second = np.array(second_derivative_weights(simulation.order, simulation.kappa)) / spacing**2
     profiles = []
     for place, width in enumerate(simulation.widths):
         if width:
             strip = Strip(place // 2, bool(place % 2), width)
-            psi = strip_profile(strip, simulation, **factor_placement(strip, simulation.order))
+            psi = strip_profile(strip, simulation, **factor_placement(strip, simulation))
             profiles += [c.ravel() for c in (*psi, *strip_profile(strip, simulation))]
     return {
         "layout": grid_numbers(simulation),
-        "inner": np.array([top, left, *simulation.grid.shape], np.int64),
-        "snapshots": np.array(simulation.snapshot_steps, np.int64) * simulation.substeps,
-        "stride": np.array([fourier_sums.stride(simulation)], np.int64),
-        "shares": fourier_sums.weights(simulation).ravel(),
+        "inner": np.array([*simulation.field_origin, *simulation.field_shape], np.int64),
+        "snapshots": np.array(field_sums.kept_snapshots(simulation), np.int64),
+        "stride": np.array([field_sums.stride(simulation)], np.int64),
+        "shares": field_sums.weights(simulation).ravel(),
         "plan": loop_numbers(simulation, strategy),
         "second": np.concatenate([[-2 * second.sum()], second]),
-        "factor": np.array(factor_weights(simulation.order)) / spacing,
+        "factor": np.array(factor_weights(simulation.order, simulation.kappa)) / spacing,
         "profiles": np.concatenate([np.zeros(0), *profiles]),
     }
 
@@ -79,7 +80,7 @@ def _call(direction: str, components: int, simulation: Simulation, strategy: str
 def _record_shapes(simulation: Simulation, receiver_cells) -> list[tuple[int, ...]]:
     return [
         (simulation.steps, receiver_cells.shape[-2]),
-        (fourier_sums.field_count(simulation), *simulation.grid.shape),
+        (field_sums.field_count(simulation), *simulation.field_shape),
     ]
 
 
@@ -118,19 +119,12 @@ def workspace_bytes(simulation: Simulation, dtype, *, adjoint: bool) -> int:
 class NativeEngine:
     """Run the time loop and its adjoint in C++. Two components are numbers x_0 + x_1 eps. See `rules.Engine`."""
 
-    def forward(
-        self, simulation: Simulation, strategy: str, geometry, *components, coupling: jax.Array | None = None
-    ) -> list[jax.Array]:
-        """See `Engine.forward`.
-
-        Args:
-            coupling: Coupling `(3, 3, mz, mx)` of one component, with which the strategy must be "none".
-        """
+    def forward(self, simulation: Simulation, strategy: str, geometry, *components) -> list[jax.Array]:
+        """See `Engine.forward`."""
         _, receiver_cells, weights = geometry
         saved = (saved_values(simulation, weights.dtype, strategy),)
         shapes = [*_record_shapes(simulation, receiver_cells), saved] * len(components)
         operands = [*geometry, *(x for component in components for x in component)]
-        operands += [] if coupling is None else [coupling]
         return _call("forward", len(components), simulation, strategy, operands, shapes)
 
     def adjoint(self, simulation: Simulation, geometry, models, records) -> list[jax.Array]:

@@ -70,7 +70,6 @@ struct Shot {
   const int32_t *source, *receiver;  // cells r * mx + j
   const Real* weight;                // [receivers][receiver_cells]
   int64_t source_cells, receivers, receiver_cells;
-  const Real* coupling;              // [9][mz][mx] of each cell to the 3 x 3 around it, or none
   Real *gathers[K], *fields[K];      // [nt][receivers], [snapshots and sums][nz][nx]: results, or the adjoint's input
   char* saved[K];
 };
@@ -88,8 +87,8 @@ inline std::vector<Cell> cells(const Grid& g, const int32_t* numbers, int64_t co
 template <int K>
 class Propagator {
  public:
-  static int64_t workspace(const Grid& g, bool coupled = false) {
-    return K * (int64_t(g.mz) * g.columns + g.state_size() + Passes::size(g)) + (coupled ? g.field_size() : 0);
+  static int64_t workspace(const Grid& g) {
+    return K * (int64_t(g.mz) * g.columns + g.state_size() + Passes::size(g));
   }
   Propagator(const Grid& g, const Shot<K>& shot, const Share& share, Real* block)
       : g(g), shot(shot), share(share), rows(allocate(K * g.columns)), scratch(allocate(2 * g.columns + 3 * LANES)),
@@ -100,7 +99,6 @@ class Propagator {
       s.emplace_back(g, block), states[c] = block, block += g.state_size();
     }
     for (int c = 0; c < K; ++c) passes.emplace_back(g, block), block += Passes::size(g);
-    change = block;  // there with a coupling only
     for (int c = 0; c < K; ++c)
       for (int r = share.begin; r < share.end; ++r) {
         std::fill_n(model(c, r), g.columns, Real(0));
@@ -124,38 +122,6 @@ class Propagator {
         if (store && !store->in_place()) store->put(acceleration[c], r, saved(c));
       }
     inject(n);
-    finish();
-  }
-
-  // The same with a coupling C of each cell to those around it: p_{n+1} = 2 p_n - p_{n-1} + (1 - C) (m (L p)_n + q_n).
-  void forward_coupled(int64_t n) {
-    remember_z(g, s[0], share);
-    for (int r = share.begin; r < share.end; ++r) {
-      const Real* __restrict m = model(0, r);
-      Real* __restrict to = s[0].row(change, r);
-      stretched_row(g, s[0], r, scratch.get(), [=](int j, Real value) { to[j] = m[j] * value; });
-    }
-    for (int64_t i = 0; i < shot.source_cells; ++i)
-      if (const auto [r, j] = sources[i]; share.owns(r)) s[0].row(change, r)[j] += shot.q[0][n * shot.source_cells + i];
-    // Beyond a side the side's own value: its image in a wall half a cell away.
-    for (int r = share.begin; r < share.end; ++r) {
-      Real* row = s[0].row(change, r);
-      row[-1] = row[0], row[g.mx] = row[g.mx - 1];
-    }
-    share.sync();
-    for (int r = share.begin; r < share.end; ++r) {
-      const Real *__restrict now = s[0].row(s[0].now, r), *__restrict own = s[0].row(change, r);
-      Real* __restrict before = newest(0, r);
-      VECTOR for (int j = 0; j < g.mx; ++j) before[j] = 2 * now[j] - before[j] + own[j];
-      for (int a = 0; a < 3; ++a) {
-        const Real* __restrict other = s[0].row(change, std::clamp(r + a - 1, 0, g.mz - 1)) - 1;
-        const Real* __restrict c = shot.coupling + (int64_t(3 * a) * g.mz + r) * g.mx;
-        const int64_t next = int64_t(g.mz) * g.mx;
-        VECTOR for (int j = 0; j < g.mx; ++j)
-          before[j] -= c[j] * other[j] + c[next + j] * other[j + 1] + c[2 * next + j] * other[j + 2];
-      }
-      mirror_x(g, before);
-    }
     finish();
   }
 
@@ -189,7 +155,8 @@ class Propagator {
         update(r, c, K > 1, [&](auto emit) { transposed_row(g, s[c], passes[c], r, scratch.get(), emit); });
       }
       if (snapshot >= 0) add_field(snapshot, Real(1), r, inner);
-      for (int64_t i = 0; shares && i < plan.sums(); ++i) add_field(plan.snapshots.size() + i, shares[i], r, inner);
+      for (int64_t i = 0; shares && i < plan.sums(); ++i)
+        if (shares[i] != 0) add_field(plan.snapshots.size() + i, shares[i], r, inner);
     }
     for (int64_t k = 0, i = n * shot.receivers; i < (n + 1) * shot.receivers; ++i)
       for (const int64_t end = k + shot.receiver_cells; k < end; ++k) {
@@ -230,7 +197,8 @@ class Propagator {
     if (!shares) return;
     each_sum(plan, inner, [&](int c, int64_t i, int r, Real* __restrict sum) {
       const Real *__restrict field = s[c].row(s[c].now, r) + inner[1], share = shares[i];
-      for (int j = 0; j < inner[3]; ++j) sum[j] += share * field[j];
+      if (share != 0)  // a snapshot is read from few samples
+        for (int j = 0; j < inner[3]; ++j) sum[j] += share * field[j];
     });
   }
 
@@ -315,7 +283,6 @@ class Propagator {
   }
 
   Block rows, scratch;
-  Real* change;
   std::vector<Cell> receivers;
   Real* models[K];
   std::vector<Passes> passes;
@@ -355,10 +322,7 @@ void run_forward(const Grid& g, const Plan& plan, const int* inner, const Shot<K
     p.record(n);
     if (next < plan.snapshots.size() && plan.snapshots[next] == n) p.snapshot(next++, inner);
     p.add_to_sums(n, plan, inner);
-    if (shot.coupling)
-      p.forward_coupled(n);
-    else
-      p.forward(n, saves ? &store : nullptr, [&](int c) { return shot.saved[c] + n * store.bytes(); });
+    p.forward(n, saves ? &store : nullptr, [&](int c) { return shot.saved[c] + n * store.bytes(); });
   }
   if (plan.strategy == Strategy::BOUNDARY)
     for (int c = 0; c < K; ++c)
@@ -536,7 +500,7 @@ ffi::Error guarded(Work work) {
   return ffi::Error::Success();
 }
 
-// more args: a coupling, or none; results: gathers, fields, saved of every component
+// results: gathers, fields, saved of every component
 template <int K>
 ffi::Error forward(const Attributes& attributes, ffi::RemainingArgs args, ffi::RemainingRets rets) {
   return guarded([&] {
@@ -544,8 +508,7 @@ ffi::Error forward(const Attributes& attributes, ffi::RemainingArgs args, ffi::R
     const Plan plan = attributes.make_plan();
     const int inner[] = {int(attributes.inner[0]), int(attributes.inner[1]), int(attributes.inner[2]), int(attributes.inner[3])};
     const Batch batch(args, 1);
-    const bool coupled = args.size() > 3 + 2 * K;
-    const std::vector<Block> blocks = lanes(batch, attributes, Propagator<K>::workspace(g, coupled));
+    const std::vector<Block> blocks = lanes(batch, attributes, Propagator<K>::workspace(g));
     for_each_simulation(batch.count(), attributes.threads(), g.mz, g.edge_rows(), [&](int64_t i, const Share& share) {
       Shot<K> shot = make_shot<K>(batch, args, i);
       for (int c = 0; c < K; ++c) {
@@ -553,7 +516,6 @@ ffi::Error forward(const Attributes& attributes, ffi::RemainingArgs args, ffi::R
         shot.fields[c] = batch.part<Real>(**rets.get<ffi::AnyBuffer>(3 * c + 1), i);
         shot.saved[c] = batch.part<char>(**rets.get<ffi::AnyBuffer>(3 * c + 2), i, sizeof(Real));
       }
-      if (coupled) shot.coupling = batch.part<Real>(*args.get<ffi::AnyBuffer>(3 + 2 * K), i);
       run_forward<K>(g, plan, inner, shot, share, blocks[share.lane].get());
     });
   });

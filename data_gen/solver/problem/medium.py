@@ -1,0 +1,174 @@
+"""Put a model on the solver's grid, layers included: what multiplies the pressure's acceleration, and the buoyancies.
+
+    1 / kappa  is cut off at the grid's limit along both axes (band_limited.py)
+    1 / rho    for d/dz:  (1 / (rho cut off along z, half-way between rows)) cut off along x; for d/dx alike
+
+as the acceleration of pressure adds up over compressibilities, that of a particle along an axis over the densities that
+lie behind one another on it, and flow over the buoyancies that lie side by side: G. E. Backus, Journal of Geophysical
+Research 67 (1962), 4427-4440. Models that are samples of a band-limited function, on the solver's own grid, are taken
+as they are.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from data_gen.solver.problem.discretization import Line, discretize, lines
+from data_gen.solver.problem.edges import OWN, Edges, continued
+from data_gen.solver.problem.simulation import Simulation
+
+# The smallest density and the smallest buoyancy that are left when a model is cut off, in parts of the model's.
+LEAST_DENSITY = 0.5
+
+
+class Medium(NamedTuple):
+    """Hold the model on the padded grid.
+
+    Attributes:
+        stiffness: `kappa dt^2`, or `v^2 dt^2` for constant density, `(mz, mx)`.
+        buoyancy: `1 / rho` [m^3/kg] at the half points along each axis, `order - 1` more than cells; None for constant
+            density.
+        edges: The ends of the grid.
+    """
+
+    stiffness: Float[Array, "mz mx"]
+    buoyancy: tuple[Float[Array, "hz mx"], Float[Array, "mz hx"]] | None
+    edges: Edges = OWN
+
+
+def extend_model(model: Float[Array, "*batch nz nx"], simulation: Simulation) -> Float[Array, "*batch mz mx"]:
+    """Extend a model into the absorbing layers by its edge values, which derivatives hold with `hold_layers`.
+
+    Args:
+        model: A model `(..., nz, nx)`.
+        simulation: The simulation.
+
+    Returns:
+        The model on the padded grid `(..., mz, mx)`.
+    """
+    (top, bottom, left, right), (nz, nx) = simulation.widths, simulation.grid.shape
+    outside = [(0, 0)] * (model.ndim - 2) + [(top, bottom), (left, right)]
+    if not simulation.hold_layers:
+        return jnp.pad(model, outside, mode="edge")
+    held = jnp.pad(lax.stop_gradient(model), outside, mode="edge")
+    return held.at[..., top : top + nz, left : left + nx].set(model)
+
+
+def make_medium(
+    velocity: Float[Array, "nz nx"],
+    density: Float[Array, "nz nx"] | None,
+    simulation: Simulation,
+    edges: Edges = OWN,
+) -> Medium:
+    """Extend samples of a model on the solver's grid into the absorbing layers by the edge values.
+
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        density: Density model `(nz, nx)` [kg/m^3], or None.
+        simulation: The simulation on the solver's grid.
+        edges: The ends of the grid.
+
+    Returns:
+        The medium on the padded grid.
+    """
+    extend = partial(extend_model, simulation=simulation)
+    stiffness = extend(velocity) ** 2 * simulation.step_length**2
+    if density is None:
+        return Medium(stiffness, None, edges)
+    density = extend(density)
+    half = simulation.order // 2
+
+    def half_points(axis: int) -> jax.Array:
+        padded = continued(density, axis, half, simulation, rigid=(True, True), sign=1)
+        padded = edges.join(padded, axis, half, simulation)
+        size = padded.shape[axis]
+        low = lax.slice_in_dim(padded, 0, size - 1, axis=axis)
+        return 2 / (low + lax.slice_in_dim(padded, 1, size, axis=axis))
+
+    return Medium(stiffness * density, (half_points(0), half_points(1)), edges)
+
+
+def _along(axis: int, matrix: np.ndarray, model: jax.Array) -> jax.Array:
+    """Multiply a model by a matrix along an axis."""
+    # By default a GPU may multiply in TF32, whose ten bits (5e-4) would be an error of the medium.
+    matrix, precision = jnp.asarray(matrix, model.dtype), lax.Precision.HIGHEST
+    if axis == 0:
+        return jnp.matmul(matrix, model, precision=precision)
+    return jnp.matmul(model, matrix.T, precision=precision)
+
+
+def _onto(matrices: list[np.ndarray], model: jax.Array) -> jax.Array:
+    """Multiply a model by one matrix along depth and one along the surface."""
+    return _along(1, matrices[1], _along(0, matrices[0], model))
+
+
+def _extended(model: jax.Array, axes: tuple[Line, Line], simulation: Simulation) -> jax.Array:
+    """Extend a model by its edge values over the cells that the solver's padded grid covers."""
+    outside = [line.padding for line in axes]
+    if not simulation.hold_layers:
+        return jnp.pad(model, outside, mode="edge")
+    (nz, nx), ((top, _), (left, _)) = model.shape, outside
+    return jnp.pad(lax.stop_gradient(model), outside, mode="edge").at[top : top + nz, left : left + nx].set(model)
+
+
+def projected_compressibility(velocity: Float[Array, "nz nx"], simulation: Simulation) -> Float[Array, "nz nx"]:
+    """Compute what the solver's grid holds of 1 / velocity^2 at the centers of the model's grid.
+
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        simulation: The simulation, on the model's grid.
+
+    Returns:
+        The compressibility at constant density [s^2/m^2].
+    """
+    if not simulation.projects:
+        return velocity**-2
+    axes = lines(simulation)
+    onto_centers = [line.projection(simulation.medium, np.arange(line.cells) * line.spacing) for line in axes]
+    slowness = _extended(velocity, axes, simulation) ** -2
+    return jnp.maximum(_onto(onto_centers, slowness), simulation.fastest**-2)
+
+
+def project_medium(
+    velocity: Float[Array, "nz nx"], density: Float[Array, "nz nx"] | None, simulation: Simulation
+) -> Medium:
+    """Put a model on the solver's padded grid as `simulation.medium` says.
+
+    The compressibility is kept at or above that of the fastest medium that the time step is stable for
+    (`simulation.fastest`), densities and buoyancies above LEAST_DENSITY of the model's smallest: derivatives are zero
+    where a bound acts. Elsewhere the stiffness is a function of linear maps of `1 / velocity^2`.
+
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        density: Density model `(nz, nx)` [kg/m^3], or None.
+        simulation: The simulation, on the model's grid.
+
+    Returns:
+        The medium on the solver's padded grid.
+    """
+    solved = discretize(simulation, staggered=density is not None)
+    if not simulation.projects:
+        return make_medium(velocity, density, solved)
+    axes = lines(simulation)
+    extended = partial(_extended, axes=axes, simulation=simulation)
+    onto_cells = [line.projection(simulation.medium, line.solved_centers) for line in axes]
+    onto_grid = partial(_onto, onto_cells)
+    slowness = extended(velocity) ** -2
+    if density is None:
+        compressibility = jnp.maximum(onto_grid(slowness), simulation.fastest**-2)
+        return Medium(solved.step_length**2 / compressibility, None)
+    density = extended(density)
+    lightest, heaviest, half = jnp.min(density), jnp.max(density), simulation.order // 2
+    compressibility = jnp.maximum(onto_grid(slowness / density), simulation.fastest**-2 / heaviest)
+
+    def buoyancy(axis: int) -> jax.Array:
+        onto_faces = axes[axis].projection(simulation.medium, axes[axis].half_points(half))
+        behind = jnp.maximum(_along(axis, onto_faces, density), LEAST_DENSITY * lightest)
+        return jnp.maximum(_along(1 - axis, onto_cells[1 - axis], 1 / behind), LEAST_DENSITY / heaviest)
+
+    return Medium(solved.step_length**2 / compressibility, (buoyancy(0), buoyancy(1)))
