@@ -67,7 +67,7 @@ class Simulation:
         time_correction: Whether the temporal dispersion of the leap-frog is undone (temporal_dispersion.py), by
             default; False is the bare leap-frog, in steps of `time.dt / substeps`.
         time_step: Internal time step with the correction [s]; None, the default, takes 0.97 of the CFL limit.
-        medium: What the numbers of a model mean: "cells", the default, are constant cells, whose series is cut off at
+        medium: Meaning of a model's numbers: "cells", the default, are constant cells, whose series is cut off at
             the grid's limit; "samples" are the values of a band-limited function at the cells' centers.
         internal_spacing: Side of a cell of the solver's own grid [m]; None, the default, takes that of `grid`.
         kappa: End of the band of k h in which their weights are best, at constant density; 0, the default, takes the
