@@ -3,7 +3,16 @@
 It is a setting of the solver: cells `ratio` times as large, differences of order 12, time steps at the CFL limit, no
 temporal dispersion. Positions, wavelets and records stay on the grid and the time axis of the data.
 
-MEASURED
+Errors against the wave equation (solver/reference.py), snapshots / gathers: means over four samples of `data=reference`
+(64 x 64 cells of 10 m, 15 Hz, 1500 to 4500 m/s), and over four of faulted layers of the same velocities:
+
+    ratio                                            rough             faulted layers
+    1, the data's order 8                            0.0004 / 0.0007   0.0005 / 0.0005
+    1.33                                             0.0016 / 0.012    0.0055 / 0.009
+    1.6                                              0.005 / 0.016     0.013 / 0.013
+    1.8                                              0.013 / 0.019     0.021 / 0.015
+    2, the default                                   0.027 / 0.044     0.026 / 0.034
+    2.2                                              0.049 / 0.034     0.049 / 0.026
 """
 
 from dataclasses import dataclass, replace
