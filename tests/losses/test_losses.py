@@ -532,7 +532,7 @@ def test_data_whose_residual_says_little():
     for times in ([0.08, 0.10, 0.12], [0.112, 0.116], [0.110, 0.112, 0.116]):
         with pytest.raises(InputError, match=r"at most 0\.00424 s apart.*or training\.loss\.residual=0"):
             check_snapshots(spec_of(snapshot_times=times))
-    dense = spec_of(snapshot_times=CLOSE, density="gardner", substeps=2)
+    dense = spec_of(snapshot_times=CLOSE, density="gardner")
     with pytest.raises(InputError, match="constant density"):
         LossConfig(residual=1.0).create(Wavefield(dense))
 
