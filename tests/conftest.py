@@ -34,9 +34,12 @@ for library in LIBRARIES.split():
 import jax
 import pytest
 
+from data_gen.dataset import generation as dataset
+from data_gen.dataset.config import DataConfig
 from data_gen.solver.engines import scan
 from surrogate import figures
 from surrogate.commands import train
+from tests.helpers import tiny_config
 from tests.network import refuse_other_machines, refused
 
 refuse_other_machines()
@@ -80,6 +83,14 @@ def one_step_per_iteration():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "UNROLL", 1)
         yield
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> DataConfig:
+    """The data set of `configs/data/tiny.yaml`, which no test changes."""
+    config = tiny_config(tmp_path_factory.mktemp("data") / "set")
+    dataset.generate(config)
+    return config
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from data_gen.common.errors import InputError
-from data_gen.dataset import generation as dataset
 from data_gen.dataset.config import DataConfig
 from surrogate import devices as parallel
 from surrogate.config import TrainConfig
@@ -45,17 +44,10 @@ from surrogate.training.config import TrainingConfig
 from surrogate.training.optimizer import make_optimizer
 from surrogate.training.state import TrainState
 from surrogate.training.step import make_train_step
-from tests.helpers import ROOT, tiny_config
+from tests.helpers import ROOT
 
 # Operators too small for their waves: quick is what counts here.
 pytestmark = pytest.mark.filterwarnings("ignore::surrogate.models.modes_check.ModesWarning")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> DataConfig:
-    config = tiny_config(tmp_path_factory.mktemp("data") / "set")
-    dataset.generate(config)
-    return config
 
 
 def train_config(data: DataConfig, run: str, **parallel: Any) -> TrainConfig:

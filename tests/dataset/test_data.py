@@ -147,16 +147,16 @@ def assert_same_data_set(ours, theirs):
 
 
 def test_killed_generation_resumes(generated, tmp_path):
-    """SIGKILL after the first shard, in the middle of one, and after the third; then run again."""
+    """SIGKILL in the middle of a shard, and after more of them; then run again, in this process."""
     path = tmp_path / "killed"
-    moments = (lambda made, making: made >= 1, lambda made, making: making, lambda made, making: made >= 3)
+    moments = (lambda made, making: making, lambda made, making: made >= 2)
     for moment in moments:
         process = generation(path)
         wait_for(lambda process=process, moment=moment: moment(finished(path), process.pid in writers(path)))
         process.kill()
         process.wait()
         assert not json.loads((path / dataset.MANIFEST).read_text())["complete"]
-    assert generation(path).wait() == 0
+    dataset.generate(replace(generated, path=str(path)))
     assert_same_data_set(generated.path, path)
 
 

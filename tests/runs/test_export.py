@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -79,11 +81,18 @@ def config_of(encoding: str, run: Path) -> TrainConfig:
     )
 
 
+ALL = pytest.mark.parametrize(
+    "encodings", [("coarse", "source_map"), pytest.param(("background",), marks=pytest.mark.slow)]
+)
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> dict[str, Path]:
-    """A run of each model, untrained but for a projection and a normalization that let its whole body be seen."""
+def run_of(tmp_path_factory) -> Callable[[str], Path]:
+    """A run of a model, untrained but for a projection and a normalization that let its whole body be seen."""
     folder = tmp_path_factory.mktemp("runs")
-    for encoding in MODELS:
+
+    @cache
+    def make(encoding: str) -> Path:
         config = config_of(encoding, folder / encoding)
         model = config.create()
         media, channels, outputs = model.encoding.media, model.encoding.channels, model.task.outputs
@@ -96,15 +105,22 @@ def runs(tmp_path_factory) -> dict[str, Path]:
         checkpoints = Checkpoints(config.run)
         checkpoints.save_best(1, nnx.to_pure_dict(nnx.state(model)), {})
         checkpoints.close()
-    return {encoding: folder / encoding for encoding in MODELS}
+        return folder / encoding
+
+    return make
 
 
 @pytest.fixture(scope="module")
-def exported(runs, tmp_path_factory) -> dict[str, Path]:
+def exported(run_of, tmp_path_factory) -> Callable[[str], Path]:
     folder = tmp_path_factory.mktemp("exported")
-    for encoding, run in runs.items():
-        export.write_export(export.ExportConfig(str(run), str(folder / encoding), check=encoding == "source_map"))
-    return {encoding: folder / encoding for encoding in runs}
+
+    @cache
+    def write(encoding: str) -> Path:
+        out = folder / encoding
+        export.write_export(export.ExportConfig(str(run_of(encoding)), str(out), check=encoding == "source_map"))
+        return out
+
+    return write
 
 
 def difference(found, expected) -> float:
@@ -118,42 +134,44 @@ def values_and_gradients(model, velocity, source, cotangent):
     return prediction, *pull(cotangent)
 
 
-def test_the_file_is_the_model(runs, exported):
+@ALL
+def test_the_file_is_the_model(encodings, run_of, exported):
     """Run where nothing of ours can be imported, for one and for three models: the prediction is the model's to float32
     rounding, although the model's coarse field comes from the native loop, and so are the gradients."""
     keys = jax.random.split(jax.random.key(0), 3)
     velocity = jax.random.uniform(keys[0], (3, 24, 20), minval=2000.0, maxval=4000.0)
     source = 10.0 * jax.random.randint(keys[1], (3, 2), 2, 18).astype(jnp.float32)
     cotangent = jax.random.normal(keys[2], (3, 2, 24, 20))
-    folder = exported["coarse"].parent
+    folder = exported(encodings[0]).parent
     np.savez(folder / "inputs.npz", velocity=velocity, source=source, cotangent=cotangent)
     # Compiled quickly, not well: other code for the same program.
     environment = os.environ | {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
-    command = [sys.executable, "-c", USER, *exported]
+    command = [sys.executable, "-c", USER, *(exported(encoding).name for encoding in encodings)]
     result = subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True)
     assert json.loads(result.stdout) == []
-    for encoding, run in runs.items():
+    for encoding in encodings:
         one, *three = np.load(folder / f"{encoding}.npz").values()
-        expected = values_and_gradients(load_surrogate(run), velocity, source, cotangent)
+        expected = values_and_gradients(load_surrogate(run_of(encoding)), velocity, source, cotangent)
         assert difference(one, expected[0][:1]) < 1e-5, encoding
         for name, found, wanted in zip(("prediction", "velocity", "source"), three, expected, strict=True):
             assert difference(found, np.asarray(wanted)) < 1e-5, (encoding, name)
 
 
-def test_the_file_is_portable(exported):
+@ALL
+def test_the_file_is_portable(encodings, exported):
     """One file for both platforms, no code of ours or of a vendor behind a custom call, no check disabled: only JAX's
     own assertion about shapes, which is gone once the batch size is known."""
-    for file in exported.values():
-        function = jax.export.deserialize(bytearray(file.read_bytes()))
+    for encoding in encodings:
+        function = jax.export.deserialize(bytearray(exported(encoding).read_bytes()))
         assert function.platforms == ("cpu", "cuda") and not function.disabled_safety_checks
         assert str(function.in_avals[0].shape[0]) == "batch" and function.has_vjp()
         for part in (function, function.vjp()):
             assert set(re.findall(r"custom_call @(\w+)", part.mlir_module())) <= {"shape_assertion"}
 
 
-def test_the_description(runs, exported):
+def test_the_description(run_of, exported):
     """Checksum, shapes as the file's own, ranges, and a config that makes the run's model again."""
-    file = exported["source_map"]
+    file = exported("source_map")
     content = json.loads(Path(f"{file}.json").read_text())
     function = jax.export.deserialize(bytearray(file.read_bytes()))
     assert content["artifact"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
@@ -163,7 +181,7 @@ def test_the_description(runs, exported):
     assert (velocity["name"], velocity["unit"], velocity["range"][0]) == ("velocity", "m/s", 2000)
     assert source["range"] == [[20.0, 0.0], [200.0, 190.0]]
     np.testing.assert_allclose(content["outputs"][0]["times"], TIMES)
-    assert content["config"] == json.loads((runs["source_map"] / "config.json").read_text())
+    assert content["config"] == json.loads((run_of("source_map") / "config.json").read_text())
     assert max(content["difference"].values()) < 1e-5
 
 
@@ -196,9 +214,9 @@ def test_every_array_of_every_task_has_a_meaning():
                 np.testing.assert_allclose(meaning["sources"], drawn.sources)
 
 
-def test_refusals(runs, tmp_path, monkeypatch):
+def test_refusals(run_of, tmp_path, monkeypatch):
     """No file is written if the run, the name or the result is wrong; the command says why in one paragraph."""
-    run, out = str(runs["source_map"]), str(tmp_path / "file")
+    run, out = str(run_of("source_map")), str(tmp_path / "file")
     with pytest.raises(InputError, match="is not a run"):
         export.write_export(export.ExportConfig(str(tmp_path), out))
     with pytest.raises(InputError, match="give out=FILE"):

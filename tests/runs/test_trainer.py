@@ -17,7 +17,6 @@ import pytest
 from flax import nnx
 
 from data_gen.common.errors import InputError, NumericalError
-from data_gen.dataset import generation as dataset
 from data_gen.dataset.config import DataConfig
 from surrogate.commands.train import interrupted
 from surrogate.config import TrainConfig
@@ -57,13 +56,6 @@ def test_the_sample_to_blame_is_named():
         assert f"1 of 3 samples are not finite, the first of them {seventh}" in first_bad
         assert f"the largest, 9, is that of {ninth}" in blame_sample(np.array([0.1, 0.2, 9.0]), indices, name)
     assert "the learning rate" in blame_sample(np.full(3, np.inf), indices, name)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> DataConfig:
-    config = tiny_config(tmp_path_factory.mktemp("data") / "set")
-    dataset.generate(config)
-    return config
 
 
 def run_config(data: DataConfig, run: Path, **training) -> TrainConfig:

@@ -84,13 +84,6 @@ def weights(run) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves(nnx.state(load_surrogate(run)))]
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> DataConfig:
-    config = tiny_config(tmp_path_factory.mktemp("data") / "set")
-    dataset.generate(config)
-    return config
-
-
 def eventful(data: DataConfig, run: Path) -> TrainConfig:
     """All that a resumed run must carry on: averages, parts of a batch, modes still off, random drops."""
     schedule = ModeSchedule(start=0.5, steps=10)
