@@ -9,6 +9,7 @@ import argparse
 import time
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,10 @@ from data_gen.solver.problem.wavelets import ricker
 from data_gen.solver.simulator import simulate
 
 WIDTH = 20
+BARE: dict[str, Any] = {
+    "time_correction": False,
+    "medium": "samples",
+}  # as many steps as asked, and nothing around them
 
 
 def seconds(function, *arguments, repeats: int) -> float:
@@ -49,9 +54,9 @@ def parts(side: int, shots: int, steps: int) -> dict[str, tuple]:
     padded = side + 2 * WIDTH
     grid, time_axis = Grid((padded, padded), 10.0), TimeAxis(steps, 1e-3)
     one = surface_line(grid, 20.0)[:1]
-    walls = Simulation(grid, time_axis, 4500.0, 15.0, widths=(0, 0, 0, 0))
-    inner = Simulation(Grid((side, side), 10.0), time_axis, 4500.0, 15.0, widths=(WIDTH, WIDTH, WIDTH, WIDTH))
-    rows = Simulation(Grid((side, padded), 10.0), time_axis, 4500.0, 15.0, widths=(WIDTH, WIDTH, 0, 0))
+    walls = Simulation(grid, time_axis, 4500.0, 15.0, widths=(0, 0, 0, 0), **BARE)
+    inner = Simulation(Grid((side, side), 10.0), time_axis, 4500.0, 15.0, widths=(WIDTH, WIDTH, WIDTH, WIDTH), **BARE)
+    rows = Simulation(Grid((side, padded), 10.0), time_axis, 4500.0, 15.0, widths=(WIDTH, WIDTH, 0, 0), **BARE)
     wavelet = ricker(time_axis, 15.0)
 
     def run(simulation, receivers, memory=None):

@@ -1,8 +1,13 @@
-"""Ours: `simulate` with its defaults, survey and model as arguments; several models by `jax.vmap`."""
+"""Ours: `simulate` by the bare leap-frog, as the peers step, with survey and model as arguments.
+
+Several models run by `jax.vmap`.
+"""
 
 import os
 import time
 from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +19,9 @@ from data_gen.solver.problem.acquisition import make_survey
 from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.simulator import simulate
+
+# The peers' equation, step by step: their time step, and the model's own values in its cells.
+BARE: dict[str, Any] = {"time_correction": False, "medium": "samples"}
 
 __all__ = ["compile_seconds", "configurations", "device", "meter", "prepare", "versions"]
 
@@ -47,6 +55,7 @@ def enable_disk_cache(folder: str) -> None:
 
 def _problem(case: Case) -> tuple[Callable, tuple]:
     """`gathers(velocities, survey, densities)` and what to call it with."""
+    known = {field.name for field in fields(Simulation)}  # of an older revision, too, which knows nothing else
     simulation = Simulation(
         Grid((case.side, case.side), cases.SPACING),
         TimeAxis(case.steps, cases.TIME_STEP),
@@ -55,6 +64,7 @@ def _problem(case: Case) -> tuple[Callable, tuple]:
         order=case.order,
         widths=(case.width, case.width, case.width, case.width),
         backend=case.backend,
+        **{name: value for name, value in BARE.items() if name in known},
     )
     survey = make_survey(
         cases.sources(case) * cases.SPACING, cases.receivers(case) * cases.SPACING, cases.wavelet(case)

@@ -1,6 +1,7 @@
 """What an inversion is given is checked before anything is compiled, and the message names the place."""
 
 import warnings
+from dataclasses import replace
 
 import jax.numpy as jnp
 import jaxtyping
@@ -16,6 +17,7 @@ from surrogate.inversion.forward import PhysicsForward
 from surrogate.inversion.misfits import MISFITS
 from tests.helpers import relative
 from tests.inversion.toy import Toy
+from tests.theory import BARE
 
 START, TRUTH = jnp.full(Toy.shape, 2450.0), jnp.full(Toy.shape, 2500.0).at[3:].set(2700.0)
 OBSERVED = Toy()(TRUTH)
@@ -149,10 +151,14 @@ def test_settings_are_whole_and_of_their_type(monkeypatch):
 
 
 def test_bounds_within_which_the_solver_is_unstable():
-    """At 10 m and 1 ms the fourth order is stable up to sqrt(3/8) 1e4 = 6124 m/s; cells held fixed count, too."""
+    """At 10 m and 1 ms the fourth order is stable up to sqrt(3/8) 1e4 = 6124 m/s; cells held fixed count, too.
+
+    By default the time step follows max_velocity, with 1.1 times as much for a medium that overshoots: 4950 m/s.
+    """
     grid, time = Grid((12, 12), 10.0), TimeAxis(16, 1e-3)
     survey = make_survey([[50.0, 50.0]], [[20.0, 20.0]], ricker(time, 20.0))
-    forward = PhysicsForward(Simulation(grid, time, 4500.0, 20.0, widths=(4, 4, 4, 4)), survey)
+    simulation = Simulation(grid, time, 4500.0, 20.0, widths=(4, 4, 4, 4))
+    forward = PhysicsForward(replace(simulation, **BARE), survey)
     start, held = jnp.full(grid.shape, 3000.0), np.zeros(grid.shape, bool)
     check_fastest(forward, start, [1500.0, 6100.0], held)
     with pytest.raises(InputError, match=r"inversion.bounds = \[1500, 6150\] .*Lower the upper bound.* CFL limit"):
@@ -160,6 +166,11 @@ def test_bounds_within_which_the_solver_is_unstable():
     held[:3] = True
     with pytest.raises(InputError, match="CFL limit"):
         check_fastest(forward, start.at[:3].set(6150.0), [1500.0, 4500.0], held)
+    held[:] = False
+    corrected = PhysicsForward(simulation, survey)
+    check_fastest(corrected, start, [1500.0, 4949.0], held)
+    with pytest.raises(InputError, match=r"inversion.bounds = \[1500, 4960\] .*Set max_velocity=4960"):
+        check_fastest(corrected, start, [1500.0, 4960.0], held)
 
 
 @pytest.mark.parametrize("misfit", MISFITS)
