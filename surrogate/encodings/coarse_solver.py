@@ -14,7 +14,7 @@ Errors against the wave equation (solver/reference.py), snapshots / gathers: mea
     2, the default                                   0.027 / 0.044     0.026 / 0.034
     2.2                                              0.049 / 0.034     0.049 / 0.026
 
-Processor time of a shot on one core of a shared AMD EPYC machine, as a part of that at ratio 1, alone / in batches of 8:
+Processor time of a shot on a core of a shared Intel Xeon, as a part of that at ratio 1, alone / in batches of 8:
 0.89 / 0.82 at ratio 1.6, 0.68 / 0.59 at 2 and 0.64 / 0.54 at 2.2; on 128 x 128 cells 0.66 / 0.64, 0.48 / 0.42 and
 0.46 / 0.41.
 """
