@@ -20,11 +20,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from benchmarks.accuracy_peers import PeerCase
 from benchmarks.cases import Case as SolverCase
 from benchmarks.checkouts import use_checkout
 from benchmarks.training_cases import Case as TrainingCase
 
-Case = SolverCase | TrainingCase
+Case = SolverCase | TrainingCase | PeerCase
 ROOT = Path(__file__).parent.parent
 # The longest that runs are repeated for, to choose between a peer's configurations [s].
 PATIENCE = 10.0
@@ -47,7 +48,8 @@ class Worker:
         # OMP_WAIT_POLICY stays unset: "passive" makes the peers several times slower on small grids, where threads
         # meet every few microseconds, while by default an idle team falls asleep within milliseconds.
         environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-        environment |= {"OMP_NUM_THREADS": str(os.cpu_count()), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        cores = len(os.sched_getaffinity(0))
+        environment |= {"OMP_NUM_THREADS": str(cores), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         return subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", *self.arguments],
             cwd=ROOT,
@@ -122,11 +124,11 @@ class Session:
         return {"configuration": chosen}
 
     def time(self, case: Case, quantity: str) -> dict:
-        """Seconds of one run."""
+        """Seconds of one run, and those of all cores together."""
         run = self._runs[case, quantity]
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         run()
-        return {"seconds": time.perf_counter() - start}
+        return {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - used}
 
     def save(self, case: Case, quantity: str, path: str) -> dict:
         result = self._runs[case, quantity]()

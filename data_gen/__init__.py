@@ -22,6 +22,10 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from data_gen.dataset.generation import data_source as data_source, generate as generate
     from data_gen.dataset.sample import DataSpec as DataSpec, Sample as Sample
     from data_gen.dataset.verification import rebuild as rebuild, verify as verify
+    from data_gen.solver.accuracy import (
+        expected_error as expected_error,
+        simulation_for_error as simulation_for_error,
+    )
     from data_gen.solver.memory_plan import plan_memory as plan_memory
     from data_gen.solver.problem.acquisition import (
         Survey as Survey,
@@ -50,6 +54,7 @@ _HOMES = {
     "DataConfig": "data_gen.dataset.config",
     "DatasetError": "data_gen.common.errors",
     "DataSpec": "data_gen.dataset.sample",
+    "expected_error": "data_gen.solver.accuracy",
     "FAMILIES": "data_gen.velocity.registry",
     "gaussian_derivative": "data_gen.solver.problem.wavelets",
     "gaussian_smooth": "data_gen.common.smoothing",
@@ -70,6 +75,7 @@ _HOMES = {
     "Sample": "data_gen.dataset.sample",
     "simulate": "data_gen.solver.simulator",
     "Simulation": "data_gen.solver.problem.simulation",
+    "simulation_for_error": "data_gen.solver.accuracy",
     "substeps_for": "data_gen.solver.problem.simulation",
     "surface_line": "data_gen.solver.problem.acquisition",
     "Survey": "data_gen.solver.problem.acquisition",

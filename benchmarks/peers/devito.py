@@ -86,9 +86,9 @@ def prepare(case: Case, quantity: str, option: str) -> Callable:
     return run
 
 
-def sponge(side: int, width: int) -> np.ndarray:
+def sponge(side: int, width: int, spacing: float = cases.SPACING) -> np.ndarray:
     """`initialize_damp` of Devito's examples: growing from the inner edge of each layer outwards."""
     depth = np.maximum(width - np.arange(side) + 1, 0) / width * (np.arange(side) < width)
     depth = np.maximum(depth, depth[::-1])
-    profile = 1.5 * np.log(1000) / width * (depth - np.sin(2 * np.pi * depth) / (2 * np.pi)) / cases.SPACING
+    profile = 1.5 * np.log(1000) / width * (depth - np.sin(2 * np.pi * depth) / (2 * np.pi)) / spacing
     return profile[:, None] + profile

@@ -9,7 +9,7 @@ from data_gen.common.compile_cache import use_compilation_cache
 from data_gen.common.hydra_app import command, typed
 from data_gen.dataset.config import DataConfig
 from data_gen.solver.diagnosis import diagnose
-from data_gen.solver.problem.checks import DispersionWarning, GrowthWarning
+from data_gen.solver.problem.checks import BandWarning, DispersionWarning, GrowthWarning
 
 
 def report(config: DataConfig) -> None:
@@ -22,7 +22,7 @@ def report(config: DataConfig) -> None:
         SystemExit: Always.
     """
     use_compilation_cache()
-    for finding in (DispersionWarning, GrowthWarning):  # both are among the findings
+    for finding in (BandWarning, DispersionWarning, GrowthWarning):  # all are among the findings
         warnings.simplefilter("ignore", finding)
     spec = config.create()
     drawn = spec.draw(spec.key(0, 0))

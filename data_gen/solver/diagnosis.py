@@ -30,27 +30,33 @@ from rich.table import Table
 
 from data_gen.common.console import make_console
 from data_gen.common.errors import InputError
+from data_gen.solver.accuracy import WITHIN, expected_error, simulation_for_error
 from data_gen.solver.memory_plan import candidates, peak_bytes
 from data_gen.solver.numerics.cpml import REDUCTION
 from data_gen.solver.numerics.resampling import substeps
 from data_gen.solver.numerics.stencils import largest_stable_step
 from data_gen.solver.problem.acquisition import Survey, check_survey_shapes, real_array
 from data_gen.solver.problem.checks import (
+    BAND_PART,
+    BAND_TOP,
     POINTS_PER_WAVELENGTH,
+    BandWarning,
     DispersionWarning,
     GrowthWarning,
     check_inputs,
     largest_local_velocity,
     safe_steps,
 )
+from data_gen.solver.problem.discretization import discretize
 from data_gen.solver.problem.simulation import HIGHEST_FREQUENCY, SLOWEST_MEANT, Simulation
-from data_gen.solver.problem.wavelets import HIGHEST_PART, RICKER_DELAY, wavelet_band
+from data_gen.solver.problem.wavelets import HIGHEST_PART, RICKER_DELAY, part_above, wavelet_band
 from data_gen.solver.simulator import simulate
 
 Severity = Literal["good", "warning", "error"]
 COLORS = {"good": "green", "warning": "yellow", "error": "bold red"}
 LAYER_CELLS, LAYER_WAVELENGTHS = 10, 0.025
 CUT = 0.01
+WANTED_ERROR = 0.03
 MEMORY_PART = 0.8  # of what there is; the rest is for the program and for others
 TRIAL_STEPS, TRIAL_SHOTS, TRIAL_UPDATES = 50, 16, 10**8
 
@@ -169,6 +175,7 @@ def _refusal(name: str, check: Callable[[], None]) -> list[Finding]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DispersionWarning)
             warnings.simplefilter("ignore", GrowthWarning)
+            warnings.simplefilter("ignore", BandWarning)
             check()
     except InputError as error:
         return [Finding(name, "refused by simulate", "accepted", "error", str(error))]
@@ -208,23 +215,27 @@ def _wavelets(wavelets: np.ndarray, simulation: Simulation) -> Finding:
 
 def _stability(velocity: np.ndarray, density: np.ndarray | None, simulation: Simulation) -> list[Finding]:
     """Judge the internal step [s] by the model's largest stable one, and its velocity by that of the setup."""
-    reached, limit, staggered = float(velocity.max()), simulation.max_velocity, density is not None
+    reached, limit, staggered, cut = float(velocity.max()), simulation.max_velocity, density is not None, False
     fastest = reached if density is None else largest_local_velocity(velocity, density, simulation)
-    order, spacing = simulation.order, simulation.solved_spacing
-    largest = largest_stable_step(order, spacing, fastest, staggered=staggered)
+    options = {"staggered": staggered, "kappa": simulation.kappa}
+    largest = largest_stable_step(simulation.order, simulation.solved_spacing, fastest, **options)
     step, shorten, raised = simulation.step_length, "", ""
     if step > largest:
-        dt = _rounded(largest * simulation.substeps)
-        shorten = f"Set substeps={substeps(simulation.time.dt, largest)}, or dt={dt:g}."
+        shorten = f"Set time_step={_rounded(largest):g}, or max_velocity, which sets it, to that of the model."
+        if not simulation.time_correction:
+            dt = _rounded(largest * simulation.substeps)
+            shorten = f"Set substeps={substeps(simulation.time.dt, largest)}, or dt={dt:g}."
     if reached > limit * (1 + 1e-6):
         # R = exp(-2 / v int sigma dx), with the sigma that gives REDUCTION^-width at max_velocity (cpml.py).
         reflection = REDUCTION ** -float(min((width for width in simulation.widths if width), default=0))
         reflected = f"the layers reflect {reflection ** (limit / reached):.1g} in theory, not {reflection:.1g}"
         raised = f"Set max_velocity={_rounded(reached, ROUND_CEILING):g}: as it is, {reflected}."
+        if cut := density is None and simulation.projects and reached > simulation.fastest:
+            raised += f" What is above {simulation.fastest:g} m/s would be cut off."
     measured, model = f"{step:g} s, {step / largest:.0%} of the limit", f"the model reaches {reached:g} m/s"
     return [
         _judge("time step", measured, f"<= {_rounded(largest):g} s", shorten, "error"),
-        _judge("reference velocity", model, f"<= max_velocity = {limit:g} m/s", raised),
+        _judge("reference velocity", model, f"<= max_velocity = {limit:g} m/s", raised, "error" if cut else "warning"),
     ]
 
 
@@ -233,7 +244,7 @@ def _wavelengths(velocity: np.ndarray, wavelets: np.ndarray, simulation: Simulat
 
     For information follows whether the slowest wave can cross the grid along its diagonal within the record.
     """
-    spacing, dt, widths = simulation.grid.spacing, simulation.time.dt, simulation.widths
+    spacing, dt, widths = simulation.solved_spacing, simulation.time.dt, simulation.widths
     slowest, fastest = float(velocity.min()), float(velocity.max())
     firing = wavelets.reshape(-1, wavelets.shape[-1])
     low, high = wavelet_band(firing[firing.any(axis=1)], dt)
@@ -243,19 +254,32 @@ def _wavelengths(velocity: np.ndarray, wavelets: np.ndarray, simulation: Simulat
     measured = f"the wavelets reach {high:.3g} Hz ({HIGHEST_PART:.0%} of their peak)"
     yield _judge("peak frequency", measured, f"{assumed / 2:.3g} to {assumed:.3g} Hz, as set", remedy)
 
+    if simulation.time_correction:
+        limit, remedy = BAND_TOP * simulation.peak_frequency, ""
+        beyond = part_above(firing, dt, limit)
+        if beyond > BAND_PART:
+            remedy = f"Set peak_frequency={_rounded(high / HIGHEST_FREQUENCY, ROUND_CEILING, 4):g}, smooth the onset"
+            remedy += " of the wavelet, or set time_correction=False and a dt that resolves it."
+        measured = f"{beyond:.2g} of the wavelets' amplitudes lie above {limit:.3g} Hz"
+        yield _judge("band", measured, f"<= {BAND_PART:g}, or they are cut off with temporal dispersion", remedy)
+
     high, needed, remedy = max(high, assumed), POINTS_PER_WAVELENGTH[simulation.order], ""
     cells = slowest / (high * spacing)
     if cells < needed:
         finer, slower = (_rounded(cells / needed * x, digits=4) for x in (spacing, simulation.peak_frequency))
         enough = [order for order, points in POINTS_PER_WAVELENGTH.items() if points <= cells]
-        remedy = f"Set spacing={finer:g}, or peak_frequency={slower:g}" + "".join(f", or order={o}" for o in enough[:1])
+        setting = "spacing" if simulation.internal_spacing is None else "internal_spacing"
+        remedy = f"Set {setting}={finer:g}, or peak_frequency={slower:g}"
+        remedy += "".join(f", or order={o}" for o in enough[:1])
     measured = f"{cells:.3g} at {high:.3g} Hz and {slowest:g} m/s"
     yield _judge("points per wavelength", measured, f">= {needed:g} for order {simulation.order}", remedy)
 
-    longest, narrowest, remedy = fastest / low, min((width for width in widths if width), default=0), ""
+    solved = discretize(simulation).widths
+    longest, narrowest, remedy = fastest / low, min((width for width in solved if width), default=0), ""
     needed = max(LAYER_CELLS, ceil(LAYER_WAVELENGTHS * longest / spacing))
     if 0 < narrowest < needed:
-        remedy = f"Set widths={tuple(max(width, needed) if width else 0 for width in widths)}."
+        wide = ceil(needed * spacing / simulation.grid.spacing - 1e-6)
+        remedy = f"Set widths={tuple(max(width, wide) if width else 0 for width in widths)}."
     part = f"{narrowest * spacing / longest:.2g} of the longest wavelength ({longest:.4g} m at {low:.3g} Hz)"
     wanted = f">= {needed} cells ({LAYER_CELLS}, and {LAYER_WAVELENGTHS:g} of that wavelength)"
     measured = f"{narrowest} cells, {part}" if narrowest else "none, all walls reflect"
@@ -271,6 +295,32 @@ def _wavelengths(velocity: np.ndarray, wavelets: np.ndarray, simulation: Simulat
     crossed = float(np.argmax(np.abs(wavelets), axis=-1).max()) * dt + hypot(*simulation.grid.extent) / slowest
     remedy = f"Take nt={ceil(crossed / dt) + 1} to see it cross, if that is wanted." if last < crossed else ""
     yield _judge("record", f"{last:.4g} s", f"{crossed:.4g} s for {slowest:g} m/s to cross the grid", remedy, "good")
+
+
+def _accuracy(slowest: float, n_receivers: int, simulation: Simulation) -> Iterator[Finding]:
+    """Judge the expected errors of what is recorded; the remedy is the cheapest simulation within the wanted one."""
+    kinds = {"snapshots": bool(simulation.snapshot_steps), "gathers": n_receivers > 0}
+    for kind in (kind for kind, recorded in kinds.items() if recorded):
+        expected, remedy = expected_error(simulation, slowest, kind=kind), ""
+        parts = {name: part for name, part in expected._asdict().items() if part}
+        measured = f"{expected.total:.1%}" + "".join(f", {name} {part:.1%}" for name, part in parts.items())
+        if expected.total > WANTED_ERROR:
+            remedy = _more_accurate(kind, slowest, simulation)
+        wanted = f"<= {WANTED_ERROR:.0%} of the {kind}, against the wave equation"
+        yield _judge(f"error of {kind}", measured, wanted, remedy)
+
+
+def _more_accurate(kind: str, slowest: float, simulation: Simulation) -> str:
+    """Name the settings that are expected to reach the wanted error."""
+    meant = 'Say medium="cells" if the model is constant cells' if simulation.medium == "samples" else ""
+    try:
+        better = simulation_for_error(replace(simulation, medium="cells"), slowest, WANTED_ERROR / WITHIN, kind=kind)
+    except InputError as error:
+        return f"{meant}. {error}" if meant else str(error)
+    names = ("time_correction", "order", "internal_spacing")
+    changes = [name for name in names if getattr(better, name) != getattr(simulation, name)]
+    settings = ", ".join(f"{name}={getattr(better, name)}" for name in changes)
+    return ". ".join(filter(None, (f"Set {settings}" if settings else "", meant))) + "."
 
 
 def _memory(
@@ -305,16 +355,17 @@ def trial_rate(velocity, survey: Survey, simulation: Simulation, *, density=None
     Returns:
         Cell updates per second.
     """
-    cells = int(np.prod(simulation.padded_shape))
+    cells = int(np.prod(discretize(simulation, staggered=density is not None).padded_shape))
     shots = max(1, min(shots, TRIAL_SHOTS, TRIAL_UPDATES // (cells * TRIAL_STEPS)))
     steps = max(TRIAL_STEPS, TRIAL_UPDATES // (cells * shots))
-    nt = min(simulation.time.nt, steps // simulation.substeps + 2)
+    nt = min(simulation.time.nt, int(steps * simulation.step_length / simulation.time.dt) + 2)
     short = replace(simulation, time=replace(simulation.time, nt=nt), snapshot_steps=())
     trial, elapsed = survey.select(np.arange(shots) % survey.n_shots), 0.0
     trial = trial._replace(wavelets=trial.wavelets[..., :nt])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DispersionWarning)
         warnings.simplefilter("ignore", GrowthWarning)
+        warnings.simplefilter("ignore", BandWarning)
         for _ in range(2):
             start = time.perf_counter()
             jax.block_until_ready(simulate(velocity, trial, short, density=density))
@@ -357,6 +408,8 @@ def diagnose(
     density = None if density is None else np.asarray(real_array(density, "The density model"))
     findings = [_model(velocity, "velocity", "m/s", simulation)]
     findings += [] if density is None else [_model(density, "density", "kg/m^3", simulation)]
+    if refusal := _refusal("solver's grid", lambda: discretize(simulation, staggered=density is not None)):
+        return Diagnosis((*findings, *refusal))
     if sound := all(finding.severity == "good" for finding in findings):
         findings += _stability(velocity, density, simulation)
     if refusal := _refusal("survey", lambda: check_survey_shapes(survey, simulation.time.nt)):
@@ -367,12 +420,14 @@ def diagnose(
     findings.append(_wavelets(wavelets, simulation))
     if sound and findings[-1].severity != "error":
         findings += _wavelengths(velocity, wavelets, simulation)
+        findings += _accuracy(float(velocity.min()), survey.n_receivers, simulation)
     shots = models * survey.n_shots
     counts = {"n_receivers": survey.n_receivers, "n_sources": survey.n_sources}
     peak = partial(peak_bytes, simulation, **counts, dtype=velocity.dtype, constant_density=density is None)
     ways = candidates(simulation, constant_density=density is None)
     findings.append(_memory(peak, list(dict.fromkeys(way.strategy for way in ways)), shots, strategy, available))
-    updates = float(np.prod(simulation.padded_shape)) * simulation.steps * shots
+    solved = discretize(simulation, staggered=density is not None)
+    updates = float(np.prod(solved.padded_shape)) * solved.steps * shots
     if Diagnosis(tuple(findings)).ok:
         findings += _refusal("inputs", lambda: check_inputs(velocity, survey, simulation, density))
     work, refused = f"{updates:.3g} cell updates for {shots} shots", ""

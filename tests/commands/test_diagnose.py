@@ -17,7 +17,7 @@ from data_gen.solver import diagnosis as module
 from data_gen.solver.diagnosis import diagnose
 from data_gen.solver.numerics.cpml import REDUCTION
 from data_gen.solver.problem.acquisition import make_survey
-from data_gen.solver.problem.checks import DispersionWarning, GrowthWarning, check_inputs
+from data_gen.solver.problem.checks import BandWarning, DispersionWarning, GrowthWarning, check_inputs
 from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.problem.wavelets import ormsby, ricker, wavelet_band
@@ -25,6 +25,7 @@ from data_gen.solver.simulator import simulate
 from tests.helpers import tiny_config
 
 GRID, TIME = Grid((40, 50), 10.0), TimeAxis(300, 1e-3)
+BARE = {"time_correction": False, "medium": "samples"}
 SIMULATION = Simulation(GRID, TIME, max_velocity=3000.0, peak_frequency=15.0, order=8)
 
 
@@ -65,7 +66,8 @@ def named(finding, setting: str) -> float:
         ({"density": np.ones((3, 3))}, "density"),
         ({"density": np.where(np.arange(50) % 2, 1.0, 99.0) * np.ones((40, 1)), "velocity": 4800.0}, "time step"),
         ({"velocity": 600.0}, "points per wavelength"),
-        ({"velocity": np.linspace(2000.0, 3000.0, 40)[:, None], "widths": (0, 2, 2, 2)}, "growth"),
+        ({"wavelet": np.eye(300)[100]}, "band"),
+        ({"velocity": np.linspace(2000.0, 3000.0, 40)[:, None], "widths": (0, 2, 2, 2), **BARE}, "growth"),
     ],
 )
 def test_findings_agree_with_the_checks(changes, finding):
@@ -74,11 +76,12 @@ def test_findings_agree_with_the_checks(changes, finding):
     with warnings.catch_warnings():
         warnings.simplefilter("error", DispersionWarning)
         warnings.simplefilter("error", GrowthWarning)
+        warnings.simplefilter("error", BandWarning)
         try:
             check_inputs(velocity, survey, simulation, density)
         except InputError:
             expected = "error"
-        except (DispersionWarning, GrowthWarning):
+        except (BandWarning, DispersionWarning, GrowthWarning):
             expected = "warning"
     result = diagnose(velocity, survey, simulation, density=density)
     found = {f.name: f.severity for f in result.findings if f.severity != "good"}
@@ -89,15 +92,21 @@ def test_findings_agree_with_the_checks(changes, finding):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"order": 2, "substeps": 3}, {"time_order": 4}, {"density": np.ones((40, 50))}]
+    "options",
+    [
+        BARE,
+        {"order": 2, "substeps": 3, **BARE},
+        {"density": np.ones((40, 50)), **BARE},
+        {},
+        {"kappa": 1.0},
+    ],
 )
 def test_named_time_step_is_the_largest_stable_one(options):
-    (velocity, survey, simulation), density = case(velocity=30000.0, **options)
+    # Samples may be faster than max_velocity, so that the simulation can be made and the model decides.
+    (velocity, survey, simulation), density = case(velocity=30000.0, **({"medium": "samples"} | options))
     finding = diagnose(velocity, survey, simulation, density=density)["time step"]
-    dt, count = named(finding, "dt"), int(named(finding, "substeps"))
 
     def stable(**changes) -> bool:
-        # The Simulation's own max_velocity stays below the model's: it can be made, and the model decides.
         at = replace(simulation, **changes)
         try:
             check_inputs(velocity, survey, at, density)
@@ -106,6 +115,12 @@ def test_named_time_step_is_the_largest_stable_one(options):
         assert diagnose(velocity, survey, at, density=density)["time step"].severity == "good"
         return True
 
+    if simulation.time_correction:
+        step = named(finding, "time_step")
+        digit = 10.0 ** (np.floor(np.log10(step)) - 5)
+        assert stable(time_step=step) and not stable(time_step=step + digit)
+        return
+    dt, count = named(finding, "dt"), int(named(finding, "substeps"))
     digit = 10.0 ** (np.floor(np.log10(dt)) - 5)
     assert stable(time=replace(TIME, dt=dt)) and not stable(time=replace(TIME, dt=dt + digit))
     assert stable(substeps=count) and not stable(substeps=count - 1)
@@ -120,7 +135,7 @@ def test_layers_for_half_the_velocity_reflect_as_predicted():
 
     def trace(length, reference):
         grid, time = Grid((length, 2), 10.0), TimeAxis(1000, 5e-4)
-        simulation = Simulation(grid, time, reference, 15.0, widths=(20, 20, 0, 0))
+        simulation = Simulation(grid, time, reference, 15.0, widths=(20, 20, 0, 0), **BARE)
         survey, model = make_survey(source, receiver, ricker(time, 15.0)), jnp.full(grid.shape, velocity)
         return simulate(model, survey, simulation).gathers[0, :, 0], diagnose(model, survey, simulation)
 
@@ -149,6 +164,35 @@ def test_each_way_to_more_points_per_wavelength_suffices():
     finding = diagnosis(**few | {"velocity": 1400.0})["points per wavelength"]
     order = int(named(finding, "order"))
     assert order == 8 and diagnosis(velocity=1400.0, order=order)["points per wavelength"].severity == "good"
+
+
+def test_a_wavelet_beyond_the_band_without_temporal_dispersion_is_reported():
+    """Above 52.5 Hz, 3.5 peak frequencies of 15 Hz, lies a tenth of a Ricker wavelet of 30 Hz and most of a spike."""
+    spike = np.eye(TIME.nt)[100]
+    for wavelet, part in ((ricker(TIME, 15.0), 1e-4), (ricker(TIME, 30.0), 0.15), (spike, 1.0)):
+        finding = diagnosis(wavelet=wavelet)["band"]
+        assert float(finding.measured.split()[0]) < part
+        assert finding.severity == ("good" if part < 0.03 else "warning")
+    frequency = named(diagnosis(wavelet=ricker(TIME, 30.0))["band"], "peak_frequency")
+    assert diagnosis(wavelet=ricker(TIME, 30.0), peak_frequency=frequency)["band"].severity == "good"
+    with pytest.raises(StopIteration):
+        diagnosis(wavelet=spike, time_correction=False)["band"]
+
+
+def test_the_expected_error_names_its_parts_and_settings_that_are_within_it():
+    """Slow cells err; the settings of the remedy, put into the simulation, are good."""
+    slow = {"velocity": 800.0, "snapshot_steps": (299,)}
+    assert diagnosis(snapshot_steps=(299,))["error of snapshots"].severity == "good"
+    for options, parts in (({"order": 4}, {"space"}), ({**BARE, "order": 4}, {"space", "time", "medium"})):
+        for kind in ("snapshots", "gathers"):
+            finding = diagnosis(**slow, **options)[f"error of {kind}"]
+            assert finding.severity == "warning" and all(part in finding.measured for part in parts)
+            assert ("time" in finding.measured) == ("time" in parts)
+            changes = {"order": int(named(finding, "order"))}
+            if "internal_spacing=" in finding.remedy:
+                changes["internal_spacing"] = named(finding, "internal_spacing")
+            better = diagnosis(**slow, **changes)[f"error of {kind}"]
+            assert better.severity == "good", (finding, better)
 
 
 def test_the_band_is_measured_in_the_wavelets():
@@ -262,7 +306,7 @@ def test_memory_names_the_batch_and_the_strategy_that_fit(monkeypatch):
 
 def test_time_is_measured_only_on_demand_and_without_errors(monkeypatch):
     arguments, _ = case()
-    updates = 80 * 90 * 300 * 4  # padded cells, steps, shots
+    updates = 80 * 90 * arguments[2].steps * 4  # padded cells, steps, shots
     assert f"{updates:.3g} cell updates for 4 shots" in diagnose(*arguments, models=4)["time"].measured
     rate = module.trial_rate(*arguments, shots=4)
     monkeypatch.setattr(module, "trial_rate", lambda *_, **__: 1e6)

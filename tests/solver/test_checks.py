@@ -2,6 +2,9 @@
 # pyright: reportArgumentType=false
 # Arguments of wrong types are the point here.
 
+import warnings
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import jaxtyping
@@ -11,7 +14,14 @@ import pytest
 from data_gen.common.errors import InputError
 from data_gen.solver.memory_plan import peak_bytes
 from data_gen.solver.problem.acquisition import Survey, make_survey
-from data_gen.solver.problem.checks import DispersionWarning, GrowthWarning, largest_local_velocity, safe_steps
+from data_gen.solver.problem.checks import (
+    BandWarning,
+    DispersionWarning,
+    GrowthWarning,
+    check_inputs,
+    largest_local_velocity,
+    safe_steps,
+)
 from data_gen.solver.problem.gradient_memory import Memory
 from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.simulation import Simulation
@@ -224,6 +234,27 @@ def test_thin_layers_next_to_slower_cells_warn_with_the_safe_steps():
     assert safe((1, 1, 1, 1), np.full(GRID.shape, 2500.0)) == np.inf
     with pytest.warns(GrowthWarning, match=rf"can double in 4 of the {TIME.nt} internal steps"):
         run(velocity=slow_below, widths=(1, 0, 0, 0))
+
+
+def test_a_wavelet_beyond_the_band_without_temporal_dispersion_warns():
+    """A spike has most of its amplitude above 3.5 peak frequencies, a Ricker wavelet cut by the record's end little."""
+    grid, time = Grid((20, 30), 10.0), TimeAxis(200, 1e-3)
+    simulation = Simulation(grid, time, 3000.0, 15.0, 8)
+
+    def survey(wavelet):
+        return make_survey([[50.0, 60.0]], [[20.0, 30.0]], wavelet)
+
+    def found(wavelet, **changes) -> list:
+        with warnings.catch_warnings(record=True) as raised:
+            warnings.simplefilter("always")
+            check_inputs(np.full(grid.shape, 2500.0), survey(wavelet), replace(simulation, **changes))
+        return [str(warning.message) for warning in raised if warning.category is BandWarning]
+
+    spike = np.eye(time.nt)[100]
+    assert "above 52.5 Hz, 3.5 times peak_frequency=15" in found(spike)[0]
+    assert not found(spike, time_correction=False)
+    assert not found(ricker(time, 15.0)) and not found(ricker(time, 15.0, delay=0.15))
+    assert found(ricker(time, 30.0)) and not found(ricker(time, 30.0), peak_frequency=30.0)
 
 
 def test_good_input_is_not_warned_about(recwarn):

@@ -15,9 +15,14 @@ from data_gen.solver.problem.acquisition import Survey, check_survey_shapes, rea
 from data_gen.solver.problem.discretization import discretize
 from data_gen.solver.problem.medium import project_medium
 from data_gen.solver.problem.simulation import SLOWEST_MEANT, Simulation, check_cfl, check_reach
+from data_gen.solver.problem.wavelets import part_above
 
 # Points per wavelength at the highest frequency that keep the phase error near 1 % over some ten wavelengths.
 POINTS_PER_WAVELENGTH = {2: 10.0, 4: 5.0, 6: 4.0, 8: 3.5, 10: 3.2, 12: 3.0}
+
+# The most of a wavelet's amplitudes that may lie above so many peak frequencies, where its firing begins to be cut off.
+BAND_PART, BAND_TOP = 0.03, 3.5
+LEAST_PERIODS = 2  # of the peak frequency in a record whose wavelets have a spectrum to speak of
 
 NEAR = 1e-3  # cells within which a point is on a cell's center
 
@@ -28,6 +33,10 @@ class DispersionWarning(UserWarning):
 
 class GrowthWarning(UserWarning):
     """Warn that thin absorbing layers may let trapped waves grow within the simulation."""
+
+
+class BandWarning(UserWarning):
+    """Warn that a wavelet reaches beyond the band in which temporal dispersion is undone."""
 
 
 def check_velocity(velocity: np.ndarray, where: str = "The velocity model") -> None:
@@ -123,6 +132,27 @@ def check_layers(simulation: Simulation, velocity: np.ndarray) -> None:
             f"can double in {safe:g} of the {simulation.steps} internal steps. Widen the layers: the safe steps grow "
             "as the square of the width.",
             GrowthWarning,
+            stacklevel=4,
+        )
+
+
+def check_band(simulation: Simulation, wavelets: np.ndarray) -> None:
+    """Warn with `BandWarning` if wavelets reach beyond the band in which temporal dispersion is undone.
+
+    Args:
+        simulation: The simulation.
+        wavelets: Wavelets `(..., nt)`.
+    """
+    time, limit = simulation.time, BAND_TOP * simulation.peak_frequency
+    if not simulation.time_correction or time.nt * time.dt * simulation.peak_frequency < LEAST_PERIODS:
+        return
+    part = part_above(wavelets.reshape(-1, wavelets.shape[-1]), time.dt, limit)
+    if part > BAND_PART:
+        warnings.warn(
+            f"{part:.0%} of a wavelet's amplitudes lie above {limit:g} Hz, {BAND_TOP:g} times "
+            f"peak_frequency={simulation.peak_frequency:g}: they are cut off where temporal dispersion is undone. "
+            "Raise peak_frequency to that of the wavelet, smooth its onset, or set time_correction=False.",
+            BandWarning,
             stacklevel=4,
         )
 
@@ -289,7 +319,8 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None)
     """Check shapes and types of every input and, where it is concrete (not traced), its values.
 
     `simulate` does so before anything is compiled. Warns with `DispersionWarning` where the points per wavelength are
-    too few, and with `GrowthWarning` where the absorbing layers are too thin for the number of steps.
+    too few, with `GrowthWarning` where the absorbing layers are too thin for the number of steps, and with
+    `BandWarning` where a wavelet reaches beyond the band that is free of temporal dispersion.
 
     Args:
         velocity: Velocity model `(nz, nx)` [m/s].
@@ -305,6 +336,8 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None)
         raise InputError(f"simulate takes a velocity, a survey, then a Simulation, but got {type(simulation)} there.")
     check_models(velocity, simulation, density)
     check_survey(survey, simulation)
+    if not isinstance(survey.wavelets, Tracer):
+        check_band(simulation, np.asarray(survey.wavelets))
     if isinstance(velocity, Tracer) or isinstance(density, Tracer):
         return
     velocity = np.asarray(velocity)

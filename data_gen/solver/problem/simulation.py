@@ -252,7 +252,7 @@ class Simulation:
         return HIGHEST_FREQUENCY * self.peak_frequency
 
     def points_per_wavelength(self, slowest: float) -> float:
-        """Count the cells in the shortest wavelength, which is that of the highest frequency.
+        """Count the solver's cells in the shortest wavelength, which is that of the highest frequency.
 
         Args:
             slowest: Smallest velocity of the model [m/s].
@@ -260,7 +260,7 @@ class Simulation:
         Returns:
             Cells per wavelength.
         """
-        return slowest / (self.highest_frequency * self.grid.spacing)
+        return slowest / (self.highest_frequency * self.solved_spacing)
 
 
 def field_dtype(model: Any) -> np.dtype:

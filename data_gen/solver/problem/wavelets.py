@@ -293,3 +293,22 @@ def wavelet_band(wavelets: Float[np.ndarray, "n nt"], dt: float) -> tuple[float,
     relative = (spectra / spectra.max(axis=1, keepdims=True)).max(axis=0)
     low, high = frequencies[relative >= LOWEST_PART][0], frequencies[relative >= HIGHEST_PART][-1]
     return float(max(low, 1 / (nt * dt))), float(high)
+
+
+def part_above(wavelets: Float[np.ndarray, "n nt"], dt: float, frequency: float) -> float:
+    """Compute how much of the spectra of wavelets lies above a frequency.
+
+    A wavelet that is cut off at the end of the record is continued by its image: nothing hears the cut.
+
+    Args:
+        wavelets: Wavelets `(n, nt)`; silent ones do not count.
+        dt: Time from one sample to the next [s].
+        frequency: The frequency [Hz].
+
+    Returns:
+        The sum of a wavelet's amplitudes above it over the sum of all, of the wavelet with the most.
+    """
+    distinct = np.unique(wavelets[np.any(wavelets != 0, axis=1)], axis=0)
+    continued, count = np.concatenate([distinct, distinct[:, ::-1]], axis=1), 4 * wavelets.shape[1]
+    spectra, above = np.abs(np.fft.rfft(continued, count)), np.fft.rfftfreq(count, dt) > frequency
+    return float(np.max(spectra[:, above].sum(axis=1) / spectra.sum(axis=1), initial=0))

@@ -1,0 +1,59 @@
+"""Deepwave on the problems of `benchmarks.accuracy`, with `deepwave.time_dispersion` where a case says so.
+
+Points between cells are placed by its own windowed sinc. See deepwave.py for the equation and the settings.
+"""
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+
+from collections.abc import Callable
+
+import deepwave
+import torch
+from deepwave.time_dispersion import correct_receivers, correct_source
+
+from benchmarks.accuracy_cases import PEAK_FREQUENCY, WIDTH
+from benchmarks.accuracy_peers import PeerCase as Case
+from benchmarks.peers import FORWARD
+from benchmarks.peers.deepwave import configurations, device, meter, versions
+
+__all__ = ["Case", "configurations", "device", "meter", "prepare", "versions"]
+
+COURANT_NUMBER = 0.784  # just under the limit of order 8: the time step is the one asked for
+
+
+def prepare(case: Case, quantity: str, configuration: str) -> Callable:
+    velocity, problem = torch.from_numpy(case.velocity), case.problem
+    sources = torch.from_numpy(case.cells(problem.sources))[:, None].float()
+    receivers = torch.from_numpy(case.cells(problem.receivers)).float().tile(len(sources), 1, 1)
+    wavelet = torch.from_numpy(-case.wavelet / case.spacing**2).float()
+    if case.refinement % 2:
+        sources, receivers = sources.long(), receivers.long()
+
+    def gathers(velocity):
+        fired = correct_source(wavelet, case.step) if case.corrected else wavelet
+        output = deepwave.scalar(
+            velocity,
+            case.spacing,
+            case.step,
+            source_amplitudes=fired.expand(len(sources), 1, -1),
+            source_locations=sources,
+            receiver_locations=receivers,
+            accuracy=case.order,
+            pml_width=WIDTH * case.refinement,
+            pml_freq=PEAK_FREQUENCY,
+            max_vel=float(problem.velocity.max()),
+            courant_number=COURANT_NUMBER,
+            check_output_finite=False,
+        )
+        assert output.info.step_ratio == 1
+        heard = output.receiver_amplitudes
+        return (correct_receivers(heard, case.step) if case.corrected else heard).transpose(1, 2)
+
+    def forward():
+        with torch.no_grad():
+            return gathers(velocity)
+
+    def gradient():
+        leaf = velocity.detach().requires_grad_()
+        return torch.autograd.grad(0.5 * (gathers(leaf) ** 2).sum(), leaf)[0]
+
+    return forward if quantity == FORWARD else gradient
