@@ -107,7 +107,7 @@ def _transpose(cotangents, *arguments, function: Differentiable):
     # A cotangent left out would be taken for zero.
     assert not any(unknown and result is None for unknown, result in zip(wanted, results, strict=True)), function
     return [
-        _summed_to(result, argument.shape) if unknown else None
+        _summed_to(result, argument.shape) if unknown and result is not None else None
         for result, argument, unknown in zip(results, known, wanted, strict=True)
     ]
 

@@ -53,13 +53,13 @@ def record_errors(record: Mapping[str, Any], spec: DataSpec) -> WaveErrors:
     survey = spec.survey(record["sources"], record["wavelet"], receivers="gathers" in kinds)
     reference = simulate(record["velocity"], survey, converged(spec.simulation), density=record.get("density"))
     reference = reference._replace(gathers=reference.gathers[:, :: spec.recording.gather_every])
-    stored = {kind: decode(record, kind) for kind in kinds}
+    stored: dict[str, Any] = {kind: decode(record, kind) for kind in kinds}
     if "harmonic" in stored:
         stored["harmonic"] = stored["harmonic"][:, :, 0] + 1j * stored["harmonic"][:, :, 1]
-    none = np.zeros((shots, 0))
-    found = Records(*(stored.get(kind, none) for kind in Records._fields))
+    stored = dict.fromkeys(Records._fields, np.zeros((shots, 0))) | stored
+    found = Records(*(stored[kind] for kind in Records._fields))
     grid = spec.simulation.grid
-    cells = grid.spacing * np.stack(np.indices(grid.shape), axis=-1)
+    cells = grid.spacing * np.moveaxis(np.indices(grid.shape), 0, -1)
     far = _far(cells, record["sources"], NEAR * grid.spacing)[:, None]
     heard = _far(np.asarray(survey.receivers), record["sources"], NEAR * grid.spacing)[:, None]
     return relative_errors(

@@ -4,6 +4,7 @@ import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_a_run_on_files_keeps_its_solver(asked, tmp_path):
     claim(tmp_path / "set", manifest)
     path, run = f"data.path={tmp_path / 'set'}", tmp_path / "run"
     assert asked(path, f"run={run}").time_correction
-    stored = asdict(TrainConfig(data=config_of(manifest, tmp_path / "set"))) | {"run": str(run)}
+    stored: dict[str, Any] = asdict(TrainConfig(data=config_of(manifest, tmp_path / "set"))) | {"run": str(run)}
     stored["data"] = {key: value for key, value in stored["data"].items() if key not in EARLIER_SOLVER} | {
         "substeps": 2
     }

@@ -178,8 +178,12 @@ CALLS = {
     "backend": (lambda: replace(WAVES, backend="cuda"), "backend must be one of"),
     "snapshots past the end": (lambda: replace(WAVES, snapshot_steps=(10, 60)), "Snapshot steps must ascend"),
     "step over the limit": (
-        lambda: simulate(MEDIUM, SURVEY, replace(WAVES, time=TimeAxis(60, 4e-3))),
-        "over the CFL limit: dt = 0.004 s",
+        lambda: replace(WAVES, time_step=3e-3),
+        "over the CFL limit: dt = 0.003 s.* Set time_step=",
+    ),
+    "samples over the limit": (
+        lambda: simulate(MEDIUM, SURVEY, replace(WAVES, time=TimeAxis(60, 4e-3), time_correction=False)),
+        "over the CFL limit: dt = 0.004 s.* substeps=",
     ),
     "transposed model": (lambda: simulate(MEDIUM.T, SURVEY, WAVES), r"\(20, 24\)"),
     "model in km/s": (lambda: simulate(MEDIUM / 1000, SURVEY, WAVES), "km/s"),

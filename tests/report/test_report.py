@@ -129,7 +129,7 @@ def test_the_panels_of_a_figure_do_not_overlap(monkeypatch, tmp_path):
     field = np.arange(12.0).reshape(1, 3, 4)
     figure = figures.snapshots(field, {"coarse_solver": field / 2}, [0.1], 10.0)
     assert figures.save(figure, tmp_path / "figure.png").stat().st_size > 0
-    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    boxes = [box for axes in figure.axes if (box := axes.get_tightbbox()) is not None]
     assert len(boxes) > 2 and all(
         a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 or b.y1 <= a.y0 for a, b in combinations(boxes, 2)
     )

@@ -1,5 +1,7 @@
 """Free surface, plane waves, order in time, internal steps and off-grid points against theory."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -84,7 +86,7 @@ def test_order_in_time(staggered, float64):
     density = jnp.ones(grid.shape) if staggered else None
     errors, steps = [], (4e-3, 2e-3)
     for dt in steps:
-        options = BARE | {"snapshot_steps": (6, 7, 8)}
+        options: dict[str, Any] = BARE | {"snapshot_steps": (6, 7, 8)}
         simulation = Simulation(grid, TimeAxis(9, dt), velocity, 1.0, 2, (0, 0, 0, 0), **options)
         impulse = jnp.zeros((1, 9)).at[0, 0].set(1.0)
 

@@ -206,7 +206,8 @@ def _with_tangent(function, arguments, tangents):
         return list(function(*arguments))
     # A model of a whole batch may have a tangent for each of its members, and the other way round.
     pairs = [jnp.broadcast_arrays(x, t) for x, t in zip(arguments, tangents, strict=True)]
-    return [x for results in jax.jvp(function, *zip(*pairs, strict=True)) for x in results]
+    points, changes = zip(*pairs, strict=True)
+    return [x for results in jax.jvp(function, points, changes) for x in results]
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,8 @@ class Line:
 def _line(simulation: Simulation, axis: int) -> Line:
     """Lay the solver's cells along an axis."""
     cells, spacing, solved_spacing = simulation.grid.shape[axis], simulation.grid.spacing, simulation.solved_spacing
-    free, widths = simulation.free_surface and axis == 0, simulation.widths[2 * axis : 2 * axis + 2]
+    free = simulation.free_surface and axis == 0
+    widths = simulation.widths[2:] if axis else simulation.widths[:2]
     if simulation.internal_spacing is None:
         return Line(cells, spacing, cells, spacing, 0.0, widths, free)
     layers = tuple(max(LEAST_LAYER, ceil(w * spacing / solved_spacing - SLACK)) if w else 0 for w in widths)

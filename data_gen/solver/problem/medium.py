@@ -96,10 +96,10 @@ def make_medium(
 def _along(axis: int, matrix: np.ndarray, model: jax.Array) -> jax.Array:
     """Multiply a model by a matrix along an axis."""
     # By default a GPU may multiply in TF32, whose ten bits (5e-4) would be an error of the medium.
-    matrix, precision = jnp.asarray(matrix, model.dtype), lax.Precision.HIGHEST
+    factor, precision = jnp.asarray(matrix, model.dtype), lax.Precision.HIGHEST
     if axis == 0:
-        return jnp.matmul(matrix, model, precision=precision)
-    return jnp.matmul(model, matrix.T, precision=precision)
+        return jnp.matmul(factor, model, precision=precision)
+    return jnp.matmul(model, factor.T, precision=precision)
 
 
 def _onto(matrices: list[np.ndarray], model: jax.Array) -> jax.Array:
