@@ -214,7 +214,6 @@ def interpolation(n: int, refinement: int) -> np.ndarray:
 
 
 ORDERS, CELLS = (4, 8, 12), (1.0, 4 / 3, 1.6, 1.8, 2.0, 2.2)
-TODAY = Setting("none", 8)
 BARE = tuple(
     Setting("none", order, refinement=refinement, parts=parts)
     for order in ORDERS
@@ -225,9 +224,11 @@ BOTH = tuple(Setting("both", order, cells) for order in ORDERS for cells in CELL
 OPTIMIZED = tuple(Setting("both", order, cells, optimized=True) for order in (8, 12) for cells in CELLS[:-1])
 SETTINGS = BARE + TIME + BOTH + OPTIMIZED
 QUICK = (
-    TODAY,
-    *(Setting("none", 8, refinement=2, parts=parts) for parts in (2, 4)),
-    Setting("none", 8, refinement=3, parts=4),
+    Setting("none", 8),
+    Setting("none", 8, parts=2),
+    *(Setting("none", order, refinement=2, parts=2) for order in (4, 8)),
+    Setting("none", 8, refinement=2, parts=4),
+    Setting("none", 4, refinement=3, parts=4),
     *(Setting("both", 8, cells) for cells in CELLS[:2]),
     *(Setting("both", 12, cells) for cells in CELLS[1:5]),
     *(Setting("both", 8, cells, optimized=True) for cells in CELLS[:5]),

@@ -102,9 +102,9 @@ def figure(rows: list[dict[str, Any]], medium: str, path: Path) -> None:
                 if not points:
                     continue
                 points.sort(key=lambda row: row["forward"])
-                style = "-" if "both" in label else ""
+                style = "-" if "both" in label else "none"
                 xy = zip(*((row["forward"], row[kind]) for row in points), strict=True)
-                ax.plot(*xy, style, marker=marker, color=color, label=label, markersize=5)
+                ax.plot(*xy, linestyle=style, marker=marker, color=color, label=label, markersize=5)
             ax.set(xscale="log", yscale="log", title=f"{medium}, {side} x {side}: {kind}", xlabel="time of 4 shots [s]")
             ax.grid(alpha=0.3, which="both", linewidth=0.4)
         line[0].set_ylabel("relative L2 error")
