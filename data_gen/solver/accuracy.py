@@ -21,7 +21,9 @@ by `python -m benchmarks.accuracy --repeats 0`, then `python -m benchmarks.accur
 hold there and in other media.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from math import ceil, floor, hypot, log10, sqrt
 from typing import NamedTuple
 
@@ -107,7 +109,7 @@ def best_kappa(order: int, spacing: float, slowest: float, peak_frequency: float
         A value for `Simulation.kappa`; 0 for orders below 8, whose band was not measured.
     """
     frequency = OPTIMIZED_TO.get(order, 0.0) * peak_frequency
-    return min(2 * np.pi * frequency * spacing / slowest, LARGEST_KAPPA)
+    return round(min(2 * np.pi * frequency * spacing / slowest, LARGEST_KAPPA), 3)
 
 
 def _wave_error(phases: Float[np.ndarray, " n"]) -> float:
@@ -233,10 +235,24 @@ def cost(simulation: Simulation) -> float:
     return float(np.prod(discretize(simulation).padded_shape)) * simulation.steps * ORDERS[simulation.order]
 
 
-def _solved(simulation: Simulation, order: int, spacing: float | None) -> Simulation:
+def _solved(
+    simulation: Simulation, order: int, spacing: float | None, *, slowest: float, optimized: bool
+) -> Simulation:
     """Set the order and the solver's spacing [m], without temporal dispersion."""
-    changes = {"time_correction": True, "substeps": 1, "time_step": None}
+    side = simulation.grid.spacing if spacing is None else spacing
+    kappa = best_kappa(order, side, slowest, simulation.peak_frequency) if optimized else 0.0
+    changes = {"time_correction": True, "substeps": 1, "time_step": None, "kappa": kappa}
     return replace(simulation, order=order, internal_spacing=spacing, **changes)
+
+
+def _largest(good: Callable[[float], bool], fine: float, coarse: float) -> float | None:
+    """Find the largest spacing that is good, between two [m], by bisection; None if the finest is not."""
+    if not good(fine):
+        return None
+    for _ in range(24):
+        middle = sqrt(fine * coarse)
+        fine, coarse = (middle, coarse) if good(middle) else (fine, middle)
+    return fine
 
 
 def _fitting(simulation: Simulation, spacing: float) -> float | None:
@@ -258,7 +274,7 @@ def _fitting(simulation: Simulation, spacing: float) -> float | None:
 def simulation_for_error(
     simulation: Simulation, slowest: float, error: float, *, kind: str = "snapshots"
 ) -> Simulation:
-    """Choose the order and the solver's spacing that reach a wanted error at the least cost.
+    """Choose the differences and the solver's spacing that reach a wanted error at the least cost.
 
     The grid, the time axis and all records stay as they are; temporal dispersion is undone, and the time step is at its
     limit. The law that is asked holds within a factor of 1.5 in media like those of its fit, and of 3 in most others:
@@ -271,7 +287,7 @@ def simulation_for_error(
         kind: Record that it is meant for: "snapshots", or "gathers" at 60 m and more from their sources.
 
     Returns:
-        The simulation with another `order` and `internal_spacing`, which is None where the grid's own is best.
+        The simulation with another `order`, `kappa` and `internal_spacing`, which is None where the grid's own is best.
 
     Raises:
         InputError: If the error is out of the range that was measured, or no spacing that is tried reaches it.
@@ -285,23 +301,21 @@ def simulation_for_error(
         )
     base, candidates = simulation.grid.spacing, {}
     for order in ORDERS:
-        own = _solved(simulation, order, None)
-        if expected_error(own, slowest, kind=kind).total <= error:
-            candidates[own] = cost(own)
-        fine, coarse = FINEST * base, COARSEST * base
-        law, peak, time = LAWS[kind], simulation.peak_frequency, _travel_time(simulation, slowest, kind)
-        samples = expected_error(own, slowest, kind=kind).medium
-        if hypot(spatial_error(law, order, fine, slowest, peak, time), samples) > error:
-            continue
-        for _ in range(30):
-            middle = sqrt(fine * coarse)
-            small = hypot(spatial_error(law, order, middle, slowest, peak, time), samples) <= error
-            fine, coarse = (middle, coarse) if small else (fine, middle)
-        try:
-            chosen = _solved(simulation, order, _fitting(simulation, fine))
-            candidates[chosen] = cost(chosen)
-        except InputError:  # too coarse for the stencil, or between walls that no common spacing fits
-            continue
+        for optimized in (False, True)[: 1 + (order in OPTIMIZED_TO)]:
+            described = partial(_solved, simulation, order, slowest=slowest, optimized=optimized)
+
+            def good(spacing: float, described=described) -> bool:
+                return expected_error(described(spacing), slowest, kind=kind).total <= error
+
+            try:
+                own = described(None)
+                if expected_error(own, slowest, kind=kind).total <= error:
+                    candidates[own] = cost(own)
+                if (spacing := _largest(good, FINEST * base, COARSEST * base)) is not None:
+                    chosen = described(_fitting(simulation, spacing))
+                    candidates[chosen] = cost(chosen)
+            except InputError:  # too coarse for the stencil, or between walls that no common spacing fits
+                continue
     if not candidates:
         raise InputError(
             f"No order reaches an error of {error:g} of {kind} with cells of {FINEST * base:g} m or more, at "

@@ -317,7 +317,7 @@ def _more_accurate(kind: str, slowest: float, simulation: Simulation) -> str:
         better = simulation_for_error(replace(simulation, medium="cells"), slowest, WANTED_ERROR / WITHIN, kind=kind)
     except InputError as error:
         return f"{meant}. {error}" if meant else str(error)
-    names = ("time_correction", "order", "internal_spacing")
+    names = ("time_correction", "order", "kappa", "internal_spacing")
     changes = [name for name in names if getattr(better, name) != getattr(simulation, name)]
     settings = ", ".join(f"{name}={getattr(better, name)}" for name in changes)
     return ". ".join(filter(None, (f"Set {settings}" if settings else "", meant))) + "."

@@ -189,8 +189,8 @@ def test_the_expected_error_names_its_parts_and_settings_that_are_within_it():
             assert finding.severity == "warning" and all(part in finding.measured for part in parts)
             assert ("time" in finding.measured) == ("time" in parts)
             changes = {"order": int(named(finding, "order"))}
-            if "internal_spacing=" in finding.remedy:
-                changes["internal_spacing"] = named(finding, "internal_spacing")
+            named_too = (name for name in ("internal_spacing", "kappa") if f"{name}=" in finding.remedy)
+            changes |= {name: named(finding, name) for name in named_too}
             better = diagnosis(**slow, **changes)[f"error of {kind}"]
             assert better.severity == "good", (finding, better)
 
