@@ -13,11 +13,11 @@ from jax import lax
 
 from data_gen.solver.engines import rules, scan
 from data_gen.solver.engines.native import NativeEngine
-from data_gen.solver.engines.time_step import Medium
 from data_gen.solver.engines.xla_adjoint import ReversalEngine
 from data_gen.solver.problem.acquisition import make_survey
 from data_gen.solver.problem.gradient_memory import Memory
 from data_gen.solver.problem.grid import Grid, TimeAxis
+from data_gen.solver.problem.medium import Medium
 from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.problem.wavelets import ricker
 from data_gen.solver.simulator import simulate
@@ -39,7 +39,7 @@ def one_shot(engine):
     """The map from m `(20, 18)`, weights `(2, 2)` and q `(steps, 3)` to gathers and fields, with one layer."""
     loop, memory = ENGINES[engine]
     grid, time = Grid((16, 18), 10.0), TimeAxis(STEPS, 1e-3)
-    simulation = Simulation(grid, time, 3000.0, 25.0, 2, (0, 4, 0, 0), memory=memory)
+    simulation = Simulation(grid, time, 3000.0, 25.0, 2, (0, 4, 0, 0), memory=memory, time_correction=False)
     geometry = jnp.array([70, 71, 71], jnp.int32), jnp.array([[100, 101], [200, 0]], jnp.int32)
 
     def shoot(m, weights, q):
