@@ -55,7 +55,8 @@ def test_free_surface(staggered, depth, float64):
 def test_plane_wave(float64):
     """d'Alembert: a sheet source w(t) delta(z) radiates (v / 2) int w, unchanged in shape, in both directions.
 
-    Order 8 and 20 cells a wavelength: the error is the time step's, (w dt)^2 / 24 of a phase of 60 rad, under 1e-2.
+    Order 8 and 20 cells a wavelength: a phase of 60 rad is wrong by about 4e-6 of itself, and undoing the dispersion
+    in time by 1e-3 of the band's ends. The sheet's integral starts with 2e-4 of its peak: together under 3e-3.
     """
     grid, time, velocity = Grid((400, 4), 5.0), TimeAxis(1200, 5e-4), 2000.0
     simulation = Simulation(grid, time, velocity, 20.0, 8, widths=(20, 20, 0, 0))
@@ -66,7 +67,7 @@ def test_plane_wave(float64):
     for trace, distance in zip(gather.T, (400.0, 500.0), strict=True):
         t = time.times - 1.2 / 20.0 - distance / velocity
         integral = t * np.exp(-((np.pi * 20.0 * t) ** 2))
-        assert relative(trace, velocity / 2 * integral) < 1e-2
+        assert relative(trace, velocity / 2 * integral) < 3e-3
 
 
 @pytest.mark.parametrize("staggered", [False, True])
@@ -110,15 +111,16 @@ def test_internal_steps(backend, float64):
     grid, fine = Grid((40, 50), 10.0), TimeAxis(4 * 99 + 1, 1e-3)
     coarse = TimeAxis(100, 4e-3)
     with pytest.raises(InputError, match="substeps="):
-        Simulation(grid, coarse, 4500.0, 20.0)
+        Simulation(grid, coarse, 4500.0, 20.0, **BARE)
     count = substeps_for(grid, coarse, 4500.0)
     assert count == np.ceil(coarse.dt / largest_stable_step(4, 10.0, 4500.0))
-    simulation = Simulation(grid, coarse, 4500.0, 20.0, substeps=4, snapshot_steps=(30, 99), backend=backend)
+    options = BARE | {"substeps": 4, "snapshot_steps": (30, 99), "backend": backend}
+    simulation = Simulation(grid, coarse, 4500.0, 20.0, **options)
     geometry = ([[100.0, 120.0]], [[20.0, 400.0], [300.0, 200.0]])
     survey = make_survey(*geometry, gaussian_derivative(coarse, 20.0, 2))
     velocity = jnp.asarray(np.linspace(3000.0, 4500.0, 50) * np.ones((40, 1)))
     ours = simulate(velocity, survey, simulation)
-    reference = Simulation(grid, fine, 4500.0, 20.0, snapshot_steps=(120, 396))
+    reference = Simulation(grid, fine, 4500.0, 20.0, **BARE | {"snapshot_steps": (120, 396)})
     expected = simulate(velocity, make_survey(*geometry, gaussian_derivative(fine, 20.0, 2)), reference)
     assert ours.gathers.shape == (1, 100, 2)
     assert relative(ours.gathers, expected.gathers[:, ::4]) < 2e-3

@@ -15,7 +15,7 @@ from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.problem.wavelets import ricker
 from data_gen.solver.simulator import simulate
 from tests.helpers import relative
-from tests.theory import greens_function_2d, lecture_wavefield
+from tests.theory import BARE, greens_function_2d, lecture_wavefield
 
 # Low orders on coarse grids are the point of many a test here.
 pytestmark = pytest.mark.filterwarnings("ignore::data_gen.solver.problem.checks.DispersionWarning")
@@ -73,7 +73,7 @@ def _compare_with_lecture(dtype, bound):
     density = rng.uniform(1000.0, 2500.0, grid.shape).astype(dtype)
     cell = (12, 20)
     oracle = lecture_wavefield(velocity, density, cell, 30.0, time.dt, grid.spacing, nt)
-    simulation = Simulation(grid, time, 4500.0, 30.0, 2, RIGID, snapshot_steps=tuple(range(1, nt + 1)))
+    simulation = Simulation(grid, time, 4500.0, 30.0, 2, RIGID, snapshot_steps=tuple(range(1, nt + 1)), **BARE)
     # kappa s / h^2 = 4 pi v^2 s_lecture fixes the strength of our source, which is a density over the cell.
     strength = 1e-3 * 4 * np.pi * grid.spacing**2 / density[cell]
     survey = make_survey([np.array(cell) * grid.spacing], [], strength * ricker(time, 30.0))
@@ -98,7 +98,8 @@ def test_standing_mode_and_convergence(order, staggered, float64):
         grid = Grid((cells, cells), length / cells)
         dt = 4e-6 if order == 8 else 4e-5
         nt = round(0.01 / dt) + 1
-        simulation = Simulation(grid, TimeAxis(nt, dt), velocity, 1.0, order, RIGID, snapshot_steps=(nt - 1,))
+        options = BARE | {"snapshot_steps": (nt - 1,)}
+        simulation = Simulation(grid, TimeAxis(nt, dt), velocity, 1.0, order, RIGID, **options)
         x = (np.arange(cells) + 0.5) / cells
         mode = np.cos(2 * np.pi * x)[:, None] * np.cos(np.pi * x)[None, :]
         omega = velocity * np.pi / length * np.sqrt(5.0)
@@ -121,7 +122,7 @@ def test_standing_mode_and_convergence(order, staggered, float64):
 
 def test_energy_of_a_rigid_box(float64):
     """After the source stops, the leap-frog's own discrete energy is constant to rounding (1e-12)."""
-    simulation, survey, velocity = small_problem(order=2, widths=RIGID, nt=400)
+    simulation, survey, velocity = small_problem(order=2, widths=RIGID, nt=400, **BARE)
     survey = survey._replace(wavelets=survey.wavelets.at[:, 100:].set(0.0))
     simulation = replace(simulation, snapshot_steps=tuple(range(200, 400)))
     fields = np.asarray(simulate(velocity, survey, simulation).snapshots[0])
@@ -184,7 +185,7 @@ def test_reciprocity(staggered, float64):
 
 def test_constant_density_is_the_special_case():
     """With order 2 and unit density both paths discretize the same operator: float32 rounding over 90 steps."""
-    simulation, survey, velocity = small_problem(order=2, widths=RIGID)
+    simulation, survey, velocity = small_problem(order=2, widths=RIGID, **BARE)
     fast = simulate(velocity, survey, simulation)
     general = simulate(velocity, survey, simulation, density=jnp.ones_like(velocity))
     assert relative(fast.gathers, general.gathers) < 1e-5
@@ -192,7 +193,7 @@ def test_constant_density_is_the_special_case():
 
 def test_snapshots_agree_with_every_step():
     """Snapshots at odd places, the first step and the last included, are slices of the full movie."""
-    simulation, survey, velocity = small_problem(nt=41)
+    simulation, survey, velocity = small_problem(nt=41, **BARE)
     movie = simulate(velocity, survey, replace(simulation, snapshot_steps=tuple(range(41))))
     steps = (0, 3, 10, 17, 40)
     some = simulate(velocity, survey, replace(simulation, snapshot_steps=steps))

@@ -171,7 +171,7 @@ def check_fastest(simulation: Simulation, fastest: float) -> None:
         raise InputError(
             f"The velocity model reaches {fastest:g} m/s, but the simulation's max_velocity is "
             f"{simulation.max_velocity:g} m/s, and what is above {simulation.fastest:g} m/s would be cut off. "
-            f"Set max_velocity={fastest:g}."
+            f"Set max_velocity={fastest:g}, or check the units of the velocity."
         )
 
 
@@ -342,9 +342,9 @@ def check_inputs(velocity, survey: Survey, simulation: Simulation, density=None)
         return
     velocity = np.asarray(velocity)
     check_velocity(velocity)
+    check_fastest(simulation, float(velocity.max()))
     if density is None:
         check_cfl(simulation, float(velocity.max()))
-        check_fastest(simulation, float(velocity.max()))
     else:
         density = np.asarray(density)
         if not (np.isfinite(density).all() and density.min() > 0):

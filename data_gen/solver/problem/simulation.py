@@ -17,6 +17,8 @@ from data_gen.solver.problem.grid import Grid, TimeAxis, milliseconds_meant
 
 # No medium that is simulated is slower [m/s], and none is as fast in km/s.
 SLOWEST_MEANT = 20.0
+# No wave is sampled by as many cells, and with a spacing in km each is [cells a wavelength].
+FINEST_MEANT = 1000.0
 DEFAULT_MEMORY = Memory()
 BACKENDS = ("auto", "native", "xla")
 MEDIA = ("cells", "samples")
@@ -305,15 +307,22 @@ def check_units(simulation: Simulation) -> None:
         simulation: The simulation.
 
     Raises:
-        InputError: If velocities are in km/s, or the time step resolves no wavelet of the peak frequency.
+        InputError: If velocities are in km/s, the spacing is in km, or the time step resolves no wavelet of the peak
+            frequency.
     """
     fastest, peak, dt = simulation.max_velocity, simulation.peak_frequency, simulation.time.dt
+    spacing = simulation.grid.spacing
     if fastest < SLOWEST_MEANT:
         raise InputError(f"max_velocity = {fastest:g} looks like km/s. Meters per second are meant: multiply by 1000.")
     if peak >= 0.5 / dt:
         raise InputError(
             f"A peak frequency of {peak:g} Hz is not below the Nyquist frequency of {0.5 / dt:g} Hz of dt = {dt:g} s."
             f"{milliseconds_meant(dt, peak)} Shorten dt, or lower the peak frequency."
+        )
+    if spacing < 1 and fastest > FINEST_MEANT * spacing * peak:
+        raise InputError(
+            f"A wave of {peak:g} Hz at max_velocity = {fastest:g} m/s is {fastest / (peak * spacing):.3g} cells of "
+            f"{spacing:g} m long, which looks like a spacing in kilometers. Meters are meant: multiply it by 1000."
         )
 
 
@@ -393,18 +402,24 @@ def check_cfl(simulation: Simulation, velocity: float) -> None:
     largest = simulation.stable_step(velocity)
     if dt <= largest:
         return
+    why = ""
+    if simulation.projects and velocity == simulation.fastest:
+        why = (
+            f" (max_velocity = {simulation.max_velocity:g} m/s times {OVERSHOOT:g}, as a model overshoots where it is "
+            "cut off at the grid's limit)"
+        )
     text = (
         f"The time step is over the CFL limit: dt = {dt:g} s with a spacing of {spacing:g} m and a largest "
-        f"velocity of {velocity:g} m/s, but order {order} is stable up to dt = {largest:.4g} s. "
+        f"velocity of {velocity:g} m/s{why}, but order {order} is stable up to dt = {largest:.4g} s. "
     )
+    if simulation.time_step is not None:
+        raise InputError(f"{text}Set time_step={PART_OF_LIMIT * largest:.4g}, or leave it out: the solver chooses it.")
     if simulation.time_correction:
         raise InputError(
-            f"{text}Set time_step={PART_OF_LIMIT * largest:.4g}, raise max_velocity, which is "
-            f"{simulation.max_velocity:g} m/s and sets the time step, or check the units of the velocity."
+            f"{text}Raise max_velocity, which is {simulation.max_velocity:g} m/s and sets the time step, to that of "
+            "the model, or check the units of the velocity."
         )
     meant = milliseconds_meant(simulation.time.dt, simulation.peak_frequency)
-    if not meant and spacing < 1 and dt <= 1000 * largest:
-        meant = " If the spacing is in kilometers, multiply it by 1000: meters are meant."
     raise InputError(
         f"{text}Shorten dt, take substeps={substeps(simulation.time.dt, largest)} internal steps per sample, coarsen "
         f"the grid, or check the units of the velocity.{meant}"
