@@ -90,7 +90,7 @@ def peak_bytes(
     injections = simulation.steps * n_sources * max(1, (2 * simulation.half_width) ** 2)
     # Time-harmonic fields are there twice: as sums, and as complex numbers.
     fields = field_count(simulation) + 2 * len(simulation.frequencies)
-    records = simulation.steps * n_receivers + fields * int(np.prod(simulation.field_shape))
+    records = simulation.gather_steps * n_receivers + fields * int(np.prod(simulation.field_shape))
     engine = choose_engine(simulation, constant_density=constant_density, dtype=str(dtype))
     if isinstance(engine, NativeEngine):
         lanes = threads() if n_shots >= threads() else 1

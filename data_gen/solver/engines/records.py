@@ -28,25 +28,22 @@ def fire(wavelets: Float[Array, "*shots nt"], simulation: Simulation) -> Float[A
 
 
 def read_gathers(
-    pressures: Float[Array, "n_shots steps n_receivers"], simulation: Simulation
+    pressures: Float[Array, "n_shots gather_steps n_receivers"], simulation: Simulation
 ) -> Float[Array, "n_shots nt n_receivers"]:
-    """Read gathers at the samples of the time axis from the pressures of all internal steps.
+    """Read gathers at the samples of the time axis from the pressures of every `gather_stride`-th internal step.
 
     Args:
-        pressures: Pressures `(n_shots, steps, n_receivers)`.
+        pressures: Pressures `(n_shots, gather_steps, n_receivers)`.
         simulation: The simulation.
 
     Returns:
         Gathers `(n_shots, nt, n_receivers)`.
     """
     if not simulation.time_correction:
-        # The field of a band-limited wavelet is band-limited: taking every n-th sample folds nothing back.
-        return pressures[:, :: simulation.substeps]
-    dt, peak = simulation.step_length, simulation.peak_frequency
-    stride = temporal_dispersion.read_stride(dt, peak)
-    samples = pressures[:, ::stride]
-    windows = temporal_dispersion.reading(tuple(simulation.time.times), dt, stride, samples.shape[1], peak)
-    return temporal_dispersion.reader(windows).apply(samples)
+        return pressures
+    times, dt, count = tuple(simulation.time.times), simulation.step_length, simulation.gather_steps
+    windows = temporal_dispersion.reading(times, dt, simulation.gather_stride, count, simulation.peak_frequency)
+    return temporal_dispersion.reader(windows).apply(pressures)
 
 
 def inject(

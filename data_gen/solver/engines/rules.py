@@ -9,8 +9,8 @@ and Hessian-vector products (forward or reverse over reverse) run on it. Other d
 derivatives) go through scan.py, which computes the same discrete map.
 
 Arrays of one shot: m `(mz, mx)`; q `(steps, k)`; source cells `(k,)`; receiver cells and weights `(n_receivers, j)`;
-gathers `(steps, n_receivers)`; fields `(n_fields, nz, nx)`, the snapshots and the sums of field_sums.py. The forward
-pass saves an opaque block of values for the adjoint. Each may have leading batch dimensions of size 1 or the
+gathers `(gather_steps, n_receivers)`; fields `(n_fields, nz, nx)`, the snapshots and the sums of field_sums.py. The
+forward pass saves an opaque block of values for the adjoint. Each may have leading batch dimensions of size 1 or the
 batch's. Residuals are the constants of a linear map, which JAX differentiates separately.
 """
 
@@ -89,7 +89,7 @@ class Tangent:
     def shapes(self, residuals, operands):
         """See `LinearMap.shapes`."""
         dtype, simulation = operands[0].dtype, self.simulation
-        gathers = jax.ShapeDtypeStruct((simulation.steps, residuals[1].shape[-2]), dtype)
+        gathers = jax.ShapeDtypeStruct((simulation.gather_steps, residuals[1].shape[-2]), dtype)
         fields = jax.ShapeDtypeStruct((field_count(simulation), *simulation.field_shape), dtype)
         batch = _batch((*residuals, *operands))
         return (*_batched((gathers, fields), batch), *(_like(residuals[5:], batch) if self.saving else ()))
@@ -243,7 +243,7 @@ def _reference(simulation: Simulation, geometry, m, q):
     def one(source_cells, receiver_cells, weights, m, q):
         return scan.propagate(Medium(m, None), q, source_cells, receiver_cells, weights, simulation)
 
-    return jnp.vectorize(one, signature="(k),(r,j),(r,j),(z,x),(t,k)->(t,r),(n,a,b)")(*geometry, m, q)
+    return jnp.vectorize(one, signature="(k),(r,j),(r,j),(z,x),(t,k)->(g,r),(n,a,b)")(*geometry, m, q)
 
 
 def _reference_hessian(simulation: Simulation, geometry, model, first, second):
@@ -315,7 +315,7 @@ def propagate(
     receiver_weights: Float[Array, "n_receivers j"],
     simulation: Simulation,
     engine: Engine,
-) -> tuple[Float[Array, "steps n_receivers"], Float[Array, "n_fields nz nx"]]:
+) -> tuple[Float[Array, "gather_steps n_receivers"], Float[Array, "n_fields nz nx"]]:
     """Propagate one shot through constant density by an engine.
 
     Args:

@@ -256,7 +256,7 @@ def propagate(
     receiver_cells: Int[Array, "n_receivers j"],
     receiver_weights: Float[Array, "n_receivers j"],
     simulation: Simulation,
-) -> tuple[Float[Array, "steps n_receivers"], Float[Array, "n_fields nz nx"]]:
+) -> tuple[Float[Array, "gather_steps n_receivers"], Float[Array, "n_fields nz nx"]]:
     """Propagate one shot. Cells are numbered row by row on the padded grid.
 
     Args:
@@ -268,8 +268,8 @@ def propagate(
         simulation: The simulation.
 
     Returns:
-        The pressure at the receivers at every step, `(steps, n_receivers)`, and the fields `(n_fields, nz, nx)`: the
-        snapshots, then the sums of field_sums.py.
+        The pressure at the receivers at every `gather_stride`-th step, `(gather_steps, n_receivers)`, and the fields
+        `(n_fields, nz, nx)`: the snapshots, then the sums of field_sums.py.
     """
     mx = simulation.padded_shape[1]
     cells = (source_cells // mx, source_cells % mx)
@@ -282,4 +282,4 @@ def propagate(
     checkpointed = partial(_checkpointed_scan, interval(simulation) // field_sums.stride(simulation))
     chosen = checkpointed if simulation.memory.strategy == "recompute" else scan
     _, gathers, fields = run(advance, state, injections, simulation, chosen)
-    return gathers[: simulation.steps], fields
+    return gathers[: simulation.steps : simulation.gather_stride], fields

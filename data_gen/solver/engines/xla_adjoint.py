@@ -116,7 +116,13 @@ def _forward(simulation: Simulation, strategy: str, source_cells, receiver_cells
 
     state = initial_state(simulation, m.dtype, staggered=False)
     state, (gathers, accelerations), fields = run(advance, state, q, simulation)
-    return gathers[: simulation.steps], fields, *accelerations, state.pressure, state.previous
+    return (
+        gathers[: simulation.steps : simulation.gather_stride],
+        fields,
+        *accelerations,
+        state.pressure,
+        state.previous,
+    )
 
 
 def _retreat(simulation: Simulation, source_cells, receiver_cells, weights, m):
@@ -182,6 +188,8 @@ def _segment(retreat, sums, simulation: Simulation):
 def _adjoint(simulation: Simulation, source_cells, receiver_cells, weights, m, q, records):
     """Compute gradients by m and q of one shot from residuals of gathers and fields, and what `_forward` saved."""
     residual, fields, accelerations, units, last, before_last = records
+    at_every_step = jnp.zeros((simulation.steps, residual.shape[1]), residual.dtype)
+    residual = at_every_step.at[:: simulation.gather_stride].set(residual)
     images, sums = jnp.split(fields, [len(field_sums.kept_snapshots(simulation))])
     stride, shares = field_sums.stride(simulation), field_sums.shares(simulation, m.dtype)
     rest, retreat = _retreat(simulation, source_cells, receiver_cells, weights, m)
@@ -216,7 +224,7 @@ class ReversalEngine:
 
     def forward(self, simulation: Simulation, strategy: str, geometry, *components) -> list[jax.Array]:
         """See `Engine.forward`. The saved block is the accelerations, their units and the last two pressures."""
-        signature = "(k),(r,j),(r,j),(z,x),(t,k)->(t,r),(n,a,b),(s,c),(s),(z,x),(z,x)"
+        signature = "(k),(r,j),(r,j),(z,x),(t,k)->(g,r),(n,a,b),(s,c),(s),(z,x),(z,x)"
         function = jnp.vectorize(partial(_forward, simulation, strategy), signature=signature)
         return _with_tangent(partial(function, *geometry), *components, *[None] * (2 - len(components)))
 
@@ -226,7 +234,7 @@ class ReversalEngine:
         def one(source_cells, receiver_cells, weights, m, q, *records):
             return _adjoint(simulation, source_cells, receiver_cells, weights, m, q, records)
 
-        signature = "(k),(r,j),(r,j),(z,x),(t,k),(t,r),(n,a,b),(s,c),(s),(z,x),(z,x)->(z,x),(t,k)"
+        signature = "(k),(r,j),(r,j),(z,x),(t,k),(g,r),(n,a,b),(s,c),(s),(z,x),(z,x)->(z,x),(t,k)"
         function = partial(jnp.vectorize(one, signature=signature), *geometry)
         components = [(*model, *record) for model, record in zip(models, records, strict=True)]
         return _with_tangent(function, *components, *[None] * (2 - len(components)))

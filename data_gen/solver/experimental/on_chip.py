@@ -347,7 +347,7 @@ def _simulate(velocity, survey: Survey, simulation: Simulation, layout: ChipLayo
         threads = {"grid_names": ("shot",), "num_threads": layout.groups, "thread_name": "warpgroup"}
         scratch = [*fields, plgpu.Barrier(num_arrivals=layout.groups)]
         run = plgpu.kernel(wave_on_chip, out_type=gathers, scratch_types=scratch, grid=grid, **threads, **options)
-    return read_gathers(run(*inputs)[..., : survey.n_receivers], simulation)
+    return read_gathers(run(*inputs)[:, :: simulation.gather_stride, : survey.n_receivers], simulation)
 
 
 def simulate_on_chip(

@@ -41,7 +41,7 @@ from scipy.special import erfc
 # Gaussian fall; nothing has to be right above BAND, where a Ricker wavelet has 1e-5 of its peak.
 FULL_WEIGHT, FALL, BAND = 2.5, 0.7, 4.0
 PENALTY = 3e-4  # of the weights' size, relative to the fit: they add up to some 3 at most (absolute values)
-STRIDE = 0.075  # longest time from one step that is read to the next, in periods of the peak frequency
+STRIDE = 0.085  # longest time from one step that is read to the next, in periods of the peak frequency
 WINDOW = 0.75  # length of the window of steps, in the same periods, in addition to the delays that it must hold
 TAIL = 0.3  # how long the loop runs on after the last sample, in the same periods
 LONGEST_STEP = 0.053  # in the same periods: the taper ends below the highest frequency that is stepped, 1 / (pi dt)

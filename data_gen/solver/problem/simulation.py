@@ -229,6 +229,19 @@ class Simulation:
         return temporal_dispersion.steps_needed(duration, self.step_length, self.peak_frequency)
 
     @property
+    def gather_stride(self) -> int:
+        """Internal steps from one at which the receivers are read to the next."""
+        if not self.time_correction:
+            # The field of a band-limited wavelet is band-limited: taking every n-th step folds nothing back.
+            return self.substeps
+        return temporal_dispersion.read_stride(self.step_length, self.peak_frequency)
+
+    @property
+    def gather_steps(self) -> int:
+        """Number of internal steps at which the receivers are read."""
+        return -(-self.steps // self.gather_stride)
+
+    @property
     def recompute_interval(self) -> int:
         """Steps between two kept states of the strategy `recompute`: `memory.every`, or the fastest number.
 

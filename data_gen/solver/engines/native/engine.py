@@ -35,11 +35,13 @@ def loop_numbers(simulation: Simulation, strategy: str) -> np.ndarray:
         strategy: Selects the blocks to save for the adjoint; "none" saves nothing.
 
     Returns:
-        Numbers of the strategy and the precision, steps, interval and threads.
+        Numbers of the strategy and the precision, steps, interval, threads and the stride of gathers.
     """
     # Numbered as in kernel.cc and store.h.
     numbers = ("none", *STRATEGIES).index(strategy), KEPT_PRECISIONS.index(simulation.memory.precision)
-    return np.array([*numbers, simulation.steps, simulation.recompute_interval, threads()], np.int64)
+    return np.array(
+        [*numbers, simulation.steps, simulation.recompute_interval, threads(), simulation.gather_stride], np.int64
+    )
 
 
 def _attributes(simulation: Simulation, strategy: str) -> dict[str, np.ndarray]:
@@ -79,7 +81,7 @@ def _call(direction: str, components: int, simulation: Simulation, strategy: str
 
 def _record_shapes(simulation: Simulation, receiver_cells) -> list[tuple[int, ...]]:
     return [
-        (simulation.steps, receiver_cells.shape[-2]),
+        (simulation.gather_steps, receiver_cells.shape[-2]),
         (field_sums.field_count(simulation), *simulation.field_shape),
     ]
 

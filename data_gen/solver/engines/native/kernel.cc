@@ -36,7 +36,7 @@ enum class Strategy : int64_t { NONE = 0, FULL = 1, RECOMPUTE = 2, BOUNDARY = 3 
 struct Plan {
   Strategy strategy;
   Precision precision;
-  int64_t nt, every;
+  int64_t nt, every, gather_stride;
   std::vector<int64_t> snapshots;  // ascending steps
   int64_t stride;                  // the field of each so many steps is a part of the sums behind the snapshots
   std::vector<Real> shares;        // [sample][sum]: how much; none where there are no sums
@@ -70,7 +70,7 @@ struct Shot {
   const int32_t *source, *receiver;  // cells r * mx + j
   const Real* weight;                // [receivers][receiver_cells]
   int64_t source_cells, receivers, receiver_cells;
-  Real *gathers[K], *fields[K];      // [nt][receivers], [snapshots and sums][nz][nx]: results, or the adjoint's input
+  Real *gathers[K], *fields[K];      // [nt / gather_stride][receivers], [snapshots and sums][nz][nx]: results, or the adjoint's input
   char* saved[K];
 };
 
@@ -158,7 +158,9 @@ class Propagator {
       for (int64_t i = 0; shares && i < plan.sums(); ++i)
         if (shares[i] != 0) add_field(plan.snapshots.size() + i, shares[i], r, inner);
     }
-    for (int64_t k = 0, i = n * shot.receivers; i < (n + 1) * shot.receivers; ++i)
+    const int64_t first = n % plan.gather_stride ? 0 : n / plan.gather_stride * shot.receivers;
+    const int64_t last = n % plan.gather_stride ? 0 : first + shot.receivers;
+    for (int64_t k = 0, i = first; i < last; ++i)
       for (const int64_t end = k + shot.receiver_cells; k < end; ++k) {
         const auto [r, j] = receivers[k];
         if (!share.owns(r)) continue;
@@ -319,7 +321,7 @@ void run_forward(const Grid& g, const Plan& plan, const int* inner, const Shot<K
         save_state(p, c, reinterpret_cast<Real*>(shot.saved[c]) + n / plan.every * g.state_size(), g.state_size());
       share.sync();
     }
-    p.record(n);
+    if (n % plan.gather_stride == 0) p.record(n / plan.gather_stride);
     if (next < plan.snapshots.size() && plan.snapshots[next] == n) p.snapshot(next++, inner);
     p.add_to_sums(n, plan, inner);
     p.forward(n, saves ? &store : nullptr, [&](int c) { return shot.saved[c] + n * store.bytes(); });
@@ -462,7 +464,7 @@ struct Attributes {
   ffi::Span<const double> shares, second, factor, profiles;
   Grid grid() const { return Grid(layout, second, factor, profiles); }
   Plan make_plan() const {
-    return {Strategy(plan[0]), Precision(plan[1]), plan[2], plan[3], {snapshots.begin(), snapshots.end()},
+    return {Strategy(plan[0]), Precision(plan[1]), plan[2], plan[3], plan[5], {snapshots.begin(), snapshots.end()},
             stride[0], {shares.begin(), shares.end()}};
   }
   int threads() const { return int(plan[4]); }
@@ -577,7 +579,9 @@ Grid plain_grid(const int64_t* layout) {
   const size_t widths = sizes[2] + sizes[3] + sizes[4] + sizes[5];
   return Grid(sizes, std::vector<Real>(H + 1), std::vector<Real>(H + 1), std::vector<Real>(4 * widths + 4));
 }
-Plan plain_plan(const int64_t* plan) { return {Strategy(plan[0]), Precision(plan[1]), plan[2], plan[3], {}, 1, {}}; }
+Plan plain_plan(const int64_t* plan) {
+  return {Strategy(plan[0]), Precision(plan[1]), plan[2], plan[3], plan[5], {}, 1, {}};
+}
 
 }  // namespace
 
