@@ -1,9 +1,11 @@
 """Independent references that the solver is held against."""
 
+from typing import Any
+
 import numpy as np
 
 # The leap-frog as it is, on samples of a model: what the equations of engines/time_step.py say, step by step.
-BARE = {"time_correction": False, "medium": "samples"}
+BARE: dict[str, Any] = {"time_correction": False, "medium": "samples"}
 
 
 def greens_function_2d(distance, times, wavelet, velocity):
