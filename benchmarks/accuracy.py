@@ -57,9 +57,9 @@ def truth(problem: Problem, folder: Path) -> Truth:
                 return Truth(stored["snapshots"], stored["gathers"])
     records = simulate(model, problem.survey, simulation)
     folder.mkdir(parents=True, exist_ok=True)
-    found = {"snapshots": np.asarray(records.snapshots), "gathers": np.asarray(records.gathers)}
-    np.savez(path, key=key, **found)
-    return Truth(**found)
+    found = Truth(np.asarray(records.snapshots), np.asarray(records.gathers))
+    np.savez(path, key=key, snapshots=found.snapshots, gathers=found.gathers)
+    return found
 
 
 def relative(found: np.ndarray, wanted: np.ndarray) -> float:

@@ -19,7 +19,7 @@ from benchmarks.measure import OURS, paired_times
 from benchmarks.peers import FORWARD, GRADIENT
 from benchmarks.report import machine, table, write_rows
 from benchmarks.training_cases import TRAIN
-from benchmarks.worker import ROOT, Case, Worker
+from benchmarks.worker import ROOT, TimedCase, Worker
 
 # The first of each pair of times is the old revision's.
 OLD, NEW = OURS, "new"
@@ -35,7 +35,7 @@ SOLVER = [
 ]
 TRAINING = [training_cases.Case("64x64, demo's FNO", 64, outputs=8)]
 # A module of benchmarks/peers: what it is asked.
-QUESTIONS: dict[str, list[tuple[Case, str]]] = {
+QUESTIONS: dict[str, list[tuple[TimedCase, str]]] = {
     "ours": [(case, quantity) for case in SOLVER for quantity in (FORWARD, GRADIENT)],
     "revision_training": [(case, TRAIN) for case in TRAINING],
 }
@@ -49,7 +49,7 @@ def difference(old: np.ndarray, new: np.ndarray) -> float:
 Times = dict[tuple[str, str], list[tuple[float, float]]]
 
 
-def time_once(asked: list[tuple[Case, str]], workers: dict[str, Worker], times: Times, differences: dict) -> None:
+def time_once(asked: list[tuple[TimedCase, str]], workers: dict[str, Worker], times: Times, differences: dict) -> None:
     """Add one pair of times of every case to `times`, and the difference of the results to `differences`."""
     for case, quantity in asked:
         for worker in workers.values():

@@ -25,7 +25,8 @@ from benchmarks.cases import Case as SolverCase
 from benchmarks.checkouts import use_checkout
 from benchmarks.training_cases import Case as TrainingCase
 
-Case = SolverCase | TrainingCase | PeerCase
+TimedCase = SolverCase | TrainingCase  # with a short run that starts libraries and threads
+Case = TimedCase | PeerCase
 ROOT = Path(__file__).parent.parent
 # The longest that runs are repeated for, to choose between a peer's configurations [s].
 PATIENCE = 10.0
@@ -141,7 +142,7 @@ class Session:
         self._runs.clear()
         return {}
 
-    def memory(self, case: Case, quantity: str, configuration: str) -> dict:
+    def memory(self, case: TimedCase, quantity: str, configuration: str) -> dict:
         """Bytes that the first run adds at its peak; after a short one, that libraries and threads are there."""
         self._peer.prepare(case.warm_up(), quantity, configuration)()
         run = self._peer.prepare(case, quantity, configuration)

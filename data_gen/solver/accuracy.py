@@ -265,7 +265,7 @@ def _fitting(simulation: Simulation, spacing: float) -> float | None:
             spacing = length / (ceil(length / spacing + half - 1e-9) - half)
     if abs(spacing / grid.spacing - 1) < 1e-6:
         return None
-    if all(np.reshape(simulation.widths, (2, 2)).any(axis=1)):
+    if np.reshape(simulation.widths, (2, 2)).any(axis=1).all():
         digit = 10.0 ** (floor(log10(spacing)) - 2)
         spacing = floor(spacing / digit + 1e-9) * digit
     return float(f"{spacing:.12g}")

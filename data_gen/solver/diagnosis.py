@@ -169,7 +169,7 @@ def _points(points: np.ndarray, what: str, simulation: Simulation) -> Finding:
     return Finding(name, f"{len(points)} in place", wanted)
 
 
-def _refusal(name: str, check: Callable[[], None]) -> list[Finding]:
+def _refusal(name: str, check: Callable[[], object]) -> list[Finding]:
     """Find what a check refuses that has no finding of its own."""
     try:
         with warnings.catch_warnings():
