@@ -169,6 +169,7 @@ GRID, TIME = Grid((24, 20), 10.0), TimeAxis(60, 1e-3)
 WAVES = Simulation(GRID, TIME, 3000.0, 15.0, order=4, widths=(6, 6, 6, 6))
 LINE, PULSE, MEDIUM = surface_line(GRID, 20.0), ricker(TIME, 15.0), np.full(GRID.shape, 2500.0)
 SURVEY = make_survey([[20.0, 50.0], [20.0, 150.0]], LINE, PULSE)
+SLOW = InversionConfig(bounds=[1500.0, 3000.0])  # up to the simulation's largest velocity
 CALLS = {
     "one cell": (lambda: Grid((1, 20), 10.0), "at least two cells"),
     "spacing zero": (lambda: Grid((24, 20), 0.0), "positive length"),
@@ -207,9 +208,7 @@ CALLS = {
     ),
     "density of another shape": (lambda: simulate(MEDIUM, SURVEY, WAVES, density=np.full((3, 3), 2000.0)), r"\(3, 3\)"),
     "data of another survey": (
-        lambda: invert(
-            PhysicsForward(WAVES, SURVEY, "gather"), jnp.zeros((1, 60, 20)), jnp.asarray(MEDIUM), InversionConfig()
-        ),
+        lambda: invert(PhysicsForward(WAVES, SURVEY, "gather"), jnp.zeros((1, 60, 20)), jnp.asarray(MEDIUM), SLOW),
         r"\(1, 60, 20\)",
     ),
     "start in km/s": (
@@ -217,7 +216,7 @@ CALLS = {
             PhysicsForward(WAVES, SURVEY, "gather"),
             jnp.ones((2, 60, 20)),
             jnp.asarray(MEDIUM) / 1000,
-            InversionConfig(),
+            SLOW,
         ),
         "km/s",
     ),
