@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
+from data_gen.common.contraction import contract
 from data_gen.solver.engines import field_sums, rules, scan
 from data_gen.solver.engines.choose import choose_engine
 from data_gen.solver.engines.records import inject, read_gathers
@@ -56,9 +57,8 @@ def on_grid(fields: jax.Array, simulation: Simulation) -> jax.Array:
     """
     if simulation.internal_spacing is None:
         return fields
-    rows, columns = (jnp.asarray(line.interpolation, fields.dtype) for line in lines(simulation))
-    product = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-    return product(product(rows, fields), columns.T)
+    rows, columns = (line.interpolation for line in lines(simulation))
+    return contract(columns, contract(rows, fields, "ij,jk->ik"), "ij,kj->ki")
 
 
 @partial(jax.jit, static_argnames="simulation")

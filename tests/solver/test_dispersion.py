@@ -94,7 +94,7 @@ def test_a_mode_of_a_closed_box(order, float64):
     fields = simulate(jnp.full(grid.shape, velocity), make_survey(positions, [], wavelets), simulation).snapshots[0]
     waves = np.array([2.0, 1.0]) * np.pi / cells
     terms = enumerate(second_derivative_weights(order), start=1)
-    symbol = sum(2 * c * (1 - np.cos(n * waves)) for n, c in terms).sum() / grid.spacing**2
+    symbol = float(np.sum([2 * c * (1 - np.cos(n * waves)) for n, c in terms])) / grid.spacing**2
     omega = velocity * np.sqrt(symbol)
     fine = TimeAxis(400 * 40 + 1, TIME.dt / 40)
     turn = np.exp(1j * omega * fine.times)

@@ -120,7 +120,7 @@ def test_internal_steps(backend, float64):
     survey = make_survey(*geometry, gaussian_derivative(coarse, 20.0, 2))
     velocity = jnp.asarray(np.linspace(3000.0, 4500.0, 50) * np.ones((40, 1)))
     ours = simulate(velocity, survey, simulation)
-    reference = Simulation(grid, fine, 4500.0, 20.0, **BARE | {"snapshot_steps": (120, 396)})
+    reference = Simulation(grid, fine, 4500.0, 20.0, snapshot_steps=(120, 396), **BARE)
     expected = simulate(velocity, make_survey(*geometry, gaussian_derivative(fine, 20.0, 2)), reference)
     assert ours.gathers.shape == (1, 100, 2)
     assert relative(ours.gathers, expected.gathers[:, ::4]) < 2e-3

@@ -98,8 +98,7 @@ def test_standing_mode_and_convergence(order, staggered, float64):
         grid = Grid((cells, cells), length / cells)
         dt = 4e-6 if order == 8 else 4e-5
         nt = round(0.01 / dt) + 1
-        options = BARE | {"snapshot_steps": (nt - 1,)}
-        simulation = Simulation(grid, TimeAxis(nt, dt), velocity, 1.0, order, RIGID, **options)
+        simulation = Simulation(grid, TimeAxis(nt, dt), velocity, 1.0, order, RIGID, snapshot_steps=(nt - 1,), **BARE)
         x = (np.arange(cells) + 0.5) / cells
         mode = np.cos(2 * np.pi * x)[:, None] * np.cos(np.pi * x)[None, :]
         omega = velocity * np.pi / length * np.sqrt(5.0)

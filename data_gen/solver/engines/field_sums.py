@@ -148,7 +148,10 @@ def shares(simulation: Simulation, dtype) -> Shares:
     """
     dense = weights(simulation)
     most = int(np.max(np.count_nonzero(dense, axis=1), initial=0))
-    order = np.argsort(dense == 0, axis=1, kind="stable")[:, :most]
+    if most == dense.shape[1]:
+        order = np.broadcast_to(np.arange(most), dense.shape)
+    else:
+        order = np.argsort(dense == 0, axis=1, kind="stable")[:, :most]
     return Shares(jnp.asarray(order, jnp.int32), jnp.asarray(np.take_along_axis(dense, order, axis=1), dtype))
 
 
@@ -164,7 +167,7 @@ def add_to_sums(sums: Float[Array, "n_sums nz nx"], share: Shares, field: Float[
         The new sums.
     """
     if share.sums.shape[0] == len(sums):
-        return sums.at[share.sums].add(share.weights[:, None, None] * field)
+        return sums + share.weights[:, None, None] * field
     for i, weight in zip(share.sums, share.weights, strict=True):
         sums = sums.at[i].add(weight * field)
     return sums

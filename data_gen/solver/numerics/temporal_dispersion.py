@@ -30,12 +30,13 @@ from functools import cache
 from math import ceil, floor
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 from scipy.linalg import cho_factor, cho_solve, toeplitz
 from scipy.special import erfc
+
+from data_gen.common.contraction import contract
 
 # The band, in peak frequencies: full weight up to the highest frequency of a Ricker wavelet (5 % of its peak), then a
 # Gaussian fall; nothing has to be right above BAND, where a Ricker wavelet has 1e-5 of its peak.
@@ -211,9 +212,7 @@ class BandMatrix:
             Traces `(..., rows, n)`, in the same floating-point type.
         """
         windows = traces[..., self.first[:, None] + np.arange(self.blocks.shape[2]), :]
-        blocks = jnp.asarray(self.blocks, traces.dtype)
-        # By default a GPU may multiply in TF32, whose ten bits (5e-4) are above the error of the weights.
-        out = jnp.einsum("brc,...bcn->...brn", blocks, windows, precision=lax.Precision.HIGHEST)
+        out = contract(self.blocks, windows, "brc,bcn->brn")
         return lax.collapse(out, out.ndim - 3, out.ndim - 1)[..., : self.rows, :]
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from data_gen.common.contraction import contract
 from data_gen.solver.problem.discretization import Line, discretize, lines
 from data_gen.solver.problem.edges import OWN, Edges, continued
 from data_gen.solver.problem.simulation import Simulation
@@ -95,11 +96,7 @@ def make_medium(
 
 def _along(axis: int, matrix: np.ndarray, model: jax.Array) -> jax.Array:
     """Multiply a model by a matrix along an axis."""
-    # By default a GPU may multiply in TF32, whose ten bits (5e-4) would be an error of the medium.
-    factor, precision = jnp.asarray(matrix, model.dtype), lax.Precision.HIGHEST
-    if axis == 0:
-        return jnp.matmul(factor, model, precision=precision)
-    return jnp.matmul(model, factor.T, precision=precision)
+    return contract(matrix, model, ("ij,jk->ik", "ij,kj->ki")[axis])
 
 
 def _onto(matrices: list[np.ndarray], model: jax.Array) -> jax.Array:
