@@ -26,6 +26,7 @@ from data_gen.dataset.sample import SPLITS, Sample
 from data_gen.dataset.size import batch_bytes, expected_size, record_bytes
 from data_gen.solver.memory_plan import peak_bytes
 from tests.helpers import ROOT, tiny_config
+from tests.theory import BARE
 
 
 def records(path):
@@ -341,7 +342,10 @@ def test_folders_are_not_overwritten(generated, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dt": 0.01}, r"CFL limit: dt = 0.01 s with a spacing of 10 m and a largest velocity of 4500 m/s.*dt = 0.00"),
+        (
+            {"dt": 0.01, **BARE},
+            r"CFL limit: dt = 0.01 s with a spacing of 10 m and a largest velocity of 4500 m/s.*dt = 0.00",
+        ),
         ({"source_depths": [20.0, 900.0]}, "source lies outside the grid"),
         ({"receiver_depth": 900.0}, "receiver lies outside the grid"),
         ({"snapshot_times": [0.0805]}, "multiples of dt"),

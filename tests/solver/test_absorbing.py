@@ -33,6 +33,7 @@ from data_gen.solver.problem.medium import make_medium
 from data_gen.solver.problem.simulation import HIGHEST_FREQUENCY, Simulation
 from data_gen.solver.problem.wavelets import ricker
 from data_gen.solver.simulator import simulate
+from tests.theory import BARE
 
 # Impulses, coarse grids and thin layers are the point of many a test here.
 pytestmark = [
@@ -172,7 +173,7 @@ def test_no_growth(staggered):
     dt = 0.99 * largest_stable_step(4, SPACING, VELOCITY, staggered=staggered)
     steps = tuple(range(250, nt, 250))
     simulation = Simulation(
-        Grid(shape, SPACING), TimeAxis(nt, dt), VELOCITY, 15.0, 4, (8, 4, 5, 10), snapshot_steps=steps
+        Grid(shape, SPACING), TimeAxis(nt, dt), VELOCITY, 15.0, 4, (8, 4, 5, 10), snapshot_steps=steps, **BARE
     )
     survey = make_survey([[50.0, 80.0]], [], np.eye(1, nt)[0])
     density = jnp.full(shape, 1000.0) if staggered else None
@@ -206,7 +207,7 @@ def test_spectral_radius(staggered, order, float64):
     """Every eigenvalue of one step lies inside the unit circle: layers on three sides, a rigid wall on the fourth."""
     grid = Grid((4, 5), SPACING)
     dt = 0.99 * largest_stable_step(order, SPACING, VELOCITY, staggered=staggered)
-    simulation = Simulation(grid, TimeAxis(2, dt), VELOCITY, 15.0, order, (2, 3, 0, 2))
+    simulation = Simulation(grid, TimeAxis(2, dt), VELOCITY, 15.0, order, (2, 3, 0, 2), **BARE)
     assert radius(rough(grid.shape), simulation, staggered) < 1 - 1e-6
 
 
@@ -227,7 +228,7 @@ def trapping():
 
 def growing(order, widths, courant=0.9, staggered=False):
     dt = courant * largest_stable_step(order, SPACING, FAST, staggered=staggered)
-    return Simulation(Grid((6, 8), SPACING), TimeAxis(2, dt), FAST, 15.0, order, widths)
+    return Simulation(Grid((6, 8), SPACING), TimeAxis(2, dt), FAST, 15.0, order, widths, **BARE)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +272,7 @@ def test_growth_is_the_stretchs_own(float64):
 def test_absorption_ignores_the_model():
     """The coefficients are numbers of the simulation, not of the velocity: the gradient sees a fixed layer."""
     grid, time = Grid((12, 12), SPACING), TimeAxis(30, DT)
-    simulation = Simulation(grid, time, VELOCITY, 15.0)
+    simulation = Simulation(grid, time, VELOCITY, 15.0, **BARE)
     coefficients = strip_profile(Strip(0, False, 20), simulation)
     assert all(isinstance(c, np.ndarray) for c in coefficients)
     slower = strip_profile(Strip(0, False, 20), replace(simulation, max_velocity=VELOCITY / 2))

@@ -143,7 +143,7 @@ def test_absorption(staggered):
     The source is scaled to Deepwave's, whose amplitude is per cell: times the cell's area.
     """
     grid, time = Grid((50, 50), 5.0), TimeAxis(10_000, 1e-3)
-    simulation = Simulation(grid, time, 1500.0, 25.0, 8, snapshot_steps=(9_999,))
+    simulation = Simulation(grid, time, 1500.0, 25.0, 8, snapshot_steps=(9_999,), **BARE)
     survey = make_survey([[125.0, 125.0]], [], grid.spacing**2 * ricker(time, 25.0))
     density = jnp.full(grid.shape, 1.0) if staggered else None
     field = simulate(jnp.full(grid.shape, 1500.0), survey, simulation, density=density).snapshots
@@ -252,6 +252,7 @@ def test_vmap_equals_a_loop():
     assert relative(batched, looped) < 1e-6
 
 
+@pytest.mark.filterwarnings("ignore::data_gen.solver.problem.checks.BandWarning")
 @pytest.mark.parametrize("staggered", [False, True])
 @pytest.mark.parametrize("widths", [RIGID, (8, 8, 8, 8), (0, 8, 5, 9)])
 def test_dot_product(staggered, widths, float64):

@@ -77,7 +77,7 @@ def by_reversal(velocity, survey, simulation):
 
 
 def by_other_cells(velocity, survey, simulation):
-    return simulate(velocity, survey, replace(simulation, internal_spacing=1.3 * simulation.grid.spacing))
+    return simulate(velocity, survey, replace(simulation, internal_spacing=1.5 * simulation.grid.spacing))
 
 
 def by_slabs(velocity, survey, simulation):
