@@ -2,7 +2,7 @@
 
 The converged simulation has the same records, model and meaning of the model, on cells REFINEMENT times as small, with
 differences of order 12 and without temporal dispersion. At three cells for each of ten meters it is within 5e-5 of one
-that is finer still (15 Hz, 1500 to 5500 m/s; tests/solver/test_reference.py), so it judges errors down to 2e-4.
+that is finer still (15 Hz, 1500 to 5500 m/s; see tests/solver/test_spacing.py), so it judges errors down to 2e-4.
 """
 
 from dataclasses import replace
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data_gen.common.errors import InputError
 from data_gen.solver.problem.acquisition import Survey
 from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.simulator import Records, simulate
@@ -25,11 +26,19 @@ def converged(simulation: Simulation, refinement: int = REFINEMENT) -> Simulatio
 
     Args:
         simulation: The simulation.
-        refinement: Cells of the converged simulation in a cell of the simulation's grid, along an axis.
+        refinement: Cells of the converged simulation in a cell of the simulation's grid, along an axis; an odd number.
 
     Returns:
         The converged simulation.
+
+    Raises:
+        InputError: If the refinement is even: sources and receivers would lie between its cells.
     """
+    if refinement < 1 or refinement % 2 == 0:
+        raise InputError(
+            f"A converged simulation divides cells by an odd number, so that points on cells stay on cells, but got "
+            f"{refinement}. Take {REFINEMENT} or {REFINEMENT + 2}."
+        )
     return replace(
         simulation,
         internal_spacing=simulation.grid.spacing / refinement,
