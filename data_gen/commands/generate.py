@@ -12,7 +12,9 @@ from omegaconf import MISSING, DictConfig
 from data_gen.commands import manage
 from data_gen.common.compile_cache import use_compilation_cache
 from data_gen.common.console import print_next, progress_bar
+from data_gen.common.errors import InputError
 from data_gen.common.hydra_app import command, configs_folder, store, typed
+from data_gen.common.stored_config import keys_set
 from data_gen.dataset.config import DataConfig
 from data_gen.dataset.executors.local import Local, LocalConfig
 from data_gen.dataset.executors.ray import RayConfig
@@ -55,6 +57,15 @@ def main(composed: DictConfig) -> None:
     use_compilation_cache()
     settings = typed(composed, GenerateConfig)
     config, workers = settings.data, settings.executor.create()
+    if config.accuracy is not None and (given := sorted({"order", "internal_spacing"} & set(keys_set("data")))):
+        raise InputError(
+            f"data.accuracy={config.accuracy:g} chooses order and internal_spacing, but data.{given[0]} is set, too. "
+            "Leave one of the two out."
+        )
+    if config.accuracy is not None:
+        config = config.settled()
+        cells = config.internal_spacing or config.spacing
+        print(f"data.accuracy={settings.data.accuracy:g}: order {config.order} on cells of {cells:g} m")
     total = config.train + config.validation + config.test
     print(expected_size(config))
     done = made = 0

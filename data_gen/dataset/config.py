@@ -12,6 +12,7 @@ from data_gen.dataset.recorded import HALF_WIDTH, RecordedConfig
 from data_gen.dataset.recording import Recording, make_recording
 from data_gen.dataset.sample import SPLITS, DataSpec, slowest_velocity
 from data_gen.dataset.shots import make_shots
+from data_gen.solver.accuracy import WITHIN, simulation_for_error
 from data_gen.solver.problem.checks import check_layers, check_sampling, largest_local_velocity, meeting
 from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.simulation import Simulation, check_cfl
@@ -77,6 +78,8 @@ class DataConfig:
         frequencies: Frequencies of the time-harmonic fields [Hz].
         directions: Number of directions of each sample along which tangents are taken.
         precision: Precision of the stored records: float32 or float16.
+        accuracy: Relative error of the records against the wave equation, within which `order` and `internal_spacing`
+            are chosen at the least cost; null to take these two as they are set.
         order: Order of the spatial finite differences.
         absorbing_width: Width of the absorbing layer on each side [cells].
         free_surface: Whether the top is a free surface instead of an absorbing layer.
@@ -120,6 +123,7 @@ class DataConfig:
     frequencies: list[float] = field(default_factory=list)
     directions: int = 1
     precision: str = "float32"
+    accuracy: float | None = None
     order: int = 8
     absorbing_width: int = 20
     free_surface: bool = False
@@ -139,7 +143,9 @@ class DataConfig:
         solver where it is the earlier one, so that older data sets keep their fingerprints. Records of files do not
         depend on the solver.
         """
-        elsewhere = {"path", "source", "shard_size", "batch_size", "truth_samples"}
+        if self.accuracy is not None:
+            return self.settled().identity()
+        elsewhere = {"path", "source", "shard_size", "batch_size", "truth_samples", "accuracy"}
         if "tangents" not in self.records:
             elsewhere.add("directions")
         if self.max_velocity is None:
@@ -165,6 +171,31 @@ class DataConfig:
         kept = {name: value for name, value in values.items() if name not in measured}
         return kept | {"sources": self.sources, "recorded": self.recorded.survey()}
 
+    def settled(self) -> "DataConfig":
+        """Choose the order and the internal spacing where `accuracy` asks for them.
+
+        The law of errors holds within a factor, so the accuracy divided by it is asked for.
+
+        Returns:
+            A config of these settings, without the request.
+
+        Raises:
+            InputError: If the solver is the bare leap-frog, or no setting that is tried reaches the accuracy.
+        """
+        if self.accuracy is None:
+            return self
+        if not self.time_correction:
+            raise InputError(
+                f"data.accuracy={self.accuracy:g} chooses settings of a solver without dispersion in time, but "
+                "data.time_correction is false. Leave one of the two out."
+            )
+        mixture = make_mixture(self.families)
+        simulation = self._simulation(self._fastest(mixture.max_velocity))
+        slowest = slowest_velocity(mixture, self._water(simulation.grid))
+        kind = "gathers" if set(self.records) == {"gathers"} else "snapshots"
+        chosen = simulation_for_error(simulation, slowest, self.accuracy / WITHIN, kind=kind)
+        return replace(self, accuracy=None, order=chosen.order, internal_spacing=chosen.internal_spacing)
+
     def create(self) -> "DataSpec":
         """Check the config and freeze it.
 
@@ -177,6 +208,8 @@ class DataConfig:
         Raises:
             InputError: If a simulation cannot use a setting.
         """
+        if self.accuracy is not None:
+            return self.settled().create()
         self._check_counts()
         if self.recorded is not None:
             return self._recorded(self.recorded)

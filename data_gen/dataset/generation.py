@@ -78,7 +78,7 @@ def generate(
             f"The config is that of data that were imported to {config.path}: import the files again, "
             "or choose families of models to generate from."
         )
-    config = replace(config, path=str(Path(config.path).absolute()))
+    config = replace(config.settled(), path=str(Path(config.path).absolute()))
     spec, path = config.create(), Path(config.path)
     splits = {split: getattr(config, split) for split in SPLITS}
     layout = {"shard_size": config.shard_size, "batch_size": config.batch_size}

@@ -70,7 +70,7 @@ def stored_data(config: InvertConfig) -> DataConfig:
             both.
     """
     if not config.run or is_chosen("data"):
-        return config.data
+        return config.data.settled()
     own = [key for key in OF_THE_MODEL if key in keys_set("data")]
     data = adopt(config.data, read_run(config.run).data, "data", f"the run {config.run}", own)
     if replaced := differences(data.physics(), config.data.physics()):

@@ -109,3 +109,15 @@ def test_faster_files_than_families():
     assert faster.step_length < drawn.step_length
     with pytest.raises(InputError, match="at least the 4500 m/s"):
         tiny_config("data/tiny", max_velocity=4000.0).create()
+
+
+def test_accuracy_chooses_the_settings(tmp_path):
+    """The manifest has what was chosen instead of the request, and remakes the same; a stricter request costs more."""
+    loose, strict = (tiny_config(tmp_path / "set", accuracy=accuracy).settled() for accuracy in (0.03, 0.003))
+    assert loose.accuracy is None and loose.create() == tiny_config("x", accuracy=0.03).create()
+    assert strict.create().simulation.solved_spacing < loose.create().simulation.solved_spacing
+    assert tiny_config("x", accuracy=0.03).identity() == loose.identity()
+    manifest = {"source": "generated", "layout": {}, "recipe": loose.identity()}
+    assert dataset.config_of(manifest, "x").create() == loose.create()
+    with pytest.raises(InputError, match=r"data\.time_correction is false"):
+        tiny_config("x", accuracy=0.03, time_correction=False).settled()
