@@ -53,14 +53,19 @@ def main(composed: DictConfig) -> None:
 
     Args:
         composed: Config that Hydra composed, of the schema `GenerateConfig`.
+
+    Raises:
+        InputError: If the command line sets what an accuracy chooses.
     """
     use_compilation_cache()
     settings = typed(composed, GenerateConfig)
     config, workers = settings.data, settings.executor.create()
-    if config.accuracy is not None and (given := sorted({"order", "internal_spacing"} & set(keys_set("data")))):
+    if config.accuracy is not None and (
+        given := sorted({"order", "kappa", "internal_spacing"} & set(keys_set("data")))
+    ):
         raise InputError(
-            f"data.accuracy={config.accuracy:g} chooses order and internal_spacing, but data.{given[0]} is set, too. "
-            "Leave one of the two out."
+            f"data.accuracy={config.accuracy:g} chooses order, kappa and internal_spacing, but data.{given[0]} is set, "
+            "too. Leave one of the two out."
         )
     if config.accuracy is not None:
         config = config.settled()

@@ -26,7 +26,7 @@ READ_FROM = ("disk", "online")
 # sets of these settings leave them out of their identity, and so keep their fingerprints.
 EARLIER_SOLVER = {"time_correction": False, "medium": "samples", "internal_spacing": None}
 # Settings of the solver, which do not determine records that were read from files.
-SOLVER = {"order", "absorbing_width", "substeps", *EARLIER_SOLVER}
+SOLVER = {"order", "kappa", "absorbing_width", "substeps", *EARLIER_SOLVER}
 
 
 def with_solver_of_its_time(stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,9 +78,10 @@ class DataConfig:
         frequencies: Frequencies of the time-harmonic fields [Hz].
         directions: Number of directions of each sample along which tangents are taken.
         precision: Precision of the stored records: float32 or float16.
-        accuracy: Relative error of the records against the wave equation, within which `order` and `internal_spacing`
-            are chosen at the least cost; null to take these two as they are set.
+        accuracy: Relative error of the records against the wave equation, within which `order`, `kappa` and
+            `internal_spacing` are chosen at the least cost; null to take these three as they are set.
         order: Order of the spatial finite differences.
+        kappa: End of the band of k h in which the weights of the differences are best; 0 takes Taylor's weights.
         absorbing_width: Width of the absorbing layer on each side [cells].
         free_surface: Whether the top is a free surface instead of an absorbing layer.
         time_correction: Whether the solver undoes its dispersion in time; false is the bare leap-frog.
@@ -125,6 +126,7 @@ class DataConfig:
     precision: str = "float32"
     accuracy: float | None = None
     order: int = 8
+    kappa: float = 0.0
     absorbing_width: int = 20
     free_surface: bool = False
     max_velocity: float | None = None
@@ -148,6 +150,8 @@ class DataConfig:
         elsewhere = {"path", "source", "shard_size", "batch_size", "truth_samples", "accuracy"}
         if "tangents" not in self.records:
             elsewhere.add("directions")
+        if not self.kappa:
+            elsewhere.add("kappa")
         if self.max_velocity is None:
             elsewhere.add("max_velocity")
         if self.recorded is None:
@@ -194,7 +198,8 @@ class DataConfig:
         slowest = slowest_velocity(mixture, self._water(simulation.grid))
         kind = "gathers" if set(self.records) == {"gathers"} else "snapshots"
         chosen = simulation_for_error(simulation, slowest, self.accuracy / WITHIN, kind=kind)
-        return replace(self, accuracy=None, order=chosen.order, internal_spacing=chosen.internal_spacing)
+        settings = {"order": chosen.order, "kappa": chosen.kappa, "internal_spacing": chosen.internal_spacing}
+        return replace(self, accuracy=None, **settings)
 
     def create(self) -> "DataSpec":
         """Check the config and freeze it.
@@ -300,6 +305,7 @@ class DataConfig:
             time_correction=self.time_correction,
             medium=self.medium,
             internal_spacing=self.internal_spacing,
+            kappa=self.kappa,
             substeps=self.substeps,
             free_surface=self.free_surface,
             frequencies=tuple(self.frequencies) if "harmonic" in self.records else (),

@@ -111,6 +111,7 @@ def test_faster_files_than_families():
         tiny_config("data/tiny", max_velocity=4000.0).create()
 
 
+@pytest.mark.filterwarnings("ignore::data_gen.solver.problem.checks.DispersionWarning")
 def test_accuracy_chooses_the_settings(tmp_path):
     """The manifest has what was chosen instead of the request, and remakes the same; a stricter request costs more."""
     loose, strict = (tiny_config(tmp_path / "set", accuracy=accuracy).settled() for accuracy in (0.03, 0.003))
