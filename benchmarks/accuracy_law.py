@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument(
         "results", type=Path, nargs="*", default=[results_path(ROOT / "benchmarks/results", "accuracy")]
     )
-    rows = [row for path in parser.parse_args().results for row in json.loads(path.read_text("utf-8"))["rows"]]
+    rows = [row for path in parser.parse_args().results for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
     rows = [row for row in rows if "corrections" in row]
     for kind in LAWS:
         law = fit(rows, kind)
