@@ -60,8 +60,8 @@ class Contraction:
         return Contraction(self.constant, self.result, self.operand)
 
     def residual_tangent(self, residuals, tangents, operands):
-        """See `LinearMap.residual_tangent`; the array is a constant."""
-        raise NotImplementedError("The array of a contraction is a constant, which has no derivative.")
+        """See `LinearMap.residual_tangent`."""
+        return tuple(linear_call(self, tangents, operands))
 
 
 def contract(constant: np.ndarray, values: jax.Array, formula: str) -> jax.Array:

@@ -125,10 +125,14 @@ def projected_compressibility(velocity: Float[Array, "nz nx"], simulation: Simul
     """
     if not simulation.projects:
         return velocity**-2
+    return _compressibility(velocity, [np.arange(line.cells) * line.spacing for line in lines(simulation)], simulation)
+
+
+def _compressibility(velocity: jax.Array, points: list[np.ndarray], simulation: Simulation) -> jax.Array:
+    """Compute what the solver's grid holds of 1 / velocity^2 at points along both axes, above its bound."""
     axes = lines(simulation)
-    onto_centers = [line.projection(simulation.medium, np.arange(line.cells) * line.spacing) for line in axes]
-    slowness = _extended(velocity, axes, simulation) ** -2
-    return jnp.maximum(_onto(onto_centers, slowness), simulation.fastest**-2)
+    onto_points = [line.projection(simulation.medium, at) for line, at in zip(axes, points, strict=True)]
+    return jnp.maximum(_onto(onto_points, _extended(velocity, axes, simulation) ** -2), simulation.fastest**-2)
 
 
 def project_medium(
@@ -152,16 +156,14 @@ def project_medium(
     if not simulation.projects:
         return make_medium(velocity, density, solved)
     axes = lines(simulation)
-    extended = partial(_extended, axes=axes, simulation=simulation)
-    onto_cells = [line.projection(simulation.medium, line.solved_centers) for line in axes]
-    onto_grid = partial(_onto, onto_cells)
-    slowness = extended(velocity) ** -2
+    centers = [line.solved_centers for line in axes]
     if density is None:
-        compressibility = jnp.maximum(onto_grid(slowness), simulation.fastest**-2)
-        return Medium(solved.step_length**2 / compressibility, None)
-    density = extended(density)
+        return Medium(solved.step_length**2 / _compressibility(velocity, centers, simulation), None)
+    extended = partial(_extended, axes=axes, simulation=simulation)
+    onto_cells = [line.projection(simulation.medium, at) for line, at in zip(axes, centers, strict=True)]
+    slowness, density = extended(velocity) ** -2, extended(density)
     lightest, heaviest, half = jnp.min(density), jnp.max(density), simulation.order // 2
-    compressibility = jnp.maximum(onto_grid(slowness / density), simulation.fastest**-2 / heaviest)
+    compressibility = jnp.maximum(_onto(onto_cells, slowness / density), simulation.fastest**-2 / heaviest)
 
     def buoyancy(axis: int) -> jax.Array:
         onto_faces = axes[axis].projection(simulation.medium, axes[axis].half_points(half))
