@@ -26,7 +26,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from data_gen.common.errors import InputError
 from data_gen.solver.engines import field_sums, scan
-from data_gen.solver.engines.records import inject, read_gathers
+from data_gen.solver.engines.records import add_near_field, inject, read_gathers
 from data_gen.solver.numerics.cpml import Profile, Strip
 from data_gen.solver.problem.acquisition import Survey, locate
 from data_gen.solver.problem.checks import check_inputs
@@ -167,7 +167,8 @@ def _simulate(velocity, density, survey: Survey, simulation: Simulation, mesh: M
         out_specs=(P(), FIELDS, FIELDS),
         check_vma=False,  # the loop's fields start from zeros, which are the same on all devices, and do not stay so
     )
-    return Records(*run(velocity, density, medium, survey))
+    gathers, *fields = run(velocity, density, medium, survey)
+    return Records(add_near_field(gathers, survey, simulation, density), *fields)
 
 
 def check_mesh(simulation: Simulation, mesh: Mesh) -> None:

@@ -22,7 +22,7 @@ from jaxtyping import Array, Complex, Float
 from data_gen.common.contraction import contract
 from data_gen.solver.engines import field_sums, rules, scan
 from data_gen.solver.engines.choose import choose_engine
-from data_gen.solver.engines.records import inject, read_gathers
+from data_gen.solver.engines.records import add_near_field, inject, read_gathers
 from data_gen.solver.problem.acquisition import Survey, locate
 from data_gen.solver.problem.checks import check_inputs
 from data_gen.solver.problem.discretization import discretize, lines
@@ -79,7 +79,8 @@ def _simulate(velocity, survey: Survey, simulation: Simulation, density) -> Reco
         medium = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(injections), *leaf.shape)), medium)
         shoot = partial(jax.vmap(partial(scan.propagate, simulation=solved), in_axes=(0, *axes)), medium)
     pressures, fields = shoot(injections, source_cells, *receivers)
-    return Records(read_gathers(pressures, solved), *field_sums.split(on_grid(fields, simulation), solved))
+    gathers = add_near_field(read_gathers(pressures, solved), survey, simulation, density)
+    return Records(gathers, *field_sums.split(on_grid(fields, simulation), solved))
 
 
 def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None) -> Records:

@@ -31,7 +31,7 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
-from data_gen.solver.engines.records import fire, read_gathers
+from data_gen.solver.engines.records import add_near_field, fire, read_gathers
 from data_gen.solver.engines.time_step import factor_placement
 from data_gen.solver.numerics.cpml import strips
 from data_gen.solver.numerics.stencils import factor_weights, second_derivative, second_derivative_weights
@@ -347,7 +347,8 @@ def _simulate(velocity, survey: Survey, simulation: Simulation, layout: ChipLayo
         threads = {"grid_names": ("shot",), "num_threads": layout.groups, "thread_name": "warpgroup"}
         scratch = [*fields, plgpu.Barrier(num_arrivals=layout.groups)]
         run = plgpu.kernel(wave_on_chip, out_type=gathers, scratch_types=scratch, grid=grid, **threads, **options)
-    return read_gathers(run(*inputs)[:, :: simulation.gather_stride, : survey.n_receivers], simulation)
+    pressures = run(*inputs)[:, :: simulation.gather_stride, : survey.n_receivers]
+    return add_near_field(read_gathers(pressures, simulation), survey, simulation, None)
 
 
 def simulate_on_chip(

@@ -1,13 +1,4 @@
-"""Place sources and receivers on and off the grid.
-
-A point source or receiver between grid points becomes a separable, Kaiser-windowed sinc of `half_width` cells:
-
-    w(x) = sinc(x) I0(beta sqrt(1 - (x / r)^2)) / I0(beta),    |x| <= r,    beta = pi r / 2
-
-Source: G. J. Hicks, "Arbitrary source and receiver positioning in finite-difference schemes using Kaiser
-windowed sinc functions", Geophysics 67 (2002), 156-165. beta = pi r / 2 puts the window's first zero at half the
-Nyquist wavenumber, so wavelengths of four cells and more are interpolated; on a grid point w is exactly a delta.
-"""
+"""Place sources and receivers on and off the grid: between grid points each is a windowed sinc along both axes."""
 
 from functools import partial
 from typing import NamedTuple
@@ -18,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from data_gen.common.errors import InputError
+from data_gen.solver.numerics.windowed_sinc import windowed_sinc
 from data_gen.solver.problem.grid import Grid
 from data_gen.solver.problem.simulation import Simulation
 
@@ -220,17 +212,8 @@ def _axis_weights(
     coordinate: Float[Array, ""], size: int, before: int, half_width: int, free_surface: bool
 ) -> tuple[Int[Array, " k"], Float[Array, " k"]]:
     """Find cells and weights along one axis; `coordinate` counts from the first of the cells after `before` padded."""
-    if half_width == 0:
-        index, weights = jnp.round(coordinate)[None].astype(int) + before, jnp.ones(1, coordinate.dtype)
-    else:
-        cells = jnp.floor(coordinate) + jnp.arange(1 - half_width, half_width + 1)
-        distance = cells - coordinate
-        beta = np.pi * half_width / 2
-        inside = jnp.maximum(1 - (distance / half_width) ** 2, 0.0)
-        # The square root's slope is infinite at the window's edge, where the weight itself is sinc(integer) = 0.
-        root = jnp.sqrt(jnp.where(inside > 0, inside, 1.0))
-        window = jnp.where(inside > 0, jax.scipy.special.i0(beta * root) / float(np.i0(beta)), 0.0)
-        index, weights = cells.astype(int) + before, jnp.sinc(distance) * window
+    index, weights = windowed_sinc(coordinate, half_width)
+    index = index + before
     # Beyond a wall the field continues as its mirror image; beyond an absorbing layer there is no field.
     if free_surface:
         weights = weights * jnp.sign(index)

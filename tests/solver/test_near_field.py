@@ -1,0 +1,142 @@
+"""The field next to a source: the grid's response to short waves, and gathers against the analytic field."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from data_gen.solver.engines.records import add_near_field
+from data_gen.solver.numerics.near_field import NOTHING, grid_response
+from data_gen.solver.problem.acquisition import make_survey
+from data_gen.solver.problem.grid import Grid, TimeAxis
+from data_gen.solver.problem.simulation import Simulation
+from data_gen.solver.problem.wavelets import ricker, ricker_waveform
+from data_gen.solver.simulator import simulate
+from tests.helpers import relative
+from tests.theory import greens_function_2d
+
+GRID, TIME, VELOCITY, PEAK = Grid((48, 48), 10.0), TimeAxis(101, 2e-3), 2500.0, 15.0
+OFFSETS = np.array([10.0, 20.0, 30.0, 50.0])
+MODEL = np.full(GRID.shape, VELOCITY)
+
+
+def problem(**options):
+    return Simulation(GRID, TIME, VELOCITY, PEAK, **{"order": 12, "widths": (12, 12, 12, 12)} | options)
+
+
+def exact(distances):
+    """The field of a source w(t) in a homogeneous plane at distances [m], `(nt, n)`."""
+
+    def wavelet(t):
+        return ricker_waveform((np.pi * PEAK * (t - 1.2 / PEAK)) ** 2)
+
+    return np.stack([greens_function_2d(d, TIME.times, wavelet, VELOCITY) for d in distances], axis=1)
+
+
+def shoot(source, receivers, simulation, density=None):
+    """The gather, and what was added to it."""
+    survey = make_survey([source], receivers, ricker(TIME, PEAK))
+    gathers = simulate(MODEL, survey, simulation, density=density).gathers
+    added = add_near_field(jnp.zeros_like(gathers), survey.with_source_axis(), simulation, density)
+    return np.asarray(gathers[0]), np.asarray(added[0])
+
+
+def test_the_grids_response_is_that_of_the_lattice():
+    """Differences of order 2, by known integrals: G(0) = (g + 3/2 ln 2) / 2 pi, G(0) - G(1, 0) = 1 / 4, and 1 / pi.
+
+    Their symbol errs by k^4 / 12, so that the integrand jumps at k = 0 by a part of 1 / 12: over POINTS^2 cells, 1e-6.
+    """
+    response = grid_response(2, 0.0, 0, staggered=False)
+    assert response[0, 0] == pytest.approx((np.euler_gamma + 1.5 * np.log(2)) / (2 * np.pi), abs=2e-6)
+    assert response[0, 0] - response[1, 0] == pytest.approx(1 / 4, abs=2e-6)
+    assert response[0, 0] - response[1, 1] == pytest.approx(1 / np.pi, abs=2e-6)
+
+
+@pytest.mark.parametrize("order", [4, 12])
+@pytest.mark.parametrize("staggered", [False, True])
+def test_the_grids_response_tends_to_the_logarithm(order, staggered):
+    """And as fast as the order says: the part that is left falls as distance^-order, here from 7 to 14 cells."""
+    distance = np.array([7, 14])
+    left = np.abs(grid_response(order, 0.0, 4, staggered=staggered)[0, distance] + np.log(distance) / (2 * np.pi))
+    assert left[0] < 1e-4
+    assert left[1] < max(left[0] * 2.0 ** (1 - order), 1e-10)
+
+
+@pytest.mark.parametrize("spacing", [None, 15.0])
+def test_gathers_near_a_source_against_the_analytic_field(spacing):
+    """At 1, 2, 3 and 5 cells. What is left is of the next order, (w h / v pi)^2 / 2 of what was missing: below a tenth.
+
+    And the error of the differences and of the sinc between cells, 1e-3 each.
+    """
+    source = np.array([240.0, 230.0])
+    direction = np.array([0.0, 1.0])
+    gather, added = shoot(source, source + OFFSETS[:, None] * direction, problem(internal_spacing=spacing))
+    expected = exact(OFFSETS)
+    for i, offset in enumerate(OFFSETS):
+        before = relative(gather[:, i] - added[:, i], expected[:, i])
+        after = relative(gather[:, i], expected[:, i])
+        assert after < before / 10 + 2e-3, (offset, before, after)
+    assert relative(gather[:, 0] - added[:, 0], expected[:, 0]) > 0.01
+
+
+@pytest.mark.parametrize("sides", ["free surface", "wall"])
+def test_images(sides):
+    """A source 13 m below the surface, receivers 11 m below it: the field of the source and of its image."""
+    free = sides == "free surface"
+    simulation = problem(widths=(0, 12, 12, 12), free_surface=free, half_width=4)
+    source, columns = np.array([13.0, 237.0]), np.array([0.0, 12.0, 31.0])
+    receivers = np.stack([np.full(3, 11.0), source[1] + columns], axis=1)
+    gather, added = shoot(source, receivers, simulation)
+    surface = 0.0 if free else -5.0
+    direct, image = np.hypot(2.0, columns), np.hypot(24.0 - 2 * surface, columns)
+    direct[0] = max(direct[0], 3.0)  # a receiver's ring, of 0.3 cells: the mean of the field over it
+    expected = exact(direct) + (-1 if free else 1) * exact(image)
+    assert relative(gather, expected) < 4e-3
+    assert relative(gather - added, expected) > 0.02
+
+
+def test_density():
+    """Constant density scales the field, and what is missing with it: rho G."""
+    density = jnp.full(GRID.shape, 2000.0)
+    source = np.array([240.0, 230.0])
+    receivers = source + np.array([[0.0, 10.0], [20.0, 20.0]])
+    gather, added = shoot(source, receivers, problem(), density)
+    expected = 2000.0 * exact([10.0, np.hypot(20.0, 20.0)])
+    assert relative(gather, expected) < 2e-3 < 4e-3 < relative(gather - added, expected)
+
+
+def test_nothing_is_added_far_away_or_to_the_bare_solver():
+    far = NOTHING * GRID.spacing + 1e-3
+    survey = make_survey([[200.0, 200.0]], [[200.0, 200.0 + far]], ricker(TIME, PEAK)).with_source_axis()
+    gathers = jax.random.normal(jax.random.key(0), (1, TIME.nt, 1))
+    assert np.array_equal(add_near_field(gathers, survey, problem(half_width=4), None), gathers)
+    bare = replace(problem(half_width=4), time_correction=False, substeps=2, medium="samples")
+    assert add_near_field(gathers, survey, bare, None) is gathers
+
+
+def test_derivatives_by_positions_and_wavelets(float64):
+    """By positions as central differences say, to their error of step^2; the gathers are linear in the wavelets."""
+    simulation = replace(problem(half_width=4), time=TimeAxis(41, 2e-3))
+    survey = make_survey([[231.0, 233.0]], [[243.0, 238.0], [222.0, 261.0]], ricker(simulation.time, PEAK))
+
+    def energy(survey):
+        return jnp.sum(simulate(jnp.asarray(MODEL), survey, simulation).gathers ** 2)
+
+    gradient = jax.grad(energy)(survey)
+    keys = jax.random.split(jax.random.key(0), 3)
+    direction = type(survey)(*(jax.random.normal(k, x.shape) for k, x in zip(keys, survey, strict=True)))
+    for name in ("sources", "receivers"):
+        along = jax.tree.map(jnp.zeros_like, survey)._replace(**{name: getattr(direction, name)})
+        ahead, behind = (energy(jax.tree.map(lambda x, d, s=s: x + s * d, survey, along)) for s in (1e-3, -1e-3))
+        slope = sum(jnp.vdot(a, b) for a, b in zip(gradient, along, strict=True))
+        assert (ahead - behind) / 2e-3 == pytest.approx(float(slope), rel=1e-6)
+
+    def gathers(wavelets):
+        return simulate(jnp.asarray(MODEL), survey._replace(wavelets=wavelets), simulation).gathers
+
+    out, transposed = jax.vjp(gathers, survey.wavelets)
+    weights = jax.random.normal(keys[0], out.shape)
+    left, right = jnp.vdot(weights, gathers(direction.wavelets)), jnp.vdot(transposed(weights)[0], direction.wavelets)
+    assert left == pytest.approx(float(right), rel=1e-10)
