@@ -10,6 +10,7 @@ Nyquist wavenumber, so wavelengths of four cells and more are interpolated; on a
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Int
 
 
@@ -32,4 +33,6 @@ def windowed_sinc(coordinate: Float[Array, ""], half_width: int) -> tuple[Int[Ar
     # The square root's slope is infinite at the window's edge, where the weight itself is sinc(integer) = 0.
     root = jnp.sqrt(jnp.where(inside > 0, inside, 1.0))
     window = jnp.where(inside > 0, jax.scipy.special.i0(beta * root) / float(np.i0(beta)), 0.0)
-    return cells.astype(int), jnp.sinc(distance) * window
+    # A product with the identity keeps XLA from computing the window again wherever a weight is used: in each time step.
+    identity = np.eye(len(cells), dtype=coordinate.dtype)
+    return cells.astype(int), jnp.matmul(jnp.sinc(distance) * window, identity, precision=lax.Precision.HIGHEST)

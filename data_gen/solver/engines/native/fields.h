@@ -1,6 +1,7 @@
 // Geometry of the grid and its absorbing layers, and where a field and its memory lie.
 //
-// Rows start on 64 bytes and are padded to whole vectors of LANES values, so that no inner loop has a remainder.
+// Rows start on 64 bytes, which LINE values fill, and are padded to whole vectors of LANES values, so that no inner loop has a
+// remainder.
 
 #pragma once
 #include <algorithm>
@@ -17,9 +18,11 @@
 
 using Real = REAL;
 constexpr int H = HALF;  // half the order of the differences
-constexpr int LANES = 16;
+constexpr int LANES = 8, LINE = 16;
 
-inline int round_up(int n) { return (n + LANES - 1) / LANES * LANES; }
+using Vector = Real __attribute__((vector_size(LANES * sizeof(Real))));
+
+inline int round_up(int n, int unit = LANES) { return (n + unit - 1) / unit * unit; }
 
 // Advice only: nothing depends on it.
 inline void prefer_large_pages(void* block, size_t bytes) {
@@ -59,6 +62,8 @@ struct Layer {
   }
 };
 
+constexpr int APART = 16;  // columns between two layers from which on each has its own window
+
 struct Weights {
   Real second[H + 1];  // of the second difference, the center's first
   Real factor[H + 1];  // of the one-sided first difference
@@ -75,7 +80,7 @@ struct Grid {
   Grid(const Ints& layout, const Reals& second_weights, const Reals& factor_weights, const Reals& profiles) {
     mz = layout[0], mx = layout[1], free_surface = layout[6];
     columns = round_up(mx);
-    stride = LANES + round_up(mx + H);
+    stride = LINE + round_up(mx + H, LINE);
     std::copy(second_weights.begin(), second_weights.end(), weights.second);
     std::copy(factor_weights.begin(), factor_weights.end(), weights.factor);
     for (int side = 0; side < 4; ++side) {
@@ -91,7 +96,7 @@ struct Grid {
       }
     const int left_end = x[0].width ? std::min(columns, round_up(x[0].width + H)) : 0;
     const int right_start = x[1].width ? std::max(0, x[1].first - H) / LANES * LANES : columns;
-    if (x[0].width && x[1].width && right_start - left_end < 4 * LANES) {
+    if (x[0].width && x[1].width && right_start - left_end < APART) {
       x[0].place(0, columns);  // one window for both: fewer, longer loops
     } else {
       if (x[0].width) x[0].place(0, left_end);
@@ -112,9 +117,10 @@ struct Grid {
     }
   }
 
+  bool walls_x() const { return !x[0].width || !x[1].width; }
   int64_t field_size() const { return int64_t(mz + 2 * H) * stride; }
   int64_t strip_size(int which) const { return z[which].span ? int64_t(z[which].span + 2 * H) * stride : 0; }
-  int64_t side_size(int which) const { return x[which].span ? int64_t(mz) * (x[which].span + LANES) : 0; }
+  int64_t side_size(int which) const { return x[which].span ? int64_t(mz) * x[which].span : 0; }
   // Pressure at two times and the memory (psi, zeta) of the four layers.
   int64_t state_size() const {
     int64_t size = 2 * field_size();
@@ -136,7 +142,7 @@ struct State {
   const Grid* grid;
   Real *now, *before;          // [mz + 2H][stride]
   Real *psi_z[2], *zeta_z[2];  // [H + span + H][stride]; zero outside the layer
-  Real *psi_x[2], *zeta_x[2];  // [mz][span + LANES]
+  Real *psi_x[2], *zeta_x[2];  // [mz][span]
 
   State(const Grid& g, Real* block) : grid(&g) {
     auto take = [&](int64_t size) {
@@ -150,9 +156,9 @@ struct State {
       psi_x[which] = take(g.side_size(which)), zeta_x[which] = take(g.side_size(which));
     }
   }
-  Real* row(Real* field, int r) const { return field + int64_t(r + H) * grid->stride + LANES; }
-  Real* strip(Real* memory, int i) const { return memory + int64_t(i + H) * grid->stride + LANES; }
+  Real* row(Real* field, int r) const { return field + int64_t(r + H) * grid->stride + LINE; }
+  Real* strip(Real* memory, int i) const { return memory + int64_t(i + H) * grid->stride + LINE; }
   Real* side(Real* memory, int which, int r) const {
-    return memory + int64_t(r) * (grid->x[which].span + LANES);
+    return memory + int64_t(r) * grid->x[which].span;
   }
 };

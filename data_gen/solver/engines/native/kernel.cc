@@ -93,7 +93,10 @@ class Propagator {
   Propagator(const Grid& g, const Shot<K>& shot, const Share& share, Real* block)
       : g(g), shot(shot), share(share), rows(allocate(K * g.columns)), scratch(allocate(2 * g.columns + 3 * LANES)),
         sources(cells(g, shot.source, shot.source_cells)),
-        receivers(cells(g, shot.receiver, shot.receivers * shot.receiver_cells)) {
+        receivers(cells(g, shot.receiver, shot.receivers * shot.receiver_cells)), in_rows(shot.receiver_cells % LANES == 0) {
+    // Windows of 2 half_width cells along a row, unless they are folded at a wall.
+    for (size_t k = 0; k < receivers.size() && in_rows; ++k)
+      in_rows = k % LANES == 0 || (receivers[k].row == receivers[k - 1].row && receivers[k].column == receivers[k - 1].column + 1);
     for (int c = 0; c < K; ++c) {
       models[c] = block, block += int64_t(g.mz) * g.columns;
       s.emplace_back(g, block), states[c] = block, block += g.state_size();
@@ -114,11 +117,11 @@ class Propagator {
   // Advance from p_n to p_{n+1}, leaving the accelerations in `store`, if there is one, at `saved(c)`.
   template <class Saved>
   void forward(int64_t n, const Store* store, Saved saved) {
-    for (int c = 0; c < K; ++c) remember_z(g, s[c], share);
+    for (int c = 0; c < K; ++c) slopes_z(g, s[c], passes[c], share);
     for (int r = share.begin; r < share.end; ++r)
       for (int c = 0; c < K; ++c) {
         acceleration[c] = store && store->in_place() ? store->place(r, saved(c)) : row(c);
-        update(r, c, K > 1 || store, [&](auto emit) { stretched_row(g, s[c], r, scratch.get(), emit); });
+        update(r, c, K > 1 || store, [&](auto emit) { stretched_row(g, s[c], passes[c], r, scratch.get(), emit); });
         if (store && !store->in_place()) store->put(acceleration[c], r, saved(c));
       }
     inject(n);
@@ -147,7 +150,7 @@ class Propagator {
   template <class Seen>
   void adjoint(int64_t n, int snapshot, const Plan& plan, const int* inner, Seen seen) {
     const Real* shares = plan.shares_of(n);
-    for (int c = 0; c < K; ++c) transposed_remember_z(g, s[c], passes[c], share);
+    for (int c = 0; c < K; ++c) transposed_slopes_z(g, s[c], passes[c], share);
     for (int r = share.begin; r < share.end; ++r) {
       seen(r);
       for (int c = 0; c < K; ++c) {
@@ -175,10 +178,9 @@ class Propagator {
     const auto [begin, end] = share.part(shot.receivers);
     for (int c = 0; c < K; ++c)
       for (int64_t i = begin; i < end; ++i) {
-        Real sum = 0;
-        for (int64_t k = i * shot.receiver_cells; k < (i + 1) * shot.receiver_cells; ++k)
-          sum += shot.weight[k] * s[c].row(s[c].now, receivers[k].row)[receivers[k].column];
-        shot.gathers[c][n * shot.receivers + i] = sum;
+        const Real* weight = shot.weight + i * shot.receiver_cells;
+        const Cell* cell = receivers.data() + i * shot.receiver_cells;
+        shot.gathers[c][n * shot.receivers + i] = in_rows ? sum_of_rows(c, cell, weight) : sum_of_cells(c, cell, weight);
       }
   }
 
@@ -217,6 +219,25 @@ class Propagator {
 
  private:
   Real* newest(int c, int r) const { return s[c].row(s[c].before, r); }
+  Real sum_of_cells(int c, const Cell* cell, const Real* weight) const {
+    Real sum = 0;
+    for (int64_t k = 0; k < shot.receiver_cells; ++k) sum += weight[k] * s[c].row(s[c].now, cell[k].row)[cell[k].column];
+    return sum;
+  }
+  // The same where each LANES cells are neighbors along a row.
+  Real sum_of_rows(int c, const Cell* cell, const Real* weight) const {
+    Vector sums = {};
+    for (int64_t k = 0; k < shot.receiver_cells; k += LANES) {
+      Vector field;
+      std::memcpy(&field, s[c].row(s[c].now, cell[k].row) + cell[k].column, sizeof(field));
+      Vector weights;
+      std::memcpy(&weights, weight + k, sizeof(weights));
+      sums += weights * field;
+    }
+    Real sum = 0;
+    for (int lane = 0; lane < LANES; ++lane) sum += sums[lane];
+    return sum;
+  }
 
   // before = 2 now - before + m acceleration in one component's row; each_column(emit) calls emit(j, acceleration), which
   // is also kept, if wanted.
@@ -242,13 +263,15 @@ class Propagator {
   }
 
   void inject(int64_t n) {
-    for (int64_t i = 0; i < shot.source_cells; ++i) {
-      const auto [r, j] = sources[i];
-      if (!share.owns(r)) continue;
-      for (int c = 0; c < K; ++c) {
-        newest(c, r)[j] += shot.q[c][n * shot.source_cells + i];
-        mirror_x(g, newest(c, r));
+    for (int c = 0; c < K; ++c) {
+      const Real* q = shot.q[c] + n * shot.source_cells;
+      for (const auto [r, j] : sources) {
+        if (share.owns(r)) newest(c, r)[j] += *q;
+        ++q;
       }
+      if (g.walls_x())
+        for (const auto [r, j] : sources)
+          if (share.owns(r)) mirror_x(g, newest(c, r));
     }
   }
 
@@ -286,6 +309,7 @@ class Propagator {
 
   Block rows, scratch;
   std::vector<Cell> receivers;
+  bool in_rows;  // whether each LANES cells of a receiver are neighbors along a row
   Real* models[K];
   std::vector<Passes> passes;
 };
