@@ -132,4 +132,3 @@ def near_field(
     missing = -jnp.sum(weights * (jnp.log(squared) / (4 * np.pi) + short))
     fade = (jnp.sqrt(squared) - WHOLE) / (NOTHING - WHOLE)
     return missing * jnp.cos(np.pi / 2 * jnp.clip(fade, 0, 1)) ** 2
-
