@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from data_gen.solver.problem.acquisition import make_survey
+from data_gen.solver.problem.discretization import lines
 from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.medium import LEAST_DENSITY, project_medium
 from data_gen.solver.problem.simulation import OVERSHOOT, Simulation
@@ -98,6 +99,23 @@ def test_bounds():
         assert buoyancy.min() >= LEAST_DENSITY / 2500.0 * (1 - 1e-6)
         # 1 / density is at most 1 / (LEAST_DENSITY 1.0), and its own series overshoots by less than a half.
         assert buoyancy.max() < 1.5 / LEAST_DENSITY
+
+
+def test_long_waves_find_the_model_where_the_bound_acts(float64):
+    """Salt in water on larger cells: what the bound adds to long waves is less than half of what it does alone."""
+    velocity = jnp.asarray(np.where(blocks(of=8) > 2700.0, 3600.0, 1500.0))
+    simulation = problem(internal_spacing=17.0)
+    loose = replace(simulation, max_velocity=2e4)
+    series = (loose.step_length**2) / project_medium(velocity, None, loose).stiffness
+    found = (simulation.step_length**2) / project_medium(velocity, None, simulation).stiffness
+    bounded = jnp.maximum(series, simulation.fastest**-2)
+    assert jnp.sum(bounded - series) > 0
+    smooth = [line.smoothing(line.solved_centers) for line in lines(simulation)]
+
+    def long_waves(values):
+        return jnp.linalg.norm(smooth[0] @ values @ smooth[1].T)
+
+    assert long_waves(found - series) < long_waves(bounded - series) / 2
 
 
 def test_a_constant_model_stays_constant(float64):

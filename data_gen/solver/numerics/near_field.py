@@ -28,7 +28,6 @@ to be chosen among those of all cells around.
 from functools import cache
 from math import ceil
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
