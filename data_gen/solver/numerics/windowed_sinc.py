@@ -33,6 +33,6 @@ def windowed_sinc(coordinate: Float[Array, ""], half_width: int) -> tuple[Int[Ar
     # The square root's slope is infinite at the window's edge, where the weight itself is sinc(integer) = 0.
     root = jnp.sqrt(jnp.where(inside > 0, inside, 1.0))
     window = jnp.where(inside > 0, jax.scipy.special.i0(beta * root) / float(np.i0(beta)), 0.0)
-    # A product with the identity keeps XLA from computing the window again wherever a weight is used: in each time step.
+    # A product with the identity keeps XLA from computing the window again wherever a weight is used: in each step.
     identity = np.eye(len(cells), dtype=coordinate.dtype)
     return cells.astype(int), jnp.matmul(jnp.sinc(distance) * window, identity, precision=lax.Precision.HIGHEST)
