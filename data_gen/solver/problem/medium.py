@@ -9,7 +9,7 @@ Research 67 (1962), 4427-4440. Models that are samples of a band-limited functio
 as they are.
 
 *The bound.* A series that is cut off overshoots, salt in water by more than salt's whole compressibility, and the time
-step is stable for a smallest one, b. From what a bound adds, the longer waves that the grid holds, L, are subtracted again:
+step is stable for a smallest one, b. Longer waves, L, of the field that a bound adds are subtracted from it again:
 
     m_0 = max(m, b),    m_(i+1) = max(m_i - L (m_i - m), b)
 
