@@ -26,9 +26,9 @@ SNAPSHOTS = (0.51, 0.66, 0.83, 1.0)  # parts of the record
 PARTS = (0.5, 0.7, 1.0)  # of the record, up to which the errors of gathers are taken
 
 
-def rough(n: int) -> np.ndarray:
+def rough(n: int, seed: int = 11) -> np.ndarray:
     """Random velocities with a power-law spectrum, 1500 to 4500 m/s."""
-    rng = np.random.default_rng(11)
+    rng = np.random.default_rng(seed)
     k = np.fft.fftfreq(n)[:, None] ** 2 + np.fft.fftfreq(n)[None, :] ** 2
     field = np.fft.ifft2(np.fft.fft2(rng.standard_normal((n, n))) / (1 + k * (16 * np.pi) ** 2)).real
     return np.clip(2800 + 650 * (field - field.mean()) / field.std(), 1500, 4500)
@@ -45,9 +45,9 @@ def layered(n: int, seed: int = 11) -> np.ndarray:
     return v
 
 
-def salt(n: int) -> np.ndarray:
+def salt(n: int, seed: int = 11) -> np.ndarray:
     """Water of 1500 m/s, layers, and a salt body of 5500 m/s with a ragged edge."""
-    rng = np.random.default_rng(11)
+    rng = np.random.default_rng(seed)
     z, x = np.arange(n)[:, None], np.arange(n)[None, :]
     v = np.full((n, n), 1500.0)
     tops, values = np.sort(rng.uniform(20, n, 8)), np.sort(rng.uniform(1700, 2500, 8))

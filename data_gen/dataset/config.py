@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Key
 
 from data_gen.common.errors import InputError
 from data_gen.dataset.recorded import HALF_WIDTH, RecordedConfig
@@ -17,7 +20,9 @@ from data_gen.solver.problem.checks import check_layers, check_sampling, largest
 from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.simulation import Simulation, check_cfl
 from data_gen.velocity.density import gardner
+from data_gen.velocity.mixture import Mixture
 from data_gen.velocity.registry import make_mixture, pin_files
+from data_gen.velocity.water import add_water
 
 DENSITIES = ("none", "gardner")
 READ_FROM = ("disk", "online")
@@ -79,7 +84,8 @@ class DataConfig:
         directions: Number of directions of each sample along which tangents are taken.
         precision: Precision of the stored records: float32 or float16.
         accuracy: Relative error of the records against the wave equation, within which `order`, `kappa` and
-            `internal_spacing` are chosen at the least cost; null to take these three as they are set.
+            `internal_spacing` are chosen at the least cost, as a root mean square over models of the families; null to
+            take these three as they are set.
         order: Order of the spatial finite differences.
         kappa: End of the band of k h in which the weights of the differences are best; 0 takes Taylor's weights.
         absorbing_width: Width of the absorbing layer on each side [cells].
@@ -178,13 +184,15 @@ class DataConfig:
     def settled(self) -> "DataConfig":
         """Choose the order and the internal spacing where `accuracy` asks for them.
 
-        The law of errors holds within a factor, so the accuracy divided by it is asked for.
+        The root mean square of the errors that the law expects in some models that the families draw is to be within
+        the accuracy divided by the factor to which the law holds.
 
         Returns:
             A config of these settings, without the request.
 
         Raises:
-            InputError: If the solver is the bare leap-frog, or no setting that is tried reaches the accuracy.
+            InputError: If the solver is the bare leap-frog, the density varies, or no setting that is tried reaches the
+                accuracy.
         """
         if self.accuracy is None:
             return self
@@ -194,10 +202,9 @@ class DataConfig:
                 "data.time_correction is false. Leave one of the two out."
             )
         mixture = make_mixture(self.families)
-        simulation = self._simulation(self._fastest(mixture.max_velocity))
-        slowest = slowest_velocity(mixture, self._water(simulation.grid))
+        simulation = replace(self._simulation(self._fastest(mixture.max_velocity)), staggered=self.density != "none")
         kind = "gathers" if set(self.records) == {"gathers"} else "snapshots"
-        chosen = simulation_for_error(simulation, slowest, self.accuracy / WITHIN, kind=kind)
+        chosen = _accurate(mixture, self._water(simulation.grid), simulation, self.accuracy, kind)
         settings = {"order": chosen.order, "kappa": chosen.kappa, "internal_spacing": chosen.internal_spacing}
         return replace(self, accuracy=None, **settings)
 
@@ -342,3 +349,16 @@ class DataConfig:
                 f"{self.spacing:g} m, but is {self.receiver_depth:g} m."
             )
         return round(rows)
+
+
+@cache
+def _accurate(
+    mixture: Mixture, water: tuple[float, float] | None, simulation: Simulation, accuracy: float, kind: str
+) -> Simulation:
+    """Choose the cheapest simulation for an accuracy in the models of a mixture, under water if there is some."""
+
+    def draw(key: Key[Array, ""], grid: Grid) -> Float[Array, "nz nx"]:
+        model, _ = mixture(key, grid)
+        return model if water is None else add_water(jax.random.fold_in(key, 1), model, grid, water)
+
+    return simulation_for_error(draw, simulation, accuracy / WITHIN[kind], kind=kind)
