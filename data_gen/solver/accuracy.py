@@ -72,9 +72,11 @@ class Law(NamedTuple):
     samples: float
 
 
+# B was 0.214 and 0.327 before long waves got a model's own compressibility where the bound acts (problem/medium.py),
+# which is when the kept results were measured. Since then a case with most of its error there errs as without: B is 0.
 LAWS = {
-    "snapshots": Law(0.147, 0.00893, 5.52, 1.13, 0.612, 0.214, 2e-4, 2.44, 0.115, 0.757),
-    "gathers": Law(0.43, 0.0193, 4.93, 0.859, 0.797, 0.327, 6e-4, 0.0, 0.289, 1.64),
+    "snapshots": Law(0.147, 0.00893, 5.52, 1.13, 0.612, 0.0, 2e-4, 2.44, 0.115, 0.757),
+    "gathers": Law(0.43, 0.0193, 4.93, 0.859, 0.797, 0.0, 6e-4, 0.0, 0.289, 1.64),
 }
 # The factor to which the law holds, not fitted: over the models of a family in all cases of snapshots and in 97 % of
 # gathers; in single models in 78 % and 90 to 96 %. A snapshot alone is in 60 to 80 % of the cases within 2.

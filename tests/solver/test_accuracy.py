@@ -91,14 +91,6 @@ def test_errors_grow_with_cells_contrast_and_time():
     assert same == pytest.approx(expected_error(grains(2.0, 1), spacings[2]), rel=1e-6)
 
 
-def test_the_bound_acts_on_sharp_fast_media_and_a_larger_max_velocity_removes_it():
-    sharp = two_layers(0.0, 1500.0, 4500.0)
-    coarse = replace(SIMULATION, internal_spacing=13.0)
-    assert expected_error(sharp, coarse).bound > 0.003
-    assert expected_error(sharp, replace(coarse, max_velocity=9000.0)).bound == 0
-    assert expected_error(np.minimum(sharp, 2000.0), coarse).bound == 0
-
-
 @pytest.mark.parametrize("kind", LAWS)
 @pytest.mark.parametrize("error", [0.03, 0.005])
 def test_the_chosen_simulation_is_the_cheapest_within_the_error(kind, error):
