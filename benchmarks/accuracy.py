@@ -3,8 +3,9 @@
 Every setting of accuracy_cases.py simulates four shots in rough, layered, salt and other media; its records are
 compared with a converged simulation (data_gen/solver/reference.py), which is kept in the folder `--references`. Times
 are medians of repeats that take turns between the settings, after compilation: all four shots forward, with gathers and
-snapshots, and the gradient of half the gathers' sum of squares. `--clock cpu` counts the CPU time of the process, for
-machines that do other work too. Errors are root mean squares over the shots of relative L2 errors.
+snapshots, and in the media of `--gradients` the gradient of half the gathers' sum of squares. `--clock cpu` counts the
+CPU time of the process, for machines that do other work too. Errors are root mean squares over the shots of relative L2
+errors.
 
 Writes `results/accuracy-cpu.json`, and from it docs/results/accuracy.md and a figure for each medium. With Deepwave and
 Devito installed (requirements.txt), `--peers deepwave devito` measures them too; accuracy_law.py fits
@@ -115,20 +116,26 @@ def about(setting: Setting, problem: Problem) -> dict[str, Any]:
     }
 
 
+def quantities_of(problem: Problem, options: argparse.Namespace) -> tuple[str, ...]:
+    """What is timed on a problem."""
+    return ("forward", "gradient") if problem.medium in options.gradients else ("forward",)
+
+
 def measure(problem: Problem, settings: tuple[Setting, ...], options: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure errors and times of every setting on one problem."""
     wanted, rows, kept = truth(problem, options.references), [], {}
+    quantities = quantities_of(problem, options)
     for setting in settings:
         ours = Ours(setting, problem)
         snapshots, gathers = map(np.asarray, ours.run("forward"))
         rows.append(about(setting, problem) | errors(setting.on_model_grid(snapshots), gathers, wanted))
         if options.repeats:
             kept[setting.name] = ours
-            if options.gradients:
-                ours.run("gradient")
+            for quantity in quantities[1:]:
+                ours.run(quantity)
         found = rows[-1]
         print(f"  {setting.name:42} snapshots {found['snapshots']:.5f}  gathers {found['gathers']:.5f}", flush=True)
-    clock, quantities = CLOCKS[options.clock], ("forward", "gradient")[: 1 + options.gradients]
+    clock = CLOCKS[options.clock]
     times: dict[tuple[str, str], list[float]] = {}
     for _ in range(options.repeats):
         for name, ours in kept.items():
@@ -148,7 +155,7 @@ def measure_peers(problem: Problem, workers: dict[str, Worker], options: argpars
         for case in PEER_CASES[peer]:
             case = PeerCase(**(asdict(case) | asdict(problem)))
             row = asdict(case) | {"peer": peer, "name": f"{PEERS[peer]}, {case.name}", "spacing": case.spacing}
-            for quantity in ("forward", "gradient")[: 1 + (options.gradients and peer == "deepwave")]:
+            for quantity in quantities_of(problem, options)[: 2 if peer == "deepwave" else 1]:
                 try:
                     worker.ask("prepare", case=asdict(case), quantity=quantity)
                     if quantity == "forward":
@@ -175,7 +182,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5, help="times of each setting; 0 for errors only")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--quick", action="store_true", help="the settings that may be cheapest; three repeats")
-    parser.add_argument("--no-gradients", dest="gradients", action="store_false", help="time the forward only")
+    timed = "media whose gradient is timed"
+    parser.add_argument("--gradients", nargs="*", choices=MEDIA, default=["rough"], help=timed)
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=[])
     parser.add_argument("--references", type=Path, default=Path("/tmp/accuracy-references"), help="folder kept")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results")

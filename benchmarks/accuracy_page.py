@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-WANTED = (0.01, 0.003)
+WANTED = (0.05, 0.01, 0.003)
 KINDS = ("snapshots", "gathers")
 # Label, color and marker of each series; a row belongs to the first whose test it passes.
 SERIES: tuple[tuple[str, str, str, Callable[[dict], bool]], ...] = (
