@@ -21,8 +21,6 @@ from data_gen.solver.problem.simulation import Simulation
 LEAST_LAYER = 12  # cells: fewer reflect as much as a coarse grid errs
 # Half the width of the sinc that places points on the solver's own cells: a wider one rings near sources (measured).
 HALF_WIDTH = 4
-# Waves that are long, in parts of the grid's limit: up to the first entirely, from the second on not at all.
-LONG_WAVES = 0.5, 0.9
 SLACK = 1e-6  # of a cell, for rounding
 
 
@@ -96,22 +94,6 @@ class Line:
         else:
             coefficients = band_limited.coefficients_of_samples(centers, terms, length)
         return band_limited.cosines(points - end, terms, length) @ coefficients
-
-    def smoothing(self, points: Float[np.ndarray, " m"]) -> Float[np.ndarray, "m n"]:
-        """Compute the matrix from values on the solver's cells, layers included, to their long waves at given points.
-
-        Args:
-            points: Positions [m].
-
-        Returns:
-            Matrix of one row for each point and one column for each of the solver's cells.
-        """
-        centers, spacing = self.solved_centers, self.solved_spacing
-        count, end = len(centers), centers[0] - spacing / 2
-        length, (whole, nothing) = count * spacing, LONG_WAVES
-        fade = np.clip((np.arange(count) / count - whole) / (nothing - whole), 0, 1)
-        inverse = np.linalg.inv(band_limited.cosines(centers - end, count, length))
-        return band_limited.cosines(points - end, count, length) * np.cos(np.pi / 2 * fade) ** 2 @ inverse
 
     @cached_property
     def interpolation(self) -> Float[np.ndarray, "n m"]:

@@ -34,7 +34,7 @@ LARGEST_GRID = 2**31  # cells are numbered in int32
 # The internal time step, as a part of the CFL limit where nothing else bounds it.
 PART_OF_LIMIT = 0.97
 # A model that is cut off at the grid's limit overshoots: its velocity is kept below this part of the largest one.
-OVERSHOOT = 1.1
+OVERSHOOT = 1.05
 # The same for a density that follows the velocity, as Gardner's does: how much faster the shortest waves can be.
 DENSE_MARGIN = 1.1
 
