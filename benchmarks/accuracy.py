@@ -8,8 +8,7 @@ CPU time of the process, for machines that do other work too. Errors are root me
 errors.
 
 Writes `results/accuracy-cpu.json`, and from it docs/results/accuracy.md and a figure for each medium. With Deepwave and
-Devito installed (requirements.txt), `--peers deepwave devito` measures them too; accuracy_law.py fits
-data_gen/solver/accuracy.py to the results.
+Devito installed (requirements.txt), `--peers deepwave devito` measures them too.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The law of data_gen/solver/accuracy.py: `python -m benchmarks.accuracy_law` fits its constants to measured errors.
+"""The law of data_gen/solver/error_law.py: `python -m benchmarks.accuracy_law` fits its constants to measured errors.
 
 `--measure` first simulates the media of accuracy_law_cases.py in all settings, and writes their errors against the
 converged simulation to `results/accuracy-law-<device>.json`, with all that the law asks of each medium: constants are
@@ -28,11 +28,10 @@ from benchmarks import report
 from benchmarks.accuracy_law_cases import FEW, SETTINGS, SETUPS, Setting, Setup
 from benchmarks.worker import ROOT
 from data_gen.common.compile_cache import use_compilation_cache
-from data_gen.solver.accuracy import (
-    COST,
+from data_gen.solver.accuracy import COST, RANGE
+from data_gen.solver.error_law import (
     CROSSED,
     LAWS,
-    RANGE,
     Law,
     Traits,
     Travel,
@@ -89,7 +88,6 @@ def describe(setup: Setup, name: str, model: np.ndarray, simulations: list[Simul
         "travel": {kind: [rounded(x) for x in travel_numbers(plain, traits, kind)] for kind in LAWS},
         "times": [rounded(t) for t in single_times(plain, traits)],
         "unheld": [rounded(traits.unheld(s.solved_spacing)) for s in simulations],
-        "clipped": [rounded(traits.clipped(s)) for s in simulations],
     }
 
 
@@ -168,7 +166,6 @@ class Case(NamedTuple):
     row: dict[str, Any]
     setting: dict[str, Any]
     unheld: float
-    clipped: float
     way: Travel
     error: float
     single: bool  # snapshot
@@ -182,13 +179,11 @@ def cases(found: dict[str, Any], kind: str) -> list[Case]:
         ways = [Travel(time, tuple(crossed))]
         ways += [Travel(t, (c,)) for t, c in zip(row["times"], crossed, strict=False)]
         settings = found["settings"][row["setup"]]
-        for setting, unheld, clipped, errors in zip(
-            settings, row["unheld"], row["clipped"], row["errors"], strict=True
-        ):
+        for setting, unheld, errors in zip(settings, row["unheld"], row["errors"], strict=True):
             values = errors[kind] if kind == "snapshots" else [errors[kind]]
             for index, (way, error) in enumerate(zip(ways, values, strict=True)):
                 if not way.crossed or min(way.crossed) <= CROSSED:
-                    made.append(Case(row, setting, unheld, clipped, way, error, index > 0))
+                    made.append(Case(row, setting, unheld, way, error, index > 0))
     return made
 
 
@@ -200,7 +195,6 @@ def expected(law: Law, case: Case) -> float:
     parts = [
         space_error(law, velocities, weights, setting["spacing"], peak, time),
         medium_error(law, cells * setting["spacing"], case.unheld, periods),
-        law.bound * case.clipped * periods,
         floor_error(law, periods),
     ]
     if setting["kind"] != "both":
@@ -231,10 +225,10 @@ def fitted(law: Law, names: tuple[str, ...], residuals: Callable[[Law], np.ndarr
 
 
 def fit(chosen: list[Case], kind: str) -> Law:
-    """The constants of a kind: space, medium, bound and growth first, then samples, then the time step's."""
+    """The constants of a kind: space, medium and growth first, then samples, then the time step's."""
     mine = [case for case in chosen if case.row["fitted"] and not case.single]
     law = LAWS[kind]
-    names = ("way", "medium", "spacing_power", "contrast_power", "periods_power", "bound")
+    names = ("way", "medium", "spacing_power", "contrast_power", "periods_power")
     stages = (
         ("both", (*names, "leaving") if kind == "snapshots" else names),
         ("samples", ("samples",)),

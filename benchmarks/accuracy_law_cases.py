@@ -4,7 +4,6 @@ Setups share a compiled program between their media. Their three shots lie amid,
 and more from every source; four snapshots in the second half of the record.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -163,11 +162,3 @@ FEW = (
     *(Setting(order, cells) for order, cells in ((4, 0.06), (8, 0.1), (8, 0.14), (12, 0.14), (12, 0.18))),
     *(Setting(8, None, kind=kind) for kind in ("samples", "bare")),
 )
-
-
-def problems(file: Path | None) -> Iterator[tuple[Setup, str, bool, np.ndarray]]:
-    """Make all media: setup, name, whether the law is fitted to it, and model."""
-    for setup in SETUPS:
-        for medium in (*setup.media, *setup.others):
-            if file is not None or not medium.startswith("crop"):
-                yield setup, medium, medium in setup.media, setup.model(medium, file)

@@ -15,7 +15,8 @@ from data_gen.dataset.recorded import HALF_WIDTH, RecordedConfig
 from data_gen.dataset.recording import Recording, make_recording
 from data_gen.dataset.sample import SPLITS, DataSpec, slowest_velocity
 from data_gen.dataset.shots import make_shots
-from data_gen.solver.accuracy import WITHIN, simulation_for_error
+from data_gen.solver.accuracy import simulation_for_error
+from data_gen.solver.error_law import WITHIN
 from data_gen.solver.problem.checks import check_layers, check_sampling, largest_local_velocity, meeting
 from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.simulation import Simulation, check_cfl

@@ -30,7 +30,8 @@ from rich.table import Table
 
 from data_gen.common.console import make_console
 from data_gen.common.errors import InputError
-from data_gen.solver.accuracy import WITHIN, expected_error, simulation_for_error
+from data_gen.solver.accuracy import expected_error, simulation_for_error
+from data_gen.solver.error_law import WITHIN
 from data_gen.solver.memory_plan import candidates, peak_bytes
 from data_gen.solver.numerics.cpml import REDUCTION
 from data_gen.solver.numerics.resampling import substeps

@@ -9,16 +9,8 @@ from scipy.ndimage import gaussian_filter
 
 from benchmarks.accuracy_law_cases import SETUPS, Setting, Setup
 from data_gen.common.errors import InputError
-from data_gen.solver.accuracy import (
-    COST,
-    LAWS,
-    WITHIN,
-    Traits,
-    best_kappa,
-    cost,
-    expected_error,
-    simulation_for_error,
-)
+from data_gen.solver.accuracy import COST, best_kappa, cost, expected_error, simulation_for_error
+from data_gen.solver.error_law import LAWS, WITHIN, Traits
 from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.reference import converged, relative_errors
@@ -59,7 +51,7 @@ def test_the_parts_follow_the_theory_of_phases(kind):
     cells = [replace(SIMULATION, order=4, internal_spacing=h) for h in (5.0, 2.5)]
     coarse, fine = (expected_error(UNIFORM, simulation, kind=kind) for simulation in cells)
     assert coarse.space / fine.space == pytest.approx(16, rel=0.05)
-    for part in ("medium", "bound", "time", "samples"):
+    for part in ("medium", "time", "samples"):
         assert getattr(coarse, part) == pytest.approx(0, abs=1e-9), part
     assert coarse.total == pytest.approx(np.hypot(coarse.space, coarse.floor))
 
@@ -133,10 +125,6 @@ def test_families_are_drawn_and_their_mean_counts():
         ({"widths": (0, 0, 20, 20)}, "not between walls"),
         ({"staggered": True}, "at constant density"),
         ({"time": TimeAxis(3001, 1e-3), "kind": "gathers", "grid": Grid((300, 300), 10.0)}, "periods of the peak"),
-        (
-            {"models": two_layers(0.0, 1500.0, 4500.0), "max_velocity": 2500.0},
-            "No order reaches .* or raise max_velocity",
-        ),
     ],
 )
 def test_what_the_law_cannot_answer_is_refused_with_a_remedy(changes, message):

@@ -9,7 +9,7 @@ Research 67 (1962), 4427-4440. Models that are samples of a band-limited functio
 as they are.
 
 *The bound.* A series that is cut off overshoots, salt in water by more than salt's whole compressibility, and the time
-step is stable for a smallest one, b. What a bound adds is taken from the neighbors, N their weighted mean:
+step is stable for a smallest one, b. The neighbors, of weighted mean N, give back what a bound adds:
 
     m_(i+1) = m_i + e - N e,    e = max(b - m_i, 0),    and max(m_i, b) in the end
 
