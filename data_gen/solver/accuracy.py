@@ -35,7 +35,7 @@ RANGE = 1e-3, 0.1  # the errors that can be asked for
 FINEST, FINER = 0.05, 0.97
 COST = {8: 1.0, 10: 1.6, 12: 1.4}  # measured: the time of a cell's step, relative to that of order 8
 # The band of optimized differences in peak frequencies, and its end in k h.
-OPTIMIZED_TO, LARGEST_KAPPA = {8: 1.7, 10: 1.85, 12: 2.0}, 2.8
+OPTIMIZED_TO, LARGEST_KAPPA = {8: 1.6, 10: 1.85, 12: 2.0}, 2.8
 MODELS = 8  # drawn of families
 
 

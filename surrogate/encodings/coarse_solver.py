@@ -20,11 +20,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
 from data_gen.dataset.sample import DataSpec
+from data_gen.solver.accuracy import best_kappa
 from data_gen.solver.problem.acquisition import Survey
 from data_gen.solver.problem.discretization import HALF_WIDTH, discretize
 from data_gen.solver.problem.simulation import Simulation
@@ -32,9 +32,6 @@ from data_gen.solver.simulator import Records, simulate
 
 RATIO = 2.0
 ORDER = 8
-# The band of the weights, in k h of the peak frequency in the slowest medium: as accurate as Taylor's of order 12, at
-# 0.8 of the time (128 x 128 cells, rough and layered, 20 to 22 m).
-BAND, WIDEST_BAND = 1.4, 2.3
 
 
 def coarse_simulation(simulation: Simulation, slowest: float, ratio: float = RATIO) -> Simulation:
@@ -56,7 +53,7 @@ def coarse_simulation(simulation: Simulation, slowest: float, ratio: float = RAT
         simulation,
         internal_spacing=spacing,
         order=ORDER,
-        kappa=min(WIDEST_BAND, BAND * 2 * np.pi * simulation.peak_frequency * spacing / slowest),
+        kappa=best_kappa(ORDER, spacing, slowest, simulation.peak_frequency),
         time_correction=True,
         time_step=None,
         substeps=1,

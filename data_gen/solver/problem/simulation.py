@@ -73,7 +73,7 @@ class Simulation:
             the grid's limit; "samples" are the values of a band-limited function at the cells' centers.
         internal_spacing: Side of a cell of the solver's own grid [m]; None, the default, takes that of `grid`.
         kappa: End of the band of k h in which their weights are best, at constant density; 0, the default, takes the
-            weights of Taylor's series. About 2 pi 1.7 peak_frequency h / (slowest velocity) is best for order 8.
+            weights of Taylor's series. About 2 pi 1.6 peak_frequency h / (slowest velocity) is best for order 8.
         record_layers: Whether recorded fields include the absorbing layers.
         staggered: Whether the medium has a density model; `simulate` sets it.
 
