@@ -24,8 +24,8 @@ POINTS_PER_WAVELENGTH = {2: 10.0, 4: 5.0, 6: 4.0, 8: 3.5, 10: 3.2, 12: 3.0}
 BAND_PART, BAND_TOP = 0.03, 3.5
 LEAST_PERIODS = 2  # of the peak frequency in a record whose wavelets have a spectrum to speak of
 
-# The same for weights that are best up to k h = kappa, times kappa: the band then reaches 1.7 peak frequencies.
-BAND_POINTS = 4.2
+# The same for weights that are best up to k h = kappa, times kappa: the band then reaches 1.6 peak frequencies.
+BAND_POINTS = 4.0
 
 NEAR = 1e-3  # cells within which a point is on a cell's center
 
