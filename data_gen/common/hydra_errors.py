@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -115,6 +116,15 @@ def _about_unread(text: str, command: Command) -> str:
     return f"Cannot read {text!r}: an argument is KEY=VALUE; quote values with spaces or braces."
 
 
+def _keys_of_schemas(group: str) -> list[list[str]]:
+    """List the keys of each schema that the presets of a group extend; a group of one schema stores none."""
+    store = ConfigStore.instance()
+    if group not in store.list(""):
+        return []
+    names = [name for name in store.list(group) if name.endswith("_schema.yaml")]
+    return [[key.name for key in keys_of(store.load(f"{group}/{name}").node)] for name in names]
+
+
 class _Answers:
     """Say what is wrong with an override, by the groups and keys that its command has."""
 
@@ -167,7 +177,9 @@ class _Answers:
 
     def _unknown(self, name: str) -> str:
         group, _, key = name.partition(".")
-        owners = [choice for choice in self.groups.get(group, ()) if key and self._has(group, choice, name)]
+        # A schema has the keys of its presets: most wrong keys are in none, and composing every preset takes seconds.
+        possible = self.groups.get(group, ()) if any(key in keys for keys in _keys_of_schemas(group)) else ()
+        owners = [choice for choice in possible if self._has(group, choice, name)]
         if owners:
             return f"Unknown key {name!r}: only {', '.join(owners)} of {group} have it. Add {group}={owners[0]}."
         return f"Unknown key {name!r}.{nearest(name, [*self.keys, *self.groups])} `--help` explains every key."

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig, OmegaConf
@@ -66,7 +67,9 @@ class Command:
             Names that `GROUP=NAME` can choose, in alphabetical order.
         """
         with initialize_config_dir(str(self.folder), version_base="1.3"):
-            found = GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
+            loader = GlobalHydra.instance().config_loader()
+            assert isinstance(loader, ConfigLoaderImpl)  # its own `get_group_options` reads Hydra's config, each time
+            found = loader.repository.get_group_options(group, ObjectType.CONFIG)
         own = [file.stem for file in (self.own / group).glob("*.yaml")] if self.own else []
         return sorted(name for name in {*found, *own} if not name.endswith("_schema"))
 
