@@ -33,6 +33,7 @@ for library in LIBRARIES.split():
 
 import jax
 import pytest
+from hydra._internal.hydra import Hydra
 
 from data_gen.dataset import generation as dataset
 from data_gen.dataset.config import DataConfig
@@ -82,6 +83,14 @@ def one_step_per_iteration():
     """Compile a time loop with one copy of the step; two and a remainder take up to three times as long to compile."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "UNROLL", 1)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_composition_per_command():
+    """Hydra composes a config twice, first for its own `hydra.mode`, which no config here sets: None is the answer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Hydra, "get_mode", lambda *_, **__: None)
         yield
 
 

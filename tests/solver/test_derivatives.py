@@ -117,7 +117,13 @@ def slow(*values):
 @pytest.mark.parametrize(
     ("engine", "loop"),
     [
-        *((engine, loop) for engine in ENGINES if engine.startswith("native") for loop in LOOPS),
+        *(("native keeps", loop) for loop in LOOPS),
+        *((engine, "scan") for engine in ("native recomputes", "native runs backwards")),
+        *(
+            slow(engine, loop)
+            for engine in ("native recomputes", "native runs backwards")
+            for loop in ("at once", "map")
+        ),
         *(slow(engine, loop) for engine in list(ENGINES)[1:3] for loop in LOOPS),
         *(slow("XLA runs backwards", loop) for loop in ("at once", "map")),
         slow("scan", "scan"),
