@@ -67,9 +67,9 @@ def plain(simulation):
 @pytest.mark.parametrize(
     ("sides", "order"),
     [
-        ("layers", 4),
         ("free surface", 4),
         ("mixed", 8),
+        slow("layers", 4),
         slow("mixed", 4),
         slow("walls", 4),
         slow("layers", 2),

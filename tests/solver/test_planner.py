@@ -54,7 +54,7 @@ print("peak", resident("VmHWM") - before)
         ("recompute", "same", "native"),
         ("full", "bfloat16", "native"),
         ("boundary", "same", "native"),
-        ("full", "same", "xla"),
+        pytest.param("full", "same", "xla", marks=pytest.mark.slow),
         pytest.param("recompute", "same", "xla", marks=pytest.mark.slow),
         pytest.param("boundary", "same", "xla", marks=pytest.mark.slow),
     ],

@@ -67,7 +67,7 @@ def compare(options, staggered, counts, bound):
 
 @pytest.mark.parametrize(
     ("options", "staggered", "counts"),
-    [(LAYERS, False, (1, 4)), (WALLS, True, (4,)), (MIXED, True, (2,))],
+    [(LAYERS, False, (1, 4)), (WALLS, True, (4,)), pytest.param(MIXED, True, (2,), marks=pytest.mark.slow)],
     ids=["layers", "walls", "mixed"],
 )
 def test_equals_one_device(options, staggered, counts, float64):

@@ -151,7 +151,7 @@ def test_absorption(staggered):
 
 
 @pytest.mark.parametrize("staggered", [False, True])
-@pytest.mark.parametrize("order", [2, 4, 8])
+@pytest.mark.parametrize("order", [pytest.param(2, marks=pytest.mark.slow), 4, 8])
 def test_layers_are_transparent(order, staggered):
     """Against the same shot on a grid too large for echoes: the layers alone change the gather by under 0.5 %."""
     small, time = Grid((40, 40), 10.0), TimeAxis(400, 1e-3)
