@@ -33,7 +33,7 @@ RANGE = 1e-3, 0.1  # the errors that can be asked for
 # The smallest cells that are tried, in wavelengths of the peak frequency in the slowest medium, and the step from one
 # to the next.
 FINEST, FINER = 0.05, 0.97
-COST = {8: 1.0, 10: 1.6, 12: 1.4}  # measured: the time of a cell's step, relative to that of order 8
+COST = {8: 1.0, 10: 1.13, 12: 1.22}  # measured: the time of a cell's step, relative to that of order 8
 # The band of optimized differences in peak frequencies, and its end in k h.
 OPTIMIZED_TO, LARGEST_KAPPA = {8: 1.6, 10: 1.85, 12: 2.0}, 2.8
 MODELS = 8  # drawn of families

@@ -15,8 +15,10 @@ is as small as the rounding errors of others do not follow their noise.
 
 At bounds, both leave out of the gradient what leads out of them (bounds.py). Adam's first moment is zero there, so that
 a cell leaves a bound as soon as the gradient leads inside. In L-BFGS, `start + P m` may pass a bound, where the
-misfit is flat in m: the gradient inside the bound still leads back, and if a line search ends on such a flat part, the
-minimization starts again from the model that was reached.
+misfit is flat in m: the gradient inside the bound still leads back.
+
+If a line search fails, on such a flat part or because float32 spoils the pairs that are remembered, the minimization
+starts again from the model that was reached, without pairs. It ends where that makes no step either.
 
 L-BFGS with the line search of More and Thuente is SciPy's L-BFGS-B, without its bounds (J. Nocedal and S. Wright,
 Numerical Optimization, chapter 7). SciPy keeps its history in float64 and calls the compiled gradient.
@@ -128,7 +130,7 @@ def root_mean_square(gradient: Float[Array, "nz nx"], bounds: Bounds) -> float:
 def lbfgs(evaluate: Evaluate, start: Float[Array, "nz nx"], config: Settings, bounds: Bounds, on_step: OnStep) -> None:
     """Minimize with L-BFGS, whose first trial step changes no cell by more than `learning_rate`; see the module.
 
-    It ends early where the line search finds no smaller misfit: float32 then resolves no descent.
+    It ends early where a line search along the gradient finds no smaller misfit: float32 then resolves no descent.
 
     Args:
         evaluate: Function from a velocity model [m/s] to its misfit and gradient.
@@ -141,17 +143,15 @@ def lbfgs(evaluate: Evaluate, start: Float[Array, "nz nx"], config: Settings, bo
     on_step(*point)
     left = config.iterations
     while left > 0:
-        accepted, beyond = [point], False
+        accepted = [point]
 
-        def follow(unbounded, *new, accepted=accepted):
-            nonlocal beyond
+        def follow(*new, accepted=accepted):
             accepted.append(new)
-            beyond = bool(jnp.any(bounds.free & (bounds.clip(unbounded) != unbounded)))
             on_step(*new)
 
         _minimize(evaluate, point, left, config, bounds, follow)
         point, left = accepted[-1], left + 1 - len(accepted)
-        if len(accepted) == 1 or not beyond:
+        if len(accepted) == 1:
             return
 
 
@@ -165,7 +165,7 @@ def _minimize(
 ) -> None:
     """Run SciPy's L-BFGS-B over m from a model, its misfit and its gradient.
 
-    `follow` gets each accepted `start + P m`, its model within bounds, its misfit and its gradient.
+    `follow` gets each accepted model within bounds, its misfit and its gradient.
     """
     start, value, gradient = point
 
@@ -197,7 +197,7 @@ def _minimize(
         return float(new) / float(value), scale * (slope / float(value))
 
     def report(x):
-        accepted = tried[x.tobytes()]
+        _, *accepted = tried[x.tobytes()]
         tried.clear()
         follow(*accepted)
 
