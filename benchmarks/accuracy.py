@@ -151,7 +151,7 @@ def measure_peers(problem: Problem, workers: dict[str, Worker], options: argpars
     """Measure errors and times of the peers on one problem."""
     wanted, rows = truth(problem, options.references), []
     for peer, worker in workers.items():
-        for case in PEER_CASES[peer]:
+        for case in (case for case in PEER_CASES[peer] if not options.quick or case.refinement < 3):
             case = PeerCase(**(asdict(case) | asdict(problem)))
             row = asdict(case) | {"peer": peer, "name": f"{PEERS[peer]}, {case.name}", "spacing": case.spacing}
             for quantity in quantities_of(problem, options)[: 2 if peer == "deepwave" else 1]:
@@ -180,7 +180,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--corrections", nargs="+", choices=kinds, default=kinds)
     parser.add_argument("--repeats", type=int, default=5, help="times of each setting; 0 for errors only")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    parser.add_argument("--quick", action="store_true", help="the settings that may be cheapest; three repeats")
+    parser.add_argument("--quick", action="store_true", help="what may be cheapest; three repeats")
     timed = "media whose gradient is timed"
     parser.add_argument("--gradients", nargs="*", choices=MEDIA, default=["rough"], help=timed)
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=[])
