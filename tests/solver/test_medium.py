@@ -113,7 +113,7 @@ def test_long_waves_find_the_model_where_the_bound_acts(float64):
 
     def long_waves(values):
         """The half of the cosines along each axis that is longer."""
-        coefficients = scipy.fft.dctn(np.asarray(values), norm="ortho")
+        coefficients = np.asarray(scipy.fft.dctn(np.asarray(values), norm="ortho"))
         return np.linalg.norm(coefficients[: values.shape[0] // 2, : values.shape[1] // 2])
 
     assert long_waves(found - series) < long_waves(bounded - series) / 2
