@@ -212,24 +212,24 @@ def main() -> None:
                 workers[peer] = worker
             except WorkerError as error:
                 not_measured.append({"peer": peer, "why": str(error)})
+        settings = {
+            "machine": before,
+            "clock": options.clock,
+            "repeats": options.repeats,
+            "quick": options.quick,
+            "versions": versions,
+            "not_measured": not_measured,
+        }
         for side in options.sides:
             for medium in options.media:
                 problem = Problem(medium, side)
                 print(problem.name, flush=True)
                 rows += measure(problem, chosen, options) + measure_peers(problem, workers, options)
+                # Kept at once: all problems take long.
+                print(report.write_rows(options.out, "accuracy", settings, rows))
                 gc.collect()
-    settings = {
-        "machine": before,
-        "clock": options.clock,
-        "repeats": options.repeats,
-        "quick": options.quick,
-        "versions": versions,
-        "not_measured": not_measured,
-    }
-    path = report.write_rows(options.out, "accuracy", settings, rows)
-    print(path)
     if options.repeats:
-        accuracy_page.write(path, options.docs)
+        accuracy_page.write(report.results_path(options.out, "accuracy"), options.docs)
 
 
 if __name__ == "__main__":
