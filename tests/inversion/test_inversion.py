@@ -191,7 +191,7 @@ def test_run_inversion_writes_everything_once(tmp_path):
         ({"start": "constant", "start_velocity": 2.5}, "lies outside .*in km/s, multiply by 1000"),
         (
             {"bounds": [1500.0, 9000.0]},
-            "allow models that the solver cannot simulate.*above 4950 m/s would be cut off",
+            "allow models that the solver cannot simulate.*above 4725 m/s would be cut off",
         ),
         ({"source_depth": 500.0}, "source lies outside the grid"),
     ],
