@@ -62,7 +62,10 @@ def test_read_back_by_tfds_alone(generated):
 
 
 def test_records_equal_direct_simulations(generated):
-    """Sample i of a split, made alone from the manifest, is record i; the gather agrees with the snapshots."""
+    """Sample i of a split, made alone from the manifest, is record i; the gather agrees with the snapshots.
+
+    Within 7 cells of the source gathers have waves that the grid of snapshots cannot hold.
+    """
     config = dataset.config_of(dataset.read_manifest(generated.path), generated.path)
     spec = config.create()
     for split, index in (("train", 13), ("test", 5)):
@@ -74,7 +77,12 @@ def test_records_equal_direct_simulations(generated):
         np.testing.assert_allclose(record["snapshots"], sample.snapshots, atol=1e-5 * scale)
         rows, columns = spec.receiver_cells
         at_receivers = record["snapshots"][:, :, rows, columns]
-        np.testing.assert_allclose(record["gathers"][:, [20, 25, 30]], at_receivers, atol=1e-5 * scale)
+        (source,) = record["sources"]
+        far = np.linalg.norm(record["receivers"] - source, axis=1) >= 7 * config.spacing
+        assert far.any()
+        np.testing.assert_allclose(
+            record["gathers"][:, [20, 25, 30]][..., far], at_receivers[..., far], atol=1e-5 * scale
+        )
 
 
 def test_splits_are_disjoint(generated):
