@@ -15,7 +15,8 @@ SERIES: tuple[tuple[str, str, str, Callable[[dict], bool]], ...] = (
     ("Devito", "tab:brown", "^", lambda row: row.get("peer") == "devito"),
     ("without corrections", "0.55", "s", lambda row: row["corrections"] == "none"),
     ("time only", "tab:orange", "D", lambda row: row["corrections"] == "time"),
-    ("both, optimized", "tab:green", "o", lambda row: row["optimized"]),
+    ("both, order 8 optimized", "tab:green", "o", lambda row: row["optimized"] and row["order"] == 8),
+    ("both, order 12 optimized", "tab:olive", "o", lambda row: row["optimized"]),
     ("both, order 4", "tab:purple", "o", lambda row: row["order"] == 4),
     ("both, order 8", "tab:blue", "o", lambda row: row["order"] == 8),
     ("both, order 12", "tab:cyan", "o", lambda row: True),
@@ -108,7 +109,7 @@ def figure(rows: list[dict[str, Any]], medium: str, path: Path) -> None:
             ax.set(xscale="log", yscale="log", title=f"{medium}, {side} x {side}: {kind}", xlabel="time of 4 shots [s]")
             ax.grid(alpha=0.3, which="both", linewidth=0.4)
         line[0].set_ylabel("relative L2 error")
-    axes[0, 1].legend(fontsize=8)
+    axes[0, 1].legend(fontsize=7, framealpha=0.6)
     panels.tight_layout()
     panels.savefig(path, dpi=80)
     plt.close(panels)
