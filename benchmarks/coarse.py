@@ -19,6 +19,7 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from benchmarks.generation import LEAP_FROG
 from benchmarks.report import machine, write_rows
 from benchmarks.worker import ROOT
 from data_gen.commands.generate import register
@@ -40,7 +41,7 @@ SAMPLES, NEAR = 4, 60.0  # [m]
 
 def settings(simulation: Simulation, slowest: float) -> dict[str, Simulation]:
     """The bare leap-frog, the data's own solver, and the coarse solver by the size of its cells."""
-    bare = replace(simulation, time_correction=False, medium="samples", internal_spacing=None, kappa=0.0)
+    bare = replace(simulation, **LEAP_FROG)
     coarse = {f"{ratio:g}": coarse_simulation(simulation, slowest, ratio) for ratio in RATIOS}
     return {"bare leap-frog": bare, "1": simulation} | coarse
 

@@ -40,7 +40,8 @@ CASES = {
     "openfwi, every other sample": (["data=openfwi", "data.gather_every=2"], 50, 4),
 }
 
-LEAP_FROG = {"time_correction": False, "medium": "samples", "internal_spacing": None, "kappa": 0.0}
+# The bare leap-frog, of a `DataConfig` as of a `Simulation`.
+LEAP_FROG: dict[str, Any] = {"time_correction": False, "medium": "samples", "internal_spacing": None, "kappa": 0.0}
 
 
 def configured(overrides: list[str], folder: Path, samples: int, shards: int) -> DataConfig:
