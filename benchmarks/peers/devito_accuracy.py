@@ -6,7 +6,6 @@ from collections.abc import Callable
 import numpy as np
 from devito import Eq, Function, Grid, Operator, SparseTimeFunction, TimeFunction, solve
 
-from benchmarks.accuracy_cases import WIDTH
 from benchmarks.accuracy_peers import PeerCase as Case
 from benchmarks.peers.devito import device, meter, sponge, versions
 
@@ -18,7 +17,7 @@ def configurations(case: Case, quantity: str) -> tuple[str, ...]:
 
 
 def prepare(case: Case, quantity: str, configuration: str) -> Callable:
-    problem, width, spacing = case.problem, WIDTH * case.refinement, case.spacing
+    problem, width, spacing = case.problem, case.cells_of_layers, case.spacing
     velocity = np.pad(case.velocity, width, mode="edge")
     grid = Grid(velocity.shape, extent=tuple(spacing * (n - 1) for n in velocity.shape), dtype=np.float32)
     pressure = TimeFunction(name="p", grid=grid, time_order=2, space_order=case.order)
@@ -42,7 +41,7 @@ def prepare(case: Case, quantity: str, configuration: str) -> Callable:
     slowness.data[:] = 1 / (velocity / 1000) ** 2
     # The profile is written for cells of 10 m: a finer grid has the same layer in meters.
     damp.data[:] = sponge(velocity.shape[0], width, spacing)
-    source.data[:, 0] = case.wavelet / spacing**2
+    source.data[:, 0] = case.wavelet(case.steps) / spacing**2
     gather.coordinates.data[:] = receivers
 
     def run():
