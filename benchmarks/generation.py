@@ -73,7 +73,8 @@ class BareSolver:
 
     def __init__(self, config: DataConfig):
         spec = config.create()
-        drawn = [spec.draw(spec.key(0, index)) for index in range(config.batch_size)]
+        draw = jax.jit(spec.draw)  # operation by operation it would compile hundreds of programs for each model
+        drawn = [draw(spec.key(0, index)) for index in range(config.batch_size)]
         self.batches = -(-config.train // config.batch_size)
         self.models, sources = jnp.stack([d.velocity for d in drawn]), jnp.stack([d.sources for d in drawn])
         receivers = "gathers" in spec.recording.kinds
