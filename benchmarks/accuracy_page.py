@@ -102,15 +102,16 @@ def figure(rows: list[dict[str, Any]], medium: str, path: Path) -> None:
                 points = [row for row in mine if _series(row) is test]
                 if not points:
                     continue
-                points.sort(key=lambda row: row["forward"])
+                points.sort(key=lambda row: row[kind])
                 style = "-" if "both" in label else "none"
                 xy = zip(*((row["forward"], row[kind]) for row in points), strict=True)
                 ax.plot(*xy, linestyle=style, marker=marker, color=color, label=label, markersize=5)
             ax.set(xscale="log", yscale="log", title=f"{medium}, {side} x {side}: {kind}", xlabel="time of 4 shots [s]")
             ax.grid(alpha=0.3, which="both", linewidth=0.4)
         line[0].set_ylabel("relative L2 error")
-    axes[0, 1].legend(fontsize=7, framealpha=0.6)
-    panels.tight_layout()
+    handles, labels = axes[0, 1].get_legend_handles_labels()
+    panels.legend(handles, labels, loc="lower center", ncols=4, fontsize=7)
+    panels.tight_layout(rect=(0, 0.05, 1, 1))
     panels.savefig(path, dpi=80)
     plt.close(panels)
 
