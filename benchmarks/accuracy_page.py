@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import NullFormatter
 
 WANTED = (0.05, 0.01, 0.003)
 KINDS = ("snapshots", "gathers")
@@ -107,6 +108,7 @@ def figure(rows: list[dict[str, Any]], medium: str, path: Path) -> None:
                 xy = zip(*((row["forward"], row[kind]) for row in points), strict=True)
                 ax.plot(*xy, linestyle=style, marker=marker, color=color, label=label, markersize=5)
             ax.set(xscale="log", yscale="log", title=f"{medium}, {side} x {side}: {kind}", xlabel="time of 4 shots [s]")
+            ax.xaxis.set_minor_formatter(NullFormatter())  # they overlap
             ax.grid(alpha=0.3, which="both", linewidth=0.4)
         line[0].set_ylabel("relative L2 error")
     handles, labels = axes[0, 1].get_legend_handles_labels()
