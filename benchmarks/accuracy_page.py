@@ -40,7 +40,7 @@ PEERS = """
 
 Gathers of Deepwave, the cheapest setting of ours that errs no more, and Deepwave's time over ours. Its correction of
 temporal dispersion is given 50 ms more to record and room for twice the record, without which it errs more near its
-ends. Devito is not in this table: its error is that of its sponge, with layers of 800 m too, which no finer grid lowers.
+ends. Devito is not in this table: its error is its sponge's, with layers of 800 m too, which no finer grid lowers.
 
 {table}"""
 
