@@ -166,14 +166,25 @@ def loss(velocity, survey, simulation):
     return jnp.sum(gathers**2) + jnp.sum(jnp.sin(snapshots)) + jnp.sum((fields**2).imag + jnp.abs(fields) ** 2)
 
 
-def test_gradients_agree(float64):
+def others_than_scan():
+    """Each takes ten seconds to compile: what another one covers in part is slow."""
+    native = {"keeps": Memory("full"), "recomputes": Memory("recompute", every=7), "runs backwards": Memory("boundary")}
+    fast = {f"native {name}": {"backend": "native", "memory": memory} for name, memory in native.items()}
+    slow = {
+        "native recomputes by itself": {"backend": "native", "memory": Memory("recompute")},
+        "intervals": ENGINES["intervals"],
+    }
+    yield pytest.param([*fast.values(), ENGINES["reversal"]])
+    yield pytest.param([*slow.values()], marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("others", others_than_scan())
+def test_gradients_agree(others, float64):
     """By model, positions and wavelets, whatever computes it: 72 steps of rounding, 1e-12."""
     velocity, survey, simulation = problem(snapshot_steps=(35,))
     gradient = jax.grad(loss, (0, 1))
     expected = gradient(velocity, survey, plain(simulation))
-    native = (Memory("full"), Memory("recompute"), Memory("recompute", every=7), Memory("boundary"))
-    others = [{"backend": "native", "memory": memory} for memory in native]
-    for other in (*others, ENGINES["intervals"], ENGINES["reversal"]):
+    for other in others:
         assert relative(gradient(velocity, survey, replace(simulation, **other)), expected) < 1e-12, other
 
 
