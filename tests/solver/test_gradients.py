@@ -88,6 +88,7 @@ def test_native_is_the_scan(sides, order, memories, float64):
         assert relative(gradient(velocity, survey, replace(native, memory=memory)), expected) < 1e-12, memory
 
 
+@pytest.mark.slow
 def test_unrolling_changes_nothing(float64, monkeypatch):
     """Tests compile a time loop with one copy of the step, users with more: 35 steps of rounding, 1e-12."""
     velocity, survey, simulation = problem(2, widths=(8, 0, 0, 0))
@@ -103,7 +104,7 @@ def test_unrolling_changes_nothing(float64, monkeypatch):
     [
         slow({}, True),
         ({"free_surface": True, "widths": (0, 8, 8, 8)}, True),
-        (BARE | {"substeps": 2}, False),
+        slow(BARE | {"substeps": 2}, False),
     ],
 )
 def test_recompute_is_the_scan(options, staggered, float64):
@@ -122,8 +123,8 @@ def test_recompute_is_the_scan(options, staggered, float64):
 @pytest.mark.parametrize(
     ("sides", "strategy"),
     [
-        ("mixed", "full"),
         ("free surface", "boundary"),
+        slow("mixed", "full"),
         slow("mixed", "boundary"),
         slow("free surface", "full"),
     ],

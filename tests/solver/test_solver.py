@@ -307,6 +307,7 @@ def test_derivatives_agree(float64):
     """jvp against a central difference, vjp against jvp, Hessian-vector product symmetric, over all arguments."""
     simulation, survey, velocity = small_problem(half_width=4, nt=60)
 
+    @jax.jit
     def misfit(arguments):
         v, s = arguments
         return 1e3 * jnp.sum(simulate(v, s, simulation).gathers ** 2)
@@ -324,7 +325,8 @@ def test_derivatives_agree(float64):
         return sum(jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
     a, b = draw(keys[0]), draw(keys[1])
-    gradient = jax.grad(misfit)
+    gradient = jax.jit(jax.grad(misfit))
+    hessian = jax.jit(lambda q: jax.jvp(gradient, (point,), (q,))[1])
     forward_mode = jax.jvp(misfit, (point,), (a,))[1]
     h = 1e-5
     central = (
@@ -332,7 +334,7 @@ def test_derivatives_agree(float64):
     ) / (2 * h)
     assert abs(forward_mode - dot(gradient(point), a)) < 1e-10 * abs(forward_mode)
     assert abs(forward_mode - central) < 1e-6 * abs(forward_mode)
-    hessian_a, hessian_b = (jax.jvp(gradient, (point,), (q,))[1] for q in (a, b))
+    hessian_a, hessian_b = hessian(a), hessian(b)
     assert abs(dot(hessian_a, b) - dot(hessian_b, a)) < 1e-9 * abs(dot(hessian_a, b))
 
 

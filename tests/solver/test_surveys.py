@@ -102,7 +102,11 @@ def expected():
         return gradient(partial(separately, by_scan))
 
 
-@pytest.mark.parametrize("run", [by_native_code, by_scan, by_reversal, by_slabs], ids=lambda run: run.__name__)
+@pytest.mark.parametrize(
+    "run",
+    [by_native_code, by_scan, *(pytest.param(run, marks=pytest.mark.slow) for run in (by_reversal, by_slabs))],
+    ids=lambda run: run.__name__,
+)
 def test_gradients_are_those_of_separate_shots(run, expected, float64):
     """Records and gradients by model, positions and wavelets, 40 steps of rounding: 1e-12."""
     found = gradient(run)
