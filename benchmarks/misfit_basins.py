@@ -3,8 +3,8 @@
 One trace of 60 periods of a Ricker wavelet's peak frequency, in float64, arrivals in its middle, where the ends do not
 matter. Derivatives are along a shift of the whole predicted trace.
 
-- `shift`: the largest shift of one arrival, in periods, up to which the derivative has the right sign at every hundredth
-  of a period, early and late.
+- `shift`: the largest shift of one arrival, in periods, up to which the derivative has the right sign at every
+  hundredth of a period, early and late.
 - `factor`: two arrivals four periods apart, all shifted by a quarter of a period, the later one also multiplied by a
   factor on one side: the largest factor up to which the derivative has the right sign, the smallest over both sides and
   both directions.

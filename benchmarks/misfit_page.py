@@ -28,14 +28,14 @@ How far off a prediction may be before a misfit points the wrong way, by `python
 of 60 periods of a Ricker wavelet's peak frequency, in float64; the derivative is that along a shift of the predicted
 trace.
 
-- **Shift**: the largest shift of one arrival, in periods, up to which the derivative has the right sign throughout, early
-  and late. None was tried beyond {largest_shift:g}. For `l2` theory has sqrt(5 - sqrt(10)) / pi = 0.43.
+- **Shift**: the largest shift of one arrival, in periods, up to which the derivative has the right sign throughout,
+  early and late. None was tried beyond {largest_shift:g}. For `l2` theory has sqrt(5 - sqrt(10)) / pi = 0.43.
 - **Factor**: two arrivals four periods apart, all shifted by a quarter of a period, the later one also multiplied by a
   factor in the predicted or in the observed trace: the largest factor up to which the derivative has the right sign in
   either case and either direction. None was tried beyond {largest_factor:.0f}. Amplitudes that are wrong by more than
   this look like a delay.
-- **Time**: CPU time of the value and the gradient of 400,000 samples (4 gathers of 1000 times and 100 traces) in float32,
-  on {cores} core(s) of {processor}.
+- **Time**: CPU time of the value and the gradient of 400,000 samples (4 gathers of 1000 times and 100 traces) in
+  float32, on {cores} core(s) of {processor}.
 
 These are properties of the misfit alone. In an inversion, noise, other arrivals that overlap, the band and the geometry
 decide as well: a wide basin is no promise of a better model, and the misfits with one see less detail.

@@ -34,9 +34,9 @@ class InversionConfig:
 
     Attributes:
         kind: Kind of the data, gather (at the receivers) or wavefield (at every cell).
-        misfit: Misfit between predicted and observed data: l2, trace_normalized_l2, global_correlation, huber, student_t,
-            envelope, cross_correlation_delay, wasserstein, adaptive_waveform or frequency_phase. The last five compare
-            traces along time, and need times dense enough for the waves.
+        misfit: Misfit between predicted and observed data: l2, trace_normalized_l2, global_correlation, huber,
+            student_t, envelope, cross_correlation_delay, wasserstein, adaptive_waveform or frequency_phase. The last
+            five compare traces along time, and need times dense enough for the waves.
         index: Index of the true model in the test stream, used unless a file gives the model.
         shots: Number of sources, spread evenly along a line at one depth.
         source_depth: Depth of the sources [m], a multiple of the cell size.

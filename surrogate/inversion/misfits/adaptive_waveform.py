@@ -2,8 +2,8 @@
 
     J = sum_r c_r sum_l l^2 w_r(l)^2 / sum_l w_r(l)^2 / sum_r c_r,    w * p = o in the least-squares sense
 
-with w the Wiener filter of a predicted trace p and an observed one o, and lags l in lengths of the record. At equality w
-is an impulse at lag zero; a delay moves the impulse, however long it is. In frequencies,
+with w the Wiener filter of a predicted trace p and an observed one o, and lags l in lengths of the record. At equality
+w is an impulse at lag zero; a delay moves the impulse, however long it is. In frequencies,
 
     W = (conj(P) O + eps) / (|P|^2 + eps)
 

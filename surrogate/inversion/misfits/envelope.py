@@ -1,6 +1,6 @@
 """Compare the envelopes of traces, which vary slowly: blind to the phase, with a wider basin than the waveforms.
 
-    J = sum (e(p) - e(o))^2 / sum e(o)^2,    e(d)^2 = d^2 + H(d)^2 + eps^2
+    J = sum (e(p) - e(o))^2 / sum (e(o)^2 - eps^2),    e(d)^2 = d^2 + H(d)^2 + eps^2
 
 with p the predicted and o the observed data, H the Hilbert transform along time, and eps a small part of the largest
 observed amplitude, where e would have a kink at zero. H multiplies spectra of padded traces by -i sign(f). At a silent
@@ -24,7 +24,7 @@ def envelope(predicted: Data, observed: Data, weights: Float[Array, "..."] | Non
     pair = weigh(predicted, observed, weights)
     unit = amplitude(pair.observed)
     p, o = (envelopes(data / unit) for data in (pair.predicted, pair.observed))
-    return jnp.sum((p - o) ** 2) / jnp.sum(o**2)
+    return jnp.sum((p - o) ** 2) / jnp.sum(o**2 - SMOOTHING**2)
 
 
 def envelopes(traces: Traces) -> Traces:

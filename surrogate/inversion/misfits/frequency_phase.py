@@ -6,9 +6,9 @@ with P_r and O_r the spectra of predicted and observed traces. No phase is unwra
 
     a(f) = |O|^2 / (|O|^2 + (b max |O|)^2) / (f^2 + (l f_o)^2)
 
-The first factor is one in the band of the observed trace, whose spectrum is above b of its maximum. The second one, with
-f_o the mean frequency of the observed energy, makes squared delays of squared phases, which a low frequency measures
-farther than a high one. Phases come from P / sqrt(|P|^2 + eps^2), which has no kink where a spectrum is zero.
+The first factor is one in the band of the observed trace, whose spectrum is above b of its maximum. The second one,
+with f_o the mean frequency of the observed energy, makes squared delays of squared phases, which a low frequency
+measures farther than a high one. Phases come from P / sqrt(|P|^2 + eps^2), which has no kink where a spectrum is zero.
 
 Source: J. Bednar, C. Shin and S. Pyun, Geophysical Prospecting 55 (2007), 465-475 (phases in waveform inversion); the
 weights are this module's own

@@ -14,9 +14,7 @@ from jaxtyping import Array, Float
 from surrogate.inversion.misfits.traces import Data, PerTrace, Traces, compare_normalized, weigh
 
 
-def global_correlation(
-    predicted: Data, observed: Data, weights: Float[Array, "..."] | None = None
-) -> Float[Array, ""]:
+def global_correlation(predicted: Data, observed: Data, weights: Float[Array, "..."] | None = None) -> Float[Array, ""]:
     """Average one minus the normalized correlation over the traces. See `Misfit.__call__`."""
     return compare_normalized(weigh(predicted, observed, weights), half_distance)
 

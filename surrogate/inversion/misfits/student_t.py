@@ -3,8 +3,8 @@
     J = sum rho((p - o) / s) / sum rho(o / s),    rho(x) = log(1 + x^2 / nu)
 
 with s the median of the observed traces' root mean squares, which a noisy or dead trace changes little, and nu the
-`DEGREES` of freedom. The influence of an error, x / (1 + x^2 / nu), is largest at x = sqrt(nu) and falls beyond, so that
-a bad trace is left aside by itself; a start whose errors are all larger than that is, too. A silent prediction has
+`DEGREES` of freedom. The influence of an error, x / (1 + x^2 / nu), is largest at x = sqrt(nu) and falls beyond, so
+that a bad trace is left aside by itself; a start whose errors are all larger than that is, too. A silent prediction has
 J = 1.
 
 Source: A. Aravkin, T. van Leeuwen and F. Herrmann, SEG Technical Program Expanded Abstracts (2011), 2669-2673
