@@ -5,6 +5,7 @@ matter. Derivatives are along a shift of the whole predicted trace.
 
 - `shift`: the largest shift of one arrival, in periods, up to which the derivative has the right sign at every
   hundredth of a period, early and late.
+- `felt`: the same, of a derivative that is also at least a hundredth of its largest value at smaller shifts.
 - `factor`: two arrivals four periods apart, all shifted by a quarter of a period, the later one also multiplied by a
   factor on one side: the largest factor up to which the derivative has the right sign, the smallest over both sides and
   both directions.
@@ -71,10 +72,12 @@ def first_wrong(right: np.ndarray, values: np.ndarray) -> float | None:
     return None if wrong.size == 0 else float(values[wrong[0] - 1]) if wrong[0] else 0.0
 
 
-def largest_shift(misfit: Misfit) -> float | None:
-    """The largest shift up to which the derivative is right; None if there is no limit within `SHIFTS`."""
+def largest_shifts(misfit: Misfit) -> tuple[float | None, float | None]:
+    """The largest shifts up to which the derivative is right, and is felt; None where `SHIFTS` have no limit."""
     slope = jax.grad(single(misfit))
-    return first_wrong((along(slope, SHIFTS) > 0) & (along(slope, -SHIFTS) < 0), SHIFTS)
+    outward = np.minimum(along(slope, SHIFTS), -along(slope, -SHIFTS))
+    felt = outward > 0.01 * np.maximum.accumulate(outward)
+    return first_wrong(outward > 0, SHIFTS), first_wrong(felt & (outward > 0), SHIFTS)
 
 
 def largest_factor(misfit: Misfit) -> float | None:
@@ -118,7 +121,8 @@ def main() -> None:
     rows, drawn = [], {}
     with jax.enable_x64(True):
         for name, misfit in MISFITS.items():
-            found = {"shift": largest_shift(misfit), "factor": largest_factor(misfit), "cpu_s": times[name]}
+            shift, felt = largest_shifts(misfit)
+            found = {"shift": shift, "felt": felt, "factor": largest_factor(misfit), "cpu_s": times[name]}
             rows.append({"misfit": name} | found)
             drawn[name] = curves(misfit)
             print("  ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in rows[-1].values()), flush=True)

@@ -30,6 +30,8 @@ trace.
 
 - **Shift**: the largest shift of one arrival, in periods, up to which the derivative has the right sign throughout,
   early and late. None was tried beyond {largest_shift:g}. For `l2` theory has sqrt(5 - sqrt(10)) / pi = 0.43.
+- **Felt**: the same, of a derivative that is also at least a hundredth of its largest value at smaller shifts. Beyond,
+  the misfit is flat: noise would decide.
 - **Factor**: two arrivals four periods apart, all shifted by a quarter of a period, the later one also multiplied by a
   factor in the predicted or in the observed trace: the largest factor up to which the derivative has the right sign in
   either case and either direction. None was tried beyond {largest_factor:.0f}. Amplitudes that are wrong by more than
@@ -54,20 +56,21 @@ def basin_table(rows: list[dict[str, Any]], limits: dict[str, float]) -> str:
             f"`{row['misfit']}`",
             COMPARES.get(row["misfit"], ""),
             shown(row["shift"], limits["largest_shift"], 2),
+            shown(row["felt"], limits["largest_shift"], 2),
             shown(row["factor"], limits["largest_factor"], 2),
             f"{1000 * row['cpu_s']:.0f} ms",
         )
         for row in rows
     )
-    return table(("misfit", "compares", "shift [periods]", "factor", "time"), lines)
+    return table(("misfit", "compares", "shift [periods]", "felt [periods]", "factor", "time"), lines)
 
 
 def figure(rows: list[dict[str, Any]], shifts: np.ndarray, drawn: dict[str, Curves], path: Path) -> None:
-    """Draw every misfit over shifts, and shade its basin."""
+    """Draw every misfit over shifts, and shade where a shift is felt."""
     panels, axes = plt.subplots(2, (len(rows) + 1) // 2, figsize=(12, 5), sharex=True)
     for ax, row in zip(axes.flat, rows, strict=False):
         one, two = drawn[row["misfit"]]
-        reach = shifts[-1] if row["shift"] is None else min(row["shift"], shifts[-1])
+        reach = shifts[-1] if row["felt"] is None else min(row["felt"], shifts[-1])
         ax.axvspan(-reach, reach, color="tab:green", alpha=0.15, linewidth=0)
         ax.plot(shifts, one / one.max(), color="tab:blue", label="one arrival")
         ax.plot(shifts, two / two.max(), color="tab:orange", linewidth=1, label="two, the later one twice too loud")
@@ -76,7 +79,7 @@ def figure(rows: list[dict[str, Any]], shifts: np.ndarray, drawn: dict[str, Curv
     for ax in axes[-1]:
         ax.set_xlabel("shift [periods]")
     for ax in axes[:, 0]:
-        ax.set_ylabel("misfit / its largest value here")
+        ax.set_ylabel("misfit, scaled")
     panels.legend(*axes.flat[0].get_legend_handles_labels(), loc="lower center", ncols=2, fontsize=9, frameon=False)
     panels.tight_layout(rect=(0, 0.05, 1, 1))
     panels.savefig(path, dpi=80)
@@ -98,7 +101,7 @@ def write_page(
     text = INTRO.format(**limits, cores=machine["cores_used"], processor=machine["processor"])
     text += basin_table(rows, limits)
     text += f"\n![Every misfit over shifts of one and of two arrivals](../_static/{FIGURE})\n\n"
-    text += "Green: shifts of one arrival at which the derivative has the right sign, as far as the figure goes.\n"
+    text += "Green: shifts of one arrival that are felt, as far as the figure goes.\n"
     figure(rows, shifts, drawn, static / FIGURE)
     page.write_text(text, encoding="utf-8")
     return page
