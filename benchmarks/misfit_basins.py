@@ -46,7 +46,7 @@ def trace(at: Any, factor: Any = None):
     periods = jnp.arange(SAMPLES_PER_PERIOD * PERIODS) / SAMPLES_PER_PERIOD - PERIODS / 2 - at
     one = ricker_waveform((jnp.pi * periods) ** 2)
     both = one if factor is None else one + factor * ricker_waveform((jnp.pi * (periods - SEPARATION)) ** 2)
-    return both[None, :, None]
+    return jnp.asarray(both)[None, :, None]
 
 
 def single(misfit: Misfit) -> Callable:

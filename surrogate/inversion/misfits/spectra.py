@@ -5,6 +5,8 @@
 over at least twice the record's length, so that correlations of two records do not wrap around.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
@@ -24,7 +26,8 @@ def padded_length(nt: int) -> int:
     Returns:
         The number of samples with zeros, at least `2 nt`.
     """
-    return next_fast_len(2 * nt, real=True)
+    length: Any = next_fast_len(2 * nt, real=True)  # SciPy's own annotation says None
+    return length
 
 
 def spectra(traces: Traces) -> Spectra:

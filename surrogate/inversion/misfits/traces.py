@@ -95,7 +95,7 @@ def weigh(predicted: Data, observed: Data, weights: Float[Array, "..."] | None) 
         )
     factors = jnp.broadcast_to(weights, (*weights.shape[:2], *shape[2:])).reshape(*weights.shape[:2], -1)
     count = jnp.broadcast_to(jnp.mean(factors**2, axis=1), predicted[:, 0].shape)
-    # What was not recorded may be NaN, which a factor of zero does not remove.
+    # Observed data of weight zero may be NaN, which a factor of zero does not remove.
     return Pair(factors * predicted, factors * jnp.where(factors > 0, observed, 0), count)
 
 
@@ -141,7 +141,7 @@ def observed_traces(pair: Pair, observed: Loudness) -> PerTrace:
         observed: Loudness of the observed traces.
 
     Returns:
-        What each trace counts `(n_shots, n_traces)`.
+        The weight of each trace in a mean `(n_shots, n_traces)`.
     """
     return jnp.where(observed.heard == 1, pair.weight, 0)
 
@@ -151,7 +151,7 @@ def mean_over_traces(values: PerTrace, counts: PerTrace) -> Float[Array, ""]:
 
     Args:
         values: Contribution of each trace `(n_shots, n_traces)`, finite.
-        counts: What each trace counts, likewise.
+        counts: Weight of each trace in the mean, likewise.
 
     Returns:
         The mean, zero if no trace counts.

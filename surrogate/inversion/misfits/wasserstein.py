@@ -99,8 +99,10 @@ def _distance_and_slope(first: Levels, second: Levels, d_first: Levels, d_second
 
     def at_levels(of_first, of_second):
         """Put values at the levels of each function in the order of all levels."""
-        return jnp.zeros(place.shape, first.dtype).at[place].set(
-            jnp.concatenate([of_first, of_second]), unique_indices=True
+        return (
+            jnp.zeros(place.shape, first.dtype)
+            .at[place]
+            .set(jnp.concatenate([of_first, of_second]), unique_indices=True)
         )
 
     levels = at_levels(first, second)
