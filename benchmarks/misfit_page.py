@@ -40,7 +40,7 @@ trace.
   float32, on {cores} core(s) of {processor}.
 
 These are properties of the misfit alone. In an inversion, noise, other arrivals that overlap, the band and the geometry
-decide as well: a wide basin is no promise of a better model, and the misfits with one see less detail.
+decide as well: a wide basin is no promise of a better model.
 
 """
 
