@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
         SurrogateForward as SurrogateForward,
         spread_sources as spread_sources,
     )
-    from surrogate.inversion.misfits import MISFITS as MISFITS
+    from surrogate.inversion.misfits.registry import MISFITS as MISFITS
     from surrogate.models.surrogate import Surrogate as Surrogate
     from surrogate.operators.fno import FNOConfig as FNOConfig
     from surrogate.operators.registry import OPERATORS as OPERATORS
@@ -72,7 +72,7 @@ _HOMES = {
     "InvertConfig": "surrogate.config",
     "load_surrogate": "surrogate.runs.load",
     "LogConfig": "surrogate.encodings.schemas",
-    "MISFITS": "surrogate.inversion.misfits",
+    "MISFITS": "surrogate.inversion.misfits.registry",
     "NoneConfig": "surrogate.encodings.schemas",
     "OPERATORS": "surrogate.operators.registry",
     "PhysicsForward": "surrogate.inversion.forward",

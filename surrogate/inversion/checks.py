@@ -188,8 +188,8 @@ def _warn_of_silence(heard: np.ndarray, used: np.ndarray) -> None:
     if found:
         listed = "; ".join(found[:LISTED]) + (f"; and {len(found) - LISTED} more shots" if len(found) > LISTED else "")
         warnings.warn(
-            f"Observed data are zero throughout in {listed}. They are fitted as they are; if they were not recorded, "
-            "leave them out with `weights` of zero.",
+            f"Observed data are zero throughout in {listed}. Misfits that normalize traces leave them out, the others "
+            "fit them as they are; if they were not recorded, leave them out with `weights` of zero.",
             SilentDataWarning,
             stacklevel=4,
         )

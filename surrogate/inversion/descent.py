@@ -24,7 +24,7 @@ from data_gen.solver.problem.simulation import SLOWEST_MEANT
 from surrogate.inversion.bounds import make_bounds
 from surrogate.inversion.checks import check_fastest, check_observed, check_start, check_truth, check_weights
 from surrogate.inversion.forward import KINDS, ForwardModel
-from surrogate.inversion.misfits import MISFITS
+from surrogate.inversion.misfits.registry import MISFITS
 from surrogate.inversion.optimizers import OPTIMIZERS, precondition
 
 
@@ -34,7 +34,9 @@ class InversionConfig:
 
     Attributes:
         kind: Kind of the data, gather (at the receivers) or wavefield (at every cell).
-        misfit: Misfit between predicted and observed data, l2 or global_correlation.
+        misfit: Misfit between predicted and observed data: l2, trace_normalized_l2, global_correlation, huber,
+            student_t, envelope, cross_correlation_delay, wasserstein, adaptive_waveform or frequency_phase. The last
+            five compare traces along time, and need times dense enough for the waves.
         index: Index of the true model in the test stream, used unless a file gives the model.
         shots: Number of sources, spread evenly along a line at one depth.
         source_depth: Depth of the sources [m], a multiple of the cell size.
@@ -213,7 +215,8 @@ def invert(
         start: Starting model `(nz, nx)` [m/s].
         config: Settings of the inversion.
         weights: Factors of predicted and observed data, zero where data are left out. They have as many axes as the
-            data, and an axis of length one holds for all: `(n_sources, 1, n_receivers)` weighs traces.
+            data, and an axis of length one holds for all: `(n_sources, 1, n_receivers)` weighs traces. Misfits that
+            normalize traces count each by the mean square of its weights (misfits/traces.py).
         fixed: Mask `(nz, nx)` of the cells that keep the start's velocity, in addition to `config.fixed_rows`.
         truth: True model `(nz, nx)` [m/s], where it is known; only for the model error.
         solver: Forward model of the true misfit, where `forward` is a surrogate.
@@ -277,12 +280,12 @@ def _objective(
     """Compile the misfit of a velocity model, or the misfit and its gradient."""
     misfit = MISFITS[name]
     if weights is not None:
-        observed = weights * jnp.where(weights > 0, observed, 0)
+        observed = jnp.where(weights > 0, observed, 0)
 
     # The data are an argument: XLA would compute with constants while it compiles.
     def objective(velocity, observed, weights):
         predicted = forward(velocity).astype(observed.dtype)
-        return misfit(predicted if weights is None else weights * predicted, observed)
+        return misfit(predicted, observed) if weights is None else misfit(predicted, observed, weights)
 
     compiled = jax.jit(jax.value_and_grad(objective) if gradient else objective)
     return lambda velocity: compiled(velocity, observed, weights)

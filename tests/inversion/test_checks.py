@@ -14,7 +14,7 @@ from data_gen.common.errors import InputError
 from surrogate.inversion.checks import SilentDataWarning, check_fastest
 from surrogate.inversion.descent import InversionConfig, invert
 from surrogate.inversion.forward import PhysicsForward
-from surrogate.inversion.misfits import MISFITS
+from surrogate.inversion.misfits.registry import MISFITS
 from tests.helpers import relative
 from tests.inversion.toy import Toy
 from tests.theory import BARE
@@ -83,7 +83,8 @@ def test_bad_weights(weights, message):
 def test_dead_traces_are_named_and_left_out(misfit):
     """Dead traces of weight zero change nothing: with them replaced by NaN, the estimate is the same, bit for bit.
 
-    Without weights they pull the estimate away, and a warning names them.
+    Without weights a warning names them. They pull the estimate of l2 away; a misfit that normalizes traces leaves them
+    out by itself, but for rounding.
     """
     dead = OBSERVED.at[:, :, 3].set(0.0).at[1].set(0.0)
     with pytest.warns(SilentDataWarning, match="shot 0, traces 3; shot 1, all traces; shot 2, traces 3"):
@@ -94,7 +95,8 @@ def test_dead_traces_are_named_and_left_out(misfit):
         left_out = run(jnp.where(dead == 0, jnp.nan, dead), misfit=misfit, weights=weights).velocity
         clean = run(misfit=misfit, weights=weights).velocity
     np.testing.assert_array_equal(left_out, clean)
-    assert relative(spoilt, clean) > 1e-4
+    pulled = relative(spoilt, clean)
+    assert pulled > 1e-4 if misfit == "l2" else pulled < 1e-5
 
 
 def test_the_estimate_is_the_best_one():

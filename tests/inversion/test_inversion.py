@@ -1,4 +1,4 @@
-"""Inversion: misfits, forward models behind one protocol, and models that are recovered."""
+"""Inversion: forward models behind one protocol, and models that are recovered."""
 
 from dataclasses import replace
 
@@ -17,7 +17,6 @@ from surrogate.config import InvertConfig, TrainConfig
 from surrogate.inversion.bounds import make_bounds
 from surrogate.inversion.descent import InversionConfig, invert, starting_model
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward, spread_sources
-from surrogate.inversion.misfits import MISFITS
 from surrogate.inversion.optimizers import OPTIMIZERS, depth_weights, precondition
 from surrogate.operators.fno import FNOConfig
 from surrogate.runs.invert import run_inversion
@@ -37,17 +36,6 @@ def physics_of(spec: DataSpec, shots: int, *data) -> PhysicsForward:
     """The solver for shots at the surface of a data set's survey; data: kind and steps."""
     sources = spread_sources(spec.simulation.grid, shots, 20.0)
     return PhysicsForward(spec.simulation, spec.survey(sources), *data)
-
-
-@pytest.mark.parametrize("name", MISFITS)
-def test_misfits(name):
-    """Zero at equality, positive elsewhere, and the right answer to a change of amplitude."""
-    observed = jax.random.normal(jax.random.key(0), (3, 7, 5))
-    misfit = MISFITS[name]
-    assert abs(misfit(observed, observed)) < 1e-6
-    assert misfit(observed + 0.1, observed) > 1e-3
-    scaled = misfit(1.5 * observed, observed)
-    np.testing.assert_allclose(scaled, 0.25 if name == "l2" else 0.0, atol=1e-6)
 
 
 def test_gaussian_smooth():

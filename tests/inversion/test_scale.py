@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from surrogate.inversion import misfits
 from surrogate.inversion.descent import InversionConfig, invert
 from surrogate.inversion.forward import PhysicsForward, spread_sources
-from surrogate.inversion.misfits import MISFITS
+from surrogate.inversion.misfits.l2 import l2
+from surrogate.inversion.misfits.registry import MISFITS
 from surrogate.inversion.optimizers import OPTIMIZERS
 from tests.helpers import relative, tiny_config
 from tests.inversion.toy import Toy
@@ -26,7 +26,7 @@ def estimate(config: InversionConfig, scale: float = 1.0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("misfit", MISFITS)
+@pytest.mark.parametrize("misfit", ["l2", "global_correlation", "student_t"])
 def test_data_and_wavelet_in_any_unit(misfit, optimizer):
     """Ten iterations end with the same model. Its float32 data differ by rounding, relative 6e-8, which ten steps of
     up to 20 m/s of 2500 m/s enlarge to far less than 1e-4."""
@@ -43,7 +43,7 @@ def test_misfit_times_a_constant(monkeypatch, optimizer):
     config = InversionConfig(optimizer=optimizer, iterations=10, bounds=[1500.0, 3500.0])
     expected = estimate(config)
     for scale in SCALES:
-        monkeypatch.setitem(MISFITS, "l2", lambda p, o, scale=scale: scale * misfits.l2(p, o))
+        monkeypatch.setitem(MISFITS, "l2", lambda p, o, weights=None, scale=scale: scale * l2(p, o, weights))
         assert relative(estimate(config), expected) < 1e-4, scale
 
 
@@ -65,25 +65,14 @@ def test_wavelet_of_the_solver_in_any_unit(scale):
 @pytest.mark.parametrize("name", MISFITS)
 def test_misfits_in_any_unit(name):
     """Value and gradient (per unit) are the same at any scale that float32 holds; 1e-3 is far above rounding."""
-    observed = jax.random.normal(jax.random.key(0), (4, 300, 16))
-    predicted = observed + 0.1 * jax.random.normal(jax.random.key(1), observed.shape)
-    expected, slope = jax.value_and_grad(MISFITS[name])(predicted, observed)
-    for scale in (1e-25, 1e-16, 1e-8, 1e8, 1e16, 1e20):
-        value, scaled = jax.value_and_grad(MISFITS[name])(predicted * scale, observed * scale)
-        assert abs(value / expected - 1) < 1e-3
-        assert relative(scaled * scale, slope) < 1e-3, scale
-
-
-def test_silent_shots_of_the_global_correlation():
-    """A shot that was not observed is left out; one that is not predicted is uncorrelated: one, not NaN."""
-    observed = jax.random.normal(jax.random.key(0), (4, 30, 5))
-    predicted = observed + 0.1 * jax.random.normal(jax.random.key(1), observed.shape)
-    misfit = MISFITS["global_correlation"]
-    for p, o in ((predicted, observed.at[0].set(0.0)), (predicted.at[0].set(0.0), observed)):
-        value, slope = jax.value_and_grad(misfit)(p, o)
-        rest = misfit(p[1:], o[1:])
-        np.testing.assert_allclose(value, rest if o[0, 0, 0] == 0 else 0.75 * rest + 0.25, rtol=1e-5)
-        assert jnp.isfinite(slope).all()
+    observed = jax.random.normal(jax.random.key(0), (2, 150, 8))
+    predicted = observed + jnp.roll(observed, 1, axis=1) + jax.random.normal(jax.random.key(1), observed.shape)
+    scales = jnp.array([1.0, 1e-25, 1e-16, 1e-8, 1e8, 1e16, 1e20])
+    function = jax.value_and_grad(MISFITS[name])
+    values, slopes = jax.jit(jax.vmap(lambda scale: function(predicted * scale, observed * scale)))(scales)
+    for scale, value, slope in zip(scales[1:], values[1:], slopes[1:], strict=True):
+        assert abs(value / values[0] - 1) < 1e-3, scale
+        assert relative(slope * scale, slopes[0]) < 1e-3, scale
 
 
 def test_first_step_of_adam_is_near_the_learning_rate():
