@@ -1,0 +1,185 @@
+"""Regularizers: values of known models, the same on every grid, and the proximal operator's optimality."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import gamma, kv
+
+from data_gen.common.errors import InputError
+from surrogate.inversion.regularizers.base import Regularizer
+from surrogate.inversion.regularizers.gaussian_prior import GaussianPrior
+from surrogate.inversion.regularizers.registry import REGULARIZERS
+from surrogate.inversion.regularizers.tikhonov import FirstOrder, SecondOrder
+from surrogate.inversion.regularizers.total_variation import TotalVariation, adjoint_differences, differences
+
+PRIOR = GaussianPrior(100.0, 200.0)
+EVERY = {name: PRIOR if name == "gaussian_prior" else REGULARIZERS[name]() for name in REGULARIZERS}
+
+
+def smooth_model(cells):
+    """A model of 1000 m a side and its start, sampled at the centers of cells, even at all edges."""
+    u = (np.arange(cells) + 0.5) / cells
+    z, x = np.meshgrid(u, u, indexing="ij")
+    change = 300.0 * np.cos(np.pi * z) * np.cos(2 * np.pi * x) + 200.0 * np.cos(3 * np.pi * z)
+    return jnp.asarray(2500.0 + change), jnp.full((cells, cells), 2500.0), 1000.0 / cells
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_free_of_the_grid(name, float64):
+    """Halving the cells changes the value of a smooth model by O(h): by half as much, or less, each time."""
+    value = jax.jit(EVERY[name], static_argnums=2)
+    values = [float(value(*smooth_model(cells))) for cells in (32, 64, 128, 256)]
+    changes = np.abs(np.diff(values)) / values[-1]
+    assert changes[0] < 0.1
+    assert all(later < 0.55 * earlier + 1e-12 for earlier, later in zip(changes[:-1], changes[1:], strict=True))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_values_and_gradients(name, float64):
+    """Zero at a constant start, positive elsewhere; gradients are those of central differences, and finite at zero."""
+    regularizer = EVERY[name]
+    assert isinstance(regularizer, Regularizer)
+    model, start, spacing = smooth_model(16)
+    evaluate = jax.jit(jax.value_and_grad(lambda v: regularizer(v, start, spacing)))
+    value, slope = evaluate(start)
+    assert value == 0 and not slope.any()
+    value, slope = evaluate(model)
+    direction = jnp.asarray(np.random.default_rng(0).normal(size=model.shape))
+    difference = evaluate(model + 1e-3 * direction)[0] - evaluate(model - 1e-3 * direction)[0]
+    assert value > 0 and float(jnp.vdot(slope, direction)) == pytest.approx(float(difference) / 2e-3, rel=1e-6)
+
+
+def test_tikhonov_of_known_models(float64):
+    """The gradient of a slope, in all but the last row and column; second derivatives of quadratics, 0 for lines."""
+    z, x = np.meshgrid(10.0 * np.arange(30), 10.0 * np.arange(40), indexing="ij")
+    line = jnp.asarray(2000.0 + 0.5 * z - 1.2 * x)
+    expected = 0.5**2 * 29 / 30 + 1.2**2 * 39 / 40
+    assert float(FirstOrder()(line, line, 10.0)) == pytest.approx(expected)
+    assert float(SecondOrder()(line, line, 10.0)) == pytest.approx(0, abs=1e-24)
+    for turned, parts in ((1e-3 * z * x, 2 * 29 * 39), (5e-4 * z**2, 28 * 40), (5e-4 * x**2, 30 * 38)):
+        assert float(SecondOrder()(jnp.asarray(turned), line, 10.0)) == pytest.approx(1e-6 * parts / 1200)
+
+
+def test_total_variation_of_known_models(float64):
+    """A slope has its gradient; an edge costs its height times its length over the area, however sharp it is."""
+    variation, x = TotalVariation(1e-6), 10.0 * np.arange(100) * np.ones((80, 1))
+    for width in (1.0, 200.0):
+        edge = jnp.asarray(2000.0 + 500.0 * np.clip((x - 400.0) / width, 0, 1))
+        assert float(variation(edge, edge, 10.0)) == pytest.approx(500.0 * 800.0 / (800.0 * 1000.0), rel=1e-4)
+    z, x = np.meshgrid(10.0 * np.arange(80), 10.0 * np.arange(100), indexing="ij")
+    slope = jnp.asarray(0.3 * z + 0.4 * x)
+    assert float(variation(slope, slope, 10.0)) == pytest.approx(0.5, rel=0.02)
+
+
+def test_differences_and_their_adjoint(float64):
+    """<D u, p> = <u, D^T p>."""
+    random = np.random.default_rng(0)
+    u, p = jnp.asarray(random.normal(size=(7, 9))), jnp.asarray(random.normal(size=(2, 7, 9)))
+    assert float(jnp.vdot(differences(u), p)) == pytest.approx(float(jnp.vdot(u, adjoint_differences(p))))
+
+
+def test_proximal_of_an_edge(float64):
+    """Two layers move towards each other by w / h over their numbers of rows, and meet where that is too much."""
+    upper, lower, weight, spacing = 6, 10, 900.0, 10.0
+    model = jnp.concatenate([jnp.full((upper, 5), 2000.0), jnp.full((lower, 5), 2200.0)])
+    proximal = jax.jit(lambda w: TotalVariation().proximal(model, w, spacing, iterations=3000))
+    found, shift = proximal(weight), weight / spacing
+    np.testing.assert_allclose(found[:upper], 2000.0 + shift / upper, atol=1e-3)
+    np.testing.assert_allclose(found[upper:], 2200.0 - shift / lower, atol=1e-3)
+    np.testing.assert_allclose(proximal(1e5), model.mean(), atol=1e-3)
+    np.testing.assert_array_equal(proximal(0.0), model)
+
+
+@pytest.mark.parametrize("bounds", [{}, {"low": 1900.0, "high": 2100.0}])
+def test_proximal_is_optimal(bounds, float64):
+    """No model has a smaller objective, by the dual: primal minus dual value is a bound of what is left to gain.
+
+    With c = v - D^T p and u = P_C(c), the dual is |v|^2 / 2 - |c|^2 / 2 + |c - u|^2 / 2. Its p is found again from u,
+    by the certificate's own iterations, so the gap is compared with that of the noise itself; and random changes of u
+    do not improve it.
+    """
+    random = np.random.default_rng(0)
+    noisy = jnp.asarray(2000.0 + 100.0 * (np.arange(24) > 11)[:, None] + 50.0 * random.normal(size=(24, 20)))
+    weight, spacing = 400.0, 10.0
+    limits = bounds.get("low", -jnp.inf), bounds.get("high", jnp.inf)
+
+    @jax.jit
+    def objective(u):
+        steps = jnp.sqrt(jnp.sum(differences(u) ** 2, axis=0)) / spacing
+        return jnp.mean((u - noisy) ** 2) / 2 + weight * jnp.mean(steps)
+
+    found = jax.jit(lambda v: TotalVariation().proximal(v, weight, spacing, iterations=500, **bounds))(noisy)
+    least = objective(found)
+    assert least < 0.6 * objective(jnp.clip(noisy, *limits))
+    assert (found >= limits[0]).all() and (found <= limits[1]).all()
+    for size in (1e-2, 1e-1, 1.0, 10.0):
+        for _ in range(5):
+            other = jnp.clip(found + size * jnp.asarray(random.normal(size=noisy.shape)), *limits)
+            assert objective(other) >= least * (1 - 1e-9)
+    # A convex objective that does not fall along the way to other models is at its minimum.
+    for other in (jnp.clip(noisy, *limits), jnp.full_like(noisy, noisy.mean()), jnp.clip(noisy.T[:20, :20].mean() + 0 * noisy, *limits)):
+        assert objective(found + 1e-3 * (other - found)) >= least * (1 - 1e-9)
+
+
+def matern(distance, prior):
+    """C(r) of the module, r in meters, s at zero."""
+    n = prior.smoothness
+    r = np.sqrt(2 * n) * np.maximum(distance, 1e-9) / prior.length
+    return prior.deviation**2 * 2 ** (1 - n) / gamma(n) * r**n * kv(n, r)
+
+
+@pytest.mark.parametrize("smoothness", [1.0, 2.0])
+def test_covariance_is_that_of_matern(smoothness, float64):
+    """C applied to one cell, with the mirror images of cells at half-cell edges: the formula, and positive powers add.
+
+    The grid ends at k h = pi: with a length of 8 cells and n = 1, (1 + (pi 8)^2 / 2)^-1 = 3e-3 of the variance lies
+    beyond, all of it missing at r = 0, and less with n = 2.
+    """
+    prior, spacing, shape = GaussianPrior(100.0, 80.0, smoothness=smoothness), 10.0, (60, 70)
+    cell = (5, 30)
+    impulse = jnp.zeros(shape).at[cell].set(1.0)
+    column = np.asarray(prior.apply_power(impulse, 1.0, spacing))
+    z, x = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
+    expected = np.zeros(shape)
+    for period in (-1, 0, 1):
+        for row in (cell[0], -1 - cell[0]):
+            for across in (cell[1], -1 - cell[1]):
+                for sideways in (-1, 0, 1):
+                    far = np.hypot(z - row - 2 * shape[0] * period, x - across - 2 * shape[1] * sideways)
+                    expected += matern(spacing * far, prior)
+    np.testing.assert_allclose(column, expected, atol=4e-3 * prior.deviation**2)
+    root = prior.apply_power(prior.apply_power(impulse, 0.5, spacing), 0.5, spacing)
+    np.testing.assert_allclose(root, column, atol=1e-9 * column.max())
+    whole = prior.apply_power(jnp.asarray(column), -1.0, spacing)
+    np.testing.assert_allclose(whole, impulse, atol=1e-9)
+    assert float(prior(jnp.asarray(column), jnp.zeros(shape), spacing)) == pytest.approx(column[cell] / 2)
+
+
+def test_covariance_of_samples(float64):
+    """Of 4000 samples: the covariance with the cell amid a model, to five standard errors sqrt((1 + rho^2) / 4000).
+
+    And one length is longer in x than in z.
+    """
+    prior, spacing, shape, count = GaussianPrior(100.0, 60.0, depth_length=30.0), 10.0, (30, 40), 4000
+    draw = jax.jit(jax.vmap(lambda key: prior.sample(key, shape, spacing)))
+    samples = np.asarray(draw(jax.random.split(jax.random.key(0), count)))
+    found = np.einsum("nzx,n->zx", samples, samples[:, 15, 20]) / count
+    for reach in range(1, 8):
+        for value, length in ((found[15 + reach, 20], 30.0), (found[15, 20 + reach], 60.0)):
+            expected = matern(spacing * reach * 60.0 / length, prior)
+            assert abs(value - expected) < (5 * np.sqrt(2 / count) + 0.01) * prior.deviation**2
+    assert found[15, 20] == pytest.approx(prior.deviation**2, rel=0.13)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: TotalVariation(0.0), "positive smoothing"),
+        (lambda: GaussianPrior(100.0, -1.0), "length of a Gaussian prior"),
+        (lambda: GaussianPrior(100.0, 50.0, smoothness=0.0), "smoothness of a Gaussian prior"),
+    ],
+)
+def test_bad_settings(build, message):
+    with pytest.raises(InputError, match=message):
+        build()
