@@ -11,7 +11,12 @@ from surrogate.inversion.regularizers.base import Regularizer
 from surrogate.inversion.regularizers.gaussian_prior import GaussianPrior
 from surrogate.inversion.regularizers.registry import REGULARIZERS
 from surrogate.inversion.regularizers.tikhonov import FirstOrder, SecondOrder
-from surrogate.inversion.regularizers.total_variation import TotalVariation, adjoint_differences, differences
+from surrogate.inversion.regularizers.total_variation import (
+    TotalVariation,
+    adjoint_differences,
+    differences,
+    proximal_dual,
+)
 
 PRIOR = GaussianPrior(100.0, 200.0)
 EVERY = {name: PRIOR if name == "gaussian_prior" else REGULARIZERS[name]() for name in REGULARIZERS}
@@ -91,35 +96,37 @@ def test_proximal_of_an_edge(float64):
     np.testing.assert_array_equal(proximal(0.0), model)
 
 
-@pytest.mark.parametrize("bounds", [{}, {"low": 1900.0, "high": 2100.0}])
+@pytest.mark.parametrize("bounds", [(-np.inf, np.inf), (1900.0, 2100.0)])
 def test_proximal_is_optimal(bounds, float64):
-    """No model has a smaller objective, by the dual: primal minus dual value is a bound of what is left to gain.
+    """The dual proves it: for |p| <= limit and u = P_C(v - D^T p), nothing is better by more than the gap.
 
-    With c = v - D^T p and u = P_C(c), the dual is |v|^2 / 2 - |c|^2 / 2 + |c - u|^2 / 2. Its p is found again from u,
-    by the certificate's own iterations, so the gap is compared with that of the noise itself; and random changes of u
-    do not improve it.
+    min over C of |u - v|^2 / 2 + limit |D u| is at least that of |u - v|^2 / 2 + p D u, which u attains. Accelerated
+    projected gradients leave 2 |p|^2 8 / n^2 of the dual: under 1e-3 of a start of zero after 1000 iterations.
     """
     random = np.random.default_rng(0)
     noisy = jnp.asarray(2000.0 + 100.0 * (np.arange(24) > 11)[:, None] + 50.0 * random.normal(size=(24, 20)))
-    weight, spacing = 400.0, 10.0
-    limits = bounds.get("low", -jnp.inf), bounds.get("high", jnp.inf)
+    weight, spacing, iterations = 400.0, 10.0, 1000
+    limit = weight / spacing
 
     @jax.jit
-    def objective(u):
-        steps = jnp.sqrt(jnp.sum(differences(u) ** 2, axis=0)) / spacing
-        return jnp.mean((u - noisy) ** 2) / 2 + weight * jnp.mean(steps)
+    def solve(model):
+        found = TotalVariation().proximal(
+            model, weight, spacing, low=bounds[0], high=bounds[1], iterations=iterations
+        )
+        return found, proximal_dual(model, limit, *bounds, iterations)
 
-    found = jax.jit(lambda v: TotalVariation().proximal(v, weight, spacing, iterations=500, **bounds))(noisy)
-    least = objective(found)
-    assert least < 0.6 * objective(jnp.clip(noisy, *limits))
-    assert (found >= limits[0]).all() and (found <= limits[1]).all()
-    for size in (1e-2, 1e-1, 1.0, 10.0):
-        for _ in range(5):
-            other = jnp.clip(found + size * jnp.asarray(random.normal(size=noisy.shape)), *limits)
-            assert objective(other) >= least * (1 - 1e-9)
-    # A convex objective that does not fall along the way to other models is at its minimum.
-    for other in (jnp.clip(noisy, *limits), jnp.full_like(noisy, noisy.mean()), jnp.clip(noisy.T[:20, :20].mean() + 0 * noisy, *limits)):
-        assert objective(found + 1e-3 * (other - found)) >= least * (1 - 1e-9)
+    found, dual = solve(noisy)
+    assert (found >= bounds[0]).all() and (found <= bounds[1]).all()
+    assert float(jnp.sqrt(jnp.sum(dual**2, axis=0)).max()) <= limit * (1 + 1e-12)
+    np.testing.assert_allclose(found, jnp.clip(noisy - adjoint_differences(dual), *bounds), rtol=1e-12)
+
+    def roughness(u):
+        return limit * jnp.sum(jnp.sqrt(jnp.sum(differences(u) ** 2, axis=0)))
+
+    gap = roughness(found) - jnp.vdot(dual, differences(found))
+    objective = jnp.sum((found - noisy) ** 2) / 2 + roughness(found)
+    assert 0 <= gap < 1e-3 * objective
+    assert objective < 0.7 * roughness(jnp.clip(noisy, *bounds))
 
 
 def matern(distance, prior):

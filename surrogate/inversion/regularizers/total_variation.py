@@ -51,6 +51,45 @@ def adjoint_differences(pair: Float[Array, "2 nz nx"]) -> Float[Array, "nz nx"]:
     return rows + jnp.pad(wide, ((0, 0), (1, 0))) - jnp.pad(wide, ((0, 0), (0, 1)))
 
 
+def _primal(model: Array, dual: Array, low: float | Array, high: float | Array) -> Array:
+    """Compute the model that belongs to a dual: P_C(v - D^T p)."""
+    return jnp.clip(model - adjoint_differences(dual), low, high)
+
+
+def proximal_dual(
+    model: Float[Array, "nz nx"],
+    limit: float | Float[Array, ""],
+    low: float | Float[Array, "nz nx"],
+    high: float | Float[Array, "nz nx"],
+    iterations: int,
+) -> Float[Array, "2 nz nx"]:
+    """Compute the dual p of the proximal operator, which proves how near its model u is to the minimum.
+
+    The sum of |u - v|^2 / 2 + limit |D u| is above its minimum by no more than the sum of limit |D u| - p D u.
+
+    Args:
+        model: Model v `(nz, nx)`.
+        limit: Largest |p|, w / h.
+        low: Lowest values of u.
+        high: Highest values of u.
+        iterations: Number of iterations.
+
+    Returns:
+        The dual `(2, nz, nx)`.
+    """
+
+    def improve(_, carry):
+        dual, guess, momentum = carry
+        climbed = guess + differences(_primal(model, guess, low, high)) / 8
+        length = jnp.sqrt(jnp.sum(climbed**2, axis=0))
+        following = climbed * jnp.where(length > limit, limit / jnp.where(length > 0, length, 1), 1)
+        greater = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
+        return following, following + (momentum - 1) / greater * (following - dual), greater
+
+    zero = jnp.zeros((2, *model.shape), model.dtype)
+    return jax.lax.fori_loop(0, iterations, improve, (zero, zero, jnp.ones((), model.dtype)))[0]
+
+
 @dataclass(frozen=True)
 class TotalVariation:
     """Take the mean length of the gradient [1 / s].
@@ -101,19 +140,4 @@ class TotalVariation:
         Returns:
             The minimum `(nz, nx)` [m/s].
         """
-        limit = weight / spacing
-
-        def primal(dual):
-            return jnp.clip(velocity - adjoint_differences(dual), low, high)
-
-        def improve(_, carry):
-            dual, guess, momentum = carry
-            climbed = guess + differences(primal(guess)) / 8
-            length = jnp.sqrt(jnp.sum(climbed**2, axis=0))
-            following = climbed * jnp.where(length > limit, limit / jnp.where(length > 0, length, 1), 1)
-            greater = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
-            return following, following + (momentum - 1) / greater * (following - dual), greater
-
-        zero = jnp.zeros((2, *velocity.shape), velocity.dtype)
-        dual, _, _ = jax.lax.fori_loop(0, iterations, improve, (zero, zero, jnp.ones((), velocity.dtype)))
-        return primal(dual)
+        return _primal(velocity, proximal_dual(velocity, weight / spacing, low, high, iterations), low, high)
