@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import cumulative_trapezoid
 
 from data_gen.common.errors import InputError
 from data_gen.solver.numerics.resampling import decimate, upsample
@@ -12,7 +13,14 @@ from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.problem.wavelets import ricker, ricker_waveform
 from data_gen.solver.simulator import simulate
-from surrogate.inversion.processing.filters import FLOOR, Band, band_gain, filter_gathers, filter_traces, filter_wavelets
+from surrogate.inversion.processing.filters import (
+    FLOOR,
+    Band,
+    band_gain,
+    filter_gathers,
+    filter_traces,
+    filter_wavelets,
+)
 from surrogate.inversion.processing.line_source import LAWS, half_integral, line_source
 from surrogate.inversion.processing.mutes import early_mute, late_mute, offset_mute, offsets
 from surrogate.inversion.processing.normalization import normalize_shots, normalize_traces
@@ -39,8 +47,9 @@ def test_gain_and_delay(phase, float64):
     """The response to an impulse amid 8 s has the gain of the band, and the phase its delay says.
 
     The zero phase is cut off at 4 s to both sides, where 1 / t^3 leaves 1e-3; a Hann window of 1 s to each side smooths
-    flanks of 2 and 4 Hz by their curvature (pi / 2)^2 / 2 times a variance of 0.13 Hz^2 at most, 0.04; folding the
-    cepstrum is exact but for its length. Nothing precedes the impulse of a causal response, to the bit.
+    by half the curvature, (pi / 2)^2 / 4 in a flank of 2 Hz, times its spectrum's variance of 1 / 8 Hz^2: 0.08; folding
+    the cepstrum is exact but for its length. Nothing precedes the impulse of a causal response. No causal response of
+    the same gain has had more of its energy at any time than that of minimum phase.
     """
     nt, dt = 2001, 4e-3
     middle = nt // 2
@@ -48,34 +57,36 @@ def test_gain_and_delay(phase, float64):
     frequencies = np.fft.rfftfreq(nt, dt)
     spectrum = np.fft.rfft(np.roll(response, -middle)) * np.exp(2j * np.pi * frequencies * BANDS[phase].delay)
     expected = np.maximum(band_gain(frequencies, CORNERS), FLOOR * (phase == "minimum"))
-    tolerance = {"zero": 2e-3, "linear": 0.05, "minimum": 2e-3}[phase]
+    tolerance = {"zero": 2e-3, "linear": 0.08, "minimum": 2e-3}[phase]
     np.testing.assert_allclose(np.abs(spectrum), expected, atol=tolerance)
     if phase == "minimum":
-        # Energy comes early: more than half of it before that of the zero phase, moved to be causal, could begin.
-        late = np.cumsum(response[middle:] ** 2) / np.sum(response**2)
-        assert late[int(0.2 / dt)] > 0.8
+        zero = np.asarray(filter_traces(jnp.zeros(nt).at[middle].set(1.0), dt, BANDS["zero"]))
+        mine, other = np.cumsum(response[middle:] ** 2), np.cumsum(zero[middle - 200 : 2 * middle - 199] ** 2)
+        assert (mine > other - 1e-3 * other[-1]).all() and mine[120] > 10 * other[120]
     else:
         np.testing.assert_allclose(spectrum.imag, 0, atol=1e-12)
     if phase != "zero":
         np.testing.assert_allclose(response[:middle], 0, atol=1e-15 * np.abs(response).max() * nt)
 
 
+@pytest.mark.filterwarnings("ignore::data_gen.solver.problem.checks.DispersionWarning")
 def test_filtering_the_wavelet_is_filtering_the_gathers(float64):
     """The solver does not depend on time, so that causal filters commute with it: exactly for the bare leap-frog.
 
     With temporal dispersion undone, gathers and wavelets are interpolated, to 4e-4 of the band below 4 peak
-    frequencies. A zero-phase filter loses what precedes the wavelet's first sample: 0.1 and more, which shows that the
+    frequencies. A zero-phase filter loses what precedes the wavelet's first sample: 0.05 and more, which shows that the
     identity is not trivial.
     """
     grid, velocity = Grid((24, 30), 20.0), 2000.0 + 20.0 * np.arange(24)[:, None] * np.ones(30)
     survey = make_survey([[100.0, 100.0]], [[40.0, 300.0], [300.0, 460.0]], ricker(TIME, 10.0))
-    for options, tolerance in ((BARE, 1e-12), ({}, 2e-3)):
+    bands = [BANDS["zero"], Band(CORNERS, "linear", 0.2), BANDS["minimum"]]
+    for options, tolerance in ((BARE, 1e-12), ({}, 1e-3)):
         simulation = Simulation(grid, TIME, 2500.0, 10.0, widths=(8, 8, 8, 8), **options)
         shoot = jax.jit(lambda survey, simulation=simulation: simulate(velocity, survey, simulation).gathers)
         gathers = shoot(survey)
-        for band in BANDS.values():
+        for band in bands:
             found = relative(shoot(filter_wavelets(survey, TIME.dt, band)), filter_gathers(gathers, TIME.dt, band))
-            assert found > 0.1 if band.phase == "zero" else found < tolerance
+            assert found > 0.05 if band.phase == "zero" else found < tolerance
 
 
 def test_filters_have_transposes(float64):
@@ -110,27 +121,39 @@ def test_bad_settings(make, message):
         make()
 
 
-def test_offsets_and_mutes(float64):
-    """Weights begin and end where the geometry says, and early and late ones divide a gather; moving spreads, too."""
+def test_offsets_and_mutes():
+    """Weights begin and end where the geometry says, and early and late ones divide a gather; moving spreads, too.
+
+    In float32, whose rounding of times moves tapers by 1e-6 of them.
+    """
     distance = np.array([[0.0, 40.0, 50.0], [80.0, 40.0, 50.0]])
-    np.testing.assert_allclose(offsets(SURVEY), distance, atol=1e-12)
-    moving = make_survey(SURVEY.sources, jnp.stack([SURVEY.receivers] * 2) + 10.0, np.ones(TIME.nt))
-    np.testing.assert_allclose(offsets(moving)[0, 0], np.hypot(10.0, 10.0))
+    turned = np.stack([distance[0], distance[1, ::-1]])
+    moving = SURVEY._replace(receivers=jnp.stack([SURVEY.receivers, SURVEY.receivers[::-1]]))
     group = make_survey(SURVEY.sources[None], SURVEY.receivers, np.ones(TIME.nt))
-    np.testing.assert_allclose(offsets(group), distance.min(axis=0, keepdims=True), atol=1e-12)
     start, taper, velocity = 0.1, 0.08, 200.0
-    early = np.asarray(early_mute(SURVEY, TIME, velocity, start=start, taper=taper))
+
+    @jax.jit
+    def everything():
+        wave = {"velocity": velocity, "start": start, "taper": taper}
+        sharp = early_mute(SURVEY, TIME, np.inf, start=0.1, taper=0.0)
+        return (
+            [offsets(survey) for survey in (SURVEY, moving, group)],
+            [early_mute(SURVEY, TIME, **wave), late_mute(SURVEY, TIME, **wave), sharp],
+            [offset_mute(SURVEY, 45.0, 60.0, taper=10.0), offset_mute(SURVEY)],
+        )
+
+    (plain, spreads, nearest), (early, late, sharp), (near, every) = jax.tree.map(np.asarray, everything())
+    for found, expected in ((plain, distance), (spreads, turned), (nearest, distance.min(axis=0, keepdims=True))):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
     since = TIME.times[:, None] - start - distance[:, None] / velocity
     assert early.shape == (2, TIME.nt, 3)
-    assert not early[since <= 0].any() and (early[since >= taper] == 1).all()
+    assert not early[since < -1e-6].any() and (early[since > taper + 1e-6] == 1).all()
     inside = (since > 0) & (since < taper)
-    np.testing.assert_allclose(early[inside], np.sin(np.pi / 2 * since[inside] / taper) ** 2, atol=1e-12)
-    np.testing.assert_array_equal(early + late_mute(SURVEY, TIME, velocity, start=start, taper=taper), 1)
-    sharp = np.asarray(early_mute(SURVEY, TIME, np.inf, start=0.1, taper=0.0))
+    np.testing.assert_allclose(early[inside], np.sin(np.pi / 2 * since[inside] / taper) ** 2, atol=1e-5)
+    np.testing.assert_allclose(early + late, 1, rtol=1e-6)
     np.testing.assert_array_equal(sharp, np.broadcast_to((TIME.times >= 0.1)[:, None], sharp.shape))
-    near = np.asarray(offset_mute(SURVEY, 45.0, 60.0, taper=10.0))[:, 0]
-    np.testing.assert_allclose(near, [[0.0, 0.5, 1.0], [0.0, 0.5, 1.0]], atol=1e-12)
-    assert (np.asarray(offset_mute(SURVEY)) == 1).all()
+    np.testing.assert_allclose(near[:, 0], [[0.0, 0.5, 1.0], [0.0, 0.5, 1.0]], atol=1e-5)
+    np.testing.assert_array_equal(every, 1)
 
 
 def test_mutes_have_derivatives_at_offset_zero(float64):
@@ -152,21 +175,25 @@ def test_normalization(normalize, axes):
     """Root mean square one, at any unit in float32; silent data stay silent, with a derivative of zero.
 
     y does not depend on a factor of x: the derivative along x is zero, and so is that of the sum of squares, which is
-    constant; both to float32's rounding of sums of 160 and 480.
+    constant; both to float32's rounding of sums of 160 and 480. Other derivatives are in the inverse unit.
     """
     gathers = random_gathers().astype(jnp.float32) * jnp.asarray([1.0, 30.0, 0.0], jnp.float32)
-    gathers = gathers.at[1].set(0)
-    out = normalize(gathers)
-    heard = np.asarray(jnp.any(gathers != 0, axis=axes))
-    np.testing.assert_allclose(jnp.sqrt(jnp.mean(out**2, axis=axes)), heard, atol=1e-6)
-    for unit in (1e-20, 1e20):
-        np.testing.assert_allclose(normalize(np.float32(unit) * gathers), out, rtol=1e-5)
-    tangent = jax.jvp(normalize, (gathers,), (gathers,))[1]
+    gathers = np.asarray(gathers.at[1].set(0))
+    other = np.random.default_rng(1).normal(size=gathers.shape).astype(np.float32)
+
+    @jax.jit
+    def all_of(gathers):
+        out, pull_back = jax.vjp(normalize, gathers)
+        return out, jax.jvp(normalize, (gathers,), (gathers,))[1], pull_back(jnp.asarray(other))[0]
+
+    out, tangent, slope = map(np.asarray, all_of(gathers))
+    np.testing.assert_allclose(np.sqrt(np.mean(out**2, axis=axes)), np.any(gathers != 0, axis=axes), atol=1e-6)
     np.testing.assert_allclose(tangent, 0, atol=1e-5)
-    pulled = jax.grad(lambda g: jnp.vdot(normalize(g), jnp.cos(jnp.arange(g.size, dtype=g.dtype)).reshape(g.shape)))
-    slope = np.asarray(pulled(gathers))
-    assert np.isfinite(slope).all() and slope[0].any()
-    assert not slope[1].any() or axes == 1
+    assert np.isfinite(slope).all() and slope[0, :, :2].any() and not slope[1].any()
+    for unit in map(np.float32, (1e-20, 1e20)):
+        scaled, _, flatter = all_of(unit * gathers)
+        np.testing.assert_allclose(scaled, out, rtol=1e-5)
+        np.testing.assert_allclose(unit * flatter, slope, rtol=1e-4, atol=1e-5)
 
 
 def tone(frequency, times):
@@ -217,21 +244,21 @@ def test_half_integral(float64):
         late = slice(400, 950)
         assert relative(out[0, late] + 1j * out[1, late], expected[late]) < 2e-3
     packet = jnp.asarray(tone(30.0, times))
-    integral = dt * np.cumsum(np.asarray(upsample(packet, 4)) / 4)[::4]
+    integral = cumulative_trapezoid(np.asarray(upsample(packet, 4)), dx=dt / 4, initial=0)[::4]
     twice = half_integral(half_integral(packet, dt), dt)
     assert relative(twice[:950], np.pi * integral[:950]) < 5e-3
 
 
-@pytest.mark.parametrize("law", LAWS)
-def test_line_source(law, float64):
+def test_line_source(float64):
     """Point sources become line sources, to the order of the laws: w(t - r / v) / (4 pi r) against the 2-D field.
 
-    Each replaces s + r / v, which is wrong within the wavelet by a part of its length, 0.5 / f, over 2 r / v; `middle`
-    is right for an impulse. In wavelengths d = f r / v: errors below 0.1 / d, and `middle` below 0.02 / d, which fall
-    as 1 / d.
+    The Hankel function is its asymptote times 1 + i / (8 k r) + O(1 / (k r)^2): so with the power |W|^2 / f of the 2-D
+    field, W ~ f^2 exp(-f^2), the law `offset` errs by sqrt(2) / (16 pi d), d the offset in wavelengths. The others
+    multiply by 1 -+ (t - r / v) / (2 r / v) besides: by half the rms width of the field, under 0.32 periods, over d.
     """
-    velocity, peak, time = 2000.0, 10.0, TimeAxis(600, 4e-3)
-    distances = np.array([400.0, 800.0, 3200.0])
+    velocity, peak, time = 2000.0, 10.0, TimeAxis(300, 4e-3)
+    wavelengths = np.array([3.0, 6.0])
+    distances = wavelengths * velocity / peak
     survey = make_survey([[0.0, 0.0]], np.stack([0 * distances, distances], 1), np.ones(time.nt))
 
     def wavelet(t):
@@ -239,9 +266,17 @@ def test_line_source(law, float64):
 
     points = np.stack([wavelet(time.times - r / velocity) / (4 * np.pi * r) for r in distances], 1)[None]
     lines = np.stack([greens_function_2d(r, time.times, wavelet, velocity) for r in distances], 1)
-    chosen = None if law == "direct" else velocity
-    out = np.asarray(line_source(jnp.asarray(points), survey, time, law=law, velocity=chosen, onset=0.12))[0]
-    errors = [relative(out[:, i], lines[:, i]) for i in range(3)]
-    bounds = (0.02 if law == "middle" else 0.1) / (peak * distances / velocity)
-    assert (errors < bounds).all(), errors
-    assert errors[0] / errors[1] == pytest.approx(2, rel=0.3)
+
+    @jax.jit
+    def convert(gathers):
+        chosen = {"direct": None, "offset": velocity, "path": velocity}
+        return {law: line_source(gathers, survey, time, law=law, velocity=chosen[law], onset=0.12)[0] for law in LAWS}
+
+    for law, out in convert(jnp.asarray(points)).items():
+        errors = np.array([relative(np.asarray(out)[:, i], lines[:, i]) for i in range(2)])
+        expected = np.sqrt(2) / (16 * np.pi * wavelengths)
+        if law == "offset":
+            np.testing.assert_allclose(errors, expected, rtol=0.05)
+        else:
+            assert (errors < 0.16 / wavelengths).all()
+            assert errors[0] / errors[1] == pytest.approx(2, rel=0.05)

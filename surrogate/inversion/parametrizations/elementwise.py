@@ -15,7 +15,6 @@ within them.
 
 import math
 from dataclasses import dataclass
-from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +23,7 @@ from jaxtyping import Array, Float
 from data_gen.common.errors import InputError
 from surrogate.inversion.parametrizations.base import ModelSpace
 
-EDGE = 1e-4  # distance from the bounds, in parts of their difference, that a sigmoid keeps: a bound itself is at infinity
+EDGE = 1e-4  # distance from the bounds that a sigmoid keeps, in parts of their difference: a bound is at infinity
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Elementwise:
     """Hold what all parametrizations have in common whose unknowns are one in each cell."""
 
     @classmethod
-    def create(cls, space: ModelSpace) -> Self:
+    def create(cls, space: ModelSpace) -> "Elementwise":
         """Make the parametrization of an inversion.
 
         Args:
@@ -63,7 +62,7 @@ class Velocity(Elementwise):
     """Take the velocity itself for the unknown."""
 
     @classmethod
-    def create(cls, space: ModelSpace) -> Self:
+    def create(cls, space: ModelSpace) -> "Velocity":
         """See `Elementwise.create`."""
         return cls()
 
@@ -94,7 +93,7 @@ class Referenced(Elementwise):
             raise InputError(f"A reference velocity must be positive, in m/s, but is {self.reference}.")
 
     @classmethod
-    def create(cls, space: ModelSpace) -> Self:
+    def create(cls, space: ModelSpace) -> "Referenced":
         """See `Elementwise.create`. The reference is the geometric mean of the bounds."""
         return cls(math.sqrt(space.low * space.high))
 
@@ -161,7 +160,7 @@ class Sigmoid(Elementwise):
             raise InputError(f"A sigmoid needs bounds that ascend, in m/s, but they are {self.low} and {self.high}.")
 
     @classmethod
-    def create(cls, space: ModelSpace) -> Self:
+    def create(cls, space: ModelSpace) -> "Sigmoid":
         """See `Elementwise.create`."""
         return cls(space.low, space.high)
 

@@ -11,7 +11,8 @@ features, whose products are a Gaussian of the given length), NeurIPS 2020.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +41,7 @@ class SineLayers(nnx.Module):
 
     def __init__(self, features: int, width: int, depth: int, *, rngs: nnx.Rngs):
         sizes = [features, *[width] * depth]
-        hidden = [nnx.Linear(a, b, rngs=rngs) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+        hidden = [nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(sizes)]
         self.hidden = nnx.List(hidden)
         self.last = nnx.Linear(width, 1, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
 
@@ -88,7 +89,7 @@ class CoordinateNetwork:
         features: int = 64,
         seed: int = 0,
         inner: Elementwise | None = None,
-    ) -> Self:
+    ) -> "CoordinateNetwork":
         """Make the network of an inversion.
 
         Args:

@@ -9,7 +9,6 @@ spline, in least squares of the unknowns of g.
 """
 
 from dataclasses import dataclass, field
-from typing import Self
 
 import jax.numpy as jnp
 import numpy as np
@@ -67,7 +66,7 @@ class SplineGrid:
     inner: Elementwise = field(default_factory=Velocity)
 
     @classmethod
-    def create(cls, space: ModelSpace, *, knot_spacing: float, inner: Elementwise | None = None) -> Self:
+    def create(cls, space: ModelSpace, *, knot_spacing: float, inner: Elementwise | None = None) -> "SplineGrid":
         """Make the splines of an inversion.
 
         Args:

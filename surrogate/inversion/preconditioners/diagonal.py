@@ -3,9 +3,9 @@
     diag(A)_i      = E[z_i (A z)_i],        variance  sum_{j != i} A_ij^2
     diag(J^T J)_i  = E[(J^T z)_i^2],        variance  2 (sum_d J_di^2)^2 - 2 sum_d J_di^4
 
-Sources: C. Bekas, E. Kokiopoulou, Y. Saad, "An estimator for the diagonal of a matrix", Applied Numerical Mathematics 57
-(2007), 1214-1229; M. F. Hutchinson, Communications in Statistics 19 (1990), 433-450. The second is for the Hessian of
-Gauss and Newton: its estimates are never negative, each is wrong by at most sqrt(2 / probes) of itself (one standard
+Sources: C. Bekas, E. Kokiopoulou, Y. Saad, "An estimator for the diagonal of a matrix", Applied Numerical Mathematics
+57 (2007), 1214-1229; M. F. Hutchinson, Communications in Statistics 19 (1990), 433-450. The second is for the Hessian
+of Gauss and Newton: its estimates are never negative, each is wrong by at most sqrt(2 / probes) of itself (one standard
 deviation), and a probe costs one gradient of the data in place of a product with the Hessian.
 """
 

@@ -3,9 +3,9 @@
     I(x) = sum_shots int p_tt(x, t)^2 dt
 
 A change of 1 / v^2 in a cell scatters -p_tt there, so that I is the energy of what a cell can send to receivers.
-Sources: C. Shin, S. Jang, D.-J. Min, "Improved amplitude preservation for prestack depth migration by inverse scattering
-theory", Geophysical Prospecting 49 (2001), 592-606; R.-E. Plessix and W. A. Mulder, Geophysical Journal International
-157 (2004), 975-987.
+Sources: C. Shin, S. Jang, D.-J. Min, "Improved amplitude preservation for prestack depth migration by inverse
+scattering theory", Geophysical Prospecting 49 (2001), 592-606; R.-E. Plessix and W. A. Mulder, Geophysical Journal
+International 157 (2004), 975-987.
 
 As the wave equation does not depend on time, p_tt is the field of the second derivative of the wavelets: one forward
 simulation gives it. Sampled so that nothing in its square folds back to zero frequency, the sum is the integral.

@@ -6,8 +6,8 @@
     linear    the same h later by a delay D, under a Hann window from 0 to 2 D: causal, and everything is D late. The
               window smooths |H| over 1 / D to each side: D should be twice one over the narrower flank, or more.
     minimum   the causal h of this |H| whose energy comes as early as it can, with |H| no less than FLOOR, since no
-              causal response has a band without any amplitude. Its phase is the Hilbert transform of log |H|, made by
-              folding the cepstrum: A. V. Oppenheim and R. W. Schafer, Discrete-Time Signal Processing (1989), chapter 12
+              causal response has a band without any amplitude. Its phase is the Hilbert transform of log |H|, by
+              folding the cepstrum: A. V. Oppenheim, R. W. Schafer, Discrete-Time Signal Processing (1989), chapter 12
 
 Filtering the wavelet in place of the gathers that it fires gives the same gathers if h is causal, to the last sample:
 what arrives is a sum of delayed wavelets, and what a causal filter cuts off at the end of a record comes after it. So

@@ -3,7 +3,8 @@
     y = x / sqrt(mean(x^2))
 
 y has no unit and does not depend on a factor of x, so that its derivative along x itself is zero. Silent traces stay
-zero. Data are divided by their largest amplitude before they are squared: no unit leaves the range of float32.
+zero, with a derivative of zero. Data are divided by their largest amplitude before they are squared: no unit leaves the
+range of float32.
 """
 
 import jax
@@ -15,7 +16,8 @@ def _normalize(gathers: Array, axes: tuple[int, ...]) -> Array:
     """Divide by the root mean square over some axes."""
     largest = jnp.max(jnp.abs(gathers), axis=axes, keepdims=True)
     # Without a derivative: the root mean square below divides any such factor out again.
-    unit = gathers / jax.lax.stop_gradient(jnp.where(largest == 0, 1, largest))
+    divided = gathers / jax.lax.stop_gradient(jnp.where(largest == 0, 1, largest))
+    unit = jnp.where(largest == 0, 0, divided)
     power = jnp.mean(unit**2, axis=axes, keepdims=True)
     return unit / jnp.sqrt(jnp.where(power == 0, 1, power))
 

@@ -60,7 +60,8 @@ def resample(
 def _matrix(recorded: int, dt: float, time: TimeAxis, start: float) -> BandMatrix:
     """Compute the weights of the recorded samples at each time of the axis."""
     coarse, cutoff = (time.dt, LOW_PASS) if time.dt > dt else (dt, INTERPOLATE)
-    positions, reach = (time.times - start) / dt, HALF_WIDTH * coarse / dt
+    # Without rounding errors, which would decide about a weight at the very end of the window.
+    positions, reach = np.round((time.times - start) / dt, 11), HALF_WIDTH * coarse / dt
     shifts = np.arange(-ceil(reach), ceil(reach) + 1)
     columns = np.round(positions).astype(int)[:, None] + shifts
     weights = windowed_sinc((positions[:, None] - columns) * (dt / coarse), cutoff)
