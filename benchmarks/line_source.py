@@ -3,9 +3,10 @@
 Records of a point source in three dimensions, w(t - l / v) / (4 pi l), are turned into those of a line source by each
 law of `surrogate.inversion.processing.line_source`, and compared with the exact field in two dimensions. `direct` is
 the wave along the offset r; `reflected` one from a plane below sources and receivers, whose path is l^2 = r^2 + 4 d^2.
-Errors are relative L2 norms over the record; laws with `v` know the velocity. `scaled` is the record as it is, times
-the factor that fits it best: what is left is the wrong phase. Offsets are in wavelengths of the peak frequency, so that
-all numbers hold for any velocity and frequency. It prints the table and writes `results/line-source-cpu.json`.
+Errors are relative L2 norms over the record; laws with `v` know the velocity. `scaled` is the error after the factor
+that fits the trace best, as normalized traces see it; `none` is the record as it is. Offsets are in wavelengths of the
+peak frequency, so that all numbers hold for any velocity and frequency. It prints the table and writes
+`results/line-source-cpu.json`.
 """
 
 import argparse
@@ -48,11 +49,16 @@ def measure(kind: str, wavelengths: float) -> dict[str, float | str]:
     point = wavelet(time.times - path / VELOCITY) / (4 * np.pi * path)
     line = greens_function_2d(path, time.times, wavelet, VELOCITY)
     row: dict[str, float | str] = {"wave": kind, "offset_wavelengths": wavelengths}
+
+    def add(name: str, found: np.ndarray) -> None:
+        row[name] = relative(found, line)
+        row[f"{name}, scaled"] = relative(found * (found @ line) / (found @ found), line)
+
+    add("none", point)
     for law, velocity in (("direct", None), *((law, VELOCITY) for law in LAWS)):
         record = jnp.asarray(point)[None, :, None]
         found = line_source(record, survey, time, law=law, velocity=velocity, onset=DELAY)
-        row[f"{law}, v" if velocity else law] = relative(np.asarray(found)[0, :, 0], line)
-    row["scaled"] = relative(point * (point @ line) / (point @ point), line)
+        add(f"{law}, v" if velocity else law, np.asarray(found)[0, :, 0])
     return row
 
 

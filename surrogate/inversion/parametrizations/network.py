@@ -135,7 +135,7 @@ class CoordinateNetwork:
         wanted = (self.inner.to_unknown(velocity) - self.inner.to_unknown(self.start)) / self.amplitude
         optimizer = optax.adam(FIT_RATE)
 
-        def step(carry, _):
+        def step(carry: Any, _) -> Any:
             weights, state = carry
             slope = jax.grad(lambda weights: jnp.mean((self.network(weights) - wanted) ** 2))(weights)
             updates, state = optimizer.update(slope, state)

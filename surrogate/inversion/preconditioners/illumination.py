@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
@@ -84,7 +85,7 @@ def source_illumination(
     steps = tuple(range(0, simulation.time.nt, step))
     recording = replace(simulation, snapshot_steps=steps, frequencies=())
     wavelets = jnp.asarray(survey.wavelets)
-    if not isinstance(wavelets, jax.core.Tracer) and not jnp.any(wavelets):
+    if not isinstance(wavelets, Tracer) and not jnp.any(wavelets):
         raise InputError("All wavelets of the survey are zero, so that nothing is illuminated. Give them amplitudes.")
     # Divided by their amplitude before fields are squared: no unit leaves the range of float32.
     pulses = second_derivative(wavelets / jnp.max(jnp.abs(wavelets)), simulation.time.dt)

@@ -11,7 +11,7 @@ convolved with 1 / sqrt(t), times a factor in m / sqrt(s). Each law writes it fo
     path      v sqrt(2 t)       r = v t: the length of the path in place of the offset, for reflected waves
 
 All agree at t = r / v, where t counts from the time of the wavelet. The error of `offset` is that of the Hankel
-function's first term, 1 / (8 k r); the factors that change with t distort the wavelet about four times as much.
+function's first term, 1 / (8 k r); the factors that change with t distort the wavelet, four to five times as much.
 `python -m benchmarks.line_source` measures all against both Green's functions. No factor is right for a whole record:
 waves that arrive together on paths of different kinds need different ones. Source: T. Forbriger, L. Groos, M. Schaefer,
 "Line-source simulation for shallow-seismic data. Part 1: theoretical background", Geophysical Journal International
@@ -101,7 +101,7 @@ def line_source(
             "do without."
         )
     distance = offsets(survey)[:, None].astype(gathers.dtype)
-    # Nothing arrives before the first step after the onset, except at the source itself.
+    # Up to the first step after the onset, only a receiver at the source hears anything.
     since = jnp.maximum(jnp.asarray(time.times - onset, gathers.dtype), time.dt)[:, None]
     return _factor(law, distance, since, velocity) * half_integral(gathers, time.dt, axis=1)
 

@@ -77,4 +77,5 @@ def _matrix(recorded: int, dt: float, time: TimeAxis, start: float) -> BandMatri
     kept = (column >= 0) & (value != 0)
     summed = coo_array((value[kept], (row[kept], column[kept])), shape=(time.nt, recorded))
     summed.sum_duplicates()
-    return band_matrix(*summed.coords, summed.data, (time.nt, recorded))
+    row, column = summed.coords
+    return band_matrix(row, column, summed.data, (time.nt, recorded))

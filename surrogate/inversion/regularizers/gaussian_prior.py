@@ -30,8 +30,9 @@ from data_gen.common.errors import InputError
 class GaussianPrior:
     """Take half the squared distance from the start in standard deviations (no unit); see the module.
 
-    Float32 resolves precisions that differ by 1e6 or so: keep `length / spacing` below 100 for a smoothness of 1, and
-    below 10 for 2.
+    The precision of waves of two cells is (pi length / spacing)^(2 smoothness + 2) of that of long ones, and velocities
+    in float32 are rounded: with lengths of 30 cells, values and gradients of changes that the prior expects are right
+    to 1e-3 for a smoothness of 1. Rougher priors and shorter lengths are easier, a smoothness of 2 needs 10 cells.
 
     Attributes:
         deviation: Standard deviation s [m/s].
@@ -54,7 +55,7 @@ class GaussianPrior:
             if value is not None and not 0 < value < math.inf:
                 raise InputError(f"The {name} of a Gaussian prior must be positive and finite, but is {value}.")
 
-    def eigenvalues(self, shape: tuple[int, int], spacing: float) -> Float[np.ndarray, "nz nx"]:
+    def eigenvalues(self, shape: tuple[int, ...], spacing: float) -> Float[np.ndarray, "nz nx"]:
         """Compute the variances of the coefficients of the orthonormal cosine transform.
 
         Args:
