@@ -160,6 +160,27 @@ def _check_frequency(peak_frequency: float, time: TimeAxis) -> None:
         )
 
 
+def band_response(times: Float[np.ndarray, " n"], corners: Sequence[float]) -> Float[np.ndarray, " n"]:
+    """Evaluate the response of `band_pass` to a unit impulse at t = 0.
+
+    Args:
+        times: Times t, before and after the impulse `(n,)` [s].
+        corners: Frequencies (f1, f2, f3, f4) [Hz], as `check_corners` allows them.
+
+    Returns:
+        The response `(n,)` [1/s], which is even in t.
+    """
+    f1, f2, f3, f4 = corners
+
+    def low_pass(p: float, q: float) -> np.ndarray:
+        # Raised cosine (J. G. Proakis, Digital Communications, 4th ed., 9.2), its cos(pi u / 2) / (1 - u^2) written as
+        # two sincs, which have no pole at u = 1.
+        u = 2 * (q - p) * times
+        return (p + q) * np.sinc((p + q) * times) * np.pi / 4 * (np.sinc((u + 1) / 2) + np.sinc((u - 1) / 2))
+
+    return low_pass(f3, f4) - low_pass(f1, f2)
+
+
 def band_pass(traces: Float[Array, "*batch nt"], dt: float, corners: Sequence[float]) -> Float[Array, "*batch nt"]:
     """Filter traces to a band, with zero phase: gain 1 from f2 to f3, cosine flanks to 0 at f1 and f4.
 
@@ -185,27 +206,6 @@ def band_pass(traces: Float[Array, "*batch nt"], dt: float, corners: Sequence[fl
     circular = np.concatenate([response, np.zeros(size - 2 * nt + 1), response[:0:-1]])
     gain = jnp.asarray(np.fft.rfft(circular).real, traces.dtype)
     return jnp.fft.irfft(jnp.fft.rfft(traces, size) * gain, size)[..., :nt]
-
-
-def band_response(times: Float[np.ndarray, " n"], corners: Sequence[float]) -> Float[np.ndarray, " n"]:
-    """Evaluate the response of `band_pass` to a unit impulse at t = 0.
-
-    Args:
-        times: Times t, before and after the impulse `(n,)` [s].
-        corners: Frequencies (f1, f2, f3, f4) [Hz], as `check_corners` allows them.
-
-    Returns:
-        The response `(n,)` [1/s], which is even in t.
-    """
-    f1, f2, f3, f4 = corners
-
-    def low_pass(p: float, q: float) -> np.ndarray:
-        # Raised cosine (J. G. Proakis, Digital Communications, 4th ed., 9.2), its cos(pi u / 2) / (1 - u^2) written as
-        # two sincs, which have no pole at u = 1.
-        u = 2 * (q - p) * times
-        return (p + q) * np.sinc((p + q) * times) * np.pi / 4 * (np.sinc((u + 1) / 2) + np.sinc((u - 1) / 2))
-
-    return low_pass(f3, f4) - low_pass(f1, f2)
 
 
 def load_wavelet(path: str | Path, time: TimeAxis, *, dt: float | None = None) -> Float[np.ndarray, " nt"]:
