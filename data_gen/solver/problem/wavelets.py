@@ -160,6 +160,27 @@ def _check_frequency(peak_frequency: float, time: TimeAxis) -> None:
         )
 
 
+def band_response(times: Float[np.ndarray, " n"], corners: Sequence[float]) -> Float[np.ndarray, " n"]:
+    """Evaluate the response of `band_pass` to a unit impulse at t = 0.
+
+    Args:
+        times: Times t, before and after the impulse `(n,)` [s].
+        corners: Frequencies (f1, f2, f3, f4) [Hz], as `check_corners` allows them.
+
+    Returns:
+        The response `(n,)` [1/s], which is even in t.
+    """
+    f1, f2, f3, f4 = corners
+
+    def low_pass(p: float, q: float) -> np.ndarray:
+        # Raised cosine (J. G. Proakis, Digital Communications, 4th ed., 9.2), its cos(pi u / 2) / (1 - u^2) written as
+        # two sincs, which have no pole at u = 1.
+        u = 2 * (q - p) * times
+        return (p + q) * np.sinc((p + q) * times) * np.pi / 4 * (np.sinc((u + 1) / 2) + np.sinc((u - 1) / 2))
+
+    return low_pass(f3, f4) - low_pass(f1, f2)
+
+
 def band_pass(traces: Float[Array, "*batch nt"], dt: float, corners: Sequence[float]) -> Float[Array, "*batch nt"]:
     """Filter traces to a band, with zero phase: gain 1 from f2 to f3, cosine flanks to 0 at f1 and f4.
 
@@ -177,17 +198,9 @@ def band_pass(traces: Float[Array, "*batch nt"], dt: float, corners: Sequence[fl
     Raises:
         InputError: If the corners do not ascend, or reach the Nyquist frequency.
     """
-    f1, f2, f3, f4 = check_corners(corners, dt)
+    corners = check_corners(corners, dt)
     nt = traces.shape[-1]
-    t = np.arange(nt) * dt
-
-    def low_pass(p: float, q: float) -> np.ndarray:
-        # Raised cosine (J. G. Proakis, Digital Communications, 4th ed., 9.2), its cos(pi u / 2) / (1 - u^2) written as
-        # two sincs, which have no pole at u = 1.
-        u = 2 * (q - p) * t
-        return (p + q) * np.sinc((p + q) * t) * np.pi / 4 * (np.sinc((u + 1) / 2) + np.sinc((u - 1) / 2))
-
-    response = dt * (low_pass(f3, f4) - low_pass(f1, f2))
+    response = dt * band_response(np.arange(nt) * dt, corners)
     # Every lag between two samples, and no other, so the circular convolution is the plain one: nothing wraps round.
     size = 1 << (2 * nt - 2).bit_length()
     circular = np.concatenate([response, np.zeros(size - 2 * nt + 1), response[:0:-1]])

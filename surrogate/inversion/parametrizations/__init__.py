@@ -1,0 +1,1 @@
+"""Write a velocity model as a function of the unknowns that an inversion changes."""

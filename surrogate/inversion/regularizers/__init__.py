@@ -1,0 +1,1 @@
+"""Measure how far a velocity model is from what is known beforehand, free of the grid."""
