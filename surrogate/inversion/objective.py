@@ -44,7 +44,7 @@ class DataMisfit:
     weights: Array | None
     misfit: Misfit
     shape: tuple[int, ...]
-    dtype: Any = np.dtype("float32")
+    dtype: Any = "float32"
 
     @property
     def shots(self) -> int:

@@ -78,7 +78,9 @@ class LBFGS:
             return last_state(tally, state)
         pair = found.x - point.x, found.gradient - point.gradient
         if _curved(*pair):
-            steps, changes = (np.vstack([old, new])[-self.memory :] for old, new in zip((steps, changes), pair, strict=True))
+            steps, changes = (
+                np.vstack([old, new])[-self.memory :] for old, new in zip((steps, changes), pair, strict=True)
+            )
         return next_state(tally, state, *found, steps=steps, changes=changes)
 
     def _direction(

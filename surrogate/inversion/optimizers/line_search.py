@@ -19,6 +19,7 @@ from surrogate.inversion.bounds import Bounds
 from surrogate.inversion.optimizers.protocol import Tally, Vector
 
 DECREASE, CURVATURE = 1e-4, 0.9
+SLIGHT = 1e-3  # a decrease below this part of the resolution is none
 TRIALS = 20
 
 
@@ -86,16 +87,16 @@ def search(tally: Tally, point: Point, direction: Vector, length: float, bounds:
 
     lower = before = _Trial(0.0, point.value, derivative(point))
     first, upper, best = lower.slope, None, None
-    visible = tally.objective.resolution * abs(point.value)
+    visible = tally.objective.resolution * abs(point.value)  # changes of the misfit that rounding does not hide
     for _ in range(TRIALS if first < 0 else 0):
         x = bounds.clip(point.x + length * direction)
         if np.array_equal(x, point.x):
             break
         new = Point(x, *tally.evaluate(x))
-        wanted = -DECREASE * float(point.gradient @ (x - point.x))
+        wanted = max(-DECREASE * float(point.gradient @ (x - point.x)), SLIGHT * visible)
         if not new.is_finite:
             upper = _Trial(length, np.inf, np.inf)
-        elif not (wanted > 0 and decrease(point, new, tally.objective.resolution) >= wanted):
+        elif not decrease(point, new, tally.objective.resolution) >= wanted:
             upper = _Trial(length, new.value, derivative(new))
             if -first * length <= visible:
                 break

@@ -8,8 +8,8 @@ of NumPy arrays, numbers among them as arrays of shape `()`:
 
     numpy.savez(path, **state)          state = dict(numpy.load(path))
 
-A step depends on the state, the objective and the bounds only, so that a run which is stored after any iteration goes on
-with the same bits. Every state has the entries of `COMMON`; each optimizer adds its own.
+A step depends on the state, the objective and the bounds only, so that a run which is stored after any iteration goes
+on with the same bits. Every state has the entries of `COMMON`; each optimizer adds its own.
 """
 
 from collections.abc import Iterable

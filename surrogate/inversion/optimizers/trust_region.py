@@ -3,8 +3,8 @@
     minimize  g . s + s . B s / 2,    s = P q over the free values,    ||q|| <= radius,    x' = clip(x + s)
     ratio = (J(x) - J(x')) / (the decrease that the parabola predicts)
 
-A step is accepted where the ratio is positive; the radius shrinks where it is below 1/4, and grows where it is above 3/4
-at the edge. The parabola's decrease is that of the step as the bounds have left it, which takes a product more where
+A step is accepted where the ratio is positive; the radius shrinks where it is below 1/4, and grows where it is above
+3/4 at the edge. The parabola's decrease is that of the step as the bounds have left it, which takes a product more where
 they cut something off. The first radius lets a step along the gradient change no value by more than `learning_rate`.
 Sources: J. Nocedal and S. Wright, Numerical Optimization (2006), algorithms 4.1 and 7.2; active_set.py; steihaug.py.
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from surrogate.inversion.bounds import Bounds
 from surrogate.inversion.optimizers.active_set import ActiveSet, active_set
-from surrogate.inversion.optimizers.line_search import Point, decrease
+from surrogate.inversion.optimizers.line_search import SLIGHT, Point, decrease
 from surrogate.inversion.optimizers.precondition import Preconditioner
 from surrogate.inversion.optimizers.protocol import (
     Objective,
@@ -95,7 +95,8 @@ class TrustRegion:
             if predicted > 0:
                 new = Point(x, *tally.evaluate(x))
                 if new.is_finite:
-                    ratio = decrease(point, new, tally.objective.resolution) / predicted
+                    gained = decrease(point, new, tally.objective.resolution)
+                    ratio = gained / predicted if gained > SLIGHT * visible else -1.0
             if ratio < POOR:
                 radius = SHRINK * min(radius, step.norm or radius)
             elif ratio > GOOD and step.at_edge:
