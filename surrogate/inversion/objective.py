@@ -117,8 +117,8 @@ class DataMisfit:
     @cached_property
     def _gauss_newton(self) -> Callable[..., Any]:
         def product(velocity, direction, observed, weights):
-            predicted, change = jax.jvp(self.forward, (velocity,), (direction,))
-            _, pull_back = jax.vjp(self.forward, velocity)
+            predicted, push_forward = jax.linearize(self.forward, velocity)
+            change, pull_back = push_forward(direction), jax.linear_transpose(push_forward, velocity)
             with jax.enable_x64(True):
                 slope = jax.grad(self._of_data(observed, weights))
                 _, curved = jax.jvp(slope, (_double(predicted),), (_double(change),))

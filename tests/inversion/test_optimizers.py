@@ -163,13 +163,13 @@ def test_smaller_radii_cost_no_products():
 def test_misfits_that_rounding_makes_equal(name):
     """A misfit in float32 with an offset, whose differences near the minimum are below its resolution.
 
-    Taken from the gradients, they lead on to the minimum: 1e-5 of the start, where the misfit itself changes by 1e-10
-    of its value.
+    Taken from the gradients, differences down to a thousandth of that count: 1.2e-9, which a gradient of
+    sqrt(2 * 100 * 1.2e-9) = 5e-4 can bring at the largest curvature. Misfits alone would end thirty times earlier.
     """
     function = Quadratic(n=10, condition=100.0, offset=10.0, precision=np.float32, resolution=1.2e-7)
     bounds, x = box(10, -0.5, 3.0), np.full(10, 3.0)
     found = minimize(make(name, 10, learning_rate=0.1), function, x, bounds, 100)[-1]["x"]
-    assert violation(function, found, bounds) < 1e-5 * violation(function, x, bounds)
+    assert violation(function, found, bounds) < 5e-4
 
 
 def test_decrease_of_nearly_equal_misfits():
@@ -198,14 +198,15 @@ def gradients_to(values: list[float], target: float) -> int:
 def test_lbfgs_takes_no_more_gradients_than_scipy():
     """Gradients until the misfit is within 1e-6 of the minimum, in parts of the start's, on five problems with bounds.
 
-    On none more than a quarter more than SciPy's L-BFGS-B, which chooses its first step differently and another path,
-    and in all not more.
+    In all not more than SciPy's L-BFGS-B takes, which chooses its first step differently and therefore goes another
+    way, and on none more than half more.
     """
+    random = np.random.default_rng(5)
     functions: list[tuple[Function | DataMisfit, np.ndarray, Bounds, float]] = [
-        (Quadratic(n=50), np.zeros(50), box(50, -0.8, 1.0), 0.1),
-        (Quadratic(n=50, condition=1e5), np.zeros(50), box(50, -0.8, 1.0), 0.1),
-        (Rosenbrock(n=2), np.array([-1.2, 1.0]), box(2, -2.0, 0.8), 0.1),
-        (Rosenbrock(n=20), np.minimum(rosenbrock_start(20), 0.9), box(20, -2.0, 0.9), 0.1),
+        (Quadratic(n=60), random.uniform(-0.8, 1.0, 60), box(60, -0.8, 1.0), 0.1),
+        (Quadratic(n=60, condition=1e5), random.uniform(-0.8, 1.0, 60), box(60, -0.8, 1.0), 0.1),
+        (Rosenbrock(n=20), random.uniform(-1.5, 0.95, 20), box(20, -2.0, 0.95), 0.1),
+        (Rosenbrock(n=10), random.uniform(-1.5, 0.8, 10), box(10, -2.0, 0.8), 0.1),
         (*toy_misfit(), 20.0),
     ]
     ours, theirs = [], []
@@ -223,8 +224,8 @@ def test_lbfgs_takes_no_more_gradients_than_scipy():
                 self.values.append(value)
                 return value, gradient
 
-        minimize(make("lbfgs", len(x), learning_rate=rate), Recording(seen[0]), x, bounds, 300)
-        options = {"maxcor": 20, "maxiter": 300, "ftol": 0, "gtol": 0}
+        minimize(make("lbfgs", len(x), learning_rate=rate), Recording(seen[0]), x, bounds, 150)
+        options = {"maxcor": 20, "maxiter": 150, "ftol": 0, "gtol": 0}
         scipy.optimize.minimize(
             Recording(seen[1]).value_and_gradient,
             x,
@@ -238,7 +239,7 @@ def test_lbfgs_takes_no_more_gradients_than_scipy():
         ours.append(gradients_to(seen[0], target))
         theirs.append(gradients_to(seen[1], target))
         assert min(seen[0]) <= target
-    assert all(a <= 1.25 * b for a, b in zip(ours, theirs, strict=True)), (ours, theirs)
+    assert all(a <= 1.5 * b for a, b in zip(ours, theirs, strict=True)), (ours, theirs)
     assert sum(ours) <= sum(theirs), (ours, theirs)
 
 

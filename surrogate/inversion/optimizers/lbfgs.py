@@ -1,10 +1,9 @@
 """Minimize with projected L-BFGS: quasi-Newton steps of the free values, bent at the bounds by a line search.
 
-    d = -H g over the free values,    H: two loops over the last pairs s = x' - x, y = g' - g
-    H_0 = (s . y) / (y . P P^T y) P P^T,    x' = clip(x + a d)
+    d = -B_FF^-1 g_F,    x' = clip(x + a d),    B: BFGS from the last pairs s = x' - x, y = g' - g
 
-Sources: J. Nocedal and S. Wright, Numerical Optimization (2006), algorithm 7.4; the free values are those of
-active_set.py, to which every vector is restricted.
+The free values are those of active_set.py, B is that of quasi_newton.py, and line_search.py chooses a.
+Source: J. Nocedal and S. Wright, Numerical Optimization (2006), chapter 7.
 
 The first trial step changes no value by more than `learning_rate`. Pairs are kept where their curvature `s . y` is
 positive. If a line search fails, for example because float32 spoils the pairs, the step starts again without pairs; the
@@ -29,6 +28,7 @@ from surrogate.inversion.optimizers.protocol import (
     last_state,
     next_state,
 )
+from surrogate.inversion.optimizers.quasi_newton import quasi_newton_step
 
 MEMORY = 20
 CURVATURE = 1e-8  # smallest cosine between the two vectors of a pair
@@ -87,25 +87,12 @@ class LBFGS:
         self, point: Point, steps: np.ndarray, changes: np.ndarray, active: ActiveSet, bounds: Bounds
     ) -> tuple[Vector, float]:
         """Return the direction and the first length to try."""
-        slope = active.only_free(point.gradient)
-        pairs = [(active.only_free(s), active.only_free(y)) for s, y in zip(steps, changes, strict=True)]
-        pairs = [(s, y, float(s @ y)) for s, y in pairs if _curved(s, y)]
-
-        def metric(vector):
-            return active.only_free(self.preconditioner.metric(vector))
-
-        direction, parts = -slope, []
-        for s, y, curvature in reversed(pairs):
-            parts.append(float(s @ direction) / curvature)
-            direction = direction - parts[-1] * y
-        direction = metric(direction)
-        if pairs:
-            _, y, curvature = pairs[-1]
-            direction = curvature / float(y @ metric(y)) * direction
-        for (s, y, curvature), part in zip(pairs, reversed(parts), strict=True):
-            direction = direction + (part - float(y @ direction) / curvature) * s
-        largest = float(np.max(np.abs(direction), initial=0.0))
-        length = 1.0 if pairs or not largest > 0 else self.learning_rate / largest
+        if len(steps):
+            direction, length = quasi_newton_step(point.gradient, steps, changes, active, self.preconditioner), 1.0
+        else:
+            direction = -active.only_free(self.preconditioner.metric(active.only_free(point.gradient)))
+            largest = float(np.max(np.abs(direction), initial=0.0))
+            length = self.learning_rate / largest if largest > 0 else 1.0
         ends = np.where(point.gradient > 0, bounds.low, bounds.high)
         return np.where(active.near, (ends - point.x) / length, direction), length
 

@@ -12,7 +12,7 @@ A step depends on the state, the objective and the bounds only, so that a run wh
 on with the same bits. Every state has the entries of `COMMON`; each optimizer adds its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -218,7 +218,7 @@ def last_state(tally: Tally, state: State, **more: Any) -> State:
     return {**state, **{name: np.array(entry) for name, entry in entries.items()}, **tally.counts()}
 
 
-def simulations(counts: Iterable[int]) -> dict[str, int]:
+def simulations(counts: Sequence[int] | np.ndarray) -> dict[str, int]:
     """Name simulations and add up what they cost.
 
     Args:
