@@ -6,8 +6,8 @@
     Hessian              J'^T M J' d + (dJ' / dv . d)^T r
 
 The solver computes in the model's precision. The misfit and its derivatives over the data are computed in float64, so
-that two nearly equal misfits can be told apart. What goes back through the solver is divided by its largest value
-before, so that no factor of the misfit leaves the range of float32.
+that two nearly equal misfits can be told apart. Before they go back through the solver they are divided by their
+largest value, so that no factor of the misfit leaves the range of float32.
 """
 
 from collections.abc import Callable

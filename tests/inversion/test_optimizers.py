@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -100,8 +101,8 @@ def test_a_stored_state_goes_on_with_the_same_bits(name):
     expected = minimize(optimizer, function, bounds.clip(rosenbrock_start(10)), bounds, 12)
     state = expected[0]
     for after in expected[1:]:
-        file = io.BytesIO()
-        np.savez(file, **state)
+        file, entries = io.BytesIO(), cast("dict[str, Any]", state)
+        np.savez(file, **entries)
         file.seek(0)
         with np.load(file, allow_pickle=False) as stored:
             state = optimizer.step(function, dict(stored), bounds)
@@ -177,7 +178,7 @@ def test_decrease_of_nearly_equal_misfits():
     from the misfits."""
     points = [Point(np.array([x]), float(np.float32(1.0 + x**2)), np.array([2.0 * x])) for x in (3e-5, 1e-5, 1.0)]
     assert points[0].value == points[1].value
-    np.testing.assert_allclose(decrease(*points[:2], 1.2e-7), 9e-10 - 1e-10, rtol=1e-12)
+    np.testing.assert_allclose(decrease(points[0], points[1], 1.2e-7), 9e-10 - 1e-10, rtol=1e-12)
     assert decrease(points[2], points[0], 1.2e-7) == 1.0
 
 
@@ -199,18 +200,18 @@ def test_lbfgs_takes_no_more_gradients_than_scipy():
     """Gradients until the misfit is within 1e-6 of the minimum, in parts of the start's, on five problems with bounds.
 
     In all not more than SciPy's L-BFGS-B takes, which chooses its first step differently and therefore goes another
-    way, and on none more than half more.
+    way, and on none more than a quarter more.
     """
     random = np.random.default_rng(5)
-    functions: list[tuple[Function | DataMisfit, np.ndarray, Bounds, float]] = [
-        (Quadratic(n=60), random.uniform(-0.8, 1.0, 60), box(60, -0.8, 1.0), 0.1),
-        (Quadratic(n=60, condition=1e5), random.uniform(-0.8, 1.0, 60), box(60, -0.8, 1.0), 0.1),
-        (Rosenbrock(n=20), random.uniform(-1.5, 0.95, 20), box(20, -2.0, 0.95), 0.1),
-        (Rosenbrock(n=10), random.uniform(-1.5, 0.8, 10), box(10, -2.0, 0.8), 0.1),
-        (*toy_misfit(), 20.0),
+    problems: list[tuple[Function | DataMisfit, np.ndarray, Bounds, float, int]] = [
+        (Quadratic(n=60), random.uniform(-0.8, 1.0, 60), box(60, -0.8, 1.0), 0.1, 40),
+        (Quadratic(n=60, condition=1e5), random.uniform(-0.8, 1.0, 60), box(60, -0.8, 1.0), 0.1, 60),
+        (Rosenbrock(n=10), random.uniform(-1.5, 0.95, 10), box(10, -2.0, 0.95), 0.1, 60),
+        (Rosenbrock(n=10), random.uniform(-1.5, 0.8, 10), box(10, -2.0, 0.8), 0.1, 60),
+        (*toy_misfit(), 20.0, 40),
     ]
     ours, theirs = [], []
-    for function, x, bounds, rate in functions:
+    for function, x, bounds, rate, iterations in problems:
         seen: list[list[float]] = [[], []]
 
         class Recording:
@@ -224,14 +225,14 @@ def test_lbfgs_takes_no_more_gradients_than_scipy():
                 self.values.append(value)
                 return value, gradient
 
-        minimize(make("lbfgs", len(x), learning_rate=rate), Recording(seen[0]), x, bounds, 150)
-        options = {"maxcor": 20, "maxiter": 150, "ftol": 0, "gtol": 0}
+        minimize(make("lbfgs", len(x), learning_rate=rate), Recording(seen[0]), x, bounds, iterations)
+        options = {"maxcor": 20, "maxiter": iterations, "ftol": 0, "gtol": 0}
         scipy.optimize.minimize(
             Recording(seen[1]).value_and_gradient,
             x,
             jac=True,
             method="L-BFGS-B",
-            bounds=scipy.optimize.Bounds(*bounds),
+            bounds=list(zip(*bounds, strict=True)),
             options=options,
         )
         least = min(min(values) for values in seen)
@@ -239,7 +240,7 @@ def test_lbfgs_takes_no_more_gradients_than_scipy():
         ours.append(gradients_to(seen[0], target))
         theirs.append(gradients_to(seen[1], target))
         assert min(seen[0]) <= target
-    assert all(a <= 1.5 * b for a, b in zip(ours, theirs, strict=True)), (ours, theirs)
+    assert all(a <= 1.25 * b for a, b in zip(ours, theirs, strict=True)), (ours, theirs)
     assert sum(ours) <= sum(theirs), (ours, theirs)
 
 

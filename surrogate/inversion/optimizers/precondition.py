@@ -33,9 +33,12 @@ def depth_weights(rows: int, power: float) -> Float64[np.ndarray, "nz 1"]:
     return ((np.arange(rows)[:, None] + 1.0) / rows) ** power
 
 
+Vectors = Float64[np.ndarray, "*batch n"]
+
+
 @dataclass(frozen=True, eq=False)
 class Preconditioner:
-    """Hold the weights and the smoothing of P m = w * (G m).
+    """Hold the weights and the smoothing of P m = w * (G m), for one vector or several.
 
     Attributes:
         weights: Weights w of every unknown `(n,)`.
@@ -45,49 +48,49 @@ class Preconditioner:
     weights: Vector
     smoothers: tuple[scipy.sparse.csr_array, ...] = ()
 
-    def smooth(self, vector: Vector) -> Vector:
+    def smooth(self, vectors: Vectors) -> Vectors:
         """Multiply by G.
 
         Args:
-            vector: Vector `(n,)`.
+            vectors: Vectors `(..., n)`.
 
         Returns:
-            The product `(n,)`.
+            The products `(..., n)`.
         """
-        return _along_axes(self.smoothers, vector)
+        return _along_axes(self.smoothers, vectors)
 
-    def __call__(self, vector: Vector) -> Vector:
+    def __call__(self, vectors: Vectors) -> Vectors:
         """Multiply by P.
 
         Args:
-            vector: Vector `(n,)`.
+            vectors: Vectors `(..., n)`.
 
         Returns:
-            The product `(n,)`.
+            The products `(..., n)`.
         """
-        return self.weights * self.smooth(vector)
+        return self.weights * self.smooth(vectors)
 
-    def transpose(self, vector: Vector) -> Vector:
+    def transpose(self, vectors: Vectors) -> Vectors:
         """Multiply by P^T.
 
         Args:
-            vector: Vector `(n,)`.
+            vectors: Vectors `(..., n)`.
 
         Returns:
-            The product `(n,)`.
+            The products `(..., n)`.
         """
-        return _along_axes(self._transposed, self.weights * vector)
+        return _along_axes(self._transposed, self.weights * vectors)
 
-    def metric(self, vector: Vector) -> Vector:
+    def metric(self, vectors: Vectors) -> Vectors:
         """Multiply by P P^T.
 
         Args:
-            vector: Vector `(n,)`.
+            vectors: Vectors `(..., n)`.
 
         Returns:
-            The product `(n,)`.
+            The products `(..., n)`.
         """
-        return self(self.transpose(vector))
+        return self(self.transpose(vectors))
 
     @cached_property
     def _transposed(self) -> tuple[scipy.sparse.csr_array, ...]:
@@ -117,9 +120,9 @@ def _gaussian(length: int, deviation: float) -> scipy.sparse.csr_array:
     )
 
 
-def _along_axes(matrices: tuple[scipy.sparse.csr_array, ...], vector: Vector) -> Vector:
+def _along_axes(matrices: tuple[scipy.sparse.csr_array, ...], vectors: Vectors) -> Vectors:
     if not matrices:
-        return vector
+        return vectors
     rows, columns = matrices
-    model = vector.reshape(rows.shape[0], columns.shape[0])
-    return np.ascontiguousarray((columns @ (rows @ model).T).T).ravel()
+    models = vectors.reshape(-1, len(rows.indptr) - 1, len(columns.indptr) - 1)
+    return np.stack([(columns @ (rows @ model).T).T for model in models]).reshape(vectors.shape)

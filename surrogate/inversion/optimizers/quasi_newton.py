@@ -39,26 +39,26 @@ def quasi_newton_step(
         The step, zero where values are not free `(n,)`.
     """
 
-    def metric(vector):
-        return active.only_free(preconditioner.metric(active.only_free(vector)))
+    def restricted(vectors):
+        return np.where(active.free, vectors, 0.0)
 
     # In units in which the curvature of each pair and g are one, so that nothing in K depends on the misfit's scale.
     root = np.sqrt(_initial(steps[-1], changes[-1], active, preconditioner))
     curvatures = np.sqrt(np.sum(steps * changes, axis=1, keepdims=True))
     s, y = steps / (root * curvatures), changes * (root / curvatures)
-    free_s, free_y = np.where(active.free, s, 0.0), np.where(active.free, y, 0.0)
+    free_s, free_y = restricted(s), restricted(y)
     weights = preconditioner.weights
     held_s = np.divide(s, weights, out=np.zeros_like(s), where=~active.free & (weights > 0))
-    curved = np.array([metric(vector) for vector in free_y])
+    slope = root * restricted(gradient)
+    *curved, steepest = restricted(preconditioner.metric(np.vstack([free_y, slope])))
     upper = np.tril(s @ y.T, -1) - free_s @ free_y.T
-    k = np.block([[held_s @ held_s.T, upper], [upper.T, -np.eye(len(s)) - free_y @ curved.T]])
+    k = np.block([[held_s @ held_s.T, upper], [upper.T, -np.eye(len(s)) - free_y @ np.transpose(curved)]])
     outer = np.vstack([free_s, curved])
-    slope = root * active.only_free(gradient)
     try:
         correction = np.linalg.solve(k, outer @ slope) @ outer
     except np.linalg.LinAlgError:
         correction = 0.0
-    return -root * (metric(slope) + correction)
+    return -root * (steepest + correction)
 
 
 def _initial(step: Vector, change: Vector, active: ActiveSet, preconditioner: Preconditioner) -> float:

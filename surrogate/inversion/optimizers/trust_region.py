@@ -3,9 +3,10 @@
     minimize  g . s + s . B s / 2,    s = P q over the free values,    ||q|| <= radius,    x' = clip(x + s)
     ratio = (J(x) - J(x')) / (the decrease that the parabola predicts)
 
-A step is accepted where the ratio is positive; the radius shrinks where it is below 1/4, and grows where it is above
-3/4 at the edge. The parabola's decrease is that of the step as the bounds have left it, which takes a product more where
-they cut something off. The first radius lets a step along the gradient change no value by more than `learning_rate`.
+A step is accepted where the ratio is positive. The radius shrinks where the ratio is below 1/4, and grows where it is
+above 3/4 at the edge. The parabola's decrease is that of the step as the bounds have left it, which takes a product
+more where they cut something off. The first radius lets a step along the gradient change no value by more than
+`learning_rate`.
 Sources: J. Nocedal and S. Wright, Numerical Optimization (2006), algorithms 4.1 and 7.2; active_set.py; steihaug.py.
 
 Conjugate gradients end where the residual has fallen to the part min(1/2, sqrt(||P^T g|| / its first norm)), or after
