@@ -1,4 +1,4 @@
-"""Keep a velocity model within bounds, cell by cell. A cell whose two bounds coincide is held fixed.
+"""Keep a model within bounds, value by value. A value whose two bounds coincide is held fixed.
 
 At a bound, the part of a gradient that leads out of it is left out: otherwise an optimizer would collect it in its
 moments or its history, though no step follows it.
@@ -6,75 +6,81 @@ moments or its history, though no step follows it.
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float64
 
 
 class Bounds(NamedTuple):
-    """Hold the lowest and the highest velocity of every cell.
+    """Hold the lowest and the highest value of every unknown.
 
     Attributes:
-        low: Lowest velocities `(nz, nx)` [m/s].
-        high: Highest velocities `(nz, nx)` [m/s].
+        low: Lowest values, of the model's shape [m/s].
+        high: Highest values, of the model's shape [m/s].
     """
 
-    low: Float[Array, "nz nx"]
-    high: Float[Array, "nz nx"]
+    low: Float64[np.ndarray, "*shape"]
+    high: Float64[np.ndarray, "*shape"]
 
     @property
-    def free(self) -> Bool[Array, "nz nx"]:
-        """Cells that are not held fixed."""
+    def free(self) -> Bool[np.ndarray, "*shape"]:
+        """Values that are not held fixed."""
         return self.low < self.high
 
-    def clip(self, model: Float[Array, "nz nx"]) -> Float[Array, "nz nx"]:
-        """Move every velocity into its bounds.
+    def clip(self, model: Float64[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
+        """Move every value into its bounds.
 
         Args:
-            model: Velocity model `(nz, nx)` [m/s].
+            model: Model, of any shape [m/s].
 
         Returns:
-            The model within bounds `(nz, nx)` [m/s].
+            The model within bounds, of the same shape [m/s].
         """
-        return jnp.clip(model, self.low, self.high)
+        return np.clip(model, self.low, self.high)
 
-    def active(self, model: Float[Array, "nz nx"], gradient: Float[Array, "nz nx"]) -> Bool[Array, "nz nx"]:
-        """Find the cells at a bound, or beyond it, that descent does not lead back inside.
+    def active(
+        self, model: Float64[np.ndarray, "*shape"], gradient: Float64[np.ndarray, "*shape"]
+    ) -> Bool[np.ndarray, "*shape"]:
+        """Find the values at a bound, or beyond it, that descent does not lead back inside.
 
         Args:
-            model: Velocity model `(nz, nx)` [m/s].
-            gradient: Gradient of the misfit there `(nz, nx)`.
+            model: Model, of any shape [m/s].
+            gradient: Gradient of the misfit there, of the same shape.
 
         Returns:
-            Mask of these cells `(nz, nx)`.
+            Mask of these values, of the same shape.
         """
         return ((model <= self.low) & (gradient >= 0)) | ((model >= self.high) & (gradient <= 0))
 
-    def project(self, model: Float[Array, "nz nx"], gradient: Float[Array, "nz nx"]) -> Float[Array, "nz nx"]:
+    def project(
+        self, model: Float64[np.ndarray, "*shape"], gradient: Float64[np.ndarray, "*shape"]
+    ) -> Float64[np.ndarray, "*shape"]:
         """Remove from a gradient what leads out of the bounds.
 
         Args:
-            model: Velocity model `(nz, nx)` [m/s].
-            gradient: Gradient of the misfit there `(nz, nx)`.
+            model: Model, of any shape [m/s].
+            gradient: Gradient of the misfit there, of the same shape.
 
         Returns:
-            The gradient, zero in the active cells `(nz, nx)`.
+            The gradient, zero in the active values, of the same shape.
         """
-        return jnp.where(self.active(model, gradient), 0, gradient)
+        return np.where(self.active(model, gradient), 0.0, gradient)
 
 
-def make_bounds(
-    low: float, high: float, start: Float[Array, "nz nx"], fixed: Bool[Array, "nz nx"] | None = None
-) -> Bounds:
+def make_bounds(low: float, high: float, start: ArrayLike, fixed: ArrayLike | None = None) -> Bounds:
     """Make the bounds of an inversion.
 
     Args:
         low: Lowest velocity of a free cell [m/s].
         high: Highest velocity of a free cell [m/s].
-        start: Starting model `(nz, nx)` [m/s], whose velocities fixed cells keep.
-        fixed: Mask of the fixed cells `(nz, nx)`; None: all cells are free.
+        start: Starting model, of any shape [m/s], whose velocities fixed cells keep.
+        fixed: Mask of the fixed cells, of the same shape; None: all cells are free.
 
     Returns:
-        The bounds of every cell.
+        The bounds of every cell. They are numbers of the start's precision, so that a model within them stays there
+        when it is rounded to that precision.
     """
-    held = jnp.zeros(start.shape, bool) if fixed is None else fixed
-    return Bounds(jnp.where(held, start, low), jnp.where(held, start, high))
+    model = np.asarray(start)
+    held = np.zeros(model.shape, bool) if fixed is None else np.asarray(fixed)
+    lowest, highest = (np.where(held, model, np.asarray(bound, model.dtype)) for bound in (low, high))
+    return Bounds(lowest.astype(np.float64), highest.astype(np.float64))

@@ -9,7 +9,7 @@ The result is the model of the smallest true misfit, which need not be the last 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,10 @@ from surrogate.inversion.bounds import make_bounds
 from surrogate.inversion.checks import check_fastest, check_observed, check_start, check_truth, check_weights
 from surrogate.inversion.forward import KINDS, ForwardModel
 from surrogate.inversion.misfits.registry import MISFITS
-from surrogate.inversion.optimizers import OPTIMIZERS, precondition
+from surrogate.inversion.objective import DataMisfit
+from surrogate.inversion.optimizers import OPTIMIZERS
+from surrogate.inversion.optimizers.precondition import make_preconditioner
+from surrogate.inversion.optimizers.protocol import COUNTS
 
 
 @dataclass
@@ -45,9 +48,10 @@ class InversionConfig:
         start: Model to start from, smooth (the true model, smoothed) or constant.
         smoothing: Standard deviation of the Gaussian that makes the smooth start [cells].
         start_velocity: Velocity of the constant start [m/s], by default the mean of the true model.
-        optimizer: Optimizer, adam or lbfgs.
+        optimizer: Optimizer, adam, lbfgs, gauss_newton or newton_cg.
         iterations: Largest number of iterations.
-        learning_rate: Step of Adam in every cell, or largest change by the first trial step of L-BFGS [m/s].
+        cg_iterations: Largest number of Hessian products in an iteration of gauss_newton and newton_cg.
+        learning_rate: Step of Adam in every cell, or largest change by the first trial step of the others [m/s].
         gradient_smoothing: Standard deviation of the Gaussian that smooths gradients [cells], 0 for none.
         depth_power: Power of depth by which updates are weighted; 0 weighs all cells alike. With sources and
             receivers at the surface, 0.5 to 1 lets L-BFGS change deep cells more readily.
@@ -70,6 +74,7 @@ class InversionConfig:
     start_velocity: float | None = None
     optimizer: str = "adam"
     iterations: int = 100
+    cg_iterations: int = 10
     learning_rate: float = 20.0
     gradient_smoothing: float = 0.0
     depth_power: float = 0.0
@@ -106,9 +111,9 @@ class InversionConfig:
                 f"inversion.start_velocity = {self.start_velocity} m/s lies outside inversion.bounds = "
                 f"{self.bounds} m/s. Change one of them.{meant}"
             )
-        for name in ("index", "fixed_rows", "shots", "iterations", "check_every"):
+        for name in ("index", "fixed_rows", "shots", "iterations", "cg_iterations", "check_every"):
             whole(getattr(self, name), f"inversion.{name}")
-        for name in ("shots", "iterations", "check_every"):
+        for name in ("shots", "iterations", "cg_iterations", "check_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"inversion.{name} must be at least 1, but is {getattr(self, name)}.")
         if not 0 < self.learning_rate < float("inf"):
@@ -124,10 +129,13 @@ class Result(NamedTuple):
     Attributes:
         velocity: Model of the smallest true misfit `(nz, nx)` [m/s], that of iteration `best`.
         gradient: Gradient of the misfit at the start, smoothed and weighted as in the first update `(nz, nx)`.
-        misfit: Misfit of the forward model's data, `(iterations + 1,)`. L-BFGS may end before its last iteration.
+        misfit: Misfit of the forward model's data, `(iterations + 1,)`; all optimizers but Adam end early where no step
+            lowers it.
         true_misfit: Misfit of data simulated by the solver, NaN where it was not simulated.
         model_error: `||v - v_true|| / ||v_true||`, NaN where the true model is unknown.
         best: Iteration of `velocity`.
+        simulations: Simulations of a shot by the forward model: forwards, gradients and Hessian products `(3,)`.
+        checks: Simulations of a shot by the solver for the true misfit of another forward model.
     """
 
     velocity: np.ndarray
@@ -136,6 +144,8 @@ class Result(NamedTuple):
     true_misfit: np.ndarray
     model_error: np.ndarray
     best: int
+    simulations: np.ndarray
+    checks: int
 
 
 def starting_model(config: InversionConfig, truth: Float[Array, "nz nx"]) -> Float[Array, "nz nx"]:
@@ -240,55 +250,52 @@ def invert(
     predicted = jax.eval_shape(forward, start)
     weights = check_weights(weights, predicted)
     observed = check_observed(observed, predicted, weights)
-    evaluate = _objective(forward, observed, weights, config.misfit, gradient=True)
-    check = None if solver is None else _objective(solver, observed, weights, config.misfit, gradient=False)
-    bounds = make_bounds(config.bounds[0], config.bounds[1], start, jnp.asarray(held))
+    misfit, shape = MISFITS[config.misfit], start.shape
+    objective = DataMisfit(forward, observed, weights, misfit, shape, start.dtype)
+    check = None if solver is None else DataMisfit(solver, observed, weights, misfit, shape, start.dtype)
+    bounds = make_bounds(config.bounds[0], config.bounds[1], np.ravel(start), held.ravel())
+    preconditioner = make_preconditioner(shape, config.gradient_smoothing, config.depth_power)
+    optimizer = OPTIMIZERS[config.optimizer](config, preconditioner)
+    known = None if truth is None else np.asarray(truth, np.float64).ravel()
     rows: list[list[float]] = []
-    last = best = first_gradient = start
-    best_iteration = 0
+    best, best_iteration, checks = np.empty(0), 0, 0
 
-    def keep_best(velocity, iteration):
+    def check_solver(x):
+        nonlocal checks
+        assert check is not None
+        checks += check.shots
+        return check.value(x)
+
+    def keep_best(x, iteration):
         nonlocal best, best_iteration
-        if rows[iteration][1] < rows[best_iteration][1]:
-            best, best_iteration = velocity, iteration
+        if iteration == 0 or rows[iteration][1] < rows[best_iteration][1]:
+            best, best_iteration = x, iteration
 
-    def record(velocity, value, gradient):
-        nonlocal last, first_gradient
-        iteration = len(rows)
-        if not (np.isfinite(value) and np.isfinite(gradient).all()):
+    def record(state):
+        iteration, x, value = len(rows), state["x"], float(state["value"])
+        if not (np.isfinite(value) and np.isfinite(state["gradient"]).all()):
             raise NumericalError(_not_finite(iteration, "gradient" if np.isfinite(value) else "misfit"))
-        if iteration == 0:
-            first_gradient = precondition(gradient, config)
-        last = velocity
         checked = iteration % config.check_every == 0 or iteration == config.iterations
-        true_misfit = value if check is None else check(velocity) if checked else np.nan
-        error = np.nan if truth is None else jnp.linalg.norm(velocity - truth) / jnp.linalg.norm(truth)
-        rows.append([float(value), float(true_misfit), float(error)])
-        keep_best(velocity, iteration)
+        true_misfit = value if check is None else check_solver(x) if checked else np.nan
+        error = np.nan if known is None else np.linalg.norm(x - known) / np.linalg.norm(known)
+        rows.append([value, true_misfit, float(error)])
+        keep_best(x, iteration)
         on_progress(iteration, dict(zip(("misfit", "true_misfit", "model_error"), rows[-1], strict=True)))
 
-    OPTIMIZERS[config.optimizer](evaluate, start, config, bounds, record)
-    if check is not None:
-        rows[-1][1] = float(check(last))
-        keep_best(last, len(rows) - 1)
-    return Result(np.asarray(best), np.asarray(first_gradient), *np.array(rows).T, best=best_iteration)
-
-
-def _objective(
-    forward: ForwardModel, observed: Array, weights: Array | None, name: str, *, gradient: bool
-) -> Callable[[Array], Any]:
-    """Compile the misfit of a velocity model, or the misfit and its gradient."""
-    misfit = MISFITS[name]
-    if weights is not None:
-        observed = jnp.where(weights > 0, observed, 0)
-
-    # The data are an argument: XLA would compute with constants while it compiles.
-    def objective(velocity, observed, weights):
-        predicted = forward(velocity).astype(observed.dtype)
-        return misfit(predicted, observed) if weights is None else misfit(predicted, observed, weights)
-
-    compiled = jax.jit(jax.value_and_grad(objective) if gradient else objective)
-    return lambda velocity: compiled(velocity, observed, weights)
+    state = optimizer.start(objective, np.asarray(start, np.float64).ravel(), bounds)
+    first_gradient = preconditioner(state["gradient"])
+    record(state)
+    for _ in range(config.iterations):
+        state = optimizer.step(objective, state, bounds)
+        if state["done"]:
+            break
+        record(state)
+    if check is not None and np.isnan(rows[-1][1]):
+        rows[-1][1] = check_solver(state["x"])
+        keep_best(state["x"], len(rows) - 1)
+    velocity, gradient = (np.asarray(vector, start.dtype).reshape(shape) for vector in (best, first_gradient))
+    counts = np.array([state[name] for name in COUNTS])
+    return Result(velocity, gradient, *np.array(rows).T, best=best_iteration, simulations=counts, checks=checks)
 
 
 def _not_finite(iteration: int, what: str) -> str:

@@ -17,6 +17,7 @@ from surrogate.config import InvertConfig
 from surrogate.inversion.checks import check_fastest, check_truth
 from surrogate.inversion.descent import Result, fixed_cells, invert, starting_model
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward, spread_sources
+from surrogate.inversion.optimizers.protocol import simulations
 from surrogate.report.page import write_report
 from surrogate.runs.folder import claim_folder, is_claimed, read_run
 from surrogate.runs.load import load_surrogate
@@ -130,6 +131,7 @@ def run_inversion(
         "misfit": _fall(result.misfit, result.best),
         "true_misfit": _fall(result.true_misfit, result.best),
         "model_error": _fall(result.model_error, result.best),
+        "simulations": simulations(result.simulations) | {"checks": result.checks},
         **({} if weights is None else {"weights": weights}),
         "environment": environment(),
     }

@@ -1,0 +1,18 @@
+"""Minimize a misfit over a model within bounds: the optimizers of an inversion, by name."""
+
+from collections.abc import Callable
+
+from surrogate.inversion.optimizers.adam import Adam
+from surrogate.inversion.optimizers.gauss_newton import GaussNewton
+from surrogate.inversion.optimizers.lbfgs import LBFGS
+from surrogate.inversion.optimizers.newton_cg import NewtonCG
+from surrogate.inversion.optimizers.precondition import Preconditioner
+from surrogate.inversion.optimizers.protocol import Optimizer, Settings
+
+# An optimizer is one file and its line here; a config chooses it by name.
+OPTIMIZERS: dict[str, Callable[[Settings, Preconditioner], Optimizer]] = {
+    "adam": Adam.create,
+    "lbfgs": LBFGS.create,
+    "gauss_newton": GaussNewton.create,
+    "newton_cg": NewtonCG.create,
+}
