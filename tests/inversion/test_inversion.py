@@ -16,7 +16,6 @@ from data_gen.velocity.base.model_files import VelocityFile, read_velocity, to_g
 from surrogate.config import InvertConfig, TrainConfig
 from surrogate.inversion.descent import InversionConfig, invert, starting_model
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward, spread_sources
-from surrogate.inversion.misfits.registry import MISFITS
 from surrogate.inversion.optimizers import OPTIMIZERS
 from surrogate.inversion.optimizers.precondition import depth_weights
 from surrogate.operators.fno import FNOConfig
