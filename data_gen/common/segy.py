@@ -28,6 +28,7 @@ BINARY = {"interval": 3217, "samples": 3221, "format": 3225, "measurement": 3255
 FEET, METERS_PER_FOOT = 2, 0.3048
 # Trace identification codes: unknown and seismic data; dead and dummy; pressure and the components of motion.
 SEISMIC, DEAD, COMPONENTS = (0, 1), (2, 3), tuple(range(11, 18))
+ROUNDING = 1e-9  # of a line's length: distances from it that are none
 OFF_LINE = 0.05  # of a line's length: the largest distance from it of points that are said to lie along it
 
 
@@ -263,6 +264,7 @@ def along_line(
             f"The {what} of {path} do not lie along a line: they are up to {away:g} away from one of length "
             f"{length:g}. Models and shots are two-dimensional: write one line or section of them to a file of its own."
         )
-    typical = np.sqrt(np.mean(apart**2))
+    apart[np.abs(apart) < ROUNDING * length] = 0
+    away, typical = np.abs(apart).max(), np.sqrt(np.mean(apart**2))
     residual = f"{away:.3g} away (root mean square {typical:.3g})"
     return direction, [f"positions are projected on a line, from which they are up to {residual}"]

@@ -55,7 +55,9 @@ def main(composed: DictConfig) -> None:
         run_inversion(config, show)
     print_tables(*write_report(config.out))
     if config.observed is not None:
-        print_next(f"wave invert observed={config.observed} inversion.start={config.out}/velocity.npz (from this result)")
+        print_next(
+            f"wave invert observed={config.observed} inversion.start={config.out}/velocity.npz (from this result)"
+        )
     elif config.real.path is None:
         print_next("wave invert inversion=file real.path=MODEL.npy real.spacing=25 out=runs/mine (a model of yours)")
     else:

@@ -94,7 +94,11 @@ def observed_problem(config: InvertConfig) -> Problem:
 
 def _check_combination(config: InvertConfig) -> None:
     for what, wrong, remedy in (
-        (f"forward={config.forward}", config.forward != "physics", "Only forward=physics, the solver, knows any survey"),
+        (
+            f"forward={config.forward}",
+            config.forward != "physics",
+            "Only forward=physics, the solver, knows any survey",
+        ),
         (f"run={config.run}", bool(config.run), "A run is of a surrogate, which knows its own survey only"),
         ("real.path", config.real.path is not None, "That is a true model to simulate data in"),
         (

@@ -242,7 +242,9 @@ def load_wavelet(path: str | Path, time: TimeAxis, *, dt: float | None = None) -
             f"axis ends at {time.times[-1]:g} s. Lengthen the axis, shorten the record, or give its true dt."
         )
     if delay < -1e-6 * time.dt:
-        raise InputError(f"The wavelet in {path} begins at {delay:g} s, before the time axis. Set its delay to 0 or more.")
+        raise InputError(
+            f"The wavelet in {path} begins at {delay:g} s, before the time axis. Set its delay to 0 or more."
+        )
     return resample_wavelet(samples, step, time, delay)
 
 

@@ -7,6 +7,7 @@ first sample [m] in DelayRecordingTime, and the datum in ReceiverDatumElevation.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -30,15 +31,11 @@ def write_model(
         frame: Place of these positions in the world.
     """
     line = np.array([*frame.origin, *frame.direction])
-    np.savez(
-        folder / "velocity.npz", velocity=velocity, spacing=spacing, origin=origin, datum=frame.datum, line=line
-    )
+    np.savez(folder / "velocity.npz", velocity=velocity, spacing=spacing, origin=origin, datum=frame.datum, line=line)
     _write_segy(folder / "velocity.segy", velocity, spacing, origin, frame)
 
 
-def _write_segy(
-    path: Path, velocity: np.ndarray, spacing: float, origin: tuple[float, float], frame: Frame
-) -> None:
+def _write_segy(path: Path, velocity: np.ndarray, spacing: float, origin: tuple[float, float], frame: Frame) -> None:
     import segyio
     from segyio import BinField
     from segyio import TraceField as Word
@@ -53,8 +50,8 @@ def _write_segy(
     )
     # The step in depth has no word of its own; millimeters are usual, where 16 bits hold them.
     step = round(1000 * spacing) if 1000 * spacing <= LARGEST_SHORT else 0
-    spec = segyio.spec()
-    spec.format, spec.samples, spec.tracecount = 5, np.arange(nz) * spacing, nx
+    spec: Any = segyio.spec()
+    spec.format, spec.samples, spec.tracecount = 5, np.arange(nz), nx
     with segyio.create(str(path), spec) as file:
         file.text[0] = segyio.tools.create_text_header(
             {

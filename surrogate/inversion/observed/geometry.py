@@ -99,7 +99,9 @@ def _positions(given: Any, name: str, unit: float) -> Any:
         count = given["count"]
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise InputError(f"`count` of {name} must be a whole number, 1 or more, but is {count!r}.")
-        vectors = {key: _vector(given[key], f"`{key}` of {name}") * unit for key in LINE if key in given and key != "count"}
+        vectors = {
+            key: _vector(given[key], f"`{key}` of {name}") * unit for key in LINE if key in given and key != "count"
+        }
         if len({len(vector) for vector in vectors.values()}) > 1:
             raise InputError(f"start, step and move of {name} must have equally many numbers, [z, x] or [z, x, y].")
         return {**vectors, "count": count}

@@ -132,7 +132,9 @@ def _gathers(path: Path, gathers: np.ndarray, geometry: Geometry) -> np.ndarray:
         raise InputError(f"{path} holds {gathers.dtype} values of shape {gathers.shape}, but gathers are real numbers.")
     gathers = gathers[None] if gathers.ndim == 2 else gathers
     if gathers.ndim != 3:
-        several = " One survey is inverted: cut its gathers out, or give the folder of a data set." * (gathers.ndim == 4)
+        several = " One survey is inverted: cut its gathers out, or give the folder of a data set." * (
+            gathers.ndim == 4
+        )
         raise InputError(
             f"{path} holds an array of shape {gathers.shape}, but gathers are (n_shots, nt, n_receivers).{several}"
         )
@@ -189,11 +191,11 @@ def _placed(
 
 
 def _other_count(path: Path, shape: tuple[int, ...], receivers: int) -> str:
-    shots, nt, count = shape
+    _, nt, count = shape
     swapped = f" Its axis of times has as many: transpose it to (n_shots, {count}, {nt})." if nt == receivers else ""
     return (
-        f"The geometry does not match the gathers: there are {receivers} receivers, but {path} has gathers of the shape "
-        f"{shape}, which is (n_shots, nt, n_receivers): {count} receivers.{swapped or ' Give as many positions.'}"
+        f"The geometry does not match the gathers: there are {receivers} receivers, but {path} has gathers of the "
+        f"shape {shape}, which is (n_shots, nt, n_receivers): {count} receivers.{swapped or ' Give as many positions.'}"
     )
 
 

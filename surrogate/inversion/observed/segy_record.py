@@ -23,7 +23,7 @@ def read_segy(path: Path, geometry: Geometry, shot_word: str | None) -> RawRecor
 
     Args:
         path: Path of the file.
-        geometry: What a geometry file says, of which the datum decides.
+        geometry: Content of a geometry file, of which the datum decides.
         shot_word: Header word that tells shots apart; by default all that differ, which must agree.
 
     Returns:
@@ -87,4 +87,3 @@ def _topography(path: Path, elevations: tuple[np.ndarray, np.ndarray], filled: l
         f"count, as high as the highest point (setup.datum={highest:g}, or `datum` in the geometry file): rock is "
         "taken to reach up to it, and the top absorbs."
     )
-

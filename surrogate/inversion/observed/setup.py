@@ -17,7 +17,14 @@ import numpy as np
 
 from data_gen.common.errors import InputError
 from data_gen.solver.problem.acquisition import Survey, make_survey
-from data_gen.solver.problem.checks import NEAR, POINTS_PER_WAVELENGTH, check_layers, check_sampling, meeting, safe_steps
+from data_gen.solver.problem.checks import (
+    NEAR,
+    POINTS_PER_WAVELENGTH,
+    check_layers,
+    check_sampling,
+    meeting,
+    safe_steps,
+)
 from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.simulation import Simulation
 from surrogate.inversion.observed.record import Observed
@@ -99,7 +106,7 @@ class Setup(NamedTuple):
         steps: Steps of the time axis at which the data are sampled.
         first: Time of step 0 on the clock of the records [s].
         observed: The data, without samples before the wavelet begins or after `setup.duration`.
-        table: What was chosen, in words: rows of a name, a value and the key that changes it.
+        table: The choices in words: rows of a name, a value and the key that changes it.
     """
 
     simulation: Simulation
@@ -125,7 +132,7 @@ def setup_inversion(
         observed: Observed data.
         wavelet: Wavelet of all sources.
         bounds: Lowest and highest velocity of any model [m/s].
-        config: What is to be other than the data suggest.
+        config: Settings that are to be other than the data suggest.
 
     Returns:
         Simulation, survey, the place of the model and the data that are fitted.
@@ -144,6 +151,7 @@ def setup_inversion(
     free = config.free_surface
     if free is None:
         free = observed.known is not None and observed.known.free_surface
+    _check_fired(observed, origin[0] + NEAR * grid.spacing, free)
     time = TimeAxis(steps[-1] + 1, observed.dt)
 
     def simulation(layers: int) -> Simulation:
@@ -172,9 +180,7 @@ def setup_inversion(
     return Setup(chosen, survey, origin, steps, first, observed, table)
 
 
-def _timed(
-    observed: Observed, wavelet: SourceWavelet, config: SetupConfig
-) -> tuple[Observed, float, tuple[int, ...]]:
+def _timed(observed: Observed, wavelet: SourceWavelet, config: SetupConfig) -> tuple[Observed, float, tuple[int, ...]]:
     """Cut the records, and find the time of step 0 and the steps of their samples."""
     dt, nt = observed.dt, observed.gathers.shape[1]
     before = ceil((observed.delay - wavelet.begins) / dt - SLACK)
@@ -241,8 +247,20 @@ def _check_inside(observed: Observed, grid: Grid, origin: tuple[float, float], c
             raise InputError(
                 f"{int(outside.sum())} {what}s lie outside the model, the first (number {', '.join(map(str, number))}, "
                 f"from 0) at (z, x) = ({z:g}, {x:g}) m: the model spans z = {origin[0]:g} to {last[0]:g} m and x = "
-                f"{origin[1]:g} to {last[1]:g} m. Enlarge it with setup.depth, setup.width or setup.origin, leave these "
-                "keys out, or correct the positions."
+                f"{origin[1]:g} to {last[1]:g} m. Enlarge it with setup.depth, setup.width or setup.origin, leave "
+                "these keys out, or correct the positions."
+            )
+
+
+def _check_fired(observed: Observed, top: float, free: bool) -> None:
+    for what, points in (("source", observed.sources), ("receiver", observed.receivers)):
+        silent = points[..., 0] <= top
+        if free and silent.any():
+            effect = "fire nothing" if what == "source" else "record zeros"
+            raise InputError(
+                f"{int(silent.sum())} {what}s lie on the free surface, where the pressure is zero, and {effect}. Give "
+                f"their true depth (`{what}_depth` in the geometry file, which takes the place of depths that headers "
+                "lack), or leave setup.free_surface out."
             )
 
 
@@ -266,7 +284,8 @@ def _table(
 
     moving = "of each shot" if observed.receivers.ndim == 3 else "of all shots"
     (x_0, y_0), (dx, dy) = frame.origin, frame.direction
-    place = f"z = 0 at {frame.datum:g} m; x = 0 at ({x_0:.10g}, {y_0:.10g}) m, along ({dx:.4g}, {dy:.4g})"
+    unit = "" if frame.unit == 1 else f"; the file's unit is {frame.unit:g} m"
+    place = f"z = 0 at {frame.datum:g} m; x = 0 at ({x_0:.10g}, {y_0:.10g}) m, along ({dx:.4g}, {dy:.4g}){unit}"
     cells = simulation.points_per_wavelength(bounds[0])
     rows: list[tuple[str, str, str]] = [
         ("gathers", f"{shots} shots, {receivers} receivers {moving}, {left_out} traces left out", "geometry"),
@@ -312,4 +331,9 @@ def table_of(setup: Setup, further: tuple[tuple[str, str, str], ...] = ()) -> di
     """
     rows = [list(row) for row in (*setup.table, *further)]
     note = "; ".join(setup.observed.notes)
-    return {"title": "Set-up", "columns": ["", "value", "changed by"], "rows": rows, "note": f"Data: {note or 'as given'}."}
+    return {
+        "title": "Set-up",
+        "columns": ["", "value", "changed by"],
+        "rows": rows,
+        "note": f"Data: {note or 'as given'}.",
+    }

@@ -12,7 +12,7 @@ from data_gen.solver.problem.grid import Grid
 from data_gen.velocity.base.model_files import VelocityFile, read_velocity, resample
 from surrogate.inversion.descent import STARTS, InversionConfig, starting_model
 
-ROUNDING = 0.02  # of a cell: how far apart the columns of a file may be from what its traces say
+ROUNDING = 0.02  # relative: how much shorter columns may be on the line of the data than on their own
 
 
 def read_start(config: InversionConfig) -> VelocityFile | None:
@@ -50,7 +50,8 @@ def make_start(
         truth: True model `(nz, nx)` [m/s], if it is known.
 
     Returns:
-        The starting model `(nz, nx)` [m/s], with the true velocities in fixed rows if they are known, and a description.
+        The starting model `(nz, nx)` [m/s], with the true velocities in fixed rows if they are known; and a
+        description.
 
     Raises:
         InputError: If the true model that a smooth start needs is unknown, or a file does not say where it lies.
@@ -105,19 +106,13 @@ def _from_file(
     if spacing is None or first is None:
         if velocity.shape == grid.shape and spacing in (None, grid.spacing):
             return velocity.astype(np.float32), f"{name}, which has the grid's shape"
-        lacking = [
-            f"{key}={form}"
-            for key, form, value in (
-                ("inversion.start_spacing", "M", spacing),
-                ("inversion.start_origin", "[Z,X]", first),
-            )
-            if value is None
-        ]
+        needed = {"how large they are": (spacing, "start_spacing=M"), "where they lie": (first, "start_origin=[Z,X]")}
+        unsaid = [what for what, (value, _) in needed.items() if value is None]
+        keys = [f"inversion.{key}" for value, key in needed.values() if value is None]
         raise InputError(
-            f"{name} is a model of {velocity.shape} cells that does not say "
-            f"{'how large they are or where they lie' if len(lacking) == 2 else 'where they lie' if spacing else 'how large they are'}"
-            f", and is not of the grid's shape {grid.shape}. Give {' and '.join(lacking)} [m], or a .npz or SEG-Y file "
-            "that says so (`spacing`, `origin`)."
+            f"{name} is a model of {velocity.shape} cells that does not say {' or '.join(unsaid)}, and is not of the "
+            f"grid's shape {grid.shape}. Give {' and '.join(keys)} [m], or a .npz or SEG-Y file that says so "
+            "(`spacing`, `origin`)."
         )
     window = (origin[0] - first[0], origin[1] - first[1])
     size = [(n - 1) * spacing for n in velocity.shape]
@@ -150,7 +145,7 @@ def _on_line(
     along = (end - start) / (nx - 1)
     if abs(along / spacing - 1) > ROUNDING:
         raise InputError(
-            f"{name} runs along another line than the data: its columns are {spacing:g} m apart, but {along:g} m on the "
-            "line of the data. Take a section along that line."
+            f"{name} runs along another line than the data: its columns are {spacing:g} m apart, but {along:g} m on "
+            "the line of the data. Take a section along that line."
         )
     return velocity, (first[0], start), spacing

@@ -1,8 +1,9 @@
 """Describe the wavelet of an inversion on the clock of the records, whatever their sampling.
 
 A Ricker wavelet is evaluated at any time. Recorded samples are interpolated, band-limited. An estimated wavelet begins
-as a Ricker wavelet of the data's own band whose peak is at time zero, from which a filter makes it
-(`surrogate.inversion.source_estimation`).
+as a Ricker wavelet of the data's own band that fires from time zero on, as most sources do, so that records which begin
+there have all of what it predicts; a filter makes the estimate of it (`surrogate.inversion.source_estimation`). Its
+axis begins 1.2 periods earlier, where a wavelet of zero phase begins.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from data_gen.solver.problem.wavelets import RICKER_DELAY, read_wavelet, resampl
 from surrogate.inversion.observed.record import Observed
 
 RICKER, ESTIMATED = "ricker", "estimated"
+# In peak frequencies, where a Ricker wavelet has 5 % of its spectrum's peak (`wavelet_band`): x^2 exp(1 - x^2) = 0.05.
+RICKER_AT_PART = 2.396
 
 
 @dataclass(frozen=True)
@@ -106,20 +109,20 @@ def _stand_in(observed: Observed, peak_frequency: float | None) -> SourceWavelet
     if peak_frequency is None:
         peak_frequency = peak_of_gathers(np.where(observed.weights > 0, observed.gathers, 0)) / observed.dt
         peak_frequency = min(peak_frequency, 0.9 * 0.5 / observed.dt / HIGHEST_FREQUENCY)
-    stand_in = _ricker(peak_frequency, 0.0)
+    stand_in = _ricker(peak_frequency, None)
     described = f"estimated in the start, up to {stand_in.highest:.3g} Hz"
-    return replace(stand_in, described=described, estimated=True)
+    return replace(stand_in, described=described, begins=-RICKER_DELAY / peak_frequency, estimated=True)
 
 
 def _of_samples(samples: np.ndarray, dt: float, delay: float, nyquist: float, described: str) -> SourceWavelet:
     fired = np.flatnonzero(samples)
     if not len(fired):
         raise InputError(f"The wavelet, {described}, is zero throughout: it would fire nothing.")
-    _, highest = wavelet_band(samples[None], dt)
+    _, at_part = wavelet_band(samples[None], dt)
     return SourceWavelet(
         described,
-        delay + fired[0] * dt,
-        min(highest, 0.9 * nyquist),
+        float(delay + fired[0] * dt),
+        min(at_part * HIGHEST_FREQUENCY / RICKER_AT_PART, 0.9 * nyquist),
         lambda time, first: resample_wavelet(samples, dt, time, delay - first),
     )
 
