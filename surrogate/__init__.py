@@ -36,6 +36,9 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
         spread_sources as spread_sources,
     )
     from surrogate.inversion.misfits.registry import MISFITS as MISFITS
+    from surrogate.inversion.observed.reading import read_observed as read_observed
+    from surrogate.inversion.observed.setup import SetupConfig as SetupConfig, setup_inversion as setup_inversion
+    from surrogate.inversion.observed.wavelet import choose_wavelet as choose_wavelet
     from surrogate.models.surrogate import Surrogate as Surrogate
     from surrogate.operators.fno import FNOConfig as FNOConfig
     from surrogate.operators.registry import OPERATORS as OPERATORS
@@ -56,6 +59,7 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
 
 _HOMES = {
     "BackgroundConfig": "surrogate.encodings.schemas",
+    "choose_wavelet": "surrogate.inversion.observed.wavelet",
     "CoarseConfig": "surrogate.encodings.schemas",
     "ENCODINGS": "surrogate.encodings.registry",
     "evaluate": "surrogate.runs.evaluate",
@@ -79,7 +83,10 @@ _HOMES = {
     "predict": "surrogate.runs.predict",
     "PropagatorConfig": "surrogate.tasks.propagator",
     "RealModelConfig": "surrogate.config",
+    "read_observed": "surrogate.inversion.observed.reading",
     "run_inversion": "surrogate.runs.invert",
+    "setup_inversion": "surrogate.inversion.observed.setup",
+    "SetupConfig": "surrogate.inversion.observed.setup",
     "SourceMapConfig": "surrogate.encodings.schemas",
     "spread_sources": "surrogate.inversion.forward",
     "Surrogate": "surrogate.models.surrogate",

@@ -20,6 +20,7 @@ from surrogate.devices import ParallelConfig
 from surrogate.encodings.registry import encoding_schemas, make_encoding
 from surrogate.encodings.schemas import CoarseConfig, EncodingConfig
 from surrogate.inversion.descent import InversionConfig
+from surrogate.inversion.observed.setup import SetupConfig
 from surrogate.models.modes_check import check_modes
 from surrogate.models.surrogate import Surrogate
 from surrogate.operators.base import OperatorConfig
@@ -203,7 +204,14 @@ class InvertConfig:
         forward: Forward model, physics (the solver) or surrogate (which needs `run`).
         run: Folder of the trained run, for forward=surrogate. `data` is then that of the run, except for keys that
             choose the true model (data.seed, data.water_depth) and are set on the command line.
-        data: Settings of the simulation and of the true model.
+        data: Settings of the simulation and of the true model; observed data need none.
+        observed: Observed data to invert: a SEG-Y, .npz or .npy file of gathers, or the folder of a data set; null
+            simulates them in a true model.
+        geometry: YAML file of the sources, receivers and times of `observed`; null takes the one of its name beside it,
+            if there is one.
+        wavelet: Wavelet of observed data: ricker (of setup.peak_frequency), estimated (in the starting model), or a
+            file of it, .npy, .npz, .yaml or .txt; null takes ricker where its frequency is given, else estimated.
+        setup: Settings of the simulation of observed data.
         inversion: Settings of the inversion.
         memory_budget: Memory for the gradient of the solver, which takes the fastest strategy that fits [bytes]; null
             recomputes fields.
@@ -214,6 +222,10 @@ class InvertConfig:
     forward: str = "physics"
     run: str = ""
     data: DataConfig = field(default_factory=DataConfig)
+    observed: str | None = None
+    geometry: str | None = None
+    wavelet: str | None = None
+    setup: SetupConfig = field(default_factory=SetupConfig)
     inversion: InversionConfig = field(default_factory=InversionConfig)
     memory_budget: float | None = None
     real: RealModelConfig = field(default_factory=RealModelConfig)

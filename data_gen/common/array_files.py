@@ -21,7 +21,7 @@ class NpzArrays(NamedTuple):
     Attributes:
         name: Name of the array that was looked for.
         main: That array.
-        companions: Arrays by name, from `COMPANIONS`.
+        companions: Arrays by name, from `COMPANIONS` and those that were asked for.
         others: Names of all further arrays in the file.
     """
 
@@ -95,7 +95,9 @@ def read_npy(path: Path, *, memory_map: bool = False) -> np.ndarray:
     return np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
 
 
-def read_npz(path: Path, names: tuple[str, ...], kind: str, *, any_name: bool = True) -> NpzArrays:
+def read_npz(
+    path: Path, names: tuple[str, ...], kind: str, *, any_name: bool = True, also: tuple[str, ...] = ()
+) -> NpzArrays:
     """Read a named array and its companions from a .npz file.
 
     Args:
@@ -103,6 +105,7 @@ def read_npz(path: Path, names: tuple[str, ...], kind: str, *, any_name: bool = 
         names: Accepted names of the array, the first of which errors recommend.
         kind: Content of the array in a word, for errors.
         any_name: Whether the only array of a file may have another name.
+        also: Names of further companions.
 
     Returns:
         The array, its companions, and the names of the arrays that were not read.
@@ -116,11 +119,12 @@ def read_npz(path: Path, names: tuple[str, ...], kind: str, *, any_name: bool = 
         for member in arrays.files:
             if member != MANIFEST:
                 members.setdefault(member.rpartition("/")[2], []).append(member)
-        others = [name for name in members if name not in COMPANIONS]
+        wanted = COMPANIONS + also
+        others = [name for name in members if name not in wanted]
         found = [name for name in names if name in others] or (others if any_name else [])
         if len(found) != 1:
             raise InputError(f"{path} holds the arrays {others}: name the {kind} `{names[0]}`.")
-        companions = {name: _companion(arrays, members[name]) for name in COMPANIONS if name in members}
+        companions = {name: _companion(arrays, members[name]) for name in wanted if name in members}
         known = {name: value for name, value in companions.items() if value is not None}
         left_out = [name for name in members if name != found[0] and name not in known]
         return NpzArrays(found[0], _joined(arrays, members[found[0]]), known, tuple(left_out))

@@ -18,6 +18,7 @@ WORDS = (
     *("SourceX", "SourceY", "SourceDepth", "SourceSurfaceElevation", "GroupX", "GroupY", "ReceiverGroupElevation"),
     *("CDP_X", "CDP_Y", "SourceGroupScalar", "ElevationScalar", "CoordinateUnits", "INLINE_3D", "CROSSLINE_3D"),
     *("DelayRecordingTime", "ScalarTraceHeader", "TRACE_SAMPLE_COUNT", "TRACE_SAMPLE_INTERVAL"),
+    "ReceiverDatumElevation",
 )
 # Sample formats by code, of those that segyio decodes, and the bytes of a sample.
 SAMPLE_BYTES = {1: 4, 2: 4, 3: 2, 5: 4, 6: 8, 8: 1, 10: 4, 11: 2, 12: 8, 16: 1}
@@ -27,6 +28,7 @@ BINARY = {"interval": 3217, "samples": 3221, "format": 3225, "measurement": 3255
 FEET, METERS_PER_FOOT = 2, 0.3048
 # Trace identification codes: unknown and seismic data; dead and dummy; pressure and the components of motion.
 SEISMIC, DEAD, COMPONENTS = (0, 1), (2, 3), tuple(range(11, 18))
+ROUNDING = 1e-9  # of a line's length: distances from it that are none
 OFF_LINE = 0.05  # of a line's length: the largest distance from it of points that are said to lie along it
 
 
@@ -62,7 +64,7 @@ class SegyTraces:
         Raises:
             InputError: If it is not the same for all traces.
         """
-        delays = self.words["DelayRecordingTime"] * _scale(self.words["ScalarTraceHeader"]) / 1e3
+        delays = self.starts / 1e3
         if delays.min() < delays.max():
             raise InputError(
                 f"The traces of {self.path} begin at different times: DelayRecordingTime is {delays.min():g} to "
@@ -101,6 +103,22 @@ class SegyTraces:
         down = words["SourceDepth"] - words["SourceSurfaceElevation"] if source else -words["ReceiverGroupElevation"]
         return down * _scale(words["ElevationScalar"])
 
+    def elevations(self, word: str) -> np.ndarray:
+        """Read elevations above the datum.
+
+        Args:
+            word: Word of the elevation.
+
+        Returns:
+            Elevations `(n,)` in the file's unit, their scalar applied.
+        """
+        return self.words[word] * _scale(self.words["ElevationScalar"])
+
+    @property
+    def starts(self) -> np.ndarray:
+        """The words of the time of the first sample `(n,)`, their scalar applied; in files of models, of its depth."""
+        return self.words["DelayRecordingTime"] * _scale(self.words["ScalarTraceHeader"])
+
 
 def _scale(scalars: np.ndarray) -> np.ndarray:
     """Return the factors that scalars of trace headers mean: negative ones divide, and zero means one."""
@@ -119,7 +137,7 @@ def read_segy_traces(path: Path) -> SegyTraces:
 
     Raises:
         InputError: If the file is cut off or has an unknown sample format, traces of different lengths, several
-            components, or no data.
+            components, coordinates in two units, or no data.
     """
     import segyio
 
@@ -138,8 +156,8 @@ def read_segy_traces(path: Path) -> SegyTraces:
             f"binary header says {samples.shape[1]}. Make all traces equally long, and both headers agree."
         )
     interval, conflict = _interval(words["TRACE_SAMPLE_INTERVAL"], binary["interval"])
-    unit, unknown = _unit(words["CoordinateUnits"], binary["measurement"])
     keep, left_out = _data_traces(path, words["TraceIdentificationCode"])
+    unit, unknown = _unit(path, words["CoordinateUnits"][keep], binary["measurement"])
     words = {name: values[keep] for name, values in words.items()}
     return SegyTraces(path, samples[keep], words, interval, unit, (*notes, *conflict, *unknown, *left_out))
 
@@ -179,8 +197,15 @@ def _interval(of_traces: np.ndarray, of_file: int) -> tuple[float | None, list[s
     return (found.pop() / 1e6 if found else None), []
 
 
-def _unit(units: np.ndarray, measurement: int) -> tuple[float | None, list[str]]:
+def _unit(path: Path, units: np.ndarray, measurement: int) -> tuple[float | None, list[str]]:
     """Return the unit of length [m], or None and a note if the coordinates are angles."""
+    several = sorted(set(units.tolist()) - {0})  # zero says nothing
+    if len(several) > 1:
+        counts = ", ".join(f"{unit} in {np.sum(units == unit)} traces" for unit in several)
+        raise InputError(
+            f"{path} has coordinates in two units: CoordinateUnits is {counts} (1 are meters or feet, 2 to 4 are "
+            "angles). Convert all coordinates to one unit of length, and set that word to 1."
+        )
     if not np.isin(units, (0, 1)).all():
         return None, ["its coordinates are geographic (CoordinateUnits), so no positions are taken"]
     if measurement == FEET:
@@ -207,13 +232,16 @@ def _data_traces(path: Path, codes: np.ndarray) -> tuple[np.ndarray, list[str]]:
     return keep, [note] if others else []
 
 
-def along_line(points: np.ndarray, path: Path, what: str) -> tuple[np.ndarray, list[str]]:
+def along_line(
+    points: np.ndarray, path: Path, what: str, *, off_line: float = OFF_LINE
+) -> tuple[np.ndarray, list[str]]:
     """Project horizontal positions on the line along which they lie.
 
     Args:
         points: Positions `(n, 2)`.
         path: File that they come from.
         what: Name of the points in errors.
+        off_line: Largest distance from the line that is allowed, as a part of its length.
 
     Returns:
         Unit vector `(2,)` of the line, which is an axis if one coordinate is the same for all points, and whose larger
@@ -229,10 +257,14 @@ def along_line(points: np.ndarray, path: Path, what: str) -> tuple[np.ndarray, l
     direction = np.linalg.svd(centered, full_matrices=False)[2][0]
     direction *= np.sign(direction[np.argmax(np.abs(direction))])
     length = np.ptp(centered @ direction)
-    away = np.abs(centered @ (direction[::-1] * [-1, 1])).max()
-    if away > OFF_LINE * length:
+    apart = centered @ (direction[::-1] * [-1, 1])
+    away = np.abs(apart).max()
+    if away > off_line * length:
         raise InputError(
             f"The {what} of {path} do not lie along a line: they are up to {away:g} away from one of length "
             f"{length:g}. Models and shots are two-dimensional: write one line or section of them to a file of its own."
         )
-    return direction, [f"positions are projected on a line, from which they are up to {away:g} away"]
+    apart[np.abs(apart) < ROUNDING * length] = 0
+    away, typical = np.abs(apart).max(), np.sqrt(np.mean(apart**2))
+    residual = f"{away:.3g} away (root mean square {typical:.3g})"
+    return direction, [f"positions are projected on a line, from which they are up to {residual}"]

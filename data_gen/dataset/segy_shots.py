@@ -10,9 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from data_gen.common.errors import InputError
-from data_gen.common.segy import SegyTraces, along_line, read_segy_traces
+from data_gen.common.frame import Frame, frame_of_line
+from data_gen.common.segy import OFF_LINE, SegyTraces, along_line, read_segy_traces
 
 SHOT_WORDS = ("FieldRecord", "EnergySourcePoint", "SourceX")
+SURFACE_WORDS = ("SourceSurfaceElevation", "ReceiverGroupElevation")
 
 
 class SegyShots(NamedTuple):
@@ -37,6 +39,23 @@ class SegyShots(NamedTuple):
     notes: tuple[str, ...]
 
 
+class SegySurvey(NamedTuple):
+    """Hold the shots of a SEG-Y file, which may have different numbers of traces, and where they are in the world.
+
+    Attributes:
+        shots: The shots. A trace that a shot lacks is zero; if receivers move, its position is that of the shot's last.
+        live: Which traces were recorded `(n_sources, n_receivers)`: not dead, and there.
+        frame: Relation of positions to the world, None if they are unknown.
+        elevations: Elevations of the surface [m] by their words in `SURFACE_WORDS`, each `(n,)` without repetitions;
+            None if positions are unknown.
+    """
+
+    shots: SegyShots
+    live: np.ndarray
+    frame: Frame | None
+    elevations: tuple[np.ndarray, np.ndarray] | None
+
+
 def read_shots(path: Path, shot_word: str | None = None) -> SegyShots:
     """Read the shots of a SEG-Y file with one trace for each receiver.
 
@@ -54,20 +73,54 @@ def read_shots(path: Path, shot_word: str | None = None) -> SegyShots:
     """
     file = read_segy_traces(path)
     shots, notes = _shots(file, shot_word)
-    count = int(shots.max()) + 1
     traces = np.bincount(shots)
     if traces.min() < traces.max():
         raise InputError(
             f"{path} has shots of {traces.min()} to {traces.max()} traces by {notes[0].rpartition(' by ')[2]}, but "
             "every shot needs the same number. Complete them, or take only complete shots."
         )
-    places = _places(file)
+    return _survey(file, shots, notes, OFF_LINE).shots
+
+
+def read_survey(path: Path, shot_word: str | None = None, *, off_line: float = OFF_LINE) -> SegySurvey:
+    """Read the shots of a SEG-Y file, each with as many traces as it has.
+
+    Args:
+        path: Path of the file.
+        shot_word: Header word that tells shots apart, as in `read_shots`.
+        off_line: Largest distance of positions from the line on which they are projected, as a part of its length.
+
+    Returns:
+        The shots, which of their traces were recorded, and where they are.
+
+    Raises:
+        InputError: If the shots cannot be told apart or do not lie along a line, or if receivers of a shot have one
+            position.
+    """
+    file = read_segy_traces(path)
+    shots, notes = _shots(file, shot_word)
+    traces = np.bincount(shots)
+    if traces.min() < traces.max():
+        notes.append(f"shots have {traces.min()} to {traces.max()} traces: those that are missing have no weight")
+    return _survey(file, shots, notes, off_line)
+
+
+def _survey(file: SegyTraces, shots: np.ndarray, notes: list[str], off_line: float) -> SegySurvey:
+    places = _places(file, off_line)
     order, how = _order(file, shots, places)
-    samples = np.where(file.dead[:, None], np.zeros((), file.samples.dtype), file.samples) if file.dead.any() else None
-    gathers = (file.samples if samples is None else samples)[order].reshape(count, -1, file.samples.shape[1])
-    sources, receivers, where = _geometry(places, shots, order)
-    notes += [*how, *where, *_dead(file, order, count)]
-    return SegyShots(gathers.transpose(0, 2, 1), file.interval, file.delay, sources, receivers, (*file.notes, *notes))
+    table = _table(file, shots, order, places)
+    live = (table >= 0) & ~file.dead[table]
+    gathers = file.samples[table]
+    if not live.all():
+        gathers[~live] = 0
+    sources, receivers, where = _geometry(places, table)
+    notes = [*file.notes, *notes, *how, *where, *_dead(file, table)]
+    found = SegyShots(gathers.transpose(0, 2, 1), file.interval, file.delay, sources, receivers, tuple(notes))
+    if places.frame is None:
+        return SegySurvey(found, live, None, None)
+    unit = places.frame.unit
+    elevations = [unit * np.unique(file.elevations(word)) for word in SURFACE_WORDS]
+    return SegySurvey(found, live, places.frame, (elevations[0], elevations[1]))
 
 
 def _divisions(file: SegyTraces) -> dict[str, np.ndarray]:
@@ -111,19 +164,26 @@ class _Places(NamedTuple):
     sources: np.ndarray | None
     receivers: np.ndarray | None
     unit: float | None
+    frame: Frame | None
     notes: list[str]
 
 
-def _places(file: SegyTraces) -> _Places:
+def _places(file: SegyTraces, off_line: float) -> _Places:
     """Project the positions of all traces on one line; a kind whose words are all zero is not given."""
     flat = {True: file.positions("SourceX", "SourceY"), False: file.positions("GroupX", "GroupY")}
     depths = {source: file.depths(source=source) for source in flat}
     known = [source for source in flat if flat[source].any() or depths[source].any()]
     if not known:
-        return _Places(None, None, file.unit, [])
-    direction, notes = along_line(np.concatenate([flat[source] for source in known]), file.path, "positions")
-    found = {source: np.stack([depths[source], flat[source] @ direction], axis=1) for source in known}
-    return _Places(found.get(True), found.get(False), file.unit, notes)
+        return _Places(None, None, file.unit, None, [])
+    points = np.concatenate([flat[source] for source in known])
+    direction, notes = along_line(points, file.path, "positions", off_line=off_line)
+    frame = frame_of_line(points, direction, 1.0)
+    found = {source: np.stack([depths[source], frame.along(flat[source])], axis=1) for source in known}
+    if notes and len(known) == 2:
+        offsets = np.hypot(*(flat[True] - flat[False]).T) - np.abs(found[True][:, 1] - found[False][:, 1])
+        notes.append(f"offsets change by up to {np.abs(offsets).max():.3g} thereby")
+    in_meters = None if file.unit is None else frame_of_line(points, direction, file.unit)
+    return _Places(found.get(True), found.get(False), file.unit, in_meters, notes)
 
 
 def _order(file: SegyTraces, shots: np.ndarray, places: _Places) -> tuple[np.ndarray, list[str]]:
@@ -149,28 +209,55 @@ def _order(file: SegyTraces, shots: np.ndarray, places: _Places) -> tuple[np.nda
     return order, [f"receivers are in the order of {by}{moved}"]
 
 
-def _geometry(
-    places: _Places, shots: np.ndarray, order: np.ndarray
-) -> tuple[np.ndarray | None, np.ndarray | None, list[str]]:
+def _table(file: SegyTraces, shots: np.ndarray, order: np.ndarray, places: _Places) -> np.ndarray:
+    """Lay the traces out by shot and receiver, -1 where a shot has none.
+
+    Shots of different numbers of traces have one receiver a column if all are parts of one spread; else the traces that
+    a shot lacks are its last ones.
+    """
+    traces = np.bincount(shots)
+    if traces.min() == traces.max():
+        return order.reshape(len(traces), -1)
+    table = np.full((len(traces), traces.max()), -1)
+    if places.receivers is not None:
+        # Words that are equal: projected positions of one place are so up to rounding.
+        words = np.column_stack([file.positions("GroupX", "GroupY"), file.depths(source=False)])
+        _, first, station = np.unique(words, axis=0, return_index=True, return_inverse=True)
+        if len(first) == traces.max():
+            along = np.lexsort((*places.receivers[first].T,))
+            table[shots, np.argsort(along)[station.reshape(-1)]] = np.arange(len(shots))
+            return table
+    within = np.arange(len(order)) - np.repeat(np.cumsum(traces) - traces, traces)
+    table[shots[order], within] = order
+    return table
+
+
+def _geometry(places: _Places, table: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None, list[str]]:
     """Return the positions of sources and receivers [m] as far as they are known, and what was decided."""
     if places.unit is None:
         return None, None, places.notes
-    count = int(shots.max()) + 1
+    count, length = table.shape
+    there = table >= 0
+    # The last trace of each shot stands for those that it lacks.
+    last = table[np.arange(count), length - 1 - np.argmax(there[:, ::-1], axis=1)]
+    filled = np.where(there, table, last[:, None])
     sources = receivers = None
     if places.sources is not None:
-        of_traces = places.unit * places.sources[order].reshape(count, -1, 2)
+        of_traces = places.unit * places.sources[filled]
         if np.ptp(of_traces, axis=1).any():
             return None, None, [*places.notes, "no positions are taken: sources of one shot have several"]
         sources = of_traces[:, 0]
     if places.receivers is not None:
-        receivers = places.unit * places.receivers[order].reshape(count, -1, 2)
-        receivers = receivers[0] if not np.ptp(receivers, axis=0).any() else receivers
+        of_traces = places.unit * places.receivers[filled]
+        of_spread = places.unit * places.receivers[table.max(axis=0)]
+        shared = not np.any((of_traces != of_spread) & there[..., None])
+        receivers = of_spread if shared else of_traces
     found = [name for name, value in (("sources", sources), ("receivers", receivers)) if value is not None]
     return sources, receivers, [*places.notes, f"positions of {' and '.join(found) or 'nothing'} are in its headers"]
 
 
-def _dead(file: SegyTraces, order: np.ndarray, count: int) -> list[str]:
-    dead = np.argwhere(file.dead[order].reshape(count, -1))
+def _dead(file: SegyTraces, table: np.ndarray) -> list[str]:
+    dead = np.argwhere((table >= 0) & file.dead[table])
     if not len(dead):
         return []
     first = ", ".join(f"receiver {receiver} of shot {shot}" for shot, receiver in dead[:3])

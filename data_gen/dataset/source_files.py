@@ -69,13 +69,14 @@ def read_models(path: Path) -> ModelsFile:
         InputError: If the file is missing, of another kind, or holds no models.
     """
     readers = {".npy": _map_models, ".npz": read_model_npz, ".segy": read_section, ".sgy": read_section}
-    velocity, spacing, notes, first = read_by_suffix(path, "model", readers)
+    found = read_by_suffix(path, "model", readers)
+    velocity = found.velocity
     refuse_other_property(path, path.stem)
     if velocity.ndim == 4 and velocity.shape[1] == 1:
         velocity = velocity[:, 0]
     velocity = velocity[None] if velocity.ndim == 2 else velocity
     _expect(velocity, 3, path, "models", "(nz, nx), (n, nz, nx) or (n, 1, nz, nx), depth before width")
-    return ModelsFile(velocity, spacing, notes, first)
+    return ModelsFile(velocity, found.spacing, found.notes, found.first)
 
 
 def read_gathers(path: Path, shot_word: str | None = None) -> GathersFile:

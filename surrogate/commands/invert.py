@@ -1,5 +1,6 @@
-"""Invert data for a velocity model: `wave invert inversion=gathers forward=physics out=runs/fwi`."""
+"""Invert data for a velocity model: `wave invert observed=shots.sgy`, `wave invert inversion=gathers out=runs/fwi`."""
 
+from math import isfinite, nan
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -12,6 +13,7 @@ from data_gen.common.files import differences
 from data_gen.common.hydra_app import command, typed
 from data_gen.common.stored_config import adopt, is_chosen, keys_set
 from data_gen.dataset.config import DataConfig
+from data_gen.dataset.manifest import MANIFEST
 from surrogate.config import InvertConfig, register
 from surrogate.report.page import write_report
 from surrogate.runs.folder import read_run
@@ -23,7 +25,7 @@ register()
 OF_THE_MODEL = ("seed", "test", "water_depth")
 
 
-@command("invert", "out", "run", "real.path")
+@command("invert", "out", "run", "observed", "real.path")
 def main(composed: DictConfig) -> None:
     """Invert, with a progress bar, write the report, and print the table.
 
@@ -36,6 +38,8 @@ def main(composed: DictConfig) -> None:
     use_compilation_cache()
     config = typed(composed, InvertConfig)
     config.data = stored_data(config)
+    if config.observed is not None:
+        check_observed_keys(config)
     if HydraConfig.get().runtime.choices["inversion"] == "file" and config.real.path is None:
         raise InputError("inversion=file inverts a model from a file: give it as real.path=MODEL.npy.")
     with progress_bar(f"invert {config.out}", config.inversion.iterations, unit="iterations") as update:
@@ -45,14 +49,40 @@ def main(composed: DictConfig) -> None:
                 update(0, f"compiling, {values['predicted_peak'] / 1e6:,.0f} MB predicted in addition to the process")
                 return
             shown = ("misfit", "model_error")
-            update(iteration, ", ".join(f"{name.replace('_', ' ')} {values[name]:.3g}" for name in shown if values))
+            known = [name for name in shown if isfinite(values.get(name, nan))]
+            update(iteration, ", ".join(f"{name.replace('_', ' ')} {values[name]:.3g}" for name in known))
 
         run_inversion(config, show)
     print_tables(*write_report(config.out))
-    if config.real.path is None:
+    if config.observed is not None:
+        print_next(
+            f"wave invert observed={config.observed} inversion.start={config.out}/velocity.npz (from this result)"
+        )
+    elif config.real.path is None:
         print_next("wave invert inversion=file real.path=MODEL.npy real.spacing=25 out=runs/mine (a model of yours)")
     else:
         print_next(f"wave report {Path(config.out).parent} (one page of all results)")
+
+
+def check_observed_keys(config: InvertConfig) -> None:
+    """Check what the command line sets beside observed data; their start is a gradient unless one is chosen.
+
+    Args:
+        config: Composed config with `observed`, whose start is set.
+
+    Raises:
+        InputError: If keys of simulated data are set.
+    """
+    given = [f"data.{key}" for key in keys_set("data")] + ["data"] * is_chosen("data")
+    given += [f"inversion.{key}" for key in ("shots", "source_depth") if key in keys_set("inversion")]
+    if given:
+        raise InputError(
+            f"{given[0]} is a setting of simulated data, but observed={config.observed} has its own survey and times. "
+            "Leave it out; setup.* has the settings of its simulation."
+        )
+    known = (Path(config.observed or "") / MANIFEST).is_file()
+    if config.inversion.start == "smooth" and not known and "start" not in keys_set("inversion"):
+        config.inversion.start = "gradient"
 
 
 def stored_data(config: InvertConfig) -> DataConfig:

@@ -9,6 +9,7 @@ The result is the model of the smallest true misfit, which need not be the last 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -30,6 +31,9 @@ from surrogate.inversion.optimizers import OPTIMIZERS
 from surrogate.inversion.optimizers.precondition import make_preconditioner
 from surrogate.inversion.optimizers.protocol import COUNTS
 
+STARTS = ("smooth", "constant", "gradient")
+MODEL_FILES = (".npy", ".npz", ".segy", ".sgy")
+
 
 @dataclass
 class InversionConfig:
@@ -45,9 +49,15 @@ class InversionConfig:
         source_depth: Depth of the sources [m], a multiple of the cell size.
         record_every: Steps between two samples of the data. By default gathers are sampled at every step, and
             wavefields at the snapshot times of the data set. A surrogate knows only the times of its training.
-        start: Model to start from, smooth (the true model, smoothed) or constant.
+        start: Model to start from: smooth (the true model, smoothed), constant, gradient (in depth), or the path of a
+            velocity model, .npy, .npz or SEG-Y.
         smoothing: Standard deviation of the Gaussian that makes the smooth start [cells].
-        start_velocity: Velocity of the constant start [m/s], by default the mean of the true model.
+        start_velocity: Velocity of the constant start [m/s], by default the mean of the true model, or of the bounds
+            where that is unknown; or of the gradient's start at z = 0, by default the lowest one.
+        start_gradient: Growth of the gradient's start with depth [1/s], by default up to the highest velocity at the
+            bottom.
+        start_spacing: Cell size of the start's file [m]; null takes the one that the file gives.
+        start_origin: Position `[z, x]` of its first cell [m]; null takes the one that the file gives.
         optimizer: Optimizer, adam, lbfgs, gauss_newton or newton_cg.
         iterations: Largest number of iterations.
         cg_iterations: Largest number of Hessian products in an iteration of gauss_newton and newton_cg.
@@ -72,6 +82,9 @@ class InversionConfig:
     start: str = "smooth"
     smoothing: float = 6.0
     start_velocity: float | None = None
+    start_gradient: float | None = None
+    start_spacing: float | None = None
+    start_origin: list[float] | None = None
     optimizer: str = "adam"
     iterations: int = 100
     cg_iterations: int = 10
@@ -92,11 +105,19 @@ class InversionConfig:
         for name, choices in (
             ("kind", KINDS),
             ("misfit", tuple(MISFITS)),
-            ("start", ("smooth", "constant")),
             ("optimizer", tuple(OPTIMIZERS)),
         ):
             if getattr(self, name) not in choices:
                 raise InputError(f"inversion.{name} must be one of {choices}, but is {getattr(self, name)!r}.")
+        if self.start not in STARTS and Path(self.start).suffix.lower() not in MODEL_FILES:
+            raise InputError(
+                f"inversion.start must be one of {STARTS} or the path of a model file ({', '.join(MODEL_FILES)}), but "
+                f"is {self.start!r}."
+            )
+        if self.start_spacing is not None and not 0 < self.start_spacing < float("inf"):
+            raise InputError(f"inversion.start_spacing must be a positive length in m, but is {self.start_spacing}.")
+        if self.start_origin is not None and len(self.start_origin) != 2:
+            raise InputError(f"inversion.start_origin must be [z, x] in m, but is {self.start_origin}.")
         if self.record_every is not None and self.record_every < 1:
             raise InputError(f"inversion.record_every must be at least 1, but is {self.record_every}.")
         if len(self.bounds) != 2 or not 0 < self.bounds[0] < self.bounds[1] < float("inf"):

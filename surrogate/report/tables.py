@@ -218,8 +218,10 @@ def _inversion_table(inversions: Inversions) -> Table:
     """Misfits and model errors at the start and at the end."""
     columns = ["inversion", "forward", "steps", "model error", "own misfit", "true misfit"]
 
-    def change(values: dict[str, float]) -> str:
-        return f"{values['start']:.3g} → {values['end']:.3g}"
+    def change(values: dict[str, float] | None, *, fall: bool = False) -> str:
+        if values is None:
+            return "unknown"
+        return f"{values['start']:.3g} → {values['end']:.3g}" + (f" ({-100 * values['fall']:+.0f} %)" if fall else "")
 
     def steps(result: dict[str, Any]) -> str:
         best = result.get("best", result["iterations"])  # earlier versions kept the last estimate
@@ -230,7 +232,7 @@ def _inversion_table(inversions: Inversions) -> Table:
             folder.name,
             result["forward"],
             steps(result),
-            f"{change(result['model_error'])} ({-100 * result['model_error']['fall']:+.0f} %)",
+            change(result["model_error"], fall=True),
             change(result["misfit"]),
             change(result["true_misfit"]),
         ]

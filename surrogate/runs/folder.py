@@ -16,6 +16,8 @@ from data_gen.dataset.manifest import MANIFEST
 from data_gen.velocity.registry import drawn_families
 from surrogate.config import InvertConfig, TrainConfig, schemas
 from surrogate.encodings.schemas import CoarseConfig
+from surrogate.inversion.descent import STARTS
+from surrogate.inversion.observed.wavelet import ESTIMATED, RICKER
 from surrogate.operators.registry import with_current_keys
 from surrogate.schemas import schema_of
 
@@ -116,7 +118,7 @@ def is_claimed(folder: Path, config: TrainConfig | InvertConfig) -> bool:
 
 
 def _identity(config: TrainConfig | InvertConfig) -> dict[str, Any]:
-    """Return what decides a result: not its folder, its tracking, the devices, and the place of its data.
+    """Return what decides a result: not its folder, its tracking, the devices, and the places of its data.
 
     Families that are not drawn do not count either.
     """
@@ -124,9 +126,15 @@ def _identity(config: TrainConfig | InvertConfig) -> dict[str, Any]:
     values["data"]["families"] = drawn_families(values["data"]["families"])
     if isinstance(config, TrainConfig) and config.init.run is not None:
         values["init"]["run"] = str(Path(config.init.run).resolve())
+    if isinstance(config, InvertConfig):
+        values["observed"] = config.observed is not None
+        if values["wavelet"] not in (None, RICKER, ESTIMATED):
+            values["wavelet"] = "file"
+        if values["inversion"]["start"] not in STARTS:
+            values["inversion"]["start"] = "file"
     flat = flatten({key: value for key, value in values.items() if key not in ("tracking", "parallel")})
     # The contents of what a run or an inversion reads decide (runs/provenance.py, runs/invert.py), not where they lie.
-    places = ("run",) if isinstance(config, TrainConfig) else ("out", "run", "real.path")
+    places = ("run",) if isinstance(config, TrainConfig) else ("out", "run", "real.path", "geometry")
     return {key: value for key, value in flat.items() if key not in places + STORAGE}
 
 

@@ -12,6 +12,7 @@ polynomial; H. Ryan, "Ricker, Ormsby, Klauder, Butterworth: a choice of wavelets
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.polynomial.hermite import hermroots, hermval
 
 from data_gen.common.array_files import read_by_suffix, read_npy, read_npz
 from data_gen.common.errors import InputError
+from data_gen.common.yaml_files import read_yaml, yaml_number
 from data_gen.solver.numerics.resampling import HALF_WIDTH, INTERPOLATE, LOW_PASS, windowed_sinc
 from data_gen.solver.problem.grid import TimeAxis, milliseconds_meant
 
@@ -208,14 +210,30 @@ def band_pass(traces: Float[Array, "*batch nt"], dt: float, corners: Sequence[fl
     return jnp.fft.irfft(jnp.fft.rfft(traces, size) * gain, size)[..., :nt]
 
 
+class RecordedWavelet(NamedTuple):
+    """Hold a wavelet that was read from a file; it is zero before its first sample and after its last one.
+
+    Attributes:
+        samples: Samples `(n,)`.
+        dt: Time from one sample to the next [s], or None if the file does not give it.
+        delay: Time of the first sample [s].
+    """
+
+    samples: np.ndarray
+    dt: float | None
+    delay: float
+
+
 def load_wavelet(path: str | Path, time: TimeAxis, *, dt: float | None = None) -> Float[np.ndarray, " nt"]:
     """Read a recorded wavelet and resample it to a time axis.
 
     Resampling to a coarser axis keeps 0.9 of its Nyquist frequency and does not alias. Resampling to a finer axis is
-    exact at the record's own samples. The wavelet starts at t = 0 and is zero after its end.
+    exact at the record's own samples. The wavelet starts at t = 0, or at the `delay` of its file, and is zero after its
+    end.
 
     Args:
-        path: File of kind .npy, .npz (`wavelet`, optionally `dt` [s]) or .txt (a number a line).
+        path: File of kind .npy, .npz (`wavelet`, optionally `dt` and `delay` [s]), .yaml (the same keys) or .txt (a
+            number a line).
         time: The time axis.
         dt: Time from one sample of the file to the next [s]; None takes the file's own, or else the time axis's.
 
@@ -224,43 +242,78 @@ def load_wavelet(path: str | Path, time: TimeAxis, *, dt: float | None = None) -
 
     Raises:
         InputError: If the file is missing or of another kind, is no sequence of two or more finite numbers, is zero
-            throughout, or lasts longer than the time axis; cutting it would silently change the source.
+            throughout, or reaches beyond the time axis; cutting it would silently change the source.
     """
-    path = Path(path)
-    samples, own_dt = _read_samples(path)
+    samples, own_dt, delay = read_wavelet(Path(path))
     step = next(known for known in (dt, own_dt, time.dt) if known is not None)
     if not 0 < step < np.inf:
         raise InputError(f"The samples of the wavelet in {path} must be a positive time apart, not dt = {step} s.")
+    end = delay + (len(samples) - 1) * step
+    if end > time.times[-1] + 1e-6 * time.dt:
+        raise InputError(
+            f"The wavelet in {path} lasts {end - delay:g} s ({len(samples)} samples, dt = {step:g} s), but the time "
+            f"axis ends at {time.times[-1]:g} s. Lengthen the axis, shorten the record, or give its true dt."
+        )
+    if delay < -1e-6 * time.dt:
+        raise InputError(
+            f"The wavelet in {path} begins at {delay:g} s, before the time axis. Set its delay to 0 or more."
+        )
+    return resample_wavelet(samples, step, time, delay)
+
+
+def read_wavelet(path: Path) -> RecordedWavelet:
+    """Read a recorded wavelet as it is, without the zeros at its end.
+
+    Args:
+        path: File of a wavelet, as for `load_wavelet`.
+
+    Returns:
+        Its samples and their times.
+
+    Raises:
+        InputError: If the file is missing or of another kind, is no sequence of two or more finite numbers, or is zero
+            throughout.
+    """
+    samples, dt, delay = _read_samples(path)
     samples = np.trim_zeros(samples, "b")
     if not samples.size:
         raise InputError(f"The wavelet in {path} is zero throughout: it would fire nothing. Check the file.")
-    duration = (len(samples) - 1) * step
-    if duration > time.times[-1] + 1e-6 * time.dt:
-        raise InputError(
-            f"The wavelet in {path} lasts {duration:g} s ({len(samples)} samples, dt = {step:g} s), but the time axis "
-            f"ends at {time.times[-1]:g} s. Lengthen the axis, shorten the record, or give its true dt."
-        )
-    if np.isclose(step, time.dt, rtol=1e-9, atol=0):
-        return np.pad(samples, (0, time.nt - len(samples)))
-    return _resample(samples, step, time)
+    return RecordedWavelet(samples, dt, delay or 0.0)
 
 
-def _resample(samples: np.ndarray, step: float, time: TimeAxis) -> np.ndarray:
-    """Interpolate samples that are `step` [s] apart, band-limited, with a low-pass if the axis is coarser."""
+def resample_wavelet(
+    samples: Float[np.ndarray, " n"], step: float, time: TimeAxis, delay: float = 0.0
+) -> Float[np.ndarray, " nt"]:
+    """Interpolate a wavelet at the times of an axis, band-limited, with a low-pass if the axis is coarser.
+
+    Args:
+        samples: Samples of the wavelet `(n,)`, which is zero before and after them.
+        step: Time from one to the next [s].
+        time: The time axis.
+        delay: Time of the first sample on the axis [s], which may be negative.
+
+    Returns:
+        The wavelet on the axis `(nt,)`.
+    """
+    shift = delay / time.dt
+    if np.isclose(step, time.dt, rtol=1e-9, atol=0) and abs(shift - round(shift)) < 1e-9:
+        padded = np.concatenate([np.zeros(max(0, round(shift))), samples[max(0, -round(shift)) :], np.zeros(time.nt)])
+        return padded[: time.nt]
     coarse, cutoff = (step, INTERPOLATE) if step >= time.dt else (time.dt, LOW_PASS)
     reach = HALF_WIDTH * coarse / step
     result = np.zeros(time.nt)
-    for i, position in enumerate(time.times / step):
-        last = min(len(samples), int(position + reach) + 1)
+    for i, position in enumerate((time.times - delay) / step):
+        last = max(0, min(len(samples), int(np.floor(position + reach)) + 1))
         first = min(last, max(0, int(np.ceil(position - reach))))
         distance = (position - np.arange(first, last)) * (step / coarse)
         result[i] = windowed_sinc(distance, cutoff) @ samples[first:last] * (step / coarse)
     return result
 
 
-def _read_samples(path: Path) -> tuple[np.ndarray, float | None]:
-    """Read samples `(n,)`, and the step [s] if the file gives one."""
-    samples, dt = read_by_suffix(path, "wavelet", {".npy": _read_npy, ".npz": _read_npz, ".txt": _read_txt})
+def _read_samples(path: Path) -> tuple[np.ndarray, float | None, float | None]:
+    """Read samples `(n,)`, and the step and the time of the first one [s] if the file gives them."""
+    readers = {".npy": _read_npy, ".npz": _read_npz, ".txt": _read_txt, ".yaml": _read_yaml, ".yml": _read_yaml}
+    samples, dt, delay = read_by_suffix(path, "wavelet", readers)
     if samples.ndim != 1 or samples.size < 2 or samples.dtype.kind not in "iuf":
         raise InputError(
             f"{path} holds {samples.dtype} values of shape {samples.shape}, but a wavelet is one sequence of two or "
@@ -270,20 +323,32 @@ def _read_samples(path: Path) -> tuple[np.ndarray, float | None]:
     if not np.isfinite(samples).all():
         bad = np.flatnonzero(~np.isfinite(samples))
         raise InputError(f"The wavelet in {path} has {len(bad)} samples that are not finite, the first at {bad[0]}.")
-    return samples, dt
+    return samples, dt, delay
 
 
-def _read_npz(path: Path) -> tuple[np.ndarray, float | None]:
+def _read_npz(path: Path) -> tuple[np.ndarray, float | None, float | None]:
     arrays = read_npz(path, ("wavelet",), "samples", any_name=False)
-    return arrays.main, arrays.number("dt")
+    return arrays.main, arrays.number("dt"), arrays.number("delay")
 
 
-def _read_npy(path: Path) -> tuple[np.ndarray, None]:
-    return read_npy(path), None
+def _read_npy(path: Path) -> tuple[np.ndarray, None, None]:
+    return read_npy(path), None, None
 
 
-def _read_txt(path: Path) -> tuple[np.ndarray, float | None]:
-    return np.loadtxt(path), None
+def _read_txt(path: Path) -> tuple[np.ndarray, float | None, None]:
+    return np.loadtxt(path), None, None
+
+
+def _read_yaml(path: Path) -> tuple[np.ndarray, float | None, float | None]:
+    content = read_yaml(path, "wavelet", ("wavelet", "dt", "delay"))
+    values = content.get("wavelet")
+    if not isinstance(values, list):
+        raise InputError(f"`wavelet` in {path} must be a list of numbers, but is a {type(values).__name__}.")
+    samples = np.array([yaml_number(value, f"Each sample of `wavelet` in {path}") for value in values])
+    dt, delay = (
+        yaml_number(content[name], f"`{name}` in {path}") if name in content else None for name in ("dt", "delay")
+    )
+    return samples, dt, delay
 
 
 LOWEST_PART, HIGHEST_PART = 0.1, 0.05  # of the spectrum's peak, at the ends of the band

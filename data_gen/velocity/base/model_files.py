@@ -2,13 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from data_gen.common.array_files import NpzArrays, read_by_suffix, read_npy, read_npz
 from data_gen.common.errors import InputError
+from data_gen.common.frame import Frame, frame_of_line
 from data_gen.common.segy import SegyTraces, along_line, read_segy_traces
 from data_gen.solver.problem.checks import check_velocity
 from data_gen.solver.problem.grid import Grid
@@ -22,12 +24,18 @@ class VelocityFile(NamedTuple):
         spacing: Size of the square cells [m], or None if the file does not give it.
         notes: Sentences on what the reader decided.
         first: Coordinate x of the first column in the file [m], or None if the file does not give it.
+        origin: Position (z, x) of the first cell [m], or None if the file does not give it.
+        datum: Elevation of z = 0 [m], or None if the file does not give it.
+        frame: Relation of such positions to the world, or None if the file does not give the line.
     """
 
     velocity: np.ndarray
     spacing: float | None
     notes: tuple[str, ...] = ()
     first: float | None = None
+    origin: tuple[float, float] | None = None
+    datum: float | None = None
+    frame: Frame | None = None
 
 
 # Names of files and arrays that say that they hold no P-wave velocity.
@@ -74,8 +82,9 @@ def refuse_other_property(path: Path, name: str) -> None:
 def read_velocity(path: str | Path) -> VelocityFile:
     """Read a velocity model.
 
-    A .npz file holds an array named `velocity` (or a single array of any name), and optionally `spacing` [m]. A SEG-Y
-    file holds one trace for each column of the model, with samples in order of depth.
+    A .npz file holds an array named `velocity` (or a single array of any name), and optionally `spacing` [m], `origin`
+    (z, x) [m], `datum` [m] and `line` (X_0, Y_0, d_x, d_y), as in `Frame`. A SEG-Y file holds one trace for each column
+    of the model, with samples in order of depth.
 
     Args:
         path: Path of a .npy, .npz, .segy or .sgy file.
@@ -89,7 +98,8 @@ def read_velocity(path: str | Path) -> VelocityFile:
     """
     path = Path(path)
     readers = {".npy": _read_model_npy, ".npz": read_model_npz, ".segy": read_section, ".sgy": read_section}
-    velocity, spacing, notes, first = read_by_suffix(path, "model", readers)
+    found = read_by_suffix(path, "model", readers)
+    velocity = found.velocity
     refuse_other_property(path, path.stem)
     if velocity.ndim != 2 or min(velocity.shape) < 2:
         raise InputError(
@@ -100,7 +110,7 @@ def read_velocity(path: str | Path) -> VelocityFile:
         raise InputError(f"{path} holds {velocity.dtype} values, but velocities are real numbers in m/s.")
     velocity = velocity.astype(np.float64)
     check_velocity(velocity, f"The model in {path}")
-    return VelocityFile(velocity, spacing, notes, first)
+    return found._replace(velocity=velocity)
 
 
 def _read_model_npy(path: Path) -> VelocityFile:
@@ -119,9 +129,22 @@ def read_model_npz(path: Path) -> VelocityFile:
     Raises:
         InputError: If no array fits, or the only one is another property by its name.
     """
-    arrays = read_npz(path, ("velocity",), "model")
+    arrays = read_npz(path, ("velocity",), "model", also=("origin", "datum", "line"))
     refuse_other_property(path, arrays.name)
-    return VelocityFile(arrays.main, arrays.number("spacing"), left_out(arrays))
+    origin, line = (_numbers(path, arrays, name, count) for name, count in (("origin", 2), ("line", 4)))
+    datum = arrays.number("datum")
+    frame = None if line is None else Frame(datum or 0.0, 1.0, line[:2], line[2:])
+    return VelocityFile(arrays.main, arrays.number("spacing"), left_out(arrays), None, origin, datum, frame)
+
+
+def _numbers(path: Path, arrays: NpzArrays, name: str, count: int) -> Any:
+    """Return a companion of so many numbers as a tuple, None if there is none."""
+    values = arrays.companions.get(name)
+    if values is None:
+        return None
+    if values.shape != (count,) or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        raise InputError(f"`{name}` in {path} must be {count} finite numbers, but is {values}.")
+    return tuple(values.astype(float).tolist())
 
 
 def left_out(arrays: NpzArrays) -> tuple[str, ...]:
@@ -163,8 +186,15 @@ def read_section(path: Path) -> VelocityFile:
             "second. Meters and meters per second are meant: multiply both by 0.3048, and set that word to 1."
         )
     _refuse_volume(file)
-    order, spacing, first, notes = _columns(file)
-    return VelocityFile(file.samples[order].T.copy(), spacing, (*file.notes, *notes), first)
+    columns = _columns(file)
+    origin = datum = None
+    if columns.first is not None and not np.ptp(file.starts):
+        origin = float(file.starts[0]), columns.first
+        elevations = np.unique(file.elevations("ReceiverDatumElevation"))
+        datum = float(elevations[0]) if len(elevations) == 1 and elevations[0] else None  # zero: it was not filled in
+    velocity, notes = file.samples[columns.order].T.copy(), (*file.notes, *columns.notes)
+    frame = None if columns.frame is None else columns.frame._replace(datum=datum or 0.0)
+    return VelocityFile(velocity, columns.spacing, notes, columns.first, origin, datum, frame)
 
 
 def _refuse_volume(file: SegyTraces) -> None:
@@ -178,28 +208,40 @@ def _refuse_volume(file: SegyTraces) -> None:
         )
 
 
-def _columns(file: SegyTraces) -> tuple[np.ndarray, float | None, float | None, list[str]]:
-    """Return the columns' order along x, their spacing and first x [m] if these are known, and what was decided."""
+class _Columns(NamedTuple):
+    """The columns' order along x, their spacing, first x [m] and line if these are known, and what was decided."""
+
+    order: np.ndarray
+    spacing: float | None = None
+    first: float | None = None
+    frame: Frame | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _columns(file: SegyTraces) -> _Columns:
     as_stored = np.arange(len(file.samples))
     for x, y in (("CDP_X", "CDP_Y"), ("SourceX", "SourceY"), ("GroupX", "GroupY")):
         points = file.positions(x, y)
         if not np.ptp(points, axis=0).any():
             continue
         direction, notes = along_line(points, file.path, "columns")
-        order = np.argsort(points @ direction, kind="stable")
-        along = (points @ direction)[order]
+        frame = frame_of_line(points, direction, 1.0)
+        order = np.argsort(frame.along(points), kind="stable")
+        along = frame.along(points)[order]
         gaps = np.diff(along)
         if gaps.min() == 0:
-            return as_stored, None, None, [f"{x} and {y} give several columns one position, so no order is taken"]
+            several = f"{x} and {y} give several columns one position, so no order is taken"
+            return _Columns(as_stored, notes=(several,))
         if (order != as_stored).any():
             notes.append(f"columns are put in the order of their positions ({x}, {y})")
         if np.ptp(gaps) > max(0.02 * gaps.mean(), 1.01 * file.resolution):
             far = f"columns are {gaps.min():g} to {gaps.max():g} apart ({x}, {y}), so no spacing is taken"
-            return order, None, None, [*notes, far]
+            return _Columns(order, notes=(*notes, far))
         if file.unit is None:
-            return order, None, None, notes
-        return order, float(gaps.mean()), float(along[0]), [*notes, f"columns are {gaps.mean():g} m apart ({x}, {y})"]
-    return as_stored, None, None, []
+            return _Columns(order, notes=tuple(notes))
+        spacing = f"columns are {gaps.mean():g} m apart ({x}, {y})"
+        return _Columns(order, float(gaps.mean()), float(along[0]), frame, (*notes, spacing))
+    return _Columns(as_stored)
 
 
 def to_grid(
@@ -238,13 +280,30 @@ def to_grid(
             f"{first[1]:g}) m, but the model, with cells of {cell:g} m, has {size[0]:g} x {size[1]:g} m. Move the "
             "origin, give the true spacing, or use a smaller grid."
         )
-    slowness = gaussian_filter(1 / velocity, max(0.0, 0.5 * (grid.spacing / cell - 1)), mode="nearest")
-    axes = [(f + np.arange(n) * grid.spacing) / cell for f, n in zip(first, grid.shape, strict=True)]
-    sampled = map_coordinates(slowness, np.meshgrid(*axes, indexing="ij"), order=1, mode="nearest")
     where = (
         f"{velocity.shape[0]} x {velocity.shape[1]} cells of {cell:.4g} m"
         f"{'' if known else ' (not given: its shorter side is assumed to span the grid)'}, window of "
         f"{window[0]:g} x {window[1]:g} m from (z, x) = ({first[0]:.4g}, {first[1]:.4g}) m"
         f"{''.join(f'; {note}' for note in model.notes)}"
     )
-    return (1 / sampled).astype(np.float32), where
+    return resample(velocity, cell, grid, (first[0], first[1])), where
+
+
+def resample(
+    velocity: Float[np.ndarray, "nz nx"], cell: float, grid: Grid, first: tuple[float, float]
+) -> Float[np.ndarray, "mz mx"]:
+    """Sample a model on a grid, by its slowness; see `to_grid`. Beyond its edges it goes on with their values.
+
+    Args:
+        velocity: Velocities `(nz, nx)` [m/s].
+        cell: Size of their cells [m].
+        grid: The grid to sample on.
+        first: Position (z, x) of the grid's first cell in the model [m].
+
+    Returns:
+        Velocities on the grid `(mz, mx)` [m/s].
+    """
+    slowness = gaussian_filter(1 / velocity, max(0.0, 0.5 * (grid.spacing / cell - 1)), mode="nearest")
+    axes = [(f + np.arange(n) * grid.spacing) / cell for f, n in zip(first, grid.shape, strict=True)]
+    sampled = map_coordinates(slowness, np.meshgrid(*axes, indexing="ij"), order=1, mode="nearest")
+    return (1 / sampled).astype(np.float32)
