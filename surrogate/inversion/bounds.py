@@ -19,8 +19,8 @@ class Bounds(NamedTuple):
         high: Highest values, of the model's shape [m/s].
     """
 
-    low: Float64[np.ndarray, "*shape"]
-    high: Float64[np.ndarray, "*shape"]
+    low: Float64[np.ndarray, "..."]
+    high: Float64[np.ndarray, "..."]
 
     @property
     def free(self) -> Bool[np.ndarray, "*shape"]:

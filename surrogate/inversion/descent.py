@@ -7,6 +7,7 @@ while the data that it approximates fit no better, so the solver simulates the t
 The result is the model of the smallest true misfit, which need not be the last one.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
+from data_gen.common.digest import digest_of
 from data_gen.common.errors import InputError, NumericalError
 from data_gen.common.plain import whole
 from data_gen.common.smoothing import gaussian_smooth
@@ -30,7 +32,9 @@ from surrogate.inversion.objective import DataMisfit
 from surrogate.inversion.optimizers import OPTIMIZERS
 from surrogate.inversion.optimizers.precondition import make_preconditioner
 from surrogate.inversion.optimizers.protocol import COUNTS
+from surrogate.inversion.progress import Progress, read_progress, store_progress
 
+STORE_EVERY = 10.0  # [s] between two times at which progress is stored: L-BFGS keeps forty models
 STARTS = ("smooth", "constant", "gradient")
 MODEL_FILES = (".npy", ".npz", ".segy", ".sgy")
 
@@ -232,6 +236,8 @@ def invert(
     fixed: ArrayLike | None = None,
     truth: ArrayLike | None = None,
     solver: ForwardModel | None = None,
+    resume: Path | None = None,
+    identity: str = "",
     on_progress: Callable[[int, dict[str, float]], None] = lambda iteration, values: None,
 ) -> Result:
     """Fit observed data from a starting model.
@@ -251,13 +257,16 @@ def invert(
         fixed: Mask `(nz, nx)` of the cells that keep the start's velocity, in addition to `config.fixed_rows`.
         truth: True model `(nz, nx)` [m/s], where it is known; only for the model error.
         solver: Forward model of the true misfit, where `forward` is a surrogate.
+        resume: File that keeps the progress, written after an iteration if the last time is `STORE_EVERY` seconds ago.
+            Where it exists the inversion resumes from it, and ends with the bits of one that was never interrupted.
+        identity: A text that tells what else decides the result, such as the digest of a surrogate's weights.
         on_progress: Called with the iteration and its values, in every iteration.
 
     Returns:
         The estimate and its history.
 
     Raises:
-        InputError: For a config, data or models that no inversion can use.
+        InputError: For a config, data or models that no inversion can use, or the progress of another inversion.
         NumericalError: If the misfit or its gradient is no longer finite; it names the iteration.
     """
     if not isinstance(config, InversionConfig):
@@ -278,45 +287,57 @@ def invert(
     preconditioner = make_preconditioner(shape, config.gradient_smoothing, config.depth_power)
     optimizer = OPTIMIZERS[config.optimizer](config, preconditioner)
     known = None if truth is None else np.asarray(truth, np.float64).ravel()
-    rows: list[list[float]] = []
-    best, best_iteration, checks = np.empty(0), 0, 0
+    given = (repr(config), type(forward).__name__, identity, *(np.asarray(x) for x in (start, held, observed)))
+    optional = ("none" if x is None else np.asarray(x) for x in (weights, truth))
+    identity = digest_of(*given, *optional)
 
     def check_solver(x):
-        nonlocal checks
         assert check is not None
-        checks += check.shots
+        progress.checks += check.shots
         return check.value(x)
 
-    def keep_best(x, iteration):
-        nonlocal best, best_iteration
-        if iteration == 0 or rows[iteration][1] < rows[best_iteration][1]:
-            best, best_iteration = x, iteration
+    def show():
+        iteration = len(progress.rows) - 1
+        on_progress(iteration, dict(zip(("misfit", "true_misfit", "model_error"), progress.rows[-1], strict=True)))
 
     def record(state):
-        iteration, x, value = len(rows), state["x"], float(state["value"])
+        iteration, x, value = len(progress.rows), state["x"], float(state["value"])
         if not (np.isfinite(value) and np.isfinite(state["gradient"]).all()):
             raise NumericalError(_not_finite(iteration, "gradient" if np.isfinite(value) else "misfit"))
         checked = iteration % config.check_every == 0 or iteration == config.iterations
         true_misfit = value if check is None else check_solver(x) if checked else np.nan
         error = np.nan if known is None else np.linalg.norm(x - known) / np.linalg.norm(known)
-        rows.append([value, true_misfit, float(error)])
-        keep_best(x, iteration)
-        on_progress(iteration, dict(zip(("misfit", "true_misfit", "model_error"), rows[-1], strict=True)))
+        progress.rows.append([value, true_misfit, float(error)])
+        progress.keep_best(x)
+        show()
 
-    state = optimizer.start(objective, np.asarray(start, np.float64).ravel(), bounds)
-    first_gradient = preconditioner(state["gradient"])
-    record(state)
-    for _ in range(config.iterations):
-        state = optimizer.step(objective, state, bounds)
-        if state["done"]:
+    def begin():
+        state = optimizer.start(objective, np.asarray(start, np.float64).ravel(), bounds)
+        return Progress(state, preconditioner(state["gradient"]), state["x"])
+
+    found = None if resume is None else read_progress(resume, identity)
+    progress = begin() if found is None else found
+    if found is None:
+        record(progress.state)
+    else:
+        show()
+    stored = time.monotonic()
+    while len(progress.rows) <= config.iterations:
+        progress.state = optimizer.step(objective, progress.state, bounds)
+        if progress.state["done"]:
             break
-        record(state)
-    if check is not None and np.isnan(rows[-1][1]):
-        rows[-1][1] = check_solver(state["x"])
-        keep_best(state["x"], len(rows) - 1)
-    velocity, gradient = (np.asarray(vector, start.dtype).reshape(shape) for vector in (best, first_gradient))
-    counts = np.array([state[name] for name in COUNTS])
-    return Result(velocity, gradient, *np.array(rows).T, best=best_iteration, simulations=counts, checks=checks)
+        record(progress.state)
+        if resume is not None and time.monotonic() - stored >= STORE_EVERY:
+            store_progress(resume, progress, identity)
+            stored = time.monotonic()
+    if check is not None and np.isnan(progress.rows[-1][1]):
+        progress.rows[-1][1] = check_solver(progress.state["x"])
+        progress.keep_best(progress.state["x"])
+    models = (progress.best, progress.first_gradient)
+    velocity, gradient = (np.asarray(vector, start.dtype).reshape(shape) for vector in models)
+    counts = np.array([progress.state[name] for name in COUNTS])
+    history, best = np.array(progress.rows).T, progress.best_iteration
+    return Result(velocity, gradient, *history, best=best, simulations=counts, checks=progress.checks)
 
 
 def _not_finite(iteration: int, what: str) -> str:

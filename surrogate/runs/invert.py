@@ -21,6 +21,8 @@ from surrogate.runs.observed_problem import observed_problem
 from surrogate.runs.problem import Problem, known_model_problem
 from surrogate.runs.provenance import environment, weights_digest
 
+PROGRESS = "progress.npz"  # until the inversion is finished
+
 
 def run_inversion(
     config: InvertConfig, on_progress: Callable[[int, dict[str, float]], None] = lambda iteration, values: None
@@ -31,7 +33,7 @@ def run_inversion(
     `velocity.npz` and `velocity.segy`. Otherwise data are simulated in a true model.
 
     A finished inversion of the same config, data, true model and surrogate is left as it is, wherever their files are
-    now.
+    now; an interrupted one resumes, and ends with the same bits.
 
     Args:
         config: Config of the inversion.
@@ -66,6 +68,8 @@ def run_inversion(
         weights=problem.weights,
         truth=None if truth is None else jnp.asarray(truth),
         solver=problem.solver,
+        resume=out / PROGRESS,
+        identity=f"{weights} {problem.contents}",
         on_progress=on_progress,
     )
     _save(out, result, problem, forward)
@@ -85,6 +89,7 @@ def run_inversion(
         "environment": environment(),
     }
     write_json(out / "inversion.json", summary)
+    (out / PROGRESS).unlink(missing_ok=True)
     write_report(out)
     return summary
 

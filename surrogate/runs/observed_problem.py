@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_gen.common.console import print_table
+from data_gen.common.digest import digest_of
 from data_gen.common.errors import InputError
 from data_gen.solver.problem.grid import Grid
 from data_gen.velocity.base.model_files import VelocityFile, resample
@@ -24,7 +25,7 @@ from surrogate.inversion.observed.setup import Setup, setup_inversion, table_of
 from surrogate.inversion.observed.start import make_start, read_start
 from surrogate.inversion.observed.wavelet import SourceWavelet, choose_wavelet
 from surrogate.inversion.source_estimation import estimate_source, fit_amplitude, taper_end
-from surrogate.runs.problem import Problem, digest_of, within_budget
+from surrogate.runs.problem import Problem, within_budget
 
 ESTIMATED_PERIODS = 6.0  # length of an estimated wavelet, in periods of the peak frequency
 

@@ -1,6 +1,5 @@
 """Describe what an inversion needs, wherever it comes from; and make it for a known model, whose data are simulated."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data_gen.common.digest import digest_of
 from data_gen.common.errors import InputError
 from data_gen.common.files import differences
 from data_gen.common.frame import Frame
@@ -75,23 +75,6 @@ def within_budget(forward: PhysicsForward, budget: float | None) -> PhysicsForwa
     forward, chosen = forward.within(budget)
     print(chosen)
     return forward
-
-
-def digest_of(*parts: str | np.ndarray) -> str:
-    """Hash texts and arrays.
-
-    Args:
-        *parts: The texts and arrays.
-
-    Returns:
-        The first 16 hexadecimal digits of the SHA-256.
-    """
-    content = hashlib.sha256()
-    for part in parts:
-        text = part if isinstance(part, str) else f"{part.dtype} {part.shape}"
-        content.update(text.encode())
-        content.update(b"" if isinstance(part, str) else np.ascontiguousarray(part).tobytes())
-    return content.hexdigest()[:16]
 
 
 def known_model_problem(config: InvertConfig) -> Problem:
