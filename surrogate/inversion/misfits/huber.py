@@ -14,19 +14,14 @@ Source: P. J. Huber, Annals of Mathematical Statistics 35 (1964), 73-101; A. Gui
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from surrogate.inversion.misfits.traces import Data, amplitude, typical_rms, weigh
+from surrogate.inversion.misfits.traces import Data, compare_scaled, weigh
 
 THRESHOLD = 1.0  # k, in typical root mean squares of an observed trace
 
 
 def huber(predicted: Data, observed: Data, weights: Float[Array, "..."] | None = None) -> Float[Array, ""]:
     """Divide the sum of Huber's function of the errors by that of the observed data. See `Misfit.__call__`."""
-    pair = weigh(predicted, observed, weights)
-    unit = amplitude(pair.observed)
-    pair = pair._replace(predicted=pair.predicted / unit, observed=pair.observed / unit)
-    scale = typical_rms(pair)
-    errors, data = (pair.predicted - pair.observed) / scale, pair.observed / scale
-    return jnp.sum(loss(errors)) / jnp.sum(loss(data))
+    return compare_scaled(weigh(predicted, observed, weights), loss)
 
 
 def loss(x: Float[Array, "..."]) -> Float[Array, "..."]:

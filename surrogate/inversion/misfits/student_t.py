@@ -13,19 +13,14 @@ Source: A. Aravkin, T. van Leeuwen and F. Herrmann, SEG Technical Program Expand
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from surrogate.inversion.misfits.traces import Data, amplitude, typical_rms, weigh
+from surrogate.inversion.misfits.traces import Data, compare_scaled, weigh
 
 DEGREES = 4.0  # nu: errors of two typical root mean squares have the largest influence
 
 
 def student_t(predicted: Data, observed: Data, weights: Float[Array, "..."] | None = None) -> Float[Array, ""]:
     """Divide the sum of logarithms of the errors by that of the observed data. See `Misfit.__call__`."""
-    pair = weigh(predicted, observed, weights)
-    unit = amplitude(pair.observed)
-    pair = pair._replace(predicted=pair.predicted / unit, observed=pair.observed / unit)
-    scale = typical_rms(pair)
-    errors, data = (pair.predicted - pair.observed) / scale, pair.observed / scale
-    return jnp.sum(loss(errors)) / jnp.sum(loss(data))
+    return compare_scaled(weigh(predicted, observed, weights), loss)
 
 
 def loss(x: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -194,3 +194,19 @@ def typical_rms(pair: Pair) -> Float[Array, ""]:
     counts = observed_traces(pair, loudness(pair.observed))
     rms = jnp.sqrt(power / jnp.where(counts > 0, pair.weight, 1))
     return jax.lax.stop_gradient(jnp.nanmedian(jnp.where(counts > 0, rms, jnp.nan)))
+
+
+def compare_scaled(pair: Pair, loss: Callable[[Traces], Traces]) -> Float[Array, ""]:
+    """Divide the loss of the errors by that of the observed data, both in typical root mean squares of a trace.
+
+    Args:
+        pair: Data of both sides.
+        loss: Function of each value `(n_shots, nt, n_traces)`, zero at zero.
+
+    Returns:
+        The misfit.
+    """
+    unit = amplitude(pair.observed)
+    pair = pair._replace(predicted=pair.predicted / unit, observed=pair.observed / unit)
+    scale = typical_rms(pair)
+    return jnp.sum(loss((pair.predicted - pair.observed) / scale)) / jnp.sum(loss(pair.observed / scale))
