@@ -23,6 +23,7 @@ import numpy as np
 from flax import nnx
 
 from data_gen.common.compile_cache import processor_name
+from data_gen.common.digest import digest_of
 from data_gen.common.errors import DatasetError, InputError
 from data_gen.common.files import differences, read_json, write_json
 from data_gen.dataset.manifest import MANIFEST, read_manifest
@@ -53,11 +54,10 @@ def weights_digest(model: nnx.Module) -> str:
     Returns:
         The hash, 16 hexadecimal digits.
     """
-    content = hashlib.sha256()
-    for path, values in jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(nnx.state(model, nnx.Not(nnx.RngState)))):
-        content.update(f"{jax.tree_util.keystr(path)} {values.dtype} {values.shape}".encode())
-        content.update(np.asarray(values).tobytes())
-    return content.hexdigest()[:16]
+    weights = nnx.to_pure_dict(nnx.state(model, nnx.Not(nnx.RngState)))
+    leaves = jax.tree_util.tree_leaves_with_path(weights)
+    named = ((f"{jax.tree_util.keystr(path)} ", np.asarray(values)) for path, values in leaves)
+    return digest_of(*(part for pair in named for part in pair))
 
 
 def describe(path: str | Path) -> dict[str, Any]:

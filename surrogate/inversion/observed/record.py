@@ -1,11 +1,11 @@
 """Hold observed data as an inversion needs them, and check them once."""
 
-import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from data_gen.common.digest import digest_of
 from data_gen.common.errors import InputError
 from data_gen.common.frame import Frame
 
@@ -82,11 +82,8 @@ class Observed(NamedTuple):
         Returns:
             The first 16 hexadecimal digits of the SHA-256.
         """
-        content = hashlib.sha256(repr((self.dt, self.delay, self.frame)).encode())
-        for array in (self.gathers, self.weights, self.sources, self.receivers):
-            content.update(f"{array.dtype} {array.shape}".encode())
-            content.update(np.ascontiguousarray(array).tobytes())
-        return content.hexdigest()[:16]
+        settings = repr((self.dt, self.delay, self.frame))
+        return digest_of(settings, self.gathers, self.weights, self.sources, self.receivers)
 
 
 def check_record(observed: Observed, path: Path) -> Observed:
