@@ -29,7 +29,7 @@ def fire(wavelets: Float[Array, "*shots nt"], simulation: Simulation) -> Float[A
         return upsample(wavelets, simulation.substeps)
     time, dt, peak = simulation.time, simulation.step_length, simulation.peak_frequency
     windows = temporal_dispersion.firing(time.dt, time.nt, dt, simulation.steps, peak)
-    return temporal_dispersion.apply_to_last(temporal_dispersion.trigger(windows), wavelets)
+    return temporal_dispersion.trigger(windows).apply_to_last(wavelets)
 
 
 def read_gathers(

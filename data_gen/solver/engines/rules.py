@@ -228,12 +228,12 @@ def _one_receiver_a_cell(geometry):
 def _gathered(samples, weights):
     """Compute gathers `(steps, r)` from samples in each cell `(steps, r j)`."""
     samples = samples.reshape(*samples.shape[:-1], *weights.shape[-2:])
-    return jnp.einsum("...trj,...rj->...tr", samples, weights)
+    return jnp.sum(samples * weights[..., None, :, :], axis=-1)
 
 
 def _spread(gathers, weights):
     """Transpose `_gathered`."""
-    samples = jnp.einsum("...tr,...rj->...trj", gathers, weights)
+    samples = gathers[..., None] * weights[..., None, :, :]
     return jax.lax.collapse(samples, samples.ndim - 2)
 
 

@@ -33,6 +33,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import exp1
 
+from data_gen.common.one_thread import on_one_thread
 from data_gen.solver.numerics.stencils import second_derivative_weights, staggered_weights
 from data_gen.solver.numerics.windowed_sinc import windowed_sinc
 
@@ -45,6 +46,7 @@ LEAST_DISTANCE = 0.3
 POINTS = 256  # along an axis, of the integral over k
 
 
+@on_one_thread
 def symbol(order: int, kappa: float, *, staggered: bool) -> Float[np.ndarray, " n"]:
     """Compute the symbol of the differences along an axis at the integral's points.
 

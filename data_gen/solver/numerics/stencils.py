@@ -35,10 +35,13 @@ import jax
 import numpy as np
 from jax import lax
 
+from data_gen.common.one_thread import on_one_thread
+
 ORDERS = (2, 4, 6, 8, 10, 12)
 BAND_POINTS = 400  # of the integral over the band
 
 
+@on_one_thread
 def second_derivative_weights(order: int, kappa: float = 0.0) -> list[float]:
     """Compute the weights of the second derivative.
 
@@ -63,6 +66,7 @@ def second_derivative_weights(order: int, kappa: float = 0.0) -> list[float]:
     ]
 
 
+@on_one_thread
 def factor_weights(order: int, kappa: float = 0.0) -> list[float]:
     """Compute the weights of the one-sided first difference W, for which `-W^T W` is the second derivative.
 

@@ -29,7 +29,6 @@ from dataclasses import dataclass
 from functools import cache
 from math import ceil, floor
 
-import jax
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
@@ -37,6 +36,7 @@ from scipy.linalg import cho_factor, cho_solve, toeplitz
 from scipy.special import erfc
 
 from data_gen.common.contraction import contract
+from data_gen.common.one_thread import on_one_thread
 
 # The band, in peak frequencies: full weight up to the highest frequency of a Ricker wavelet (5 % of its peak), then a
 # Gaussian fall; nothing has to be right above BAND, where a Ricker wavelet has 1e-5 of its peak.
@@ -129,6 +129,7 @@ def _correlate(times, w, numerical, first, offsets, importance) -> Float[np.ndar
 
 
 @cache
+@on_one_thread
 def reading(times: tuple[float, ...], dt: float, stride: int, samples: int, peak_frequency: float) -> Windows:
     """Compute the weights that read the field at given times from every few steps of the leap-frog.
 
@@ -161,6 +162,7 @@ def reading(times: tuple[float, ...], dt: float, stride: int, samples: int, peak
 
 
 @cache
+@on_one_thread
 def firing(interval: float, count: int, dt: float, steps: int, peak_frequency: float) -> Windows:
     """Compute the weights with which each sample of a wavelet fires in the steps of the leap-frog.
 
@@ -211,9 +213,24 @@ class BandMatrix:
         Returns:
             Traces `(..., rows, n)`, in the same floating-point type.
         """
-        windows = traces[..., self.first[:, None] + np.arange(self.blocks.shape[2]), :]
-        out = contract(self.blocks, windows, "brc,bcn->brn")
+        out = contract(self.blocks, traces[..., self._columns, :], "brc,bcn->brn")
         return lax.collapse(out, out.ndim - 3, out.ndim - 1)[..., : self.rows, :]
+
+    def apply_to_last(self, traces: Float[Array, "... samples"]) -> Float[Array, "... rows"]:
+        """Multiply traces, whose samples lie on the last axis, from the left.
+
+        Args:
+            traces: Traces `(..., samples)`.
+
+        Returns:
+            Traces `(..., rows)`, in the same floating-point type.
+        """
+        out = contract(self.blocks.swapaxes(1, 2), traces[..., self._columns], "bcr,bc->br")
+        return lax.collapse(out, out.ndim - 2, out.ndim)[..., : self.rows]
+
+    @property
+    def _columns(self) -> Int[np.ndarray, "n_blocks n_columns"]:
+        return self.first[:, None] + np.arange(self.blocks.shape[2])
 
 
 def band_matrix(row: np.ndarray, column: np.ndarray, value: np.ndarray, shape: tuple[int, int]) -> BandMatrix:
@@ -267,16 +284,3 @@ def trigger(windows: Windows) -> BandMatrix:
     steps = windows.first[:, None] + np.arange(count)
     columns = np.repeat(np.arange(len(steps)), count)
     return band_matrix(steps.ravel(), columns, windows.weights.ravel(), (windows.samples, len(steps)))
-
-
-def apply_to_last(matrix: BandMatrix, traces: jax.Array) -> jax.Array:
-    """Apply a matrix to traces whose samples lie on the last axis.
-
-    Args:
-        matrix: The matrix.
-        traces: Traces `(..., samples)`.
-
-    Returns:
-        Traces `(..., rows)`.
-    """
-    return matrix.apply(traces[..., None])[..., 0]

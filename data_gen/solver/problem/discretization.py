@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from data_gen.common.errors import InputError
+from data_gen.common.one_thread import on_one_thread
 from data_gen.solver.numerics import band_limited
 from data_gen.solver.problem.grid import Grid
 from data_gen.solver.problem.simulation import Simulation
@@ -73,6 +74,7 @@ class Line:
         above = (high - (self.cells - 0.5) * self.spacing) / self.spacing if self.layers[1] else 0
         return tuple(max(0, ceil(cells - SLACK)) for cells in (below, above))  # pyright: ignore[reportReturnType]
 
+    @on_one_thread
     def projection(self, medium: str, points: Float[np.ndarray, " m"]) -> Float[np.ndarray, "m n"]:
         """Compute the matrix from the padded model to what the solver's grid can hold of it, at given points.
 
@@ -96,6 +98,7 @@ class Line:
         return band_limited.cosines(points - end, terms, length) @ coefficients
 
     @cached_property
+    @on_one_thread
     def interpolation(self) -> Float[np.ndarray, "n m"]:
         """The matrix from a field on the solver's cells, layers included, to the centers of the grid's cells."""
         spacing, centers = self.solved_spacing, self.solved_centers
