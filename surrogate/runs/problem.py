@@ -16,7 +16,8 @@ from data_gen.dataset.sample import SPLITS, DataSpec
 from data_gen.solver.problem.checks import check_inputs
 from surrogate.config import InvertConfig
 from surrogate.inversion.checks import check_fastest, check_start, check_truth
-from surrogate.inversion.descent import STARTS, fixed_cells
+from surrogate.inversion.config import STARTS
+from surrogate.inversion.descent import fixed_cells
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward, spread_sources
 from surrogate.inversion.observed.start import make_start, read_start
 from surrogate.runs.folder import read_run

@@ -20,7 +20,7 @@ from data_gen.velocity.base.model_files import read_velocity
 from surrogate import TrainConfig, fit, invert, load_surrogate
 from surrogate.commands import wave
 from surrogate.config import EvaluateConfig, InvertConfig
-from surrogate.inversion.descent import InversionConfig
+from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.forward import PhysicsForward
 from surrogate.runs.evaluate import evaluate
 from surrogate.runs.invert import run_inversion

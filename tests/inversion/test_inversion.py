@@ -14,7 +14,8 @@ from data_gen.dataset.sample import SPLITS, DataSpec
 from data_gen.solver.problem.grid import Grid
 from data_gen.velocity.base.model_files import VelocityFile, read_velocity, to_grid
 from surrogate.config import InvertConfig, TrainConfig
-from surrogate.inversion.descent import InversionConfig, invert, starting_model
+from surrogate.inversion.config import InversionConfig
+from surrogate.inversion.descent import invert, starting_model
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward, spread_sources
 from surrogate.inversion.optimizers import OPTIMIZERS
 from surrogate.inversion.optimizers.precondition import depth_weights

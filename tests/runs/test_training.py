@@ -30,7 +30,7 @@ from data_gen.dataset.config import DataConfig
 from surrogate import config as configs
 from surrogate.commands import train
 from surrogate.config import EvaluateConfig, InvertConfig, RealModelConfig, TrainConfig
-from surrogate.inversion.descent import InversionConfig
+from surrogate.inversion.config import InversionConfig
 from surrogate.metrics.errors import relative_l2
 from surrogate.models.modes_check import check_modes
 from surrogate.models.surrogate import training_statistics

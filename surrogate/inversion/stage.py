@@ -1,0 +1,239 @@
+"""Make a stage of an inversion: its data, objective, preconditioner and optimizer, from the settings and a model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from data_gen.common.errors import InputError
+from data_gen.solver.problem.grid import TimeAxis
+from surrogate.inversion.config import InversionConfig, MuteConfig
+from surrogate.inversion.forward import ForwardModel, PhysicsForward
+from surrogate.inversion.misfits.registry import MISFITS
+from surrogate.inversion.model_objective import ModelObjective
+from surrogate.inversion.objective import DataMisfit
+from surrogate.inversion.optimizers import OPTIMIZERS
+from surrogate.inversion.optimizers.precondition import Preconditioner, make_preconditioner
+from surrogate.inversion.optimizers.protocol import Optimizer, Vector
+from surrogate.inversion.parametrizations.base import ModelSpace
+from surrogate.inversion.parametrizations.registry import PARAMETRIZATIONS
+from surrogate.inversion.preconditioners.diagonal import damped_inverse, gauss_newton_diagonal
+from surrogate.inversion.preconditioners.illumination import source_illumination
+from surrogate.inversion.processing.both_sides import BothSides
+from surrogate.inversion.processing.mutes import early_mute, late_mute, offset_mute
+from surrogate.inversion.regularizers.registry import REGULARIZERS
+from surrogate.inversion.stage_data import StageData, narrow
+
+PROBES = 8  # of the diagonal of the Hessian: each estimate is then wrong by a half of itself (one standard deviation)
+
+
+@dataclass(frozen=True, eq=False)
+class InversionProblem:
+    """Hold what an inversion is given, checked.
+
+    Attributes:
+        config: Settings.
+        data: Forward model, observed data and weights.
+        solver: Forward model of the true misfit, where another one is a surrogate.
+        start: Starting model `(nz, nx)` [m/s].
+        held: Mask of the cells that keep its velocity `(nz, nx)`.
+        clock: Time of the simulation's step 0 on the clock of the records [s].
+        spacing: Side of a cell [m]; None takes that of the solver.
+    """
+
+    config: InversionConfig
+    data: StageData
+    solver: ForwardModel | None
+    start: Float[Array, "nz nx"]
+    held: Bool[np.ndarray, "nz nx"]
+    clock: float = 0.0
+    spacing: float | None = None
+
+    @property
+    def slowest(self) -> float:
+        """Lowest velocity of any model [m/s]."""
+        held = np.asarray(self.start)[self.held]
+        return min(self.config.bounds[0], float(np.min(held, initial=inf)))
+
+
+class Stage(NamedTuple):
+    """Hold a stage that is ready to run.
+
+    Attributes:
+        settings: Settings of the stage.
+        objective: What is minimized.
+        check: Misfit by the solver, where the forward model is a surrogate.
+        preconditioner: Preconditioner of the unknowns.
+        optimizer: Optimizer.
+        x: Unknowns to start from `(n,)`.
+        spent: Simulations that making it took, in the order of COUNTS.
+        limit: Largest number of simulations, or None.
+    """
+
+    settings: InversionConfig
+    objective: ModelObjective
+    check: DataMisfit | None
+    preconditioner: Preconditioner
+    optimizer: Optimizer
+    x: Vector
+    spent: np.ndarray
+    limit: int | None
+
+
+# Makes one stage of an inversion, of its number, from 0, and the model to start from `(nz, nx)` [m/s].
+StageMaker = Callable[[InversionProblem, int, np.ndarray], Stage]
+
+
+def make_stage(problem: InversionProblem, number: int, velocity: np.ndarray) -> Stage:
+    """Make a stage as its settings say.
+
+    Args:
+        problem: The inversion.
+        number: Number of the stage, from 0.
+        velocity: Model to start from `(nz, nx)` [m/s].
+
+    Returns:
+        The stage.
+
+    Raises:
+        InputError: If settings do not fit the forward model or one another.
+    """
+    config, settings = problem.config, problem.config.of_stage(number)
+    data = narrow(problem.data, config.stage(number), problem.slowest, number)
+    data = data._replace(weights=_muted(data, settings.mute, problem.clock))
+    objective = make_objective(problem, settings, data)
+    x = objective.unknowns(velocity)
+    preconditioner, spent = _preconditioner(settings, data, objective, velocity)
+    check = None
+    if problem.solver is not None:
+        check = _data_misfit(problem, settings, data._replace(forward=problem.solver))
+    optimizer = OPTIMIZERS[settings.optimizer](settings, preconditioner)
+    return Stage(settings, objective, check, preconditioner, optimizer, x, spent, config.stage(number).simulations)
+
+
+def make_objective(problem: InversionProblem, settings: InversionConfig, data: StageData) -> ModelObjective:
+    """Make the objective of a stage.
+
+    Args:
+        problem: The inversion.
+        settings: Settings of the stage.
+        data: Data of the stage.
+
+    Returns:
+        The objective.
+
+    Raises:
+        InputError: If a parametrization or a regularizer cannot be made of its settings, or needs the side of a cell.
+    """
+    low, high = settings.bounds
+    spacing = problem.spacing
+    if spacing is None:
+        spacing = data.forward.simulation.grid.spacing if isinstance(data.forward, PhysicsForward) else 1.0
+    with jax.enable_x64(True):
+        space = ModelSpace(jnp.asarray(problem.start, jnp.float64), low, high, spacing)
+        kind = PARAMETRIZATIONS[settings.parametrization]
+        parametrization = _made("parametrization_settings", kind, settings.parametrization_settings, space)
+    regularizers = tuple(
+        (float(options["weight"]), _made(f"regularizers.{name}", REGULARIZERS[name], _without_weight(options)))
+        for name, options in settings.regularizers.items()
+    )
+    return ModelObjective(
+        _data_misfit(problem, settings, data),
+        parametrization,
+        regularizers,
+        np.asarray(problem.start, np.float64),
+        problem.held,
+        low,
+        high,
+        spacing,
+    )
+
+
+def _data_misfit(problem: InversionProblem, settings: InversionConfig, data: StageData) -> DataMisfit:
+    prepare = BothSides(settings.source, settings.normalize)
+    return DataMisfit(
+        data.forward,
+        data.observed,
+        data.weights,
+        MISFITS[settings.misfit],
+        problem.start.shape,
+        problem.start.dtype,
+        None if prepare == BothSides() else prepare,
+    )
+
+
+def _without_weight(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name != "weight"}
+
+
+def _made(name: str, kind: Any, options: dict[str, Any], *first: Any) -> Any:
+    """Make what a name of a registry stands for, of settings from a config."""
+    try:
+        return kind(*first, **options)
+    except TypeError as error:
+        raise InputError(f"inversion.{name} = {dict(options)} does not have the right settings: {error}.") from None
+
+
+def _muted(data: StageData, mute: MuteConfig, clock: float) -> Array | None:
+    """Multiply the weights by those of the mutes."""
+    if not mute.mutes:
+        return data.weights
+    forward = data.forward
+    if not isinstance(forward, PhysicsForward):
+        raise InputError("inversion.mute needs the survey, which a surrogate does not know: invert with the solver.")
+    survey, axis = forward.survey, forward.simulation.time
+    time = TimeAxis(axis.nt, axis.dt)
+    weights = offset_mute(
+        survey, mute.nearest, inf if mute.farthest is None else mute.farthest, taper=mute.offset_taper
+    )
+    if mute.early_velocity is not None:
+        start = mute.early_start - clock
+        weights = weights * early_mute(survey, time, mute.early_velocity, start=start, taper=mute.time_taper)
+    if mute.late_velocity is not None:
+        start = mute.late_start - clock
+        weights = weights * late_mute(survey, time, mute.late_velocity, start=start, taper=mute.time_taper)
+    if weights.shape[1] > 1:
+        weights = weights[:, np.array(forward.steps)]
+    if not bool(jnp.any(weights > 0)):
+        raise InputError(f"inversion.mute = {mute} leaves nothing of the data. Widen its times or offsets.")
+    weights = weights.astype(data.observed.dtype)
+    return weights if data.weights is None else weights * data.weights
+
+
+def _preconditioner(
+    settings: InversionConfig, data: StageData, objective: ModelObjective, velocity: np.ndarray
+) -> tuple[Preconditioner, np.ndarray]:
+    """Make the preconditioner of the unknowns, and count the simulations that it took."""
+    unknowns = len(objective.bounds.low)
+    by_cell = settings.gradient_smoothing, settings.depth_power, settings.preconditioner
+    if unknowns != velocity.size or settings.parametrization in ("spline", "network"):
+        if by_cell != (0, 0, "none"):
+            raise InputError(
+                f"inversion.gradient_smoothing, depth_power and preconditioner weigh cells, but the unknowns of "
+                f"parametrization={settings.parametrization} are none: leave them out (0, 0, none)."
+            )
+        return make_preconditioner((unknowns, 1)), np.zeros(3, np.int64)
+    plain = make_preconditioner(velocity.shape, settings.gradient_smoothing, settings.depth_power)
+    if settings.preconditioner == "none":
+        return plain, np.zeros(3, np.int64)
+    model, forward = jnp.asarray(velocity), data.forward
+    if settings.preconditioner == "illumination":
+        if not isinstance(forward, PhysicsForward):
+            raise InputError("preconditioner=illumination is made by the solver: with a surrogate take gauss_newton.")
+        density = None if forward.density is None else forward.density(model)
+        diagonal = source_illumination(model, forward.survey, forward.simulation, density=density)
+        spent = np.array([len(data.observed), 0, 0])
+    else:
+        key = jax.random.key(0)
+        estimate = jax.jit(
+            lambda model: gauss_newton_diagonal(forward, model, key, weights=data.weights, probes=PROBES)
+        )
+        diagonal, spent = estimate(model), np.array([0, PROBES * len(data.observed), 0])
+    # On both sides, as P P^T: each side takes the root.
+    weights = np.asarray(damped_inverse(diagonal, level=settings.preconditioner_level, power=0.5), np.float64)
+    return Preconditioner(plain.weights * weights.ravel(), plain.smoothers), spent
