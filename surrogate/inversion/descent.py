@@ -29,7 +29,7 @@ from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.forward import ForwardModel
 from surrogate.inversion.optimizers.protocol import COUNTS, State, simulations
 from surrogate.inversion.progress import Progress, read_progress, store_progress
-from surrogate.inversion.stage import InversionProblem, Stage, StageMaker, make_stage
+from surrogate.inversion.stage import InversionProblem, Stage, StageMaker, check_stages, make_stage
 from surrogate.inversion.stage_data import StageData
 
 ENTRIES = ("stage", "misfit", "penalty", "true_misfit", "model_error", "used")  # of a row of the history
@@ -198,6 +198,7 @@ def invert(
     optional = ("none" if x is None else np.asarray(x) for x in (weights, truth))
     identity = digest_of(*given, f"{clock} {spacing}", *optional)
     problem = InversionProblem(config, StageData(forward, observed, weights), solver, start, held, clock, spacing)
+    check_stages(problem)
     descent = _Descent(problem, make, known, on_progress, resume, identity)
     return descent.run(None if resume is None else read_progress(resume, identity))
 

@@ -154,8 +154,9 @@ class DataMisfit:
         used = _double(observed) if factors is None else jnp.where(factors > 0, _double(observed), 0)
 
         def misfit(predicted: Array) -> Array:
-            compared = (predicted, used, factors)
-            return self.misfit(*(compared if self.prepare is None else self.prepare(*compared)))
+            compared = (predicted, used, factors) if self.prepare is None else self.prepare(predicted, used, factors)
+            data, left = compared[:2], compared[2]
+            return self.misfit(*data) if left is None else self.misfit(*data, left)
 
         return misfit
 

@@ -104,7 +104,8 @@ def make_stage(problem: InversionProblem, number: int, velocity: np.ndarray) -> 
         InputError: If settings do not fit the forward model or one another.
     """
     config, settings = problem.config, problem.config.of_stage(number)
-    data = narrow(problem.data, config.stage(number), problem.slowest, number)
+    narrowing = narrow(problem.data.forward, config.stage(number), problem.slowest, number)
+    data = narrowing.data(problem.data.observed, problem.data.weights)
     data = data._replace(weights=_muted(data, settings.mute, problem.clock))
     objective = make_objective(problem, settings, data)
     x = objective.unknowns(velocity)
@@ -114,6 +115,23 @@ def make_stage(problem: InversionProblem, number: int, velocity: np.ndarray) -> 
         check = _data_misfit(problem, settings, data._replace(forward=problem.solver))
     optimizer = OPTIMIZERS[settings.optimizer](settings, preconditioner)
     return Stage(settings, objective, check, preconditioner, optimizer, x, spent, config.stage(number).simulations)
+
+
+def check_stages(problem: InversionProblem) -> None:
+    """Check that every stage can be made, before the first one runs.
+
+    Args:
+        problem: The inversion.
+
+    Raises:
+        InputError: See `make_stage`.
+    """
+    for number in range(problem.config.n_stages):
+        settings, given = problem.config.of_stage(number), problem.data
+        narrowing = narrow(given.forward, problem.config.stage(number), problem.slowest, number)
+        data = StageData(narrowing.forward, given.observed, None)  # of which only the type is needed
+        _muted(data, settings.mute, problem.clock)
+        _check_preconditioner(settings, data, make_objective(problem, settings, data))
 
 
 def make_objective(problem: InversionProblem, settings: InversionConfig, data: StageData) -> ModelObjective:
@@ -205,35 +223,40 @@ def _muted(data: StageData, mute: MuteConfig, clock: float) -> Array | None:
     return weights if data.weights is None else weights * data.weights
 
 
+def _check_preconditioner(settings: InversionConfig, data: StageData, objective: ModelObjective) -> bool:
+    """Check that the preconditioner fits the unknowns and the forward model; whether the unknowns are cells."""
+    cells = len(objective.bounds.low) == objective.held.size and settings.parametrization not in ("spline", "network")
+    if not cells and (settings.gradient_smoothing, settings.depth_power, settings.preconditioner) != (0, 0, "none"):
+        raise InputError(
+            f"inversion.gradient_smoothing, depth_power and preconditioner weigh cells, but the unknowns of "
+            f"parametrization={settings.parametrization} are none: leave them out (0, 0, none)."
+        )
+    if settings.preconditioner == "illumination" and not isinstance(data.forward, PhysicsForward):
+        raise InputError("preconditioner=illumination is made by the solver: with a surrogate take gauss_newton.")
+    return cells
+
+
 def _preconditioner(
     settings: InversionConfig, data: StageData, objective: ModelObjective, velocity: np.ndarray
 ) -> tuple[Preconditioner, np.ndarray]:
     """Make the preconditioner of the unknowns, and count the simulations that it took."""
-    unknowns = len(objective.bounds.low)
-    by_cell = settings.gradient_smoothing, settings.depth_power, settings.preconditioner
-    if unknowns != velocity.size or settings.parametrization in ("spline", "network"):
-        if by_cell != (0, 0, "none"):
-            raise InputError(
-                f"inversion.gradient_smoothing, depth_power and preconditioner weigh cells, but the unknowns of "
-                f"parametrization={settings.parametrization} are none: leave them out (0, 0, none)."
-            )
-        return make_preconditioner((unknowns, 1)), np.zeros(3, np.int64)
+    if not _check_preconditioner(settings, data, objective):
+        return make_preconditioner((len(objective.bounds.low), 1)), np.zeros(3, np.int64)
     plain = make_preconditioner(velocity.shape, settings.gradient_smoothing, settings.depth_power)
     if settings.preconditioner == "none":
         return plain, np.zeros(3, np.int64)
-    model, forward = jnp.asarray(velocity), data.forward
+    model, forward, shots = jnp.asarray(velocity), data.forward, len(data.observed)
     if settings.preconditioner == "illumination":
-        if not isinstance(forward, PhysicsForward):
-            raise InputError("preconditioner=illumination is made by the solver: with a surrogate take gauss_newton.")
+        assert isinstance(forward, PhysicsForward)
         density = None if forward.density is None else forward.density(model)
         diagonal = source_illumination(model, forward.survey, forward.simulation, density=density)
-        spent = np.array([len(data.observed), 0, 0])
+        spent = np.array([shots, 0, 0])
     else:
         key = jax.random.key(0)
         estimate = jax.jit(
             lambda model: gauss_newton_diagonal(forward, model, key, weights=data.weights, probes=PROBES)
         )
-        diagonal, spent = estimate(model), np.array([0, PROBES * len(data.observed), 0])
+        diagonal, spent = estimate(model), np.array([0, PROBES * shots, 0])
     # On both sides, as P P^T: each side takes the root.
     weights = np.asarray(damped_inverse(diagonal, level=settings.preconditioner_level, power=0.5), np.float64)
     return Preconditioner(plain.weights * weights.ravel(), plain.smoothers), spent
