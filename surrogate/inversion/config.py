@@ -141,13 +141,13 @@ class InversionConfig:
         regularizers: Regularizers by name: first_order, second_order, total_variation, gaussian_prior, distance. Each
             has a `weight`, by which its value is multiplied before it is added to the misfit (which has no unit), and
             settings of its own.
-        preconditioner: What updates make up for: none, illumination (of the sources, by the solver), or gauss_newton
+        preconditioner: Sensitivity that updates make up for: none, illumination (of the sources, by the solver), or gauss_newton
             (the diagonal of the Hessian of Gauss and Newton, by random probes), at the start of each stage.
         preconditioner_level: Part of its mean that is added to the illumination or the diagonal.
         source: Whether wavelets are fixed, or estimated anew in every model that is simulated: one filter for all
             shots (one), or one for each (each).
-        normalize: What observed and predicted gathers are divided by, trace by trace or shot by shot: none, traces or
-            shots (root mean squares).
+        normalize: Whether each trace (traces) or each shot (shots) of both sides is divided by its root mean square, or
+            none.
         mute: Times and offsets that are left out on both sides. See `MuteConfig`.
     """
 
@@ -272,6 +272,11 @@ class InversionConfig:
     def n_stages(self) -> int:
         """Number of stages."""
         return max(1, len(self.stages))
+
+    @property
+    def most_entries(self) -> int:
+        """Number of the last entry of the history, if every stage makes all its iterations."""
+        return sum(self.of_stage(number).iterations + 1 for number in range(self.n_stages)) - 1
 
     def _check_gathers_only(self) -> None:
         wanted = {"source": self.source != "fixed", "normalize": self.normalize != "none", "mute": self.mute.mutes}

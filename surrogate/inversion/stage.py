@@ -66,7 +66,7 @@ class Stage(NamedTuple):
 
     Attributes:
         settings: Settings of the stage.
-        objective: What is minimized.
+        objective: Objective, which is minimized.
         check: Misfit by the solver, where the forward model is a surrogate.
         preconditioner: Preconditioner of the unknowns.
         optimizer: Optimizer.

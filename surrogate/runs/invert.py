@@ -11,6 +11,7 @@ from data_gen.common.errors import InputError
 from data_gen.common.files import read_json, write_json
 from surrogate import figures
 from surrogate.config import InvertConfig
+from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.descent import Result, invert
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward
 from surrogate.inversion.observed.export import write_model
@@ -52,7 +53,7 @@ def run_inversion(
     problem = known_model_problem(config) if config.observed is None else observed_problem(config)
     out, weights = Path(config.out), _weights(problem.forward)
     if (done := _finished(out, config, problem, weights)) is not None:
-        on_progress(config.inversion.iterations, {})
+        on_progress(config.inversion.most_entries, {})
         return done
 
     claim_folder(out, config)
@@ -68,21 +69,27 @@ def run_inversion(
         weights=problem.weights,
         truth=None if truth is None else jnp.asarray(truth),
         solver=problem.solver,
+        clock=problem.clock,
+        spacing=problem.spacing,
         resume=out / PROGRESS,
         identity=f"{weights} {problem.contents}",
         on_progress=on_progress,
     )
     _save(out, result, problem, forward)
+    last = result.stage == result.stage[-1]  # the stages differ in their data: misfits are those of the last one
+    best = result.best - int(np.argmax(last))
     summary = {
         "model": problem.described,
         "forward": config.forward if config.forward == "physics" else f"surrogate {Path(config.run).name}",
         "kind": config.inversion.kind,
         "shots": problem.shots,
-        "iterations": len(result.misfit) - 1,
+        "iterations": len(result.misfit) - config.inversion.n_stages,
         "best": result.best,
-        "misfit": _fall(result.misfit, result.best),
-        "true_misfit": _fall(result.true_misfit, result.best),
+        "misfit": _fall(result.misfit[last], best),
+        "true_misfit": _fall(result.true_misfit[last], best),
         "model_error": None if truth is None else _fall(result.model_error, result.best),
+        **({"stages": _stages(config.inversion, result)} if config.inversion.stages else {}),
+        **({"stopped": result.stopped} if result.stopped else {}),
         "simulations": simulations(result.simulations) | {"checks": result.checks},
         **({} if weights is None else {"weights": weights}),
         **({} if problem.contents is None else {"contents": problem.contents}),
@@ -139,6 +146,21 @@ def _fall(history: np.ndarray, best: int) -> dict[str, float]:
     return {"start": start, "end": end, "fall": 1 - end / start if start else 0.0}
 
 
+def _stages(config: InversionConfig, result: Result) -> list[dict[str, Any]]:
+    """Say what each stage did: its settings that are not null, iterations, fall of the misfit, and simulations."""
+    rows, before = [], 0
+    for number in np.unique(result.stage).astype(int):
+        entries = np.flatnonzero(result.stage == number)
+        best = int(np.argmin(np.where(np.isnan(result.true_misfit[entries]), np.inf, result.true_misfit[entries])))
+        used = int(result.used[entries[-1]])
+        given = {name: value for name, value in vars(config.stage(number)).items() if value is not None}
+        falls = {name: _fall(getattr(result, name)[entries], best) for name in ("misfit", "model_error")}
+        known = {name: fall for name, fall in falls.items() if np.isfinite(fall["start"])}
+        rows.append({**given, "iterations": len(entries) - 1, "best": best, **known, "simulations": used - before})
+        before = used
+    return rows
+
+
 def _save(out: Path, result: Result, problem: Problem, forward: ForwardModel) -> None:
     start, spacing = problem.start, problem.spacing
     known = {} if problem.truth is None else {"true": problem.truth}
@@ -152,11 +174,14 @@ def _save(out: Path, result: Result, problem: Problem, forward: ForwardModel) ->
     np.savez(out / "result.npz", **known, **placed, start=start, spacing=spacing, **result._asdict())
     panels = {**known, "start": start, "estimated": result.velocity}
     figures.save(figures.models(panels, spacing, result.gradient), out / "figures" / "models.png")
-    iterations = np.arange(len(result.misfit))
+    iterations, first = np.arange(len(result.misfit)), np.searchsorted(result.stage, result.stage)
     series = {"misfit": result.misfit}
     if problem.solver is not None or problem.truth is not None:
         series["true misfit"] = result.true_misfit
     if problem.truth is not None:
         series["model error"] = result.model_error
-    lines = {name: (iterations, values / values[0]) for name, values in series.items()}
-    figures.save(figures.curves(lines, "iteration", "relative to the start"), out / "figures" / "curves.png")
+    # Misfits of one stage can be compared, those of two cannot.
+    since = {name: values[0] if name == "model error" else values[first] for name, values in series.items()}
+    lines = {name: (iterations, values / since[name]) for name, values in series.items()}
+    where = "relative to the start" if len(result.stage_models) == 1 else "relative to the start (misfit: of the stage)"
+    figures.save(figures.curves(lines, "iteration", where), out / "figures" / "curves.png")

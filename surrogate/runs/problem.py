@@ -42,6 +42,7 @@ class Problem:
         origin: Position (z, x) of the first cell [m].
         frame: Place of these positions in the world, or None for nowhere.
         contents: Digest of the files that decide the result in addition to the true model; None for none.
+        clock: Time of the simulation's first step on the clock of the records [s].
     """
 
     forward: ForwardModel
@@ -56,6 +57,7 @@ class Problem:
     origin: tuple[float, float] = (0.0, 0.0)
     frame: Frame | None = None
     contents: str | None = None
+    clock: float = 0.0
 
 
 def within_budget(forward: PhysicsForward, budget: float | None) -> PhysicsForward:
