@@ -12,10 +12,11 @@ from data_gen.common.files import read_json, write_json
 from surrogate import figures
 from surrogate.config import InvertConfig
 from surrogate.inversion.config import InversionConfig
-from surrogate.inversion.descent import Result, invert
+from surrogate.inversion.descent import Result, fixed_cells, invert
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward
 from surrogate.inversion.observed.export import write_model
 from surrogate.inversion.optimizers.protocol import simulations
+from surrogate.inversion.stage import check_stages
 from surrogate.report.page import write_report
 from surrogate.runs.folder import claim_folder, is_claimed
 from surrogate.runs.observed_problem import observed_problem
@@ -56,6 +57,8 @@ def run_inversion(
         on_progress(config.inversion.most_entries, {})
         return done
 
+    held = fixed_cells(config.inversion, problem.start.shape)
+    check_stages(config.inversion, problem.forward, problem.start, held)
     claim_folder(out, config)
     if isinstance(problem.forward, PhysicsForward):
         on_progress(0, {"predicted_peak": float(problem.forward.peak())})
@@ -83,7 +86,7 @@ def run_inversion(
         "forward": config.forward if config.forward == "physics" else f"surrogate {Path(config.run).name}",
         "kind": config.inversion.kind,
         "shots": problem.shots,
-        "iterations": len(result.misfit) - config.inversion.n_stages,
+        "iterations": len(result.misfit) - 1,
         "best": result.best,
         "misfit": _fall(result.misfit[last], best),
         "true_misfit": _fall(result.true_misfit[last], best),
@@ -151,7 +154,8 @@ def _stages(config: InversionConfig, result: Result) -> list[dict[str, Any]]:
     rows, before = [], 0
     for number in np.unique(result.stage).astype(int):
         entries = np.flatnonzero(result.stage == number)
-        best = int(np.argmin(np.where(np.isnan(result.true_misfit[entries]), np.inf, result.true_misfit[entries])))
+        minimized = result.true_misfit[entries] + result.penalty[entries]
+        best = int(np.nanargmin(minimized))
         used = int(result.used[entries[-1]])
         given = {name: value for name, value in vars(config.stage(number)).items() if value is not None}
         falls = {name: _fall(getattr(result, name)[entries], best) for name in ("misfit", "model_error")}
