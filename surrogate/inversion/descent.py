@@ -47,7 +47,7 @@ class Result(NamedTuple):
     Each stage begins with an entry of the history for the model that it starts from.
 
     Attributes:
-        velocity: Model of the smallest true misfit and penalty of the last stage `(nz, nx)` [m/s], that of entry `best`.
+        velocity: Model of the smallest true misfit and penalty of the last stage `(nz, nx)` [m/s], entry `best`.
         gradient: Gradient of the misfit at the start, smoothed and weighted as in the first update, by the velocity of
             each cell `(nz, nx)`.
         stage: Stage of each entry, from 0 `(n,)`.
