@@ -30,7 +30,7 @@ def exact() -> np.ndarray:
 
 
 def test_breaks_follow_the_arrivals(exact):
-    """Far from the source, a trace is the delayed wavelet with its phase shifted by 45 degrees, which no envelope shows.
+    """Far from the source, a trace is the delayed wavelet, its phase shifted by 45 degrees, which no envelope shows.
 
     Near it, that is so up to 1 / (16 pi r / wavelength): a part of 1 / 50 in amplitude one wavelength away, where the
     envelope rises to its half within a third of a period; 1 / 150 of a period are 0.17 samples.
