@@ -48,7 +48,7 @@ def error_by_wavelength(
     which = np.where(wavenumbers > 0, np.digitize(lengths, edges) - 1, len(edges) - 1)
 
     def rms(field):
-        power = dctn(np.asarray(field, np.float64), norm="ortho") ** 2
+        power = np.asarray(dctn(np.asarray(field, np.float64), norm="ortho")) ** 2
         return np.sqrt(np.bincount(which.ravel(), power.ravel(), len(edges))[:-1] / field.size)
 
     errors = np.stack([rms(model - truth) for model in models])

@@ -15,7 +15,9 @@ from surrogate.inversion.descent import Result, invert
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward
 from surrogate.inversion.observed.export import write_model
 from surrogate.inversion.optimizers.protocol import simulations
+from surrogate.report.inversions import stored_figures
 from surrogate.report.page import write_report
+from surrogate.runs.comparison_file import write_comparison
 from surrogate.runs.folder import claim_folder, is_claimed
 from surrogate.runs.observed_problem import observed_problem
 from surrogate.runs.problem import Problem, known_model_problem
@@ -28,6 +30,8 @@ def run_inversion(
     config: InvertConfig, on_progress: Callable[[int, dict[str, float]], None] = lambda iteration, values: None
 ) -> dict[str, Any]:
     """Invert, and write `inversion.json`, `result.npz`, figures and `report.html` into `config.out`.
+
+    Of gathers there is `comparison.npz`, too: what tells the observed ones from those of start and estimate.
 
     Observed data are read where `config.observed` names them; their result is also written with its coordinates, as
     `velocity.npz` and `velocity.segy`. Otherwise data are simulated in a true model.
@@ -73,6 +77,7 @@ def run_inversion(
         on_progress=on_progress,
     )
     _save(out, result, problem, forward)
+    write_comparison(out, problem, forward, observed, result.velocity)
     summary = {
         "model": problem.described,
         "forward": config.forward if config.forward == "physics" else f"surrogate {Path(config.run).name}",
@@ -150,13 +155,6 @@ def _save(out: Path, result: Result, problem: Problem, forward: ForwardModel) ->
         if isinstance(forward, PhysicsForward):
             placed["wavelets"] = np.asarray(forward.survey.wavelets)
     np.savez(out / "result.npz", **known, **placed, start=start, spacing=spacing, **result._asdict())
-    panels = {**known, "start": start, "estimated": result.velocity}
-    figures.save(figures.models(panels, spacing, result.gradient), out / "figures" / "models.png")
-    iterations = np.arange(len(result.misfit))
-    series = {"misfit": result.misfit}
-    if problem.solver is not None or problem.truth is not None:
-        series["true misfit"] = result.true_misfit
-    if problem.truth is not None:
-        series["model error"] = result.model_error
-    lines = {name: (iterations, values / values[0]) for name, values in series.items()}
-    figures.save(figures.curves(lines, "iteration", "relative to the start"), out / "figures" / "curves.png")
+    with np.load(out / "result.npz") as arrays:
+        for name, figure in stored_figures(arrays).items():
+            figures.save(figure, out / "figures" / f"{name}.png")
