@@ -135,7 +135,9 @@ def models(panels: Mapping[str, np.ndarray], spacing: float) -> Figure:
     return figure
 
 
-def velocity_panels(figure: Figure, axes: np.ndarray, panels: Mapping[str, np.ndarray], spacing: float) -> None:
+def velocity_panels(
+    figure: Figure, axes: np.ndarray, panels: Mapping[str, np.ndarray], spacing: float, **options
+) -> None:
     """Show velocity models in a row of panels, on one color scale.
 
     Args:
@@ -143,6 +145,7 @@ def velocity_panels(figure: Figure, axes: np.ndarray, panels: Mapping[str, np.nd
         axes: Axes of the panels, at least as many as models.
         panels: Velocity models `(nz, nx)` [m/s] by name.
         spacing: Cell size [m].
+        **options: Further arguments of `Figure.colorbar`.
     """
     low = min(float(p.min()) for p in panels.values())
     high = max(float(p.max()) for p in panels.values())
@@ -150,26 +153,4 @@ def velocity_panels(figure: Figure, axes: np.ndarray, panels: Mapping[str, np.nd
         image_panel(ax, panel, name, extent_of(panel.shape, spacing), VELOCITY, low, high)
         for ax, (name, panel) in zip(axes, panels.items(), strict=False)
     ]
-    color_bar(figure, images[0], list(axes[: len(panels)]), "velocity [m/s]", shrink=0.8)
-
-
-def change_panels(
-    figure: Figure, axes: np.ndarray, panels: Mapping[str, np.ndarray], spacing: float, label: str
-) -> None:
-    """Show changes of a model in a row of panels, on one color scale that is symmetric about zero.
-
-    The scale ends at the 99.5th percentile of all values.
-
-    Args:
-        figure: The figure.
-        axes: Axes of the panels, at least as many as changes.
-        panels: Changes `(nz, nx)` by name.
-        spacing: Cell size [m].
-        label: Label of the color bar.
-    """
-    scale = float(np.percentile(np.abs(np.stack([*panels.values()])), 99.5)) or 1.0
-    images = [
-        image_panel(ax, panel, name, extent_of(panel.shape, spacing), FIELD, -scale, scale)
-        for ax, (name, panel) in zip(axes, panels.items(), strict=False)
-    ]
-    color_bar(figure, images[0], list(axes[: len(panels)]), label, shrink=0.8)
+    color_bar(figure, images[0], list(axes[: len(panels)]), "velocity [m/s]", **({"shrink": 0.8} | options))

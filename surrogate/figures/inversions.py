@@ -1,6 +1,7 @@
 """Draw what an inversion changed: models, updates, and how observed data differ from those of start and estimate."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +16,12 @@ from surrogate.figures.drawing import (
     extent_of,
     image_panel,
 )
-from surrogate.figures.fields import change_panels, velocity_panels
+from surrogate.figures.fields import velocity_panels
 
 SIDES = ("start", "estimate")
 COLORS = {"observed": "black", "start": "tab:orange", "estimate": "tab:blue"}
+CLIP = 90  # percentile of amplitudes at which the gray of a gather ends: reflections are much weaker than direct waves
+BELOW: Any = {"location": "bottom", "shrink": 0.8, "aspect": 35}  # color bars that leave the columns in line
 BLOCKS = 12  # of traces, observed and predicted in turn
 RASTER = 600  # columns and rows of an image of traces at uneven positions
 FLOOR = 1e-3  # of the largest observed amplitude: the lowest one of a spectrum that is drawn
@@ -42,13 +45,13 @@ def inversion_models(
     """
     columns = max(len(panels), len(changes) + 1)
     nz, nx = gradient.shape
-    figure = empty_figure(2.6 * columns + 1.0, 2 * (0.7 + 2.2 * float(np.clip(nz / nx, 0.3, 1.2))))
+    figure = empty_figure(2.6 * columns, 2 * (1.0 + 2.4 * float(np.clip(nz / nx, 0.3, 1.2))))
     axes = figure.subplots(2, columns, squeeze=False, sharex=True, sharey=True)
-    velocity_panels(figure, axes[0], panels, spacing)
-    change_panels(figure, axes[1], changes, spacing, "change [m/s]")
+    velocity_panels(figure, axes[0], panels, spacing, **BELOW)
+    _change_panels(figure, axes[1], changes, spacing)
     last, scale = axes[1, len(changes)], float(np.percentile(np.abs(gradient), 99)) or 1.0
     image = image_panel(last, gradient, "first gradient", extent_of(gradient.shape, spacing), FIELD, -scale, scale)
-    color_bar(figure, image, last, "misfit per m/s", shrink=0.8)
+    color_bar(figure, image, last, "misfit per m/s", **BELOW)
     for ax in (*axes[0, len(panels) :], *axes[1, len(changes) + 1 :]):
         ax.remove()
     axis_labels(axes)
@@ -68,9 +71,9 @@ def updates(panels: Mapping[str, np.ndarray], spacing: float) -> Figure:
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     nz, nx = next(iter(panels.values())).shape
-    figure = empty_figure(2.6 * columns + 1.0, rows * (0.7 + 2.2 * float(np.clip(nz / nx, 0.3, 1.2))))
+    figure = empty_figure(2.6 * columns, 0.7 + rows * (0.4 + 2.4 * float(np.clip(nz / nx, 0.3, 1.2))))
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    change_panels(figure, axes.ravel(), panels, spacing, "change [m/s]")
+    _change_panels(figure, axes.ravel(), panels, spacing)
     for ax in axes.ravel()[len(panels) :]:
         ax.remove()
     axis_labels(axes)
@@ -100,7 +103,7 @@ def misfits(by_shot: np.ndarray, sources: np.ndarray, by_offset: np.ndarray, edg
         right.semilogy(middles[known], offset[known], "o-", **style)
     left.set_xlabel(f"source {name} [m]", fontsize=LARGE)
     right.set_xlabel("offset [m]", fontsize=LARGE)
-    left.set_ylabel("misfit, relative", fontsize=LARGE)
+    left.set_ylabel("misfit", fontsize=LARGE)
     _finish(left, right)
     return figure
 
@@ -128,20 +131,20 @@ def interleaved(gathers: np.ndarray, receivers: np.ndarray, dt: float, titles: S
         order = np.argsort(positions)
         edges = _edges(positions[order])
         block = np.arange(len(order)) * min(BLOCKS, len(order)) // len(order)
-        column, _ = _raster(edges)
+        column, _ = _raster(edges, *edges[[0, -1]])
         observed = gathers[0, row][:, order]
         rms = np.sqrt(np.mean(observed**2, axis=0))
         gain = 1 / np.where(rms > 0, rms, np.inf)
         for ax, side, predicted in zip(axes[row], SIDES, gathers[1:, row], strict=True):
             traces = gain * np.where(block % 2 == 0, observed, predicted[:, order])
-            scale = float(np.percentile(np.abs(gain * observed), 98)) or 1.0
+            scale = float(np.percentile(np.abs(gain * observed), CLIP)) or 1.0
             extent = (edges[0], edges[-1], duration, 0.0)
             image_panel(ax, traces[:, column], f"{title}, {side}", extent, "gray_r", -scale, scale)
             ax.set_aspect("auto")
             for i in range(block[-1] + 1):
                 ends = edges[np.flatnonzero(block == i)[[0, -1]] + [0, 1]]
                 color = COLORS["observed" if i % 2 == 0 else side]
-                ax.plot(ends, [0, 0], color=color, linewidth=5, solid_capstyle="butt", clip_on=False)
+                ax.plot(ends, [0, 0], color=color, linewidth=5, solid_capstyle="butt", clip_on=False, zorder=5)
             ax.set_xlim(edges[0], edges[-1])
             ax.set_xlabel(f"receiver {name} [m]", fontsize=LARGE)
         axes[row, 0].set_ylabel("time [s]", fontsize=LARGE)
@@ -164,19 +167,18 @@ def delays(values: np.ndarray, sources: np.ndarray, receivers: np.ndarray) -> Fi
     figure = empty_figure(7.6, 3.2)
     axes = figure.subplots(1, 2, sharey=True)
     source_name, across = _line(sources)
-    receiver_name, _ = _line(receivers)
-    along = receivers[..., "zx".index(receiver_name)]
+    receiver_name, along = _line(receivers)
     order = np.argsort(across)
     column_edges = _edges(across[order])
-    columns, _ = _raster(column_edges)
+    columns, _ = _raster(column_edges, *column_edges[[0, -1]])
     spreads = [(np.argsort(row), _edges(np.sort(row))) for row in along]
-    ends = min(edges[0] for _, edges in spreads), max(edges[-1] for _, edges in spreads)
+    ends = float(min(edges[0] for _, edges in spreads)), float(max(edges[-1] for _, edges in spreads))
     start = np.abs(values[0][np.isfinite(values[0])])
     scale, image = 1e3 * (float(np.percentile(start, 98)) if len(start) else 0.0) or 1.0, None
     for ax, side, delay in zip(axes, SIDES, values, strict=True):
         strips = np.full((len(order), RASTER), np.nan)
         for shot, (ranks, edges) in enumerate(spreads):
-            rows, inside = _raster(edges, ends)
+            rows, inside = _raster(edges, *ends)
             strips[shot, inside] = 1e3 * delay[shot, ranks][rows[inside]]
         known = np.abs(1e3 * delay[np.isfinite(delay)])
         title = f"{side}: median {np.median(known):.3g} ms" if len(known) else side
@@ -201,7 +203,7 @@ def wavelets(before: np.ndarray, after: np.ndarray, dt: float) -> Figure:
     Returns:
         The figure.
     """
-    figure = empty_figure(5.2, 2.8)
+    figure = empty_figure(7.4, 2.6)
     axes = figure.subplots()
     times, last = 1e3 * dt * np.arange(before.shape[-1]), 0
     for side, rows, color in (("before", before, COLORS["start"]), ("after", after, COLORS["estimate"])):
@@ -226,13 +228,14 @@ def spectra(amplitudes: np.ndarray, frequencies: np.ndarray) -> Figure:
     Returns:
         The figure.
     """
-    figure = empty_figure(5.2, 2.8)
+    figure = empty_figure(7.4, 2.6)
     axes = figure.subplots()
     relative = amplitudes / (float(amplitudes[0].max()) or 1.0)
-    for name, curve in zip(("observed", *SIDES), relative, strict=True):
-        axes.semilogy(frequencies, curve, label=name, color=COLORS[name], linewidth=1.2)
-    shown = np.flatnonzero((relative > FLOOR).any(axis=0))
-    axes.set_xlim(0.0, float(frequencies[shown[-1]]) if len(shown) else None)
+    styles = ({"linewidth": 3.0, "alpha": 0.3}, {"linewidth": 1.2}, {"linewidth": 1.2, "linestyle": "--"})
+    for name, curve, style in zip(("observed", *SIDES), relative, styles, strict=True):
+        axes.semilogy(frequencies, curve, label=name, color=COLORS[name], **style)
+    shown = np.flatnonzero((relative > 10 * FLOOR).any(axis=0))
+    axes.set_xlim(0.0, min(1.3 * float(frequencies[shown[-1]]), float(frequencies[-1])) if len(shown) else None)
     axes.set_ylim(FLOOR, 2 * float(relative.max()))
     axes.set_xlabel("frequency [Hz]", fontsize=LARGE)
     axes.set_ylabel("amplitude, relative", fontsize=LARGE)
@@ -251,7 +254,7 @@ def model_errors(edges: np.ndarray, errors: np.ndarray, variation: np.ndarray) -
     Returns:
         The figure.
     """
-    figure = empty_figure(5.2, 2.8)
+    figure = empty_figure(7.4, 2.6)
     axes = figure.subplots()
     drawn = np.concatenate([[edges[1] / 2], edges[1:]])
     axes.stairs(variation, drawn, label="true model", color="0.85", fill=True)
@@ -265,6 +268,16 @@ def model_errors(edges: np.ndarray, errors: np.ndarray, variation: np.ndarray) -
     axes.set_ylabel("rms in the octave [m/s]", fontsize=LARGE)
     _finish(axes)
     return figure
+
+
+def _change_panels(figure: Figure, axes: np.ndarray, panels: Mapping[str, np.ndarray], spacing: float) -> None:
+    """Show changes of a model in a row of panels, on one scale that ends at the 99.5th percentile of all."""
+    scale = float(np.percentile(np.abs(np.stack([*panels.values()])), 99.5)) or 1.0
+    images = [
+        image_panel(ax, panel, name, extent_of(panel.shape, spacing), FIELD, -scale, scale)
+        for ax, (name, panel) in zip(axes, panels.items(), strict=False)
+    ]
+    color_bar(figure, images[0], list(axes[: len(panels)]), "change [m/s]", **BELOW)
 
 
 def _finish(*panels) -> None:
@@ -284,16 +297,15 @@ def _line(points: np.ndarray) -> tuple[str, np.ndarray]:
 
 def _edges(positions: np.ndarray) -> np.ndarray:
     """Find the ends of the cells around ascending positions: midpoints, and as far on at both ends."""
+    positions = np.asarray(positions, np.float64)
     if len(positions) == 1:
         return positions[0] + np.array([-1.0, 1.0])
     middles = (positions[1:] + positions[:-1]) / 2
     return np.concatenate([[2 * positions[0] - middles[0]], middles, [2 * positions[-1] - middles[-1]]])
 
 
-def _raster(edges: np.ndarray, ends: tuple[float, float] | None = None) -> tuple[np.ndarray, np.ndarray]:
+def _raster(edges: np.ndarray, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
     """Find the cell at each of `RASTER` even positions between two ends, and which of them lie within any cell."""
-    low, high = (edges[0], edges[-1]) if ends is None else ends
     places = low + (high - low) * (np.arange(RASTER) + 0.5) / RASTER
-    return np.clip(np.searchsorted(edges, places, "right") - 1, 0, len(edges) - 2), (places >= edges[0]) & (
-        places <= edges[-1]
-    )
+    cells = np.searchsorted(edges, places, "right") - 1
+    return np.clip(cells, 0, len(edges) - 2), (cells >= 0) & (cells < len(edges) - 1)

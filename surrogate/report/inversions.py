@@ -113,7 +113,6 @@ def _of_models(result: Mapping[str, np.ndarray]) -> list[Drawn]:
 
 def _of_data(compared: Comparison) -> list[Drawn]:
     """Draw what tells observed from predicted data."""
-    _, receivers = compared.break_steps
     sources = compared.sources[:: compared.break_steps[0]]
     titles = [f"shot {shot + 1}" for shot in compared.gather_shots]
     return [
@@ -128,16 +127,14 @@ def _of_data(compared: Comparison) -> list[Drawn]:
             "gathers",
             "Observed (black bar) and predicted (colored bar) traces in turn: events go on across the bars where both "
             "agree. Each trace is divided by the root mean square of the observed one."
-            + _thinned("sample", compared.gather_steps[0])
-            + _thinned("receiver", compared.gather_steps[1]),
+            + _thinned(("sample", "receiver"), compared.gather_steps),
             figures.interleaved(compared.gathers, compared.gather_receivers, float(compared.gather_dt), titles),
         ),
         Drawn(
             "first_breaks",
             "First breaks, observed less predicted: red where the model is too fast, blue where it is too slow; gray "
             "where a trace has none. The median is that of the magnitudes."
-            + _thinned("shot", compared.break_steps[0])
-            + _thinned("receiver", receivers),
+            + _thinned(("shot", "receiver"), compared.break_steps),
             figures.delays(compared.first_breaks[0] - compared.first_breaks[1:], sources, compared.break_receivers),
         ),
         Drawn(
@@ -153,6 +150,8 @@ def _of_wavelets(wavelets: np.ndarray, dt: float) -> Drawn:
     return Drawn("wavelets", caption, figures.wavelets(wavelets[0], wavelets[1], dt))
 
 
-def _thinned(what: str, step: int) -> str:
+def _thinned(names: tuple[str, str], steps: np.ndarray) -> str:
     """Say which part of the data is drawn."""
-    return "" if step == 1 else f" Of the {what}s, one in {step} is drawn."
+    return "".join(
+        f" Of the {name}s, one in {step} is drawn." for name, step in zip(names, steps, strict=True) if step > 1
+    )

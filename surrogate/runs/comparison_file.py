@@ -21,7 +21,7 @@ def write_comparison(
 ) -> None:
     """Simulate the data of start and estimate with the solver, and write how they differ from the observed ones.
 
-    Nothing is written for wavefields, which have no offsets, nor for gathers at so few times that waves are aliased.
+    No file is written for wavefields, which have no offsets, nor for gathers at so few times that waves are aliased.
 
     Args:
         out: Folder of the inversion.

@@ -31,7 +31,7 @@ def run_inversion(
 ) -> dict[str, Any]:
     """Invert, and write `inversion.json`, `result.npz`, figures and `report.html` into `config.out`.
 
-    Of gathers there is `comparison.npz`, too: what tells the observed ones from those of start and estimate.
+    For gathers there is `comparison.npz`, too: what tells the observed ones from those of start and estimate.
 
     Observed data are read where `config.observed` names them; their result is also written with its coordinates, as
     `velocity.npz` and `velocity.segy`. Otherwise data are simulated in a true model.
