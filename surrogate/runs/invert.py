@@ -11,6 +11,7 @@ from data_gen.common.errors import InputError
 from data_gen.common.files import read_json, write_json
 from surrogate import figures
 from surrogate.config import InvertConfig
+from surrogate.devices import all_gather, barrier, is_main_process
 from surrogate.inversion.descent import Result, invert
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward
 from surrogate.inversion.observed.export import write_model
@@ -33,7 +34,8 @@ def run_inversion(
     `velocity.npz` and `velocity.segy`. Otherwise data are simulated in a true model.
 
     A finished inversion of the same config, data, true model and surrogate is left as it is, wherever their files are
-    now; an interrupted one resumes, and ends with the same bits.
+    now; an interrupted one resumes, and ends with the same bits. Several processes call this together: all of them
+    read and compute, and process 0 writes.
 
     Args:
         config: Config of the inversion.
@@ -49,13 +51,17 @@ def run_inversion(
     config.inversion.check()
     if config.memory_budget is not None and not 0 < config.memory_budget < float("inf"):
         raise InputError(f"memory_budget must be a positive number of bytes, but is {config.memory_budget}.")
-    problem = known_model_problem(config) if config.observed is None else observed_problem(config)
-    out, weights = Path(config.out), _weights(problem.forward)
-    if (done := _finished(out, config, problem, weights)) is not None:
+    with barrier():
+        problem = known_model_problem(config) if config.observed is None else observed_problem(config)
+        out, weights = Path(config.out), _weights(problem.forward)
+        done = _finished(out, config, problem, weights)
+    if (done := all_gather(done)[0]) is not None:
         on_progress(config.inversion.iterations, {})
         return done
 
-    claim_folder(out, config)
+    with barrier():
+        if is_main_process():
+            claim_folder(out, config)
     if isinstance(problem.forward, PhysicsForward):
         on_progress(0, {"predicted_peak": float(problem.forward.peak())})
     forward, observed = problem.complete()
@@ -72,7 +78,6 @@ def run_inversion(
         identity=f"{weights} {problem.contents}",
         on_progress=on_progress,
     )
-    _save(out, result, problem, forward)
     summary = {
         "model": problem.described,
         "forward": config.forward if config.forward == "physics" else f"surrogate {Path(config.run).name}",
@@ -88,9 +93,12 @@ def run_inversion(
         **({} if problem.contents is None else {"contents": problem.contents}),
         "environment": environment(),
     }
-    write_json(out / "inversion.json", summary)
-    (out / PROGRESS).unlink(missing_ok=True)
-    write_report(out)
+    with barrier():
+        if is_main_process():
+            _save(out, result, problem, forward)
+            write_json(out / "inversion.json", summary)
+            (out / PROGRESS).unlink(missing_ok=True)
+            write_report(out)
     return summary
 
 

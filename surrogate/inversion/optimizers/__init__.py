@@ -16,3 +16,6 @@ OPTIMIZERS: dict[str, Callable[[Settings, Preconditioner], Optimizer]] = {
     "gauss_newton": GaussNewton.create,
     "newton_cg": NewtonCG.create,
 }
+
+# What an optimizer takes of the solver beside gradients, by which memory is planned (data_gen/solver/memory_plan.py).
+DERIVATIVES = {"gauss_newton": "gauss_newton", "newton_cg": "hessian"}
