@@ -47,8 +47,8 @@ def test_gradient_and_two_steps_of_lbfgs():
     """Five shots over four devices, of which each has two or copies: the numbers of one device.
 
     Each shot is computed to the same bits. Their gradients are added in float32 in another order, each addition to 6e-8
-    of a sum in which shots cancel by less than a factor of ten: 1e-5. The two line searches choose steps by these
-    gradients, so that the changes of the model differ by as little, which curvature estimates enlarge: 1e-4.
+    of a sum in which shots cancel by less than a factor of ten: 1e-5. The steps are made of these gradients, so they
+    differ by 1e-5 of 20 m/s or so: by less than twice the spacing of float32 at 2600 m/s.
     """
     forward, start, observed = problem(5)
     split = over(forward, 4)
@@ -62,7 +62,8 @@ def test_gradient_and_two_steps_of_lbfgs():
     one, four = (invert(model, observed, start, config) for model in (forward, split))
     assert len(one.misfit) == 3 and one.misfit[2] < 0.9 * one.misfit[0]
     np.testing.assert_allclose(four.misfit, one.misfit, rtol=1e-4)
-    assert relative(four.velocity - start, one.velocity - start) < 1e-4
+    assert np.abs(one.velocity - start).max() > 1.0
+    np.testing.assert_allclose(four.velocity, one.velocity, rtol=0, atol=2 * np.spacing(np.float32(2600.0)))
     np.testing.assert_array_equal(four.simulations, one.simulations)  # copies do not count
 
 
