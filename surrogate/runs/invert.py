@@ -15,6 +15,7 @@ from surrogate.devices import all_gather, barrier, is_main_process
 from surrogate.inversion.descent import Result, invert
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward
 from surrogate.inversion.observed.export import write_model
+from surrogate.inversion.optimizers import DERIVATIVES
 from surrogate.inversion.optimizers.protocol import simulations
 from surrogate.report.page import write_report
 from surrogate.runs.folder import claim_folder, is_claimed
@@ -63,7 +64,8 @@ def run_inversion(
         if is_main_process():
             claim_folder(out, config)
     if isinstance(problem.forward, PhysicsForward):
-        on_progress(0, {"predicted_peak": float(problem.forward.peak())})
+        derivative = DERIVATIVES.get(config.inversion.optimizer, "gradient")
+        on_progress(0, {"predicted_peak": float(problem.forward.peak(derivative))})
     forward, observed = problem.complete()
     truth = problem.truth
     result = invert(
