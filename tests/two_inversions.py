@@ -1,7 +1,7 @@
 """One of two processes that invert together, for inversion/test_shot_sharding.py.
 
-`python -m tests.two_inversions PORT INDEX FOLDER LAST` inverts into FOLDER, and kills itself at iteration LAST, if that is
-not negative.
+`python -m tests.two_inversions PORT INDEX FOLDER LAST` inverts into FOLDER, and kills itself at iteration LAST, unless
+that is negative.
 """
 
 import os

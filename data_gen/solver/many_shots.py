@@ -3,8 +3,8 @@
     d_s = F(m, q_s)                           one device, one group: every shot of the survey at once
     dJ/dm = sum over s of F_s'^T dJ/dd_s      the sum is one addition over groups and devices
 
-Shots do not depend on one another, so nothing is sent before their gradients are added up. The model is on every device,
-and records lie where their shots were simulated.
+Shots do not depend on one another, so nothing is sent before their gradients are added up. The model is on every
+device, and records lie where their shots were simulated.
 
 A device that has no memory for the past of all its shots takes them in groups, one after the other. A group keeps
 nothing for the adjoint but the model, and is simulated again when its turn comes (checkpointing; A. Griewank, Optim.
@@ -108,17 +108,20 @@ def _simulate_groups(velocity, density, survey: Survey, simulation: Simulation, 
 
 
 @partial(jax.jit, static_argnames=("simulation", "mesh", "at_once"))
-def _simulate(velocity, density, survey: Survey, simulation: Simulation, mesh: Mesh | None, at_once: int | None) -> Records:
+def _simulate(
+    velocity, density, survey: Survey, simulation: Simulation, mesh: Mesh | None, at_once: int | None
+) -> Records:
     shots, devices = survey.n_shots, 1 if mesh is None else mesh.shape[AXIS]
     groups, size = _groups(shots_per_device(shots, mesh), at_once)
     survey = survey.select(np.minimum(np.arange(devices * groups * size), shots - 1))
     run = partial(_simulate_groups, simulation=simulation, groups=groups)
     if mesh is not None:
-        receivers = P() if survey.receiver_axis is None else P(AXIS)
+        shares = jax.tree.map(lambda leaf: P(AXIS), survey)
+        shares = shares if survey.receiver_axis == 0 else shares._replace(receivers=P())
         run = jax.shard_map(
             run,
             mesh=mesh,
-            in_specs=(P(), P(), Survey(P(AXIS), receivers, P(AXIS))),
+            in_specs=(P(), P(), shares),
             out_specs=P(AXIS),
             check_vma=False,  # the loops' fields start from zeros, which are the same on all devices
         )

@@ -25,9 +25,7 @@ from data_gen.solver.problem.discretization import discretize
 from data_gen.solver.problem.gradient_memory import Memory
 from data_gen.solver.problem.simulation import Simulation, field_dtype
 
-# How often the past of all shots is there at once. A product with the Hessian stores it, and again with its change.
-PASTS = {"gradient": 1, "gauss_newton": 1, "hessian": 3}
-DERIVATIVES = tuple(PASTS)
+DERIVATIVES = ("gradient", "gauss_newton", "hessian")
 
 
 @dataclass(frozen=True)
@@ -106,16 +104,20 @@ def peak_bytes(
     fields = field_count(simulation) + 2 * len(simulation.frequencies)
     records = simulation.gather_steps * n_receivers + fields * int(np.prod(simulation.field_shape))
     engine = choose_engine(simulation, constant_density=constant_density, dtype=str(dtype))
-    running, pasts = min(at_once or n_shots, n_shots), PASTS[derivative]
-    # A product carries the change of everything along.
-    components = 1 if derivative == "gradient" else 2
+    running = min(at_once or n_shots, n_shots)
+    # A product with the Hessian carries the change of everything along; one of Gauss-Newton has one field at a time.
+    components = 2 if derivative == "hessian" else 1
     if isinstance(engine, NativeEngine):
         lanes = threads() if running >= threads() else 1
+        # A product with the Hessian saves the past, and then saves it again with its change.
+        pasts = 3 if components == 2 else 1
         past = running * pasts * saved_values(simulation, dtype, strategy or "none") * item
         work = lanes * components * workspace_bytes(simulation, dtype, adjoint=gradient)
     else:
         kept = {"bfloat16": 2, "float16": 2}.get(simulation.memory.precision, item)
-        past = running * pasts * _past_values(simulation, constant_density=constant_density) * kept if gradient else 0
+        past = (
+            running * components * _past_values(simulation, constant_density=constant_density) * kept if gradient else 0
+        )
         # Two fields and the update under way; some 20 in the reverse step, as XLA schedules it (measured).
         work = running * components * cells * item * (20 if gradient else 3)
     # The records and, for derivatives, their residuals; the injections and theirs; the model's gradient per shot.

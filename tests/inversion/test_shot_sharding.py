@@ -79,7 +79,7 @@ def test_data_stay_with_their_shots():
     assert {part.data.shape[0] for part in placed.addressable_shards} == {2}
     np.testing.assert_array_equal(placed, observed)
     one, four = (objective(model, start, observed) for model in (forward, split))
-    program = four._gradient.lower(start, placed, None).compile().as_text()
+    program = jax.jit(four._gradient).lower(start, placed, None).compile().as_text()
     assert program is not None
     sent = re.findall(r"= \(?\w+\[([\d,]*)\].* (?:all-|collective-|reduce-scatter)[\w-]*\(", program)
     assert sent and max(int(np.prod([int(n) for n in shape.split(",") if n])) for shape in sent) <= start.size
@@ -113,7 +113,7 @@ def test_devices_that_cannot_share_the_shots(config, shots, message):
 
 def test_several_processes_need_a_shot_for_every_device(monkeypatch):
     monkeypatch.setattr(jax, "process_count", lambda: 2)
-    with pytest.raises(InputError, match="all of these devices must have shots, but parallel.devices = 2"):
+    with pytest.raises(InputError, match=r"must have shots, but parallel\.devices = 2"):
         ShotsConfig(devices=2).create(4)
     with pytest.raises(InputError, match="3 shots cannot be shared by 4 devices of 2 processes"):
         ShotsConfig().create(3)
