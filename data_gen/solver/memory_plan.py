@@ -107,10 +107,10 @@ def peak_bytes(
     running = min(at_once or n_shots, n_shots)
     # A product with the Hessian carries the change of everything along; one of Gauss-Newton has one field at a time.
     components = 2 if derivative == "hessian" else 1
+    # Engines with adjoints of their own save the past for a product with the Hessian, and again with its change.
+    pasts = 3 if engine and components == 2 else components
     if isinstance(engine, NativeEngine):
         lanes = threads() if running >= threads() else 1
-        # A product with the Hessian saves the past, and then saves it again with its change.
-        pasts = 3 if components == 2 else 1
         past = running * pasts * saved_values(simulation, dtype, strategy or "none") * item
         work = lanes * components * workspace_bytes(simulation, dtype, adjoint=gradient)
     else:
