@@ -10,8 +10,8 @@ A device that has no memory for the past of all its shots takes them in groups, 
 nothing for the adjoint but the model, and is simulated again when its turn comes (checkpointing; A. Griewank, Optim.
 Methods Softw. 1 (1992), 35-54): one more forward simulation for each shot, and the memory of one group.
 
-All devices take equally many groups of equally many shots. What is missing is filled by repeating the last shot, whose
-copies are left out of the records.
+All devices take equally many groups of equally many shots. The last shot is repeated where
+some are missing, and its copies are left out of the records.
 """
 
 from functools import partial

@@ -53,7 +53,7 @@ class Progress:
 def store_progress(path: Path, progress: Progress, identity: str) -> None:
     """Write the progress of an inversion, so that at any time the file is the old one or the new one.
 
-    Of several processes, process 0 writes.
+    Where several processes run, process 0 writes.
 
     Args:
         path: Path of the file.

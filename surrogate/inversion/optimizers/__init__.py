@@ -17,5 +17,5 @@ OPTIMIZERS: dict[str, Callable[[Settings, Preconditioner], Optimizer]] = {
     "newton_cg": NewtonCG.create,
 }
 
-# What an optimizer takes of the solver beside gradients, by which memory is planned (data_gen/solver/memory_plan.py).
+# The derivative by which the solver's memory is planned (data_gen/solver/memory_plan.py), where it is not the gradient.
 DERIVATIVES = {"gauss_newton": "gauss_newton", "newton_cg": "hessian"}
