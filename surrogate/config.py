@@ -21,6 +21,7 @@ from surrogate.encodings.registry import encoding_schemas, make_encoding
 from surrogate.encodings.schemas import CoarseConfig, EncodingConfig
 from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.observed.setup import SetupConfig
+from surrogate.inversion.shot_sharding import ShotsConfig
 from surrogate.models.modes_check import check_modes
 from surrogate.models.surrogate import Surrogate
 from surrogate.operators.base import OperatorConfig
@@ -213,8 +214,9 @@ class InvertConfig:
             file of it, .npy, .npz, .yaml or .txt; null takes ricker where its frequency is given, else estimated.
         setup: Settings of the simulation of observed data.
         inversion: Settings of the inversion.
-        memory_budget: Memory for the gradient of the solver, which takes the fastest strategy that fits [bytes]; null
-            recomputes fields.
+        memory_budget: Memory of each device for the derivatives of the solver, which takes the fastest strategy that
+            fits, and shots in groups where they do not fit at once [bytes]; null recomputes fields.
+        parallel: Settings of the processes and devices, which share the shots.
         real: Velocity model from a file that is the true model.
     """
 
@@ -228,6 +230,7 @@ class InvertConfig:
     setup: SetupConfig = field(default_factory=SetupConfig)
     inversion: InversionConfig = field(default_factory=InversionConfig)
     memory_budget: float | None = None
+    parallel: ShotsConfig = field(default_factory=ShotsConfig)
     real: RealModelConfig = field(default_factory=RealModelConfig)
 
 

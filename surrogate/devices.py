@@ -35,8 +35,8 @@ KUBERNETES = ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX")
 
 
 @dataclass
-class ParallelConfig:
-    """Set how several devices and processes train together.
+class ProcessesConfig:
+    """Set how several processes work together.
 
     Attributes:
         distributed: Whether this process joins others: on, off, or auto, which joins where Slurm, Open MPI or
@@ -46,7 +46,6 @@ class ParallelConfig:
         processes: Number of processes; null lets jax find it.
         process: Index of this process, from 0; null lets jax find it.
         timeout_seconds: Longest time to wait for the other processes [s].
-        model_axis: Number of devices over which the spectral weights of one model are split; 1 keeps them whole.
     """
 
     distributed: str = "auto"
@@ -54,7 +53,6 @@ class ParallelConfig:
     processes: int | None = None
     process: int | None = None
     timeout_seconds: int = 300
-    model_axis: int = 1
 
     def check(self) -> None:
         """Check the values.
@@ -64,11 +62,8 @@ class ParallelConfig:
         """
         if self.distributed not in ("auto", "on", "off"):
             raise InputError(f"parallel.distributed must be auto, on or off, but is {self.distributed!r}.")
-        if self.model_axis < 1 or self.timeout_seconds < 1:
-            raise InputError(
-                "parallel.model_axis and parallel.timeout_seconds must be at least 1, but are "
-                f"{self.model_axis} and {self.timeout_seconds}."
-            )
+        if self.timeout_seconds < 1:
+            raise InputError(f"parallel.timeout_seconds must be at least 1, but is {self.timeout_seconds}.")
         if (self.processes is None) != (self.process is None) or (self.processes and not self.coordinator):
             raise InputError(
                 "parallel.processes and parallel.process go together, and with parallel.coordinator, but got "
@@ -110,6 +105,23 @@ class ParallelConfig:
                 "parallel.coordinator=HOST:PORT, parallel.processes and parallel.process, or set "
                 "parallel.distributed=off if each process is a run of its own."
             ) from error
+
+
+@dataclass
+class ParallelConfig(ProcessesConfig):
+    """Set how several devices and processes train together.
+
+    Attributes:
+        model_axis: Number of devices over which the spectral weights of one model are split; 1 keeps them whole.
+    """
+
+    model_axis: int = 1
+
+    def check(self) -> None:
+        """See `ProcessesConfig.check`."""
+        super().check()
+        if self.model_axis < 1:
+            raise InputError(f"parallel.model_axis must be at least 1, but is {self.model_axis}.")
 
     def create(self, batch_size: int, parts: int = 1) -> "Devices":
         """Make the mesh of all devices.
@@ -231,6 +243,20 @@ def local_entry(values: list[Any] | dict[str, Any]) -> Any:
     return values[jax.process_index()]
 
 
+def fetch(array: jax.Array) -> np.ndarray:
+    """Copy an array to the host of every process, whichever devices hold it; all processes must call this.
+
+    Args:
+        array: Array.
+
+    Returns:
+        The whole array.
+    """
+    if array.is_fully_addressable or array.is_fully_replicated:
+        return np.asarray(array)
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
 @contextmanager
 def barrier() -> Iterator[None]:
     """Let processes wait for each other at the end of a block, and fail in all of them if it fails in one.
@@ -296,17 +322,6 @@ class Devices:
             return jax.make_array_from_callback(padded.shape, split, lambda index: padded[index])
 
         return {name: one(leaf) for name, leaf in batch.items()}
-
-    def fetch(self, array: jax.Array) -> np.ndarray:
-        """Copy a global array to the host of every process; all processes must call this.
-
-        Args:
-            array: Global array.
-
-        Returns:
-            The whole array.
-        """
-        return np.asarray(multihost_utils.process_allgather(array, tiled=True))
 
     def shardings(self, state: Tree) -> Tree:
         """Choose the placement of each array of a training state by its name, for model and optimizer alike.

@@ -27,7 +27,7 @@ from data_gen.common.errors import InputError
 from data_gen.dataset.config import DataConfig
 from surrogate import devices as parallel
 from surrogate.config import TrainConfig
-from surrogate.devices import DATA, MODEL, Devices, ParallelConfig
+from surrogate.devices import DATA, MODEL, Devices, ParallelConfig, fetch
 from surrogate.encodings.schemas import SourceMapConfig
 from surrogate.metrics.errors import relative_l2
 from surrogate.models.surrogate import training_statistics
@@ -223,7 +223,7 @@ def test_whole_batches_spread_evenly():
     batch = {"velocity": np.arange(15, dtype=np.float32).reshape(5, 3)}
     spread = devices.shard(batch)["velocity"]
     assert spread.shape == (6, 3) and {s.data.shape for s in spread.addressable_shards} == {(3, 3)}
-    np.testing.assert_array_equal(devices.fetch(spread)[:5], batch["velocity"])
+    np.testing.assert_array_equal(fetch(spread)[:5], batch["velocity"])
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Predict how much memory a simulation and its gradient take, and plan the fastest strategy within a budget.
+"""Predict how much memory a simulation and its derivatives take, and plan the fastest strategy within a budget.
 
 Counted are the arrays that grow with the problem: what each step leaves behind for the adjoint, the states and the
 workspace of the time loops, the sources' injections, gathers and snapshots with their residuals. The memory that
@@ -6,6 +6,7 @@ a process needs anyway (some 300 MB for Python, JAX and the compiler) is not cou
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -24,6 +25,8 @@ from data_gen.solver.problem.discretization import discretize
 from data_gen.solver.problem.gradient_memory import Memory
 from data_gen.solver.problem.simulation import Simulation, field_dtype
 
+DERIVATIVES = ("gradient", "gauss_newton", "hessian")
+
 
 @dataclass(frozen=True)
 class MemoryPlan:
@@ -31,15 +34,18 @@ class MemoryPlan:
 
     Attributes:
         memory: The strategy, to be put into `Simulation.memory`.
-        peak: Predicted peak of the gradient with it [bytes].
+        peak: Predicted peak of the derivative with it [bytes].
+        at_once: Shots that run at once; None for all.
     """
 
     memory: Memory
     peak: int
+    at_once: int | None = None
 
     def __str__(self) -> str:
         precision = "" if self.memory.precision == "same" else f" in {self.memory.precision}"
-        return f"gradient by {self.memory.strategy}{precision}: predicted peak {self.peak / 2**20:,.0f} MiB"
+        groups = "" if self.at_once is None else f", shots in groups of {self.at_once}"
+        return f"gradient by {self.memory.strategy}{precision}{groups}: predicted peak {self.peak / 2**20:,.0f} MiB"
 
 
 def _past_values(simulation: Simulation, *, constant_density: bool) -> int:
@@ -64,24 +70,30 @@ def peak_bytes(
     strategy: str | None = None,
     constant_density: bool = True,
     n_sources: int = 1,
+    derivative: str = "gradient",
+    at_once: int | None = None,
 ) -> int:
-    """Predict the peak memory of `simulate`, or of its gradient by the model.
+    """Predict the peak memory of `simulate`, or of a derivative by the model.
 
     Args:
         simulation: The simulation.
-        n_shots: Number of shots that run at once, over all models.
+        n_shots: Number of shots, over all models.
         n_receivers: Number of receivers in each shot.
         dtype: Floating-point type of the model.
         strategy: The gradient's strategy (see `Memory.strategy`); None for `simulate` alone.
         constant_density: Whether the medium has no density model.
         n_sources: Number of sources in each shot.
+        derivative: One of `DERIVATIVES`, where there is a strategy.
+        at_once: Shots that run at once, as in `simulate_shots`; None for all.
 
     Returns:
         The peak [bytes].
 
     Raises:
-        InputError: If the strategy does not exist for this physics.
+        InputError: If the strategy or the derivative does not exist for this physics.
     """
+    if derivative not in DERIVATIVES:
+        raise InputError(f"The derivative must be one of {', '.join(DERIVATIVES)}, but is {derivative!r}.")
     dtype = field_dtype(dtype)
     simulation = discretize(simulation, staggered=not constant_density)
     gradient, item, cells = strategy is not None, int(dtype.itemsize), int(np.prod(simulation.padded_shape))
@@ -92,17 +104,25 @@ def peak_bytes(
     fields = field_count(simulation) + 2 * len(simulation.frequencies)
     records = simulation.gather_steps * n_receivers + fields * int(np.prod(simulation.field_shape))
     engine = choose_engine(simulation, constant_density=constant_density, dtype=str(dtype))
+    running = min(at_once or n_shots, n_shots)
+    # A product with the Hessian carries the change of everything along; one of Gauss-Newton has one field at a time.
+    components = 2 if derivative == "hessian" else 1
+    # Engines with adjoints of their own save the past for a product with the Hessian, and again with its change.
+    pasts = 3 if engine and components == 2 else components
     if isinstance(engine, NativeEngine):
-        lanes = threads() if n_shots >= threads() else 1
-        past = n_shots * saved_values(simulation, dtype, strategy or "none") * item
-        work = lanes * workspace_bytes(simulation, dtype, adjoint=gradient)
+        lanes = threads() if running >= threads() else 1
+        past = running * pasts * saved_values(simulation, dtype, strategy or "none") * item
+        work = lanes * components * workspace_bytes(simulation, dtype, adjoint=gradient)
     else:
         kept = {"bfloat16": 2, "float16": 2}.get(simulation.memory.precision, item)
-        past = n_shots * _past_values(simulation, constant_density=constant_density) * kept if gradient else 0
+        past = (
+            running * components * _past_values(simulation, constant_density=constant_density) * kept if gradient else 0
+        )
         # Two fields and the update under way; some 20 in the reverse step, as XLA schedules it (measured).
-        work = n_shots * cells * item * (20 if gradient else 3)
-    # The records and, for the gradient, their residuals; the injections and theirs; the model's gradient per shot.
-    return past + work + item * n_shots * ((1 + gradient) * (records + injections) + gradient * cells)
+        work = running * components * cells * item * (20 if gradient else 3)
+    # The records and, for derivatives, their residuals; the injections and theirs; the model's gradient per shot.
+    kept = n_shots * records + running * injections
+    return past + work + item * components * ((1 + gradient) * kept + gradient * running * cells)
 
 
 def candidates(simulation: Simulation, *, constant_density: bool) -> list[Memory]:
@@ -156,17 +176,12 @@ def plan_memory(
         InputError: If the budget is not positive, or no strategy fits; the message names the least that would do and
             how many shots fit at once.
     """
-    if not budget > 0:
-        raise InputError(f"A memory budget is a positive number of bytes, such as 4e9, but is {budget:g}.")
+    _check_budget(budget)
+    options = {"constant_density": constant_density, "n_sources": n_sources}
     plans = []
     for memory in candidates(simulation, constant_density=constant_density):
-        tried, options = (
-            replace(simulation, memory=memory),
-            {"constant_density": constant_density, "n_sources": n_sources},
-        )
-        peak = peak_bytes(tried, n_shots, n_receivers, dtype, strategy=memory.strategy, **options)
-        plans.append(MemoryPlan(memory, peak))
-        if peak <= budget:
+        plans.append(_predict(simulation, memory, n_shots, n_receivers, dtype, **options))
+        if plans[-1].peak <= budget:
             return plans[-1]
     least = min(plans, key=lambda plan: plan.peak)
     raise InputError(
@@ -174,3 +189,75 @@ def plan_memory(
         f"{least.peak / 2**20:,.0f} MiB ({least.memory.strategy}, stored in {least.memory.precision} precision). "
         f"Sum the gradients of groups of about {max(1, n_shots * budget // least.peak)} shots, or coarsen the grid."
     )
+
+
+def plan_groups(
+    simulation: Simulation,
+    n_shots: int,
+    n_receivers: int,
+    budget: int,
+    dtype="float32",
+    *,
+    constant_density: bool = True,
+    n_sources: int = 1,
+    derivative: str = "gradient",
+) -> MemoryPlan:
+    """Choose the fastest strategy within a budget for `simulate_shots`, which may take the shots in groups.
+
+    All shots at once come first. Groups come next, as large as they may be, by the fastest strategy of which one shot
+    fits; half precision, which costs accuracy, comes last.
+
+    Args:
+        simulation: The simulation, whose `memory` is not looked at.
+        n_shots: Number of shots of a device.
+        n_receivers: Number of receivers in each shot.
+        budget: Memory that the derivative may take on a device [bytes].
+        dtype: Floating-point type of the model.
+        constant_density: Whether the medium has no density model.
+        n_sources: Number of sources in each shot.
+        derivative: One of `DERIVATIVES`.
+
+    Returns:
+        The strategy, to be put into the simulation, and the number of shots at once, for `simulate_shots`.
+
+    Raises:
+        InputError: If the budget is not positive, or not even one shot fits; the message names the least that would do.
+    """
+    _check_budget(budget)
+    options = {"constant_density": constant_density, "n_sources": n_sources, "derivative": derivative}
+    predict = partial(_predict, simulation, n_shots=n_shots, n_receivers=n_receivers, dtype=dtype, **options)
+    known = candidates(simulation, constant_density=constant_density)
+    exact = [memory for memory in known if memory.precision == "same"]
+    for plan in map(predict, exact):
+        if plan.peak <= budget:
+            return plan
+    alone = [predict(memory, at_once=1) for memory in sorted(known, key=lambda memory: memory.precision != "same")]
+    fits = next((plan.memory for plan in alone if plan.peak <= budget), None)
+    if fits is None:
+        least = min(alone, key=lambda plan: plan.peak)
+        raise InputError(
+            f"Not even one shot at a time fits into {budget / 2**20:,.3g} MiB: the least is {least.peak / 2**20:,.0f} "
+            f"MiB ({least.memory.strategy}, stored in {least.memory.precision} precision), of which the records of "
+            f"{n_shots} shots are a part. Give more memory or devices, record fewer times, or coarsen the grid."
+        )
+    sizes = sorted({-(-n_shots // groups) for groups in range(1, n_shots + 1)}, reverse=True)
+    return next(plan for size in sizes if (plan := predict(fits, at_once=size)).peak <= budget)
+
+
+def _check_budget(budget: int) -> None:
+    if not budget > 0:
+        raise InputError(f"A memory budget is a positive number of bytes, such as 4e9, but is {budget:g}.")
+
+
+def _predict(
+    simulation: Simulation,
+    memory: Memory,
+    n_shots: int,
+    n_receivers: int,
+    dtype: Any,
+    at_once: int | None = None,
+    **options: Any,
+) -> MemoryPlan:
+    """Predict the peak with one strategy."""
+    tried, options = replace(simulation, memory=memory), options | {"strategy": memory.strategy, "at_once": at_once}
+    return MemoryPlan(memory, peak_bytes(tried, n_shots, n_receivers, dtype, **options), at_once)

@@ -15,6 +15,7 @@ from data_gen.common.stored_config import adopt, is_chosen, keys_set
 from data_gen.dataset.config import DataConfig
 from data_gen.dataset.manifest import MANIFEST
 from surrogate.config import InvertConfig, register
+from surrogate.devices import is_main_process
 from surrogate.report.page import write_report
 from surrogate.runs.folder import read_run
 from surrogate.runs.invert import run_inversion
@@ -37,19 +38,20 @@ def main(composed: DictConfig) -> None:
     """
     use_compilation_cache()
     config = typed(composed, InvertConfig)
+    config.parallel.initialize()
     config.data = stored_data(config)
     if config.observed is not None:
         check_observed_keys(config)
     if HydraConfig.get().runtime.choices["inversion"] == "file" and config.real.path is None:
         raise InputError("inversion=file inverts a model from a file: give it as real.path=MODEL.npy.")
-    with progress_bar(f"invert {config.out}", config.inversion.most_entries, unit="iterations") as update:
+    shown = is_main_process()
+    with progress_bar(f"invert {config.out}", config.inversion.most_entries, unit="iterations", shown=shown) as update:
 
         def show(iteration: int, values: dict[str, float]) -> None:
             if "predicted_peak" in values:
                 update(0, f"compiling, {values['predicted_peak'] / 1e6:,.0f} MB predicted in addition to the process")
                 return
-            shown = ("misfit", "model_error")
-            known = [name for name in shown if isfinite(values.get(name, nan))]
+            known = [name for name in ("misfit", "model_error") if isfinite(values.get(name, nan))]
             parts = [f"{name.replace('_', ' ')} {values[name]:.3g}" for name in known]
             if config.inversion.n_stages > 1 and "stage" in values:
                 parts = [f"stage {values['stage'] + 1:.0f} of {config.inversion.n_stages}", *parts]
@@ -58,6 +60,8 @@ def main(composed: DictConfig) -> None:
             update(iteration, ", ".join(parts))
 
         run_inversion(config, show)
+    if not is_main_process():
+        return
     print_tables(*write_report(config.out))
     if config.observed is not None:
         print_next(
@@ -108,6 +112,6 @@ def stored_data(config: InvertConfig) -> DataConfig:
         return config.data.settled()
     own = [key for key in OF_THE_MODEL if key in keys_set("data")]
     data = adopt(config.data, read_run(config.run).data, "data", f"the run {config.run}", own)
-    if replaced := differences(data.physics(), config.data.physics()):
+    if (replaced := differences(data.physics(), config.data.physics())) and is_main_process():
         print(f"data.* is that of {config.run}, not the preset's ({replaced}).")
     return data

@@ -12,16 +12,17 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
 from data_gen.common.plain import wholes
-from data_gen.solver.memory_plan import MemoryPlan, peak_bytes, plan_memory
+from data_gen.solver.many_shots import check_split, shots_per_device, simulate_shots
+from data_gen.solver.memory_plan import MemoryPlan, peak_bytes, plan_groups
 from data_gen.solver.problem.acquisition import Survey
 from data_gen.solver.problem.checks import check_survey
 from data_gen.solver.problem.grid import Grid
 from data_gen.solver.problem.simulation import Simulation
-from data_gen.solver.simulator import simulate
 from surrogate.models.surrogate import Surrogate
 from surrogate.protocols import ForwardTask
 
@@ -67,10 +68,12 @@ class PhysicsForward:
         density: Density [kg/m^3] that goes with a velocity model, as a function of the model `(nz, nx)`; None where the
             density is constant.
         hold_layers: Whether gradients hold the absorbing layers: `Simulation.hold_layers`, in whose place it stands.
+        mesh: Mesh of `shot_mesh` over whose devices the shots are split; None for one device.
+        at_once: Shots that a device simulates at once; None for all of its shots.
 
     Raises:
         InputError: If there is no such kind of data, or no time at which to sample it, or the solver cannot use the
-            survey.
+            survey, or the shots cannot be split in that way.
     """
 
     simulation: Simulation
@@ -79,9 +82,12 @@ class PhysicsForward:
     steps: tuple[int, ...] = ()
     density: Density | None = None
     hold_layers: bool = True
+    mesh: Mesh | None = None
+    at_once: int | None = None
 
     def __post_init__(self):
         check_survey(self.survey, self.simulation)
+        check_split(self.survey.n_shots, self.mesh, self.at_once)
         if self.kind not in KINDS:
             raise InputError(f"The kind of data must be one of {', '.join(KINDS)}, but is {self.kind!r}.")
         default = tuple(range(self.simulation.time.nt)) if self.kind == "gather" else self.simulation.snapshot_steps
@@ -100,7 +106,8 @@ class PhysicsForward:
         gathers = self.kind == "gather"
         survey = self.survey if gathers else self.survey._replace(receivers=jnp.zeros((0, 2)))
         density = None if self.density is None else self.density(velocity)
-        records = simulate(velocity, survey, self._recording, density=density)
+        split = {"mesh": self.mesh, "at_once": self.at_once}
+        records = simulate_shots(velocity, survey, self._recording, density=density, **split)
         return records.gathers[:, np.array(self.steps)] if gathers else records.snapshots
 
     @property
@@ -108,30 +115,41 @@ class PhysicsForward:
         steps = () if self.kind == "gather" else self.steps
         return replace(self.simulation, snapshot_steps=steps, frequencies=(), hold_layers=self.hold_layers)
 
-    def peak(self) -> int:
-        """Predict the peak memory of its gradient [bytes], as `data_gen.solver.memory_plan` counts it."""
-        return peak_bytes(self._recording, strategy=self.simulation.memory.strategy, **self._counts)
+    def peak(self, derivative: str = "gradient") -> int:
+        """Predict the peak memory of a derivative on each device.
+
+        Args:
+            derivative: One of `data_gen.solver.memory_plan.DERIVATIVES`.
+
+        Returns:
+            The peak [bytes], as `data_gen.solver.memory_plan` counts it.
+        """
+        strategy, options = self.simulation.memory.strategy, {"derivative": derivative, "at_once": self.at_once}
+        return peak_bytes(self._recording, strategy=strategy, **self._counts, **options)
 
     @property
     def _counts(self) -> dict[str, Any]:
         receivers = self.survey.n_receivers if self.kind == "gather" else 0
-        shots = {"n_shots": self.survey.n_shots, "n_receivers": receivers, "n_sources": self.survey.n_sources}
-        return shots | {"constant_density": self.density is None}
+        shots = shots_per_device(self.survey.n_shots, self.mesh)
+        counts = {"n_shots": shots, "n_receivers": receivers, "n_sources": self.survey.n_sources}
+        return counts | {"constant_density": self.density is None}
 
-    def within(self, budget: float) -> tuple["PhysicsForward", MemoryPlan]:
-        """Choose the fastest gradient that fits into an amount of memory.
+    def within(self, budget: float, derivative: str = "gradient") -> tuple["PhysicsForward", MemoryPlan]:
+        """Choose the fastest way to compute a derivative that fits into an amount of memory, in groups if need be.
 
         Args:
-            budget: Memory [bytes].
+            budget: Memory of each device [bytes].
+            derivative: One of `data_gen.solver.memory_plan.DERIVATIVES`.
 
         Returns:
-            The same forward model with that gradient, and its plan.
+            The same forward model with that strategy and these groups, and its plan.
 
         Raises:
-            InputError: If no gradient fits.
+            InputError: If no strategy fits.
         """
-        chosen = plan_memory(self._recording, budget=int(budget), **self._counts)
-        return replace(self, simulation=replace(self.simulation, memory=chosen.memory)), chosen
+        chosen = plan_groups(self._recording, budget=int(budget), derivative=derivative, **self._counts)
+        simulation = replace(self.simulation, memory=chosen.memory)
+        return replace(self, simulation=simulation, at_once=chosen.at_once), chosen
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ import numpy as np
 
 from data_gen.common.errors import InputError
 from data_gen.common.files import publish, temporary_name
+from surrogate.devices import all_gather, barrier, is_main_process
 from surrogate.inversion.optimizers.protocol import COUNTS, State, Vector, simulations
 
 STATE = "state."  # in front of the names of the optimizer's arrays
@@ -83,11 +84,15 @@ class Progress:
 def store_progress(path: Path, progress: Progress, identity: str) -> None:
     """Write the progress of an inversion, so that at any time the file is the old one or the new one.
 
+    Where several processes run, process 0 writes.
+
     Args:
         path: Path of the file.
         progress: The progress.
         identity: Digest of what decides the result.
     """
+    if not is_main_process():
+        return
     arrays: dict[str, Any] = {STATE + name: value for name, value in progress.state.items()}
     arrays |= {item.name: getattr(progress, item.name) for item in fields(progress) if item.name != "state"}
     arrays["stage_models"] = np.reshape(progress.stage_models, (-1, len(progress.start)))
@@ -98,7 +103,7 @@ def store_progress(path: Path, progress: Progress, identity: str) -> None:
 
 
 def read_progress(path: Path, identity: str) -> Progress | None:
-    """Read the progress of an inversion.
+    """Read the progress of an inversion; several processes must call this together.
 
     Args:
         path: Path of the file.
@@ -108,10 +113,21 @@ def read_progress(path: Path, identity: str) -> Progress | None:
         The progress, or None if there is no file.
 
     Raises:
-        InputError: If it is the progress of another inversion, or of another version.
+        InputError: If it is the progress of another inversion, or of another version, or the processes do not see the
+            same file.
     """
-    if not path.exists():
-        return None
+    with barrier():
+        found = _read(path, identity) if path.exists() else None
+    reached = all_gather(0 if found is None else len(found.rows))
+    if len(set(reached)) > 1:
+        raise InputError(
+            f"The processes of this inversion see {path} at different iterations ({reached}; 0 is no file). Choose a "
+            "folder on a disk that all of them share."
+        )
+    return found
+
+
+def _read(path: Path, identity: str) -> Progress:
     with np.load(path, allow_pickle=False) as stored:
         arrays = dict(stored)
     known = {item.name for item in fields(Progress)} - {"state"}

@@ -27,6 +27,7 @@ from surrogate.inversion.processing.both_sides import BothSides
 from surrogate.inversion.processing.mutes import early_mute, late_mute, offset_mute
 from surrogate.inversion.regularizers.base import Regularizer
 from surrogate.inversion.regularizers.registry import REGULARIZERS
+from surrogate.inversion.shot_sharding import place_shots
 from surrogate.inversion.stage_data import StageData, narrow
 
 PROBES = 8  # of the diagonal of the Hessian: each estimate is then wrong by a half of itself (one standard deviation)
@@ -202,8 +203,8 @@ def _data_misfit(problem: InversionProblem, settings: InversionConfig, data: Sta
     prepare = BothSides(settings.source, settings.normalize)
     return DataMisfit(
         data.forward,
-        data.observed,
-        data.weights,
+        place_shots(data.observed, data.forward),
+        None if data.weights is None else place_shots(data.weights, data.forward),
         MISFITS[settings.misfit],
         problem.start.shape,
         problem.start.dtype,

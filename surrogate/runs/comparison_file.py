@@ -41,6 +41,7 @@ def write_comparison(
     solver = problem.solver or forward
     if not isinstance(solver, PhysicsForward) or solver.kind != "gather" or (dt := _interval(solver)) is None:
         return
+    solver = replace(solver, mesh=None)  # by the process that writes, alone
     simulate, after = jax.jit(solver.__call__), solver
     weights = None if problem.weights is None else jnp.asarray(problem.weights)
 

@@ -11,6 +11,7 @@ from data_gen.common.errors import InputError
 from data_gen.common.files import read_json, write_json
 from surrogate import figures
 from surrogate.config import InvertConfig
+from surrogate.devices import all_gather, barrier, is_main_process
 from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.descent import Result, fixed_cells, invert
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward
@@ -39,7 +40,8 @@ def run_inversion(
     `velocity.npz` and `velocity.segy`. Otherwise data are simulated in a true model.
 
     A finished inversion of the same config, data, true model and surrogate is left as it is, wherever their files are
-    now; an interrupted one resumes, and ends with the same bits.
+    now; an interrupted one resumes, and ends with the same bits. Several processes call this together: all of them
+    read and compute, and process 0 writes.
 
     Args:
         config: Config of the inversion.
@@ -55,17 +57,22 @@ def run_inversion(
     config.inversion.check()
     if config.memory_budget is not None and not 0 < config.memory_budget < float("inf"):
         raise InputError(f"memory_budget must be a positive number of bytes, but is {config.memory_budget}.")
-    problem = known_model_problem(config) if config.observed is None else observed_problem(config)
-    out, weights = Path(config.out), _weights(problem.forward)
-    if (done := _finished(out, config, problem, weights)) is not None:
+    with barrier():
+        problem = known_model_problem(config) if config.observed is None else observed_problem(config)
+        out, weights = Path(config.out), _weights(problem.forward)
+        done = _finished(out, config, problem, weights)
+        if done is None:
+            held = fixed_cells(config.inversion, problem.start.shape)
+            check_stages(config.inversion, problem.forward, problem.start, held)
+    if (done := all_gather(done)[0]) is not None:
         on_progress(config.inversion.most_entries, {})
         return done
 
-    held = fixed_cells(config.inversion, problem.start.shape)
-    check_stages(config.inversion, problem.forward, problem.start, held)
-    claim_folder(out, config)
+    with barrier():
+        if is_main_process():
+            claim_folder(out, config)
     if isinstance(problem.forward, PhysicsForward):
-        on_progress(0, {"predicted_peak": float(problem.forward.peak())})
+        on_progress(0, {"predicted_peak": float(problem.forward.peak(config.inversion.derivative))})
     forward, observed = problem.complete()
     truth = problem.truth
     result = invert(
@@ -82,10 +89,8 @@ def run_inversion(
         identity=f"{weights} {problem.contents}",
         on_progress=on_progress,
     )
-    _save(out, result, problem, forward)
     last = result.stage == result.stage[-1]  # the stages differ in their data: misfits are those of the last one
     best = result.best - int(np.argmax(last))
-    write_comparison(out, problem, forward, observed, result.velocity, config.inversion.source)
     summary = {
         "model": problem.described,
         "forward": config.forward if config.forward == "physics" else f"surrogate {Path(config.run).name}",
@@ -103,9 +108,13 @@ def run_inversion(
         **({} if problem.contents is None else {"contents": problem.contents}),
         "environment": environment(),
     }
-    write_json(out / "inversion.json", summary)
-    (out / PROGRESS).unlink(missing_ok=True)
-    write_report(out)
+    with barrier():
+        if is_main_process():
+            _save(out, result, problem, forward)
+            write_comparison(out, problem, forward, observed, result.velocity, config.inversion.source)
+            write_json(out / "inversion.json", summary)
+            (out / PROGRESS).unlink(missing_ok=True)
+            write_report(out)
     return summary
 
 

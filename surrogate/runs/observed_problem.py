@@ -16,6 +16,7 @@ from data_gen.solver.problem.grid import Grid
 from data_gen.velocity.base.model_files import VelocityFile, resample
 from data_gen.velocity.density import gardner
 from surrogate.config import InvertConfig
+from surrogate.devices import fetch, is_main_process
 from surrogate.inversion.checks import check_fastest, check_observed, check_start, check_truth, check_weights
 from surrogate.inversion.descent import fixed_cells
 from surrogate.inversion.forward import ForwardModel, PhysicsForward
@@ -25,7 +26,7 @@ from surrogate.inversion.observed.setup import Setup, setup_inversion, table_of
 from surrogate.inversion.observed.start import make_start, read_start
 from surrogate.inversion.observed.wavelet import SourceWavelet, choose_wavelet
 from surrogate.inversion.source_estimation import estimate_source, fit_amplitude, taper_end
-from surrogate.runs.problem import Problem, within_budget
+from surrogate.runs.problem import Problem, over_devices
 
 ESTIMATED_PERIODS = 6.0  # length of an estimated wavelet, in periods of the peak frequency
 
@@ -75,8 +76,9 @@ def observed_problem(config: InvertConfig) -> Problem:
     predicted = jax.eval_shape(forward, jnp.asarray(start))
     weights = check_weights(observed.weights, predicted)
     check_observed(data, predicted, weights)
-    forward = within_budget(forward, config.memory_budget)
-    print_table(table_of(setup, (("start", start_described, "inversion.start"),)))
+    forward = over_devices(forward, config)
+    if is_main_process():
+        print_table(table_of(setup, (("start", start_described, "inversion.start"),)))
     assert weights is not None
     return Problem(
         forward,
@@ -159,7 +161,7 @@ def _completed(
     survey, factor = setup.survey, 1.0 if amplitude is None else amplitude
     if not wavelet.estimated and (wavelet.calibrated or amplitude is not None):
         return replace(forward, survey=survey._replace(wavelets=factor * survey.wavelets)), data
-    predicted = jax.jit(forward.__call__)(jnp.asarray(start))
+    predicted = jnp.asarray(fetch(jax.jit(forward.__call__)(jnp.asarray(start))))
     compared = predicted, jnp.asarray(data, predicted.dtype)
     if not wavelet.estimated:
         wavelets = survey.wavelets * fit_amplitude(*compared, jnp.asarray(weights))

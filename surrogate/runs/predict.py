@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import ArrayLike
 
 from data_gen.common.errors import InputError
-from surrogate.devices import Devices
+from surrogate.devices import Devices, fetch
 from surrogate.metrics.errors import relative_l2
 from surrogate.models.surrogate import Surrogate
 from surrogate.operators.layers.recompute import compiler_options
@@ -102,5 +102,5 @@ def validate(model: Surrogate, batches: Iterable[Batch], devices: Devices) -> fl
     Returns:
         The mean error.
     """
-    errors = [devices.fetch(sample_errors(model, devices.shard(batch)))[: len(batch["index"])] for batch in batches]
+    errors = [fetch(sample_errors(model, devices.shard(batch)))[: len(batch["index"])] for batch in batches]
     return float(np.mean(np.concatenate(errors)))

@@ -1,7 +1,7 @@
 """Describe what an inversion needs, wherever it comes from; and make it for a known model, whose data are simulated."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -15,6 +15,7 @@ from data_gen.common.frame import Frame
 from data_gen.dataset.sample import SPLITS, DataSpec
 from data_gen.solver.problem.checks import check_inputs
 from surrogate.config import InvertConfig
+from surrogate.devices import fetch, is_main_process
 from surrogate.inversion.checks import check_fastest, check_start, check_truth
 from surrogate.inversion.config import STARTS
 from surrogate.inversion.descent import fixed_cells
@@ -60,23 +61,25 @@ class Problem:
     clock: float = 0.0
 
 
-def within_budget(forward: PhysicsForward, budget: float | None) -> PhysicsForward:
-    """Choose the fastest gradient that fits into an amount of memory, and print it.
+def over_devices(forward: PhysicsForward, config: InvertConfig) -> PhysicsForward:
+    """Share the shots between the devices, choose the fastest derivatives that fit into their memory, and print these.
 
     Args:
         forward: The solver.
-        budget: Memory [bytes]; None leaves the solver as it is.
+        config: Config of the inversion.
 
     Returns:
-        The solver with that gradient.
+        The solver on these devices, with these derivatives.
 
     Raises:
-        InputError: If no gradient fits.
+        InputError: If the shots cannot be shared, or no derivative fits.
     """
-    if budget is None:
+    forward = replace(forward, mesh=config.parallel.create(forward.survey.n_shots))
+    if config.memory_budget is None:
         return forward
-    forward, chosen = forward.within(budget)
-    print(chosen)
+    forward, chosen = forward.within(config.memory_budget, config.inversion.derivative)
+    if is_main_process():
+        print(chosen)
     return forward
 
 
@@ -105,11 +108,11 @@ def known_model_problem(config: InvertConfig) -> Problem:
     start, _ = make_start(config.inversion, grid, file=read_start(config.inversion), truth=truth)
     check_start(start, bounds, held)
     forward = _forward(config, spec, sources)
-    solver = _physics(config, spec, sources, forward.steps)
+    solver = _solver(config, spec, sources, forward)
     check_fastest(solver, start, bounds, held)
     return Problem(
         forward,
-        lambda: (forward, jax.jit(solver.__call__)(jnp.asarray(truth))),
+        lambda: (forward, fetch(jax.jit(solver.__call__)(jnp.asarray(truth)))),
         start,
         grid.spacing,
         described,
@@ -134,9 +137,16 @@ def _physics(config: InvertConfig, spec: DataSpec, sources: np.ndarray, steps: t
     return PhysicsForward(spec.simulation, spec.survey(sources), kind, steps, density, hold)
 
 
+def _solver(config: InvertConfig, spec: DataSpec, sources: np.ndarray, forward: ForwardModel) -> PhysicsForward:
+    """Return the solver of the true misfit, which is the forward model itself unless that is a surrogate."""
+    if isinstance(forward, PhysicsForward):
+        return forward
+    return replace(_physics(config, spec, sources, forward.steps), mesh=config.parallel.create(len(sources)))
+
+
 def _forward(config: InvertConfig, spec: DataSpec, sources: np.ndarray) -> ForwardModel:
     if config.forward == "physics":
-        return within_budget(_physics(config, spec, sources, _physics_steps(config, spec)), config.memory_budget)
+        return over_devices(_physics(config, spec, sources, _physics_steps(config, spec)), config)
     if config.forward != "surrogate":
         raise InputError(f"forward must be physics or surrogate, but is {config.forward!r}.")
     run = read_run(config.run)

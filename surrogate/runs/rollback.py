@@ -8,6 +8,7 @@ import warnings
 from functools import partial
 
 from data_gen.common.errors import NumericalError
+from surrogate.devices import fetch
 from surrogate.runs.initialization import initialize
 from surrogate.runs.training_run import TrainingRun
 from surrogate.training.batches import name_example
@@ -68,7 +69,7 @@ def _describe(run: TrainingRun, divergence: Divergence) -> str:
     batch = run.devices.shard_local(next(run.batches))
     model, _ = run.state.merge(run.structure)
     losses = sample_losses(model, batch, divergence.step - 1, run.training)
-    losses, indices = (run.devices.fetch(x) for x in (losses, batch["index"]))
+    losses, indices = (fetch(x) for x in (losses, batch["index"]))
     sample = blame_sample(losses, indices, partial(name_example, run.config.data, model.task))
     if math.isfinite(divergence.loss) and not math.isfinite(divergence.grad_norm):
         sample = f"it is the gradient that is not finite, of which sample cannot be known; {sample}"

@@ -14,7 +14,7 @@ from flax import nnx
 
 from data_gen.dataset.manifest import MANIFEST
 from surrogate.config import TrainConfig
-from surrogate.devices import Devices, all_gather, barrier, is_main_process, local_entry, peak_memory
+from surrogate.devices import Devices, all_gather, barrier, fetch, is_main_process, local_entry, peak_memory
 from surrogate.figures import Figure
 from surrogate.models.surrogate import Surrogate, training_statistics
 from surrogate.runs import provenance
@@ -190,6 +190,6 @@ class TrainingRun:
 def _draw_example(model: Surrogate, config: TrainConfig, devices: Devices) -> Callable[[], Figure]:
     """Predict an example in all processes; the function returned draws it."""
     batch = next(ordered_batches(config.data.path, "validation", 1, model.task))
-    prediction = devices.fetch(apply_to_batch(model, devices.shard(batch)))[0]
+    prediction = fetch(apply_to_batch(model, devices.shard(batch)))[0]
     example = {name: np.asarray(values)[0] for name, values in batch.items()}
     return lambda: model.task.figures(example, {"surrogate": prediction})["fields"]

@@ -16,3 +16,6 @@ OPTIMIZERS: dict[str, Callable[[Settings, Preconditioner], Optimizer]] = {
     "gauss_newton": GaussNewton.create,
     "newton_cg": NewtonCG.create,
 }
+
+# The derivative by which the solver's memory is planned (data_gen/solver/memory_plan.py), where it is not the gradient.
+DERIVATIVES = {"gauss_newton": "gauss_newton", "newton_cg": "hessian"}
