@@ -39,7 +39,6 @@ def read_segy(path: Path, geometry: Geometry, shot_word: str | None) -> RawRecor
     if survey.frame is not None and survey.elevations is not None and any(used):
         sources, receivers, frame, leveled = _level(survey, survey.frame, survey.elevations, geometry, used, path)
         notes += leveled
-    sources = None if sources is None else sources[:, None]
     return RawRecord(shots.gathers, weights, shots.dt, shots.delay, sources, receivers, frame, notes)
 
 
