@@ -13,9 +13,11 @@ import segyio
 from segyio import TraceField as Word
 
 from data_gen import InputError
+from surrogate.config import InvertConfig
+from surrogate.inversion.descent import InversionConfig
+from surrogate.inversion.observed.setup import SetupConfig
 from surrogate.runs.invert import run_inversion
-from tests.inversion.test_observed_preparation import config
-from tests.inversion.test_observed_segy import DT, RANDOM, Written, write
+from tests.inversion.segy_survey import DT, RANDOM, Written, write
 
 HOW = Written(sources=1, complete=True)
 
@@ -131,10 +133,17 @@ CASES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], str]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_one_paragraph(name, tmp_path):
     make, settings, message = CASES[name]
-    asked = config(make(tmp_path), start_velocity=settings.get("start_velocity", 2000.0))
-    for key, value in settings.items():
-        if key != "start_velocity":
-            setattr(asked if key == "forward" else asked.setup, key, value)
+    settings = dict(settings)
+    start = InversionConfig(
+        start="constant", start_velocity=settings.pop("start_velocity", 2000.0), bounds=[1500.0, 2500.0]
+    )
+    asked = InvertConfig(
+        out=str(tmp_path / "survey"),
+        forward=settings.pop("forward", "physics"),
+        observed=str(make(tmp_path)),
+        setup=SetupConfig(peak_frequency=10.0, **settings),
+        inversion=start,
+    )
     with pytest.raises(InputError, match=message) as refusal:
         run_inversion(asked)
     assert "\n" not in str(refusal.value) and not (tmp_path / "survey").exists()
