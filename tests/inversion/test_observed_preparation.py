@@ -14,7 +14,7 @@ from data_gen.common.frame import Frame
 from data_gen.solver.problem.wavelets import ricker_waveform
 from data_gen.velocity.density import gardner
 from surrogate.config import InvertConfig
-from surrogate.inversion.descent import InversionConfig
+from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.forward import PhysicsForward
 from surrogate.inversion.observed.preparation import (
     center,

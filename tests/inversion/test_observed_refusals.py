@@ -14,7 +14,7 @@ from segyio import TraceField as Word
 
 from data_gen import InputError
 from surrogate.config import InvertConfig
-from surrogate.inversion.descent import InversionConfig
+from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.observed.setup import SetupConfig
 from surrogate.runs.invert import run_inversion
 from tests.inversion.segy_survey import DT, RANDOM, Written, write

@@ -13,7 +13,7 @@ from segyio import TraceField as Word
 from data_gen import InputError
 from data_gen.dataset.segy_shots import read_shots
 from surrogate.config import InvertConfig
-from surrogate.inversion.descent import InversionConfig
+from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.forward import PhysicsForward
 from surrogate.inversion.observed.reading import read_observed
 from surrogate.inversion.observed.setup import SetupConfig, setup_inversion
