@@ -5,7 +5,7 @@ differently. Each choice is therefore a sentence in `notes`, and what can be rea
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +76,18 @@ class SegyTraces:
     def resolution(self) -> float:
         """The difference to which horizontal positions are rounded, in the file's unit."""
         return float(_scale(self.words["SourceGroupScalar"]).max())
+
+    def take(self, traces: np.ndarray) -> "SegyTraces":
+        """Take some of the traces.
+
+        Args:
+            traces: Their numbers `(n,)`.
+
+        Returns:
+            These traces, in this order.
+        """
+        words = {name: values[traces] for name, values in self.words.items()}
+        return replace(self, samples=self.samples[traces], words=words)
 
     def positions(self, x: str, y: str) -> np.ndarray:
         """Read horizontal positions.

@@ -12,6 +12,7 @@ import numpy as np
 from data_gen.common.errors import InputError
 from data_gen.common.frame import Frame, frame_of_line
 from data_gen.common.segy import OFF_LINE, SegyTraces, along_line, read_segy_traces
+from data_gen.dataset.segy_sources import find_copies
 
 SHOT_WORDS = ("FieldRecord", "EnergySourcePoint", "SourceX")
 SURFACE_WORDS = ("SourceSurfaceElevation", "ReceiverGroupElevation")
@@ -26,7 +27,8 @@ class SegyShots(NamedTuple):
         gathers: Gathers `(n_sources, nt, n_receivers)`, receivers in the order of their positions.
         dt: Sampling interval [s], or None if the file does not give it.
         delay: Time of the first sample [s].
-        sources: Positions `(n_sources, 2)` [m], or None if the file does not give them.
+        sources: Positions `(n_sources, 2)` [m], or None if the file does not give them. In a `SegySurvey`, whose shots
+            may have several sources: `(n_shots, n_sources, 2)`.
         receivers: Positions `(n_receivers, 2)` of all shots or `(n_sources, n_receivers, 2)` of each [m], or None.
         notes: Sentences on what was decided.
     """
@@ -44,7 +46,7 @@ class SegySurvey(NamedTuple):
 
     Attributes:
         shots: The shots. A trace that a shot lacks is zero; if receivers move, its position is that of the shot's last.
-        live: Which traces were recorded `(n_sources, n_receivers)`: not dead, and there.
+        live: Which traces were recorded `(n_shots, n_receivers)`: not dead, and there.
         frame: Relation of positions to the world, None if they are unknown.
         elevations: Elevations of the surface [m] by their words in `SURFACE_WORDS`, each `(n,)` without repetitions;
             None if positions are unknown.
@@ -79,11 +81,15 @@ def read_shots(path: Path, shot_word: str | None = None) -> SegyShots:
             f"{path} has shots of {traces.min()} to {traces.max()} traces by {notes[0].rpartition(' by ')[2]}, but "
             "every shot needs the same number. Complete them, or take only complete shots."
         )
-    return _survey(file, shots, notes, OFF_LINE).shots
+    found = _survey(file, shots, notes, OFF_LINE, _each_once(file)).shots
+    return found if found.sources is None else found._replace(sources=found.sources[:, 0])
 
 
 def read_survey(path: Path, shot_word: str | None = None, *, off_line: float = OFF_LINE) -> SegySurvey:
-    """Read the shots of a SEG-Y file, each with as many traces as it has.
+    """Read the shots of a SEG-Y file, each with as many traces as it has, and with one source or several.
+
+    Several sources that fired together are recognized by records that are written once for each of them
+    (`data_gen.dataset.segy_sources`).
 
     Args:
         path: Path of the file.
@@ -94,19 +100,35 @@ def read_survey(path: Path, shot_word: str | None = None, *, off_line: float = O
         The shots, which of their traces were recorded, and where they are.
 
     Raises:
-        InputError: If the shots cannot be told apart or do not lie along a line, or if receivers of a shot have one
-            position.
+        InputError: If the shots cannot be told apart, have different numbers of sources or do not lie along a line, or
+            if receivers of a shot have one position.
     """
     file = read_segy_traces(path)
-    shots, notes = _shots(file, shot_word)
+    shots, notes, copies = _several_sources(file, shot_word) or (*_shots(file, shot_word), _each_once(file))
     traces = np.bincount(shots)
     if traces.min() < traces.max():
         notes.append(f"shots have {traces.min()} to {traces.max()} traces: those that are missing have no weight")
-    return _survey(file, shots, notes, off_line)
+    return _survey(file, shots, notes, off_line, copies)
 
 
-def _survey(file: SegyTraces, shots: np.ndarray, notes: list[str], off_line: float) -> SegySurvey:
-    places = _places(file, off_line)
+def _each_once(file: SegyTraces) -> np.ndarray:
+    return np.arange(len(file.samples))[:, None]
+
+
+def _several_sources(file: SegyTraces, shot_word: str | None) -> tuple[np.ndarray, list[str], np.ndarray] | None:
+    """Return the shot of every record of several sources, a note, and the traces that are its copies."""
+    for word in SHOT_WORDS[:2]:
+        if shot_word in (None, word) and (found := find_copies(file, word)) is not None:
+            shots, copies = found
+            how = f"{copies.shape[1]} sources fired together in each of {shots.max() + 1} shots by {word}"
+            return shots, [f"{how}: each record is written once for every source"], copies
+    return None
+
+
+def _survey(file: SegyTraces, shots: np.ndarray, notes: list[str], off_line: float, copies: np.ndarray) -> SegySurvey:
+    """Lay out records, whose `copies` are the traces `(n, n_sources)` in which they are written."""
+    places = _places(file, off_line).of(copies)
+    file = file.take(copies[:, 0])
     order, how = _order(file, shots, places)
     table = _table(file, shots, order, places)
     live = (table >= 0) & ~file.dead[table]
@@ -153,19 +175,36 @@ def _shots(file: SegyTraces, shot_word: str | None) -> tuple[np.ndarray, list[st
             counts = ", ".join(f"{division.max() + 1} by {word}" for word, division in divisions.items())
             raise InputError(
                 f"The header words of {file.path} make different shots of its {len(shots)} traces: {counts} (SourceX: "
-                "by the source's position). Name the right one (`--shot-word`), or correct the others."
+                "by the source's position). Name the right one (`--shot-word` of an import, setup.shot_word of an "
+                "inversion), or correct the others. Sources that fire together need a copy of each trace, with the "
+                "position of one of them in each."
             )
     return shots, [f"{shots.max() + 1} shots by {' and '.join(divisions)}"]
 
 
 class _Places(NamedTuple):
-    """Positions `(n, 2)`, as (z, x), of every trace in the file's unit; None if the file does not give them."""
+    """Hold positions, as (z, x), in the file's unit; None if the file does not give them.
+
+    Attributes:
+        sources: Those of the sources of every trace `(n, 2)`, or of every record `(n, n_sources, 2)`.
+        receivers: Those of the receivers `(n, 2)`.
+        unit: Length of the unit [m].
+        frame: Place of the line in the world.
+        notes: Sentences on what was decided.
+    """
 
     sources: np.ndarray | None
     receivers: np.ndarray | None
     unit: float | None
     frame: Frame | None
     notes: list[str]
+
+    def of(self, copies: np.ndarray) -> "_Places":
+        """Take the positions of records, which are written in the traces `(n, n_sources)`."""
+        return self._replace(
+            sources=None if self.sources is None else self.sources[copies],
+            receivers=None if self.receivers is None else self.receivers[copies[:, 0]],
+        )
 
 
 def _places(file: SegyTraces, off_line: float) -> _Places:
@@ -241,19 +280,21 @@ def _geometry(places: _Places, table: np.ndarray) -> tuple[np.ndarray | None, np
     # The last trace of each shot stands for those that it lacks.
     last = table[np.arange(count), length - 1 - np.argmax(there[:, ::-1], axis=1)]
     filled = np.where(there, table, last[:, None])
-    sources = receivers = None
+    sources = receivers = several = None
     if places.sources is not None:
         of_traces = places.unit * places.sources[filled]
         if np.ptp(of_traces, axis=1).any():
-            return None, None, [*places.notes, "no positions are taken: sources of one shot have several"]
-        sources = of_traces[:, 0]
+            several = "no positions of sources are taken: those of one shot have several"
+        else:
+            sources = of_traces[:, 0]
     if places.receivers is not None:
         of_traces = places.unit * places.receivers[filled]
         of_spread = places.unit * places.receivers[table.max(axis=0)]
         shared = not np.any((of_traces != of_spread) & there[..., None])
         receivers = of_spread if shared else of_traces
     found = [name for name, value in (("sources", sources), ("receivers", receivers)) if value is not None]
-    return sources, receivers, [*places.notes, f"positions of {' and '.join(found) or 'nothing'} are in its headers"]
+    said = f"positions of {' and '.join(found) or 'nothing'} are in its headers"
+    return sources, receivers, [*places.notes, *([several] if several else []), said]
 
 
 def _dead(file: SegyTraces, table: np.ndarray) -> list[str]:

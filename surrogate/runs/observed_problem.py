@@ -20,6 +20,7 @@ from surrogate.devices import fetch, is_main_process
 from surrogate.inversion.checks import check_fastest, check_observed, check_start, check_truth, check_weights
 from surrogate.inversion.descent import fixed_cells
 from surrogate.inversion.forward import ForwardModel, PhysicsForward
+from surrogate.inversion.observed.preparation import check_resampled, make_line_sources, resample_observed
 from surrogate.inversion.observed.reading import read_observed
 from surrogate.inversion.observed.record import Observed
 from surrogate.inversion.observed.setup import Setup, setup_inversion, table_of
@@ -55,8 +56,10 @@ def observed_problem(config: InvertConfig) -> Problem:
         split=choices.split,
         index=settings.index,
     )
-    file = read_start(settings)
+    observed, file = resample_observed(observed, choices.dt), read_start(settings)
     wavelet = choose_wavelet(observed, config.wavelet, choices.peak_frequency, choices.peak_time)
+    check_resampled(wavelet, choices.dt)
+    observed = make_line_sources(observed, wavelet, choices.line_source, choices.line_source_velocity)
     setup = setup_inversion(observed, wavelet, _velocities(config, observed, file), choices)
     every = _every(settings.record_every, observed, wavelet)
     grid, data = setup.simulation.grid, setup.observed.gathers[:, ::every]
@@ -68,7 +71,7 @@ def observed_problem(config: InvertConfig) -> Problem:
     check_start(start, settings.bounds, held)
     if truth is not None:
         check_truth(truth, settings.bounds, held)
-    density = gardner if observed.known is not None and observed.known.gardner else None
+    density = gardner if setup.gardner else None
     forward = PhysicsForward(
         setup.simulation, setup.survey, "gather", setup.steps[::every], density, settings.hold_layers
     )

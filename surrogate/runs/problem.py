@@ -25,6 +25,8 @@ from surrogate.runs.folder import read_run
 from surrogate.runs.load import load_surrogate
 from surrogate.runs.model_file import read_real
 
+NEAR = 1e-3  # [m] between depths that are the same
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -156,9 +158,25 @@ def _forward(config: InvertConfig, spec: DataSpec, sources: np.ndarray) -> Forwa
             f"The surrogate in {config.run} was trained for another simulation ({differences(ours, theirs)}). Give the "
             "same data=... as in training, or another run."
         )
+    _check_depth(config, spec)
     if config.inversion.record_every is not None:
         raise InputError("A surrogate knows the times it was trained on only: leave inversion.record_every=null.")
     return SurrogateForward(load_surrogate(config.run), sources, config.inversion.kind)
+
+
+def _check_depth(config: InvertConfig, spec: DataSpec) -> None:
+    """Check that the surrogate was trained with sources at the depth of the survey."""
+    if spec.imported:
+        trained = None if spec.sources is None else spec.sources[:, 0]
+    else:
+        trained = spec.simulation.grid.spacing * np.array(spec.shots.rows)
+    depth = config.inversion.source_depth
+    if trained is not None and not trained.min() - NEAR <= depth <= trained.max() + NEAR:
+        raise InputError(
+            f"The surrogate in {config.run} was trained for another geometry: its sources were {trained.min():g} to "
+            f"{trained.max():g} m deep, but inversion.source_depth is {depth:g} m. Give a depth within that range, or "
+            "invert through the solver (forward=physics)."
+        )
 
 
 def _true_model(config: InvertConfig, spec: DataSpec) -> tuple[np.ndarray, str]:

@@ -311,6 +311,10 @@ def test_surrogate_inversion_reports_the_true_misfit(trained, tmp_path):
     config = replace(config, out=str(tmp_path / "other"), data=tiny_config(trained.data.path, peak_frequency=14.0))
     with pytest.raises(InputError, match=r"another simulation \(peak_frequency: 15.0 -> 14.0\)"):
         run_inversion(config)
+    deep = replace(config, data=trained.data, inversion=replace(config.inversion, source_depth=220.0))
+    with pytest.raises(InputError, match=r"another geometry: its sources were 20 to 200 m deep, but .* is 220 m"):
+        run_inversion(deep)
+    assert not (tmp_path / "other").exists()
 
 
 # --- bad input ------------------------------------------------------------------------------------------------

@@ -159,7 +159,7 @@ def _agreed(
 
 
 def _without_positions(path: Path, what: str, raw: RawRecord, segy: bool) -> str:
-    why = [note for note in raw.notes if "no positions" in note or "geographic" in note]
+    why = [note for note in raw.notes if f"no positions of {what}" in note or "geographic" in note]
     words = {"sources": "SourceX, SourceY and SourceDepth", "receivers": "GroupX, GroupY and ReceiverGroupElevation"}
     lack = f"{words[what]} of its headers say nothing" if segy else f"an array `{what}` is missing"
     remedy = "" if segy or path.suffix.lower() == ".npy" else f"Save them as `{what}` (z, x) [m] with the gathers, or g"

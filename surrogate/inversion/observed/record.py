@@ -137,8 +137,12 @@ def _check_positions(observed: Observed, path: Path) -> None:
     short, long = sorted(spans, key=lambda span: span[1] - span[0])
     low, high = 1000 * short[0], 1000 * short[1]
     common = min(high, long[1]) - max(low, long[0])
+    size, length, apart = high - low, long[1] - long[0], max(long[0] - short[1], short[0] - long[1])
     # Two kinds of points rarely differ by a factor of 1000, and even more rarely lie on each other once it is applied.
-    if high > low and 0.5 < (high - low) / (long[1] - long[0]) < 2 and common > 0.5 * (high - low):
+    alike = high > low and 0.5 < size / length < 2 and common > 0.5 * size
+    # A spread beside its sources overlaps less; as they are, both lie farther apart than either is long.
+    beside = high > low and common >= 0 and apart > length
+    if alike or beside:
         names = ("sources", "receivers") if short == spans[0] else ("receivers", "sources")
         raise InputError(
             f"{path} seems to have two units: its {names[0]} span x = {short[0]:g} to {short[1]:g} m, its {names[1]} "

@@ -4,7 +4,7 @@
 
 On land, elevations of sources and receivers are above zero. A surface of one elevation is the datum itself. Where the
 elevations differ there is topography, which the solver has not: a datum must then be stated, and rock is taken to reach
-up to it. At sea nothing is above zero, which is the datum.
+up to it. At sea nothing is above zero, which is the datum. Shots of several sources: `data_gen.dataset.segy_sources`.
 """
 
 from pathlib import Path
@@ -39,7 +39,6 @@ def read_segy(path: Path, geometry: Geometry, shot_word: str | None) -> RawRecor
     if survey.frame is not None and survey.elevations is not None and any(used):
         sources, receivers, frame, leveled = _level(survey, survey.frame, survey.elevations, geometry, used, path)
         notes += leveled
-    sources = None if sources is None else sources[:, None]
     return RawRecord(shots.gathers, weights, shots.dt, shots.delay, sources, receivers, frame, notes)
 
 

@@ -29,9 +29,11 @@ from data_gen.solver.problem.grid import Grid, TimeAxis
 from data_gen.solver.problem.simulation import Simulation
 from surrogate.inversion.observed.record import Observed
 from surrogate.inversion.observed.wavelet import SourceWavelet
+from surrogate.inversion.processing.line_source import LAWS
 
 HALF_WIDTH = 4  # cells of the sinc that places sources and receivers between cell centers
 LAYERS, MOST_LAYERS = 20, 60  # cells
+DENSITIES = ("constant", "gardner")
 SLACK = 1e-6  # of a cell or a sample, for rounding
 
 
@@ -54,6 +56,13 @@ class SetupConfig:
         width: Width of the model [m].
         depth: Depth of the model [m].
         duration: Time at which the records are cut off [s].
+        dt: Time from one sample to the next to which records that are finer are resampled [s]; null keeps theirs.
+        line_source: Law by which records of point sources in three dimensions are turned into those of line sources,
+            which the solver predicts: offset or direct (for waves along the surface), or path (for reflections); null
+            leaves them as they are.
+        line_source_velocity: Velocity of that law [m/s]; direct can do without.
+        density: Density that goes with a velocity: constant, or gardner (Gardner's rule); null takes that of a data
+            set, else constant.
         order: Order of the differences in space.
         layers: Width of the absorbing layers [cells].
         free_surface: Whether the top of the model is a free surface.
@@ -72,6 +81,10 @@ class SetupConfig:
     width: float | None = None
     depth: float | None = None
     duration: float | None = None
+    dt: float | None = None
+    line_source: str | None = None
+    line_source_velocity: float | None = None
+    density: str | None = None
     order: int = 8
     layers: int | None = None
     free_surface: bool | None = None
@@ -82,7 +95,8 @@ class SetupConfig:
         Raises:
             InputError: For such a value.
         """
-        for name in ("highest_frequency", "spacing", "width", "depth", "duration", "amplitude"):
+        positive = ("highest_frequency", "spacing", "width", "depth", "duration", "amplitude", "dt")
+        for name in (*positive, "line_source_velocity"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise InputError(f"setup.{name} must be positive, but is {value}.")
@@ -92,6 +106,20 @@ class SetupConfig:
                 raise InputError(f"setup.{name} must not be negative, but is {value}.")
         if self.origin is not None and not (len(self.origin) == 2 and np.isfinite(self.origin).all()):
             raise InputError(f"setup.origin must be [z, x] in m, but is {self.origin}.")
+        for name, known in (("line_source", LAWS), ("density", DENSITIES)):
+            value = getattr(self, name)
+            if value is not None and value not in known:
+                raise InputError(f"setup.{name} must be null or one of {', '.join(known)}, but is {value!r}.")
+        if self.line_source in ("offset", "path") and self.line_source_velocity is None:
+            raise InputError(
+                f"setup.line_source = {self.line_source} needs a velocity: give setup.line_source_velocity=V [m/s], "
+                "that of the waves that matter, or take direct, which can do without."
+            )
+        if self.line_source is None and self.line_source_velocity is not None:
+            raise InputError(
+                f"setup.line_source_velocity is that of a law: give setup.line_source={'|'.join(LAWS)}, too, or leave "
+                "it out."
+            )
         if self.order not in POINTS_PER_WAVELENGTH:
             raise InputError(f"setup.order must be one of {tuple(POINTS_PER_WAVELENGTH)}, but is {self.order}.")
 
@@ -106,6 +134,7 @@ class Setup(NamedTuple):
         steps: Steps of the time axis at which the data are sampled.
         first: Time of step 0 on the clock of the records [s].
         observed: The data, without samples before the wavelet begins or after `setup.duration`.
+        gardner: Whether density follows velocity by Gardner's rule; otherwise it is constant.
         table: The choices in words: rows of a name, a value and the key that changes it.
     """
 
@@ -115,6 +144,7 @@ class Setup(NamedTuple):
     steps: tuple[int, ...]
     first: float
     observed: Observed
+    gardner: bool
     table: tuple[tuple[str, str, str], ...]
 
 
@@ -152,6 +182,9 @@ def setup_inversion(
     if free is None:
         free = observed.known is not None and observed.known.free_surface
     _check_fired(observed, origin[0] + NEAR * grid.spacing, free)
+    gardner = config.density == "gardner"
+    if config.density is None:
+        gardner = observed.known is not None and observed.known.gardner
     time = TimeAxis(steps[-1] + 1, observed.dt)
 
     def simulation(layers: int) -> Simulation:
@@ -164,6 +197,7 @@ def setup_inversion(
             widths=(0 if free else layers, layers, layers, layers),
             half_width=0 if on_cells else HALF_WIDTH,
             free_surface=free,
+            staggered=gardner,
         )
 
     layers = LAYERS if config.layers is None else config.layers
@@ -176,8 +210,8 @@ def setup_inversion(
     sources = observed.sources - origin
     sources = sources[:, 0] if sources.shape[1] == 1 else sources
     survey = make_survey(sources, observed.receivers - origin, wavelet.sample(time, first))
-    table = _table(observed, wavelet, bounds, chosen, origin, first, how)
-    return Setup(chosen, survey, origin, steps, first, observed, table)
+    table = _table(observed, wavelet, bounds, chosen, origin, first, how, config)
+    return Setup(chosen, survey, origin, steps, first, observed, gardner, table)
 
 
 def _timed(observed: Observed, wavelet: SourceWavelet, config: SetupConfig) -> tuple[Observed, float, tuple[int, ...]]:
@@ -272,6 +306,7 @@ def _table(
     origin: tuple[float, float],
     first: float,
     how: str,
+    config: SetupConfig,
 ) -> tuple[tuple[str, str, str], ...]:
     """Say what was chosen, and which key changes it."""
     shots, nt, receivers = observed.gathers.shape
@@ -287,14 +322,25 @@ def _table(
     unit = "" if frame.unit == 1 else f"; the file's unit is {frame.unit:g} m"
     place = f"z = 0 at {frame.datum:g} m; x = 0 at ({x_0:.10g}, {y_0:.10g}) m, along ({dx:.4g}, {dy:.4g}){unit}"
     cells = simulation.points_per_wavelength(bounds[0])
+    spreading = "of line sources" if observed.known is not None else "as recorded"
+    if config.line_source is not None:
+        velocity = "" if config.line_source_velocity is None else f", {config.line_source_velocity:g} m/s"
+        spreading = f"from point to line sources by the law `{config.line_source}`{velocity}"
+    density = "by Gardner's rule" if simulation.staggered else "constant"
     rows: list[tuple[str, str, str]] = [
         ("gathers", f"{shots} shots, {receivers} receivers {moving}, {left_out} traces left out", "geometry"),
-        ("samples", f"{nt} of {observed.dt:g} s, {observed.delay:g} to {observed.duration:g} s", "setup.duration"),
+        (
+            "samples",
+            f"{nt} of {observed.dt:g} s, {observed.delay:g} to {observed.duration:g} s",
+            "setup.duration, setup.dt",
+        ),
+        ("spreading", spreading, "setup.line_source"),
         ("sources", f"{observed.sources.shape[1]} a shot, {span(observed.sources)}", "geometry"),
         ("receivers", span(observed.receivers), "geometry"),
         ("place", place, "setup.datum"),
         ("wavelet", wavelet.described, "wavelet, setup.peak_frequency"),
         ("velocities", f"{bounds[0]:g} to {bounds[1]:g} m/s", "inversion.bounds"),
+        ("density", density, "setup.density"),
         (
             "cells",
             f"{nz} x {nx} of {h:g} m {how}, {cells:.2g} in the shortest wavelength",
