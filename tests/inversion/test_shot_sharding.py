@@ -94,7 +94,6 @@ def test_data_that_do_not_divide_are_on_every_device():
     placed = place_shots(observed, over(forward, 4))
     assert placed is not None and placed.sharding.is_fully_replicated
     assert place_shots(observed, forward) is observed
-    assert place_shots(None, over(forward, 4)) is None
 
 
 @pytest.mark.parametrize(
