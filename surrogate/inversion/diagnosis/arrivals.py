@@ -1,0 +1,168 @@
+"""Compare the first wave of each observed trace with the predicted one: delay, phase and likeness.
+
+    C(s) = sum_t conj(P(t)) D(t + s),    P, D the analytic signals of the windowed waves
+
+|C| is largest at the delay of the envelopes; there arg C is the constant phase by which the observed wave is rotated,
+and |C| over the norms of both is their likeness, which is one for waves that a delay and a rotation make equal. The
+rotation of a trace x by an angle a is cos(a) x - sin(a) H(x), H the Hilbert transform. The common phase of all traces is
+that of the sum of their unit vectors, weighted by likeness: some reversed traces make the sum shorter, but do not turn
+it.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.signal import hilbert
+from scipy.signal.windows import tukey
+
+from data_gen.solver.diagnosis import Finding, judge
+from surrogate.inversion.diagnosis.onsets import Onsets
+
+BEFORE, AFTER = 0.5, 1.5  # periods of the window around an onset
+ALIKE = 0.6  # likeness from which on two waves are the same one
+OPPOSITE = 135.0  # degrees from the common phase
+ROTATED = 15.0  # degrees
+CERTAIN = 0.5  # length of the mean of the unit vectors; 60 degrees of scatter
+
+PerTrace = Float[np.ndarray, "n_shots n_receivers"]
+
+
+class Arrivals(NamedTuple):
+    """Hold the comparison of the first waves `(n_shots, n_receivers)`.
+
+    Attributes:
+        delay: Time by which the observed wave is later [s]; NaN where either has no clear onset.
+        phase: Phase by which it is rotated [degrees].
+        likeness: Likeness of both, 0 to 1; 0 where the delay is NaN.
+    """
+
+    delay: PerTrace
+    phase: PerTrace
+    likeness: PerTrace
+
+
+class CommonPhase(NamedTuple):
+    """Hold the phase that most traces share.
+
+    Attributes:
+        degrees: The phase [degrees], from -180 to 180.
+        certainty: Length of the mean of the traces' unit vectors, 0 to 1; traces in opposition count as if they were
+            not.
+        traces: Number of traces that count.
+    """
+
+    degrees: float
+    certainty: float
+    traces: int
+
+
+def compare_arrivals(
+    observed: Float[np.ndarray, "n_shots nt n_receivers"],
+    predicted: Float[np.ndarray, "n_shots nt n_receivers"],
+    onsets: tuple[Onsets, Onsets],
+    used: Bool[np.ndarray, "n_shots n_receivers"],
+    dt: float,
+    period: float,
+) -> Arrivals:
+    """Compare the first waves of traces.
+
+    Args:
+        observed: Observed gathers `(n_shots, nt, n_receivers)`.
+        predicted: Predicted gathers, likewise.
+        onsets: Onsets of the observed and of the predicted waves.
+        used: Mask of the traces that count.
+        dt: Time from one sample to the next [s].
+        period: Period of the waves [s].
+
+    Returns:
+        The comparison.
+    """
+    (d, d_first), (p, p_first) = (
+        _window(data, picked.times, dt, period) for data, picked in zip((observed, predicted), onsets, strict=True)
+    )
+    length = d.shape[1]
+    size = 2 * length
+    product = np.conj(np.fft.fft(p, size, axis=1)) * np.fft.fft(d, size, axis=1)
+    correlation = np.fft.ifft(product, axis=1)
+    lags = np.fft.fftfreq(size, 1 / size)
+    correlation = np.where(np.abs(lags)[:, None] <= length / 2, correlation, 0)
+    best = np.argmax(np.abs(correlation), axis=1)[:, None]
+    peak = np.take_along_axis(correlation, best, axis=1)[:, 0]
+    norms = np.linalg.norm(p, axis=1) * np.linalg.norm(d, axis=1)
+    compared = used & onsets[0].clear & onsets[1].clear & (norms > 0)
+    delay = (d_first - p_first + lags[best[:, 0]]) * dt
+    return Arrivals(
+        np.where(compared, delay, np.nan),
+        np.degrees(np.angle(peak)),
+        np.where(compared, np.abs(peak) / np.where(norms == 0, 1, norms), 0.0),
+    )
+
+
+def _window(data: np.ndarray, onsets: np.ndarray, dt: float, period: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the analytic signals of the first waves out, and return the sample at which each begins."""
+    length = max(4, round((BEFORE + AFTER) * period / dt))
+    first = np.round((np.nan_to_num(onsets) - BEFORE * period) / dt).astype(int)
+    index = first[:, None] + np.arange(length)[:, None]
+    inside = (index >= 0) & (index < data.shape[1])
+    cut = np.take_along_axis(data, np.clip(index, 0, data.shape[1] - 1), axis=1) * inside
+    return hilbert(cut * tukey(length, 0.5)[:, None], axis=1), first
+
+
+def common_phase(arrivals: Arrivals) -> CommonPhase:
+    """Find the phase that the traces share.
+
+    Args:
+        arrivals: Comparison of the first waves.
+
+    Returns:
+        The phase.
+    """
+    alike = arrivals.likeness >= ALIKE
+    weights, radians = arrivals.likeness[alike], np.radians(arrivals.phase[alike])
+    if not len(weights):
+        return CommonPhase(0.0, 0.0, 0)
+    shared = np.angle(np.sum(weights * np.exp(1j * radians)))
+    turned = radians - shared
+    with_it = np.cos(turned) > np.cos(np.radians(OPPOSITE))
+    certainty = np.abs(np.sum((weights * np.exp(1j * turned))[with_it])) / np.sum(weights[with_it])
+    return CommonPhase(float(np.degrees(shared)), float(certainty), int(with_it.sum()))
+
+
+def find_reversed(arrivals: Arrivals, common: CommonPhase) -> Bool[np.ndarray, "n_shots n_receivers"]:
+    """Find traces of the opposite polarity.
+
+    Args:
+        arrivals: Comparison of the first waves.
+        common: Phase that the traces share.
+
+    Returns:
+        Mask of the reversed traces `(n_shots, n_receivers)`; none where the traces share no phase.
+    """
+    apart = (arrivals.phase - common.degrees + 180) % 360 - 180
+    return (common.certainty > CERTAIN) & (arrivals.likeness >= ALIKE) & (np.abs(apart) > OPPOSITE)
+
+
+def judge_phase(common: CommonPhase) -> Finding:
+    """Judge the phase of the wavelet.
+
+    Args:
+        common: Phase that the traces share.
+
+    Returns:
+        The finding.
+    """
+    wanted = f"within {ROTATED:g} degrees"
+    if common.certainty <= CERTAIN:
+        return Finding("wavelet phase", f"not told by the {common.traces} first waves that are alike", wanted)
+    measured = (
+        f"observed waves are rotated by {common.degrees:+.0f} degrees (mean of {common.traces} first waves, "
+        f"certainty {common.certainty:.2f} of 1)"
+    )
+    remedy = ""
+    if abs(common.degrees) > ROTATED:
+        remedy = (
+            "The wavelet has another phase: take wavelet=estimated, wavelet=FILE or inversion.source=one. About -45 "
+            "degrees with amplitudes that fall faster are those of point sources: see spreading."
+        )
+    return judge("wavelet phase", measured, wanted, remedy)
