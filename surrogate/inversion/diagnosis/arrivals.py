@@ -78,9 +78,20 @@ def compare_arrivals(
     Returns:
         The comparison.
     """
-    (d, d_first), (p, p_first) = (
-        _window(data, picked.times, dt, period) for data, picked in zip((observed, predicted), onsets, strict=True)
+    observed_times, predicted_times = (picked.times for picked in onsets)
+    first = _compare(observed, predicted, observed_times, predicted_times, dt, period)
+    # Twice: with a window at the same place of both waves, which the first delays tell, more of them is alike.
+    second = _compare(observed, predicted, predicted_times + first.delay, predicted_times, dt, period)
+    compared = used & onsets[0].clear & onsets[1].clear & (second.likeness > 0)
+    return Arrivals(
+        np.where(compared, second.delay, np.nan), second.phase, np.where(compared, second.likeness, 0.0)
     )
+
+
+def _compare(observed, predicted, observed_times, predicted_times, dt: float, period: float) -> Arrivals:
+    """Compare the waves at given onsets."""
+    d, d_first = _window(observed, observed_times, dt, period)
+    p, p_first = _window(predicted, predicted_times, dt, period)
     length = d.shape[1]
     size = 2 * length
     product = np.conj(np.fft.fft(p, size, axis=1)) * np.fft.fft(d, size, axis=1)
@@ -90,13 +101,8 @@ def compare_arrivals(
     best = np.argmax(np.abs(correlation), axis=1)[:, None]
     peak = np.take_along_axis(correlation, best, axis=1)[:, 0]
     norms = np.linalg.norm(p, axis=1) * np.linalg.norm(d, axis=1)
-    compared = used & onsets[0].clear & onsets[1].clear & (norms > 0)
     delay = (d_first - p_first + lags[best[:, 0]]) * dt
-    return Arrivals(
-        np.where(compared, delay, np.nan),
-        np.degrees(np.angle(peak)),
-        np.where(compared, np.abs(peak) / np.where(norms == 0, 1, norms), 0.0),
-    )
+    return Arrivals(delay, np.degrees(np.angle(peak)), np.abs(peak) / np.where(norms == 0, 1, norms))
 
 
 def _window(data: np.ndarray, onsets: np.ndarray, dt: float, period: float) -> tuple[np.ndarray, np.ndarray]:
@@ -109,16 +115,22 @@ def _window(data: np.ndarray, onsets: np.ndarray, dt: float, period: float) -> t
     return hilbert(cut * tukey(length, 0.5)[:, None], axis=1), first
 
 
-def common_phase(arrivals: Arrivals) -> CommonPhase:
+def _same_waves(arrivals: Arrivals, period: float) -> np.ndarray:
+    """Mark traces whose first waves are alike and less than a period apart: others may be waves of another path."""
+    return (arrivals.likeness >= ALIKE) & (np.abs(np.nan_to_num(arrivals.delay)) < period)
+
+
+def common_phase(arrivals: Arrivals, period: float) -> CommonPhase:
     """Find the phase that the traces share.
 
     Args:
         arrivals: Comparison of the first waves.
+        period: Period of the waves [s].
 
     Returns:
         The phase.
     """
-    alike = arrivals.likeness >= ALIKE
+    alike = _same_waves(arrivals, period)
     weights, radians = arrivals.likeness[alike], np.radians(arrivals.phase[alike])
     if not len(weights):
         return CommonPhase(0.0, 0.0, 0)
@@ -129,18 +141,21 @@ def common_phase(arrivals: Arrivals) -> CommonPhase:
     return CommonPhase(float(np.degrees(shared)), float(certainty), int(with_it.sum()))
 
 
-def find_reversed(arrivals: Arrivals, common: CommonPhase) -> Bool[np.ndarray, "n_shots n_receivers"]:
+def find_reversed(
+    arrivals: Arrivals, common: CommonPhase, period: float
+) -> Bool[np.ndarray, "n_shots n_receivers"]:
     """Find traces of the opposite polarity.
 
     Args:
         arrivals: Comparison of the first waves.
         common: Phase that the traces share.
+        period: Period of the waves [s].
 
     Returns:
         Mask of the reversed traces `(n_shots, n_receivers)`; none where the traces share no phase.
     """
     apart = (arrivals.phase - common.degrees + 180) % 360 - 180
-    return (common.certainty > CERTAIN) & (arrivals.likeness >= ALIKE) & (np.abs(apart) > OPPOSITE)
+    return (common.certainty > CERTAIN) & _same_waves(arrivals, period) & (np.abs(apart) > OPPOSITE)
 
 
 def judge_phase(common: CommonPhase) -> Finding:

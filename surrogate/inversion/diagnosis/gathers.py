@@ -33,9 +33,10 @@ from surrogate.inversion.diagnosis.noise import (
     noise_beyond,
     noise_level,
     signal_to_noise,
+    total_ratio,
 )
 from surrogate.inversion.diagnosis.onsets import Onsets, pick_onsets
-from surrogate.inversion.diagnosis.trace_faults import TraceFaults, find_faults, judge_traces
+from surrogate.inversion.diagnosis.trace_faults import TraceFaults, find_faults, judge_traces, usual_ratio
 
 Gathers = Float[np.ndarray, "n_shots nt n_receivers"]
 PerTrace = Float[np.ndarray, "n_shots n_receivers"]
@@ -115,17 +116,16 @@ def diagnose_gathers(record: Record) -> GathersDiagnosis:
     observed, predicted, used, dt, period = record.observed, record.predicted, record.used, record.dt, 1 / record.peak
     rms, of_predicted = (np.sqrt(np.mean(data**2, axis=1)) for data in (observed, predicted))
     beyond = noise_beyond(observed, dt, record.highest)
-    earliest = np.fmin(
-        *(pick_onsets(data, dt, period, np.nan_to_num(beyond)).times for data in (observed, predicted))
-    )
+    unit = usual_ratio(rms, of_predicted, used)
+    earliest = np.fmin(*(each.times for each in _both(record, np.nan_to_num(beyond), unit)))
     before = noise_before(observed, earliest, dt, period)
     noise = noise_level(before, beyond)
     faults = find_faults(rms, noise, of_predicted, used)
     live = ~faults.dead
-    onsets = (pick_onsets(observed, dt, period, noise), pick_onsets(predicted, dt, period, noise))
+    onsets = _both(record, noise, unit)
     arrivals = compare_arrivals(observed, predicted, onsets, live, dt, period)
-    common = common_phase(arrivals)
-    opposite = find_reversed(arrivals, common)
+    common = common_phase(arrivals, period)
+    opposite = find_reversed(arrivals, common, period)
     signal = np.sqrt(np.maximum(rms**2 - noise**2, 0))
     spectra = mean_spectra(observed, predicted, noise, live, dt)
     top, bottom = find_mutes(observed, predicted, live)
@@ -144,6 +144,15 @@ def diagnose_gathers(record: Record) -> GathersDiagnosis:
         *judge_scale(signal, of_predicted, live),
         judge_spreading(signal, of_predicted, record.offsets, live),
     )
-    total = float(signal_to_noise(*(np.sqrt(np.mean(x[live] ** 2)) for x in (rms, noise))))
+    total = total_ratio(rms[live], noise[live])
     ratio = signal_to_noise(rms, noise)
     return GathersDiagnosis(findings, onsets, arrivals, common, faults, opposite, ratio, total, spectra)
+
+
+def _both(record: Record, floor: PerTrace, unit: float) -> tuple[Onsets, Onsets]:
+    """Pick the onsets of both sides with one floor, in the unit of the observed ones."""
+    dt, period = record.dt, 1 / record.peak
+    return (
+        pick_onsets(record.observed, dt, period, floor),
+        pick_onsets(record.predicted, dt, period, floor / unit),
+    )

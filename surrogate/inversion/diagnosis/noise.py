@@ -93,6 +93,19 @@ def signal_to_noise(rms: PerTrace, noise: PerTrace) -> PerTrace:
     return np.clip(10 * np.log10(np.maximum(ratio, least)), -MOST, MOST)
 
 
+def total_ratio(rms: np.ndarray, noise: np.ndarray) -> float:
+    """Compute the signal-to-noise ratio of several traces together.
+
+    Args:
+        rms: Root mean squares of the traces, noise included.
+        noise: Root mean squares of the noise, perhaps of some of them only.
+
+    Returns:
+        The ratio of mean powers [dB].
+    """
+    return float(signal_to_noise(*(np.sqrt(np.mean(x**2)) for x in (rms, noise))))
+
+
 def judge_noise(rms: PerTrace, before: PerTrace, beyond: PerTrace, used: np.ndarray) -> Finding:
     """Judge the noise of all traces together.
 
@@ -109,9 +122,7 @@ def judge_noise(rms: PerTrace, before: PerTrace, beyond: PerTrace, used: np.ndar
 
     def together(level: PerTrace) -> float:
         known = used & np.isfinite(level)
-        if not known.any():
-            return np.nan
-        return float(signal_to_noise(*(np.sqrt(np.mean(x[known] ** 2)) for x in (rms, level))))
+        return total_ratio(rms[used], level[known]) if known.any() else np.nan
 
     total, remedy = together(noise), ""
     if total < WANTED:

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from scipy.signal import hilbert
 
 STRONG = 0.3  # of the largest envelope of a trace
-SILENCE = 1e-3  # of the largest amplitude of a trace
+SILENCE = 0.02  # of the largest amplitude of a trace: the tails of filtered wavelets are below
 CLEAR = 4.0  # mean square after a pick, in mean squares before it
 
 

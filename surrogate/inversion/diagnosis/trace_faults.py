@@ -15,7 +15,7 @@ from data_gen.solver.diagnosis import Finding, judge
 from surrogate.inversion.diagnosis.noise import signal_to_noise
 
 NOTHING = 1e-3  # of the expected amplitude
-WEAK = 0.2  # of the expected amplitude: the signal of a trace of noise alone is below it
+WEAK = 0.4  # of the expected amplitude: the signal of a trace of noise alone is below it
 ALONE = 1.5  # power in units of the noise's, up to which a trace may be noise alone
 OUTLIER, WANTED = 3.0, 10.0  # in usual noise, and in dB
 LISTED = 12  # traces that a finding lists
@@ -48,14 +48,28 @@ def find_faults(rms: PerTrace, noise: PerTrace, predicted: PerTrace, used: Mask)
     Returns:
         The marks.
     """
-    known = used & (predicted > 0)
-    expected = predicted * (np.median(rms[known] / predicted[known]) if known.any() else 0.0)
+    expected = predicted * usual_ratio(rms, predicted, used)
     signal = np.sqrt(np.maximum(rms**2 - noise**2, 0))
     alone = (signal < WEAK * expected) & (rms**2 < ALONE * noise**2)
     dead = ~used | (rms <= NOTHING * expected) | alone
     usual = np.median(noise[~dead]) if (~dead).any() else 0.0
     noisy = ~dead & (noise > OUTLIER * usual) & (signal_to_noise(rms, noise) < WANTED)
     return TraceFaults(dead, noisy)
+
+
+def usual_ratio(rms: PerTrace, predicted: PerTrace, used: Mask) -> float:
+    """Find the usual ratio of observed to predicted amplitudes.
+
+    Args:
+        rms: Root mean square of each observed trace `(n_shots, n_receivers)`.
+        predicted: Root mean square of the predicted trace.
+        used: Mask of the traces that count.
+
+    Returns:
+        The median of the ratios; one where nothing is recorded or predicted.
+    """
+    known = used & (predicted > 0) & (rms > 0)
+    return float(np.median(rms[known] / predicted[known])) if known.any() else 1.0
 
 
 def listed(mask: Mask) -> str:
