@@ -351,7 +351,7 @@ def illumination(values: np.ndarray, spacing: float) -> Figure:
     figure = _figure(6.4, 3.2)
     axes = figure.subplots()
     decibels = 10 * np.log10(np.maximum(values, 1e-12))
-    image = _image(axes, decibels, "illumination by the sources", _extent(values.shape, spacing), VELOCITY, -60.0, 0.0)
+    image = _image(axes, decibels, "illumination by the sources", _extent(values.shape, spacing), VELOCITY, -40.0, 0.0)
     _color_bar(figure, image, axes, "energy [dB]", shrink=0.8)
     _axis_labels(np.array([[axes]]))
     return figure

@@ -97,14 +97,18 @@ def run_diagnosis(config: InvertConfig, on_stage: Callable[[str], None] = lambda
     tests = _gradient_tests(config, problem, forward, observed)
     on_stage("simulating the illumination")
     density = None if forward.density is None else forward.density(start)
-    light = np.asarray(
-        jax.jit(lambda model: source_illumination(model, forward.survey, forward.simulation, density=density))(start)
-    )
+
+    def energy(model, survey, density):
+        return source_illumination(model, survey, forward.simulation, density=density)
+
+    light = np.asarray(jax.jit(energy)(start, forward.survey, density))
     dark = Finding(
         "illumination", f"{np.mean(light < DARK):.0%} of the cells below {10 * np.log10(DARK):g} dB", "for information"
     )
     found = Diagnosis((*gathers.findings, judge_gradient(tests), crime, dark))
-    settings = diagnose(start, forward.survey, forward.simulation, density=density)
+    simulation = diagnose(start, forward.survey, forward.simulation, density=density)
+    # Sources and receivers are where they were recorded; those that cannot be simulated were refused.
+    settings = Diagnosis(tuple(f for f in simulation.findings if f.name not in ("sources", "receivers")))
     page = _write(Path(config.out) / DIAGNOSIS, problem, forward, record, gathers, tests, light, (settings, found))
     return InversionDiagnosis(settings, found, page)
 

@@ -23,6 +23,7 @@ BEFORE, AFTER = 0.5, 1.5  # periods of the window around an onset
 ALIKE = 0.6  # likeness from which on two waves are the same one
 OPPOSITE = 135.0  # degrees from the common phase
 ROTATED = 15.0  # degrees
+ENOUGH = 1 / 3  # part of the traces: a few may agree by chance
 CERTAIN = 0.5  # length of the mean of the unit vectors; 60 degrees of scatter
 
 PerTrace = Float[np.ndarray, "n_shots n_receivers"]
@@ -34,7 +35,7 @@ class Arrivals(NamedTuple):
     Attributes:
         delay: Time by which the observed wave is later [s]; NaN where either has no clear onset.
         phase: Phase by which it is rotated [degrees].
-        likeness: Likeness of both, 0 to 1; 0 where the delay is NaN.
+        likeness: Likeness of both, 0 to 1; 0 for traces that do not count.
     """
 
     delay: PerTrace
@@ -50,11 +51,18 @@ class CommonPhase(NamedTuple):
         certainty: Length of the mean of the traces' unit vectors, 0 to 1; traces in opposition count as if they were
             not.
         traces: Number of traces that count.
+        part: Part of the traces that were compared.
     """
 
     degrees: float
     certainty: float
     traces: int
+    part: float
+
+    @property
+    def told(self) -> bool:
+        """Whether enough traces agree on it."""
+        return self.certainty > CERTAIN and self.part >= ENOUGH
 
 
 def compare_arrivals(
@@ -78,14 +86,16 @@ def compare_arrivals(
     Returns:
         The comparison.
     """
-    observed_times, predicted_times = (picked.times for picked in onsets)
+    (observed_times, observed_clear), (predicted_times, predicted_clear) = onsets
+    known = used & observed_clear & predicted_clear
+    usual = float(np.median((observed_times - predicted_times)[known])) if known.any() else 0.0
+    # A wave in as much noise has no clear onset, but where others arrive its polarity may still be told.
+    observed_times = np.where(known, observed_times, predicted_times + usual)
     first = _compare(observed, predicted, observed_times, predicted_times, dt, period)
     # Twice: with a window at the same place of both waves, which the first delays tell, more of them is alike.
     second = _compare(observed, predicted, predicted_times + first.delay, predicted_times, dt, period)
-    compared = used & onsets[0].clear & onsets[1].clear & (second.likeness > 0)
-    return Arrivals(
-        np.where(compared, second.delay, np.nan), second.phase, np.where(compared, second.likeness, 0.0)
-    )
+    likeness = np.where(used & predicted_clear, second.likeness, 0.0)
+    return Arrivals(np.where(known, second.delay, np.nan), second.phase, likeness)
 
 
 def _compare(observed, predicted, observed_times, predicted_times, dt: float, period: float) -> Arrivals:
@@ -133,12 +143,14 @@ def common_phase(arrivals: Arrivals, period: float) -> CommonPhase:
     alike = _same_waves(arrivals, period)
     weights, radians = arrivals.likeness[alike], np.radians(arrivals.phase[alike])
     if not len(weights):
-        return CommonPhase(0.0, 0.0, 0)
+        return CommonPhase(0.0, 0.0, 0, 0.0)
     shared = np.angle(np.sum(weights * np.exp(1j * radians)))
     turned = radians - shared
     with_it = np.cos(turned) > np.cos(np.radians(OPPOSITE))
     certainty = np.abs(np.sum((weights * np.exp(1j * turned))[with_it])) / np.sum(weights[with_it])
-    return CommonPhase(float(np.degrees(shared)), float(certainty), int(with_it.sum()))
+    count = int(with_it.sum())
+    part = count / int((arrivals.likeness > 0).sum())
+    return CommonPhase(float(np.degrees(shared)), float(certainty), count, part)
 
 
 def find_reversed(
@@ -155,7 +167,7 @@ def find_reversed(
         Mask of the reversed traces `(n_shots, n_receivers)`; none where the traces share no phase.
     """
     apart = (arrivals.phase - common.degrees + 180) % 360 - 180
-    return (common.certainty > CERTAIN) & _same_waves(arrivals, period) & (np.abs(apart) > OPPOSITE)
+    return common.told & _same_waves(arrivals, period) & (np.abs(apart) > OPPOSITE)
 
 
 def judge_phase(common: CommonPhase) -> Finding:
@@ -168,7 +180,7 @@ def judge_phase(common: CommonPhase) -> Finding:
         The finding.
     """
     wanted = f"within {ROTATED:g} degrees"
-    if common.certainty <= CERTAIN:
+    if not common.told:
         return Finding("wavelet phase", f"not told by the {common.traces} first waves that are alike", wanted)
     measured = (
         f"observed waves are rotated by {common.degrees:+.0f} degrees (mean of {common.traces} first waves, "

@@ -89,7 +89,7 @@ class GathersDiagnosis(NamedTuple):
         faults: Dead and noisy traces.
         reversed: Reversed traces `(n_shots, n_receivers)`.
         ratio: Signal-to-noise ratio of each trace `(n_shots, n_receivers)` [dB].
-        total: Signal-to-noise ratio of all live traces [dB].
+        total: Signal-to-noise ratio of all traces that are neither dead nor noisy [dB].
         spectra: Mean amplitude spectra.
     """
 
@@ -122,6 +122,7 @@ def diagnose_gathers(record: Record) -> GathersDiagnosis:
     noise = noise_level(before, beyond)
     faults = find_faults(rms, noise, of_predicted, used)
     live = ~faults.dead
+    usual = live & ~faults.noisy
     onsets = _both(record, noise, unit)
     arrivals = compare_arrivals(observed, predicted, onsets, live, dt, period)
     common = common_phase(arrivals, period)
@@ -131,7 +132,7 @@ def diagnose_gathers(record: Record) -> GathersDiagnosis:
     top, bottom = find_mutes(observed, predicted, live)
     picked, expected = (np.where(live & each.clear, each.times, np.nan) for each in onsets)
     findings = (
-        judge_noise(rms, before, beyond, live),
+        judge_noise(rms, before, beyond, usual),
         judge_traces("dead", faults.dead, DEAD),
         judge_traces("noisy", faults.noisy, NOISY),
         judge_traces("reversed", opposite, REVERSED),
@@ -144,7 +145,7 @@ def diagnose_gathers(record: Record) -> GathersDiagnosis:
         *judge_scale(signal, of_predicted, live),
         judge_spreading(signal, of_predicted, record.offsets, live),
     )
-    total = total_ratio(rms[live], noise[live])
+    total = total_ratio(rms[usual], noise[usual])
     ratio = signal_to_noise(rms, noise)
     return GathersDiagnosis(findings, onsets, arrivals, common, faults, opposite, ratio, total, spectra)
 

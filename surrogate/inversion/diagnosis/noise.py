@@ -76,7 +76,9 @@ def noise_level(before: PerTrace, beyond: PerTrace) -> PerTrace:
     return np.nan_to_num(np.fmax(before, beyond))
 
 
-def signal_to_noise(rms: PerTrace, noise: PerTrace) -> PerTrace:
+def signal_to_noise(
+    rms: Float[np.ndarray, "*shape"], noise: Float[np.ndarray, "*shape"]
+) -> Float[np.ndarray, "*shape"]:
     """Compute the ratio of the signal's power to the noise's.
 
     Args:
@@ -86,7 +88,7 @@ def signal_to_noise(rms: PerTrace, noise: PerTrace) -> PerTrace:
     Returns:
         The ratio of powers [dB], from -MOST to MOST.
     """
-    power, lost = np.asarray(rms, float) ** 2, np.asarray(noise, float) ** 2
+    power, lost = rms**2, noise**2
     least = 10 ** (-MOST / 10)
     signal = np.maximum(power - lost, least * power)
     ratio = signal / np.maximum(lost, np.maximum(least * power, np.finfo(float).tiny))
@@ -103,7 +105,7 @@ def total_ratio(rms: np.ndarray, noise: np.ndarray) -> float:
     Returns:
         The ratio of mean powers [dB].
     """
-    return float(signal_to_noise(*(np.sqrt(np.mean(x**2)) for x in (rms, noise))))
+    return float(signal_to_noise(*(np.sqrt(np.mean(x**2, keepdims=True)).reshape(1) for x in (rms, noise)))[0])
 
 
 def judge_noise(rms: PerTrace, before: PerTrace, beyond: PerTrace, used: np.ndarray) -> Finding:
