@@ -281,7 +281,9 @@ def survey(velocity: np.ndarray, sources: np.ndarray, receivers: np.ndarray, spa
     for points, marker, name in ((receivers, "v", "receivers"), (sources, "*", "sources")):
         z, x = points.reshape(-1, 2).T + spacing / 2
         size = 6 if marker == "*" else 3
-        axes.plot(x, z, marker, color="white", markeredgecolor="black", markeredgewidth=0.5, markersize=size, label=name)
+        axes.plot(
+            x, z, marker, color="white", markeredgecolor="black", markeredgewidth=0.5, markersize=size, label=name
+        )
     axes.legend(fontsize=SMALL)
     _color_bar(figure, image, axes, "velocity [m/s]", shrink=0.8)
     _axis_labels(np.array([[axes]]))
@@ -292,8 +294,8 @@ def trace_maps(panels: Mapping[str, tuple[np.ndarray, float, float]], colors: st
     """Draw quantities of traces by shot and receiver; traces without a value stay white.
 
     Args:
-        panels: Values `(n_shots, n_receivers)`, NaN for none, with the lowest and the highest one of the color scale, by
-            what they are.
+        panels: Values `(n_shots, n_receivers)`, NaN for none, with the lowest and the highest one of the color scale,
+            by their names.
         colors: Color map.
 
     Returns:

@@ -123,7 +123,7 @@ def judge(name: str, measured: str, wanted: str, remedy: str = "", severity: Sev
         measured: The number found, with its unit.
         wanted: The range it should be in.
         remedy: The setting to change; empty where all is well.
-        severity: What the finding is where there is a remedy.
+        severity: Severity of a finding that needs a remedy.
 
     Returns:
         The finding.

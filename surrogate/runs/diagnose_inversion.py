@@ -1,7 +1,7 @@
 """Diagnose an inversion from its config: why its result is, or will be, poor.
 
-Nothing is inverted. The data are predicted in the start and compared with the observed ones, the gradient is tested at
-three models, and the illumination is simulated: about as many simulations as ten iterations.
+The data are predicted in the start and compared with the observed ones, the gradient is tested at
+three models, and the illumination is simulated: about as many simulations as ten iterations. Models stay as they are.
 """
 
 from collections.abc import Callable
@@ -130,7 +130,7 @@ def make_record(
     """
     used = np.ones(observed.shape[::2], bool)
     if problem.weights is not None:
-        used = np.broadcast_to(problem.weights > 0, observed.shape).any(axis=1)
+        used = np.logical_or.reduce(np.broadcast_to(problem.weights > 0, observed.shape), axis=1)
     simulation, steps = forward.simulation, forward.steps
     dt = simulation.time.dt * (steps[1] - steps[0])
     peak = peak_of_gathers(predicted) / dt
@@ -169,7 +169,7 @@ def _gradient_tests(
     weights = None if problem.weights is None else jnp.asarray(problem.weights)
     data = jnp.asarray(observed, jnp.promote_types(dtype, jnp.float32))
     objective = DataMisfit(forward, data, weights, MISFITS[settings.misfit], shape, dtype)
-    bounds = make_bounds(*settings.bounds, start.ravel(), fixed_cells(settings, shape).ravel())
+    bounds = make_bounds(settings.bounds[0], settings.bounds[1], start.ravel(), fixed_cells(settings, shape).ravel())
     cells = LENGTH * start.mean() / (forward.simulation.peak_frequency * forward.simulation.grid.spacing)
     random, tests = np.random.default_rng(0), {}
 
@@ -262,16 +262,20 @@ def _draw(
     figures.save(figures.curves(lines, "frequency [Hz]", "amplitude"), folder / "spectra.png")
     times = [np.where(each.clear, each.times, np.nan) for each in gathers.onsets]
     shot = int(np.argmax(np.isfinite(gathers.arrivals.delay).sum(axis=1)))
-    names = ("observed", "predicted in the start")
-    sides = dict(zip(names, (record.observed[shot], record.predicted[shot]), strict=True))
-    picked = dict(zip(names, (each[shot] for each in times), strict=True))
+    sides: dict[str, np.ndarray] = {
+        "observed": record.observed[shot],
+        "predicted in the start": record.predicted[shot],
+    }
+    picked = {name: each[shot] for name, each in zip(sides, times, strict=True)}
     last = (record.observed.shape[1] - 1) * record.dt
     figures.save(figures.first_waves(sides, picked, (0.0, last)), folder / "first_waves.png")
     skipped = skipped_cycles(gathers.arrivals, record.fitted)
     phase = np.where(gathers.arrivals.likeness > 0, gathers.arrivals.phase, np.nan)
     panels = {"delay [half periods]": (skipped, -2.0, 2.0), "phase [degrees]": (phase, -180.0, 180.0)}
     figures.save(figures.trace_maps(panels), folder / "cycle_skips.png")
-    state = np.where(gathers.faults.dead, 1.0, np.where(gathers.faults.noisy, 2.0, np.where(gathers.reversed, 3.0, 0.0)))
+    state = np.where(
+        gathers.faults.dead, 1.0, np.where(gathers.faults.noisy, 2.0, np.where(gathers.reversed, 3.0, 0.0))
+    )
     ratio = np.where(gathers.faults.dead, np.nan, gathers.ratio)
     panels = {
         "signal-to-noise ratio [dB]": (ratio, 0.0, 60.0),

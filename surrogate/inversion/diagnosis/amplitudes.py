@@ -74,9 +74,7 @@ def judge_band(spectra: Spectra) -> Finding:
     observed, predicted = (_center(spectra.frequencies, values) for values in (signal, spectra.predicted))
     ratio, remedy = observed / predicted, ""
     if not 1 / SHIFTED <= ratio <= SHIFTED:
-        remedy = (
-            f"The wavelet has another band: scale setup.peak_frequency by {ratio:.2g}, or take wavelet=estimated."
-        )
+        remedy = f"The wavelet has another band: scale setup.peak_frequency by {ratio:.2g}, or take wavelet=estimated."
     measured = f"centers of the spectra at {observed:.3g} Hz observed, {predicted:.3g} Hz predicted"
     return judge("band", measured, f"a ratio within {1 / SHIFTED:g} and {SHIFTED:g}", remedy)
 
@@ -136,7 +134,7 @@ def judge_spreading(signal: PerTrace, predicted: PerTrace, offsets: PerTrace, us
     counted = used & (signal > 0) & (predicted > 0) & (offsets > 0)
     if counted.sum() < 8 or offsets[counted].max() < REACH * offsets[counted].min():
         return Finding("spreading", "not told: too few offsets", wanted)
-    r, ratio = np.log(offsets[counted]), np.log((signal[counted] / predicted[counted]))
+    r, ratio = np.log(offsets[counted]), np.log(signal[counted] / predicted[counted])
     slope, _ = np.polyfit(r, ratio, 1)
     likeness = float(np.corrcoef(r, ratio)[0, 1]) if np.ptp(ratio) > 0 else 0.0
     measured = f"observed / predicted changes as offset^{slope:+.2f} (correlation {likeness:+.2f})"

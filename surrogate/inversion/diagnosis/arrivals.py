@@ -4,12 +4,12 @@
 
 |C| is largest at the delay of the envelopes; there arg C is the constant phase by which the observed wave is rotated,
 and |C| over the norms of both is their likeness, which is one for waves that a delay and a rotation make equal. The
-rotation of a trace x by an angle a is cos(a) x - sin(a) H(x), H the Hilbert transform. The common phase of all traces is
-that of the sum of their unit vectors, weighted by likeness: some reversed traces make the sum shorter, but do not turn
-it.
+rotation of a trace x by an angle a is cos(a) x - sin(a) H(x), H the Hilbert transform. The common phase of all traces
+is that of the sum of their unit vectors, weighted by likeness: some reversed traces make the sum shorter, but do not
+turn it.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -122,7 +122,8 @@ def _window(data: np.ndarray, onsets: np.ndarray, dt: float, period: float) -> t
     index = first[:, None] + np.arange(length)[:, None]
     inside = (index >= 0) & (index < data.shape[1])
     cut = np.take_along_axis(data, np.clip(index, 0, data.shape[1] - 1), axis=1) * inside
-    return hilbert(cut * tukey(length, 0.5)[:, None], axis=1), first
+    analytic: Any = hilbert(cut * tukey(length, 0.5)[:, None], axis=1)  # SciPy's own annotation says Dispatchable
+    return analytic, first
 
 
 def _same_waves(arrivals: Arrivals, period: float) -> np.ndarray:
@@ -153,9 +154,7 @@ def common_phase(arrivals: Arrivals, period: float) -> CommonPhase:
     return CommonPhase(float(np.degrees(shared)), float(certainty), count, part)
 
 
-def find_reversed(
-    arrivals: Arrivals, common: CommonPhase, period: float
-) -> Bool[np.ndarray, "n_shots n_receivers"]:
+def find_reversed(arrivals: Arrivals, common: CommonPhase, period: float) -> Bool[np.ndarray, "n_shots n_receivers"]:
     """Find traces of the opposite polarity.
 
     Args:

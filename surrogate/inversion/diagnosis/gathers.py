@@ -1,7 +1,7 @@
 """Diagnose observed gathers by those that are predicted in the start: all that needs no further simulation.
 
-Noise is estimated first, since everything else is judged with it: picks of both sides have its floor, and amplitudes are
-those of the signal. Traces that are found dead count no more from then on.
+Noise is estimated first, since everything else is judged with it: picks of both sides have its floor, and amplitudes
+are those of the signal. Traces that are found dead count no more from then on.
 """
 
 from typing import NamedTuple

@@ -33,7 +33,7 @@ def noise_before(
         period: Period of the waves [s].
 
     Returns:
-        Root mean squares `(n_shots, n_receivers)`; NaN where less than a period lies before the first wave's half period.
+        Root mean squares `(n_shots, n_receivers)`; NaN where less than a period of them is left.
     """
     samples = np.floor((np.nan_to_num(onsets) - period / 2) / dt)
     counted = np.arange(gathers.shape[1])[:, None] < samples[:, None]

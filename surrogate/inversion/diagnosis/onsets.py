@@ -2,13 +2,13 @@
 
     AIC(k) = k log(var(x_0..k) + f^2) + (n - k) log(var(x_k..n) + f^2)
 
-is least where two pieces of a trace are told apart best. The trace ends half a period after its envelope first exceeds a
-part of its largest value, so that later waves do not count. f is a floor of amplitude: what is weaker is silence. With
-the floor of one side's noise on both sides, their picks are late alike. Source: N. Maeda, "A method for reading and
-checking phase times in auto-processing system of seismic wave data", Zisin 38 (1985), 365-379.
+is least where two pieces of a trace are told apart best. The trace ends half a period after its envelope first exceeds
+a part of its largest value, so that later waves do not count. f is a floor of amplitude: what is weaker is silence.
+With the floor of one side's noise on both sides, their picks are late alike. Source: N. Maeda, "A method for reading
+and checking phase times in auto-processing system of seismic wave data", Zisin 38 (1985), 365-379.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -52,7 +52,8 @@ def pick_onsets(
     largest = np.abs(gathers).max(axis=1)
     unit = np.where(largest == 0, 1, largest)
     traces = gathers / unit[:, None]
-    envelope = np.abs(hilbert(traces, axis=1))
+    analytic: Any = hilbert(traces, axis=1)  # SciPy's own annotation says Dispatchable
+    envelope = np.abs(analytic)
     strong = np.argmax(envelope >= STRONG * envelope.max(axis=1, keepdims=True), axis=1)
     end = np.minimum(strong + max(2, round(period / (2 * dt))), nt)[:, None]
 
@@ -65,8 +66,6 @@ def pick_onsets(
     criterion = count * np.log(before + silence) + (end - count) * np.log(after + silence)
     criterion = np.where(count < end, criterion, np.inf)
     onset = np.argmin(criterion, axis=1)[:, None]
-    ratio = (np.take_along_axis(after, onset, axis=1) + silence) / (
-        np.take_along_axis(before, onset, axis=1) + silence
-    )
+    ratio = (np.take_along_axis(after, onset, axis=1) + silence) / (np.take_along_axis(before, onset, axis=1) + silence)
     heard = largest > 0
     return Onsets(np.where(heard, (onset[:, 0] + 1) * dt, np.nan), heard & (ratio[:, 0] > CLEAR))

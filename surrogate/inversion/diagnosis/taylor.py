@@ -6,7 +6,7 @@ The slope of log R over log h is thus 2 with the gradient and 1 with anything el
 the shortest ones the rounding of J: the decade of the shortest steps whose remainders are well above it counts.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -34,7 +34,22 @@ class TaylorTest(NamedTuple):
     slope: float
 
 
-def taylor_test(objective: Objective, x: Vector, direction: Vector, longest: float) -> TaylorTest:
+class ValuedObjective(Objective, Protocol):
+    """Compute a misfit alone, too, which is cheaper than with its gradient."""
+
+    def value(self, x: Vector) -> float:
+        """Compute the misfit.
+
+        Args:
+            x: Model `(n,)` [m/s].
+
+        Returns:
+            The misfit.
+        """
+        ...
+
+
+def taylor_test(objective: ValuedObjective, x: Vector, direction: Vector, longest: float) -> TaylorTest:
     """Test the gradient at one point along one direction.
 
     Args:
@@ -95,7 +110,7 @@ def judge_gradient(tests: dict[str, TaylorTest]) -> Finding:
     if wrong:
         remedy = (
             f"The gradient at {' and '.join(wrong)} is not that of the misfit to second order: the misfit has kinks "
-            "there (huber, wasserstein and mutes at times of waves may), or rounding hides it. Take inversion.misfit=l2; "
-            "if that fails, too, report it. inversion.hold_layers=True leaves out what the absorbing layers feel."
+            "there (huber and wasserstein may), or steps of 2 % of the velocity skip cycles. Take inversion.misfit=l2; if "
+            "that fails, too, report it. inversion.hold_layers=True leaves out what the absorbing layers feel."
         )
     return judge("gradient", f"slopes {measured}", wanted, remedy)

@@ -99,9 +99,9 @@ def judge_traces(name: str, mask: Mask, remedy: str) -> Finding:
     """Judge whether any trace is marked.
 
     Args:
-        name: What the marked traces are.
+        name: Name of the fault: dead, noisy or reversed.
         mask: Marked traces `(n_shots, n_receivers)`.
-        remedy: What to do about them.
+        remedy: Remedy of the fault.
 
     Returns:
         The finding.

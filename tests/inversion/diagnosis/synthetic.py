@@ -23,7 +23,8 @@ def gathers(velocity=2000.0, depth=600.0, rotation=0.0) -> np.ndarray:
         late = padded[:, None] - path[:, None] / velocity - DELAY
         found += factor * ricker_waveform((np.pi * PEAK * late) ** 2) / np.sqrt(path + 20)[:, None]
     angle = np.radians(rotation)
-    analytic = hilbert(found, axis=1)[:, NT : 2 * NT]
+    analytic: Any = hilbert(found, axis=1)
+    analytic = analytic[:, NT : 2 * NT]
     return np.cos(angle) * analytic.real - np.sin(angle) * analytic.imag
 
 
