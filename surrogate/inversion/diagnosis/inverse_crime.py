@@ -11,8 +11,8 @@ ROUNDING = 1e-5  # of the start's misfit, that is of its energy: an error of 0.3
 
 REMEDY = (
     "The errors of the simulation cancel, so that the result is better than with recorded data. Make data with cells "
-    "of another size, another order or other layers (wave generate data.internal_spacing=..., then observed=FOLDER), with "
-    "noise and another wavelet, before anything is concluded."
+    "of another size, another order or other layers (wave generate data.internal_spacing=..., then observed=FOLDER), "
+    "with noise and another wavelet, before anything is concluded."
 )
 
 

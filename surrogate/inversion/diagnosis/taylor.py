@@ -110,7 +110,7 @@ def judge_gradient(tests: dict[str, TaylorTest]) -> Finding:
     if wrong:
         remedy = (
             f"The gradient at {' and '.join(wrong)} is not that of the misfit to second order: the misfit has kinks "
-            "there (huber and wasserstein may), or steps of 2 % of the velocity skip cycles. Take inversion.misfit=l2; if "
-            "that fails, too, report it. inversion.hold_layers=True leaves out what the absorbing layers feel."
+            "there (huber and wasserstein may), or steps of 2 % of the velocity skip cycles. Take inversion.misfit=l2; "
+            "if that fails, too, report it."
         )
     return judge("gradient", f"slopes {measured}", wanted, remedy)
