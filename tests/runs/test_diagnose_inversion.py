@@ -19,6 +19,7 @@ from surrogate.config import InvertConfig
 from surrogate.inversion.descent import InversionConfig
 from surrogate.inversion.observed.setup import SetupConfig
 from surrogate.runs.diagnose_inversion import run_diagnosis
+from surrogate.runs.folder import DIAGNOSIS, claim_folder
 from tests.helpers import tiny_config
 
 PEAK, TIME = 8.0, TimeAxis(160, 4e-3)
@@ -90,6 +91,12 @@ def test_the_command_names_every_defect(folder, capsys):
     assert stored["signal_to_noise"] == pytest.approx(10, abs=1)
     page = (out / "diagnosis" / "diagnosis.html").read_text()
     assert page.count("data:image/png") == 6 and "reversed traces" in page
+
+
+def test_a_folder_of_a_diagnosis_takes_an_inversion(tmp_path):
+    (tmp_path / DIAGNOSIS).mkdir()
+    assert not claim_folder(tmp_path, InvertConfig())
+    assert claim_folder(tmp_path, InvertConfig())
 
 
 @pytest.mark.slow

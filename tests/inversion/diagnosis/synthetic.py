@@ -15,13 +15,13 @@ TIMES = np.arange(NT) * DT
 OFFSETS = np.abs(np.linspace(0, 1160, SHOTS)[:, None] - (40.0 * np.arange(RECEIVERS) + 15))
 
 
-def gathers(velocity=2000.0, depth=600.0, rotation=0.0) -> np.ndarray:
+def gathers(velocity=2000.0, depth=600.0, rotation=0.0, peak=PEAK) -> np.ndarray:
     """Record a direct wave and its reflection, both of a Ricker wavelet that is rotated by an angle [degrees]."""
     padded = np.arange(-NT, 2 * NT) * DT
     found = np.zeros((SHOTS, 3 * NT, RECEIVERS))
     for path, factor in ((OFFSETS, 1.0), (np.hypot(OFFSETS, 2 * depth), -0.6)):
         late = padded[:, None] - path[:, None] / velocity - DELAY
-        found += factor * ricker_waveform((np.pi * PEAK * late) ** 2) / np.sqrt(path + 20)[:, None]
+        found += factor * ricker_waveform((np.pi * peak * late) ** 2) / np.sqrt(path + 20)[:, None]
     angle = np.radians(rotation)
     analytic: Any = hilbert(found, axis=1)
     analytic = analytic[:, NT : 2 * NT]
