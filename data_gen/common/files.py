@@ -144,11 +144,12 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def holds_files(folder: Path) -> bool:
+def holds_files(folder: Path, *, besides: str | None = None) -> bool:
     """Tell whether a folder contains any file other than those that a killed process leaves.
 
     Args:
         folder: The folder, which may not exist.
+        besides: Name of a folder in it that does not count.
 
     Returns:
         True if it contains such a file.
@@ -158,7 +159,9 @@ def holds_files(folder: Path) -> bool:
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, where a folder is expected. Choose another path.")
-    return folder.exists() and any(file.suffix not in (".tmp", ".lock") for file in folder.iterdir())
+    return folder.exists() and any(
+        file.suffix not in (".tmp", ".lock") and file.name != besides for file in folder.iterdir()
+    )
 
 
 @contextmanager

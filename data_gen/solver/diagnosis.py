@@ -115,8 +115,19 @@ class Diagnosis:
         make_console().print(table)
 
 
-def _judge(name: str, measured: str, wanted: str, remedy: str = "", severity: Severity = "warning") -> Finding:
-    """Make a finding that is good where it needs no remedy."""
+def judge(name: str, measured: str, wanted: str, remedy: str = "", severity: Severity = "warning") -> Finding:
+    """Make a finding that is good where it needs no remedy.
+
+    Args:
+        name: The subject.
+        measured: The number found, with its unit.
+        wanted: The range it should be in.
+        remedy: The setting to change; empty where all is well.
+        severity: Severity of a finding that needs a remedy.
+
+    Returns:
+        The finding.
+    """
     return Finding(name, measured, wanted, severity if remedy else "good", remedy)
 
 
@@ -138,7 +149,7 @@ def _model(model: np.ndarray, name: str, unit: str, simulation: Simulation) -> F
         remedy = f"Replace the {bad.sum()} values that are not finite or not positive, the first at index {first}."
     elif unit == "m/s" and finite.max() < SLOWEST_MEANT:
         remedy = "It looks like km/s: multiply by 1000."
-    return _judge(name, measured, f"finite, positive, in {unit}, of shape {shape}", remedy, "error")
+    return judge(name, measured, f"finite, positive, in {unit}, of shape {shape}", remedy, "error")
 
 
 def _points(points: np.ndarray, what: str, simulation: Simulation) -> Finding:
@@ -211,7 +222,7 @@ def _wavelets(wavelets: np.ndarray, simulation: Simulation) -> Finding:
         at = max(at, reach) if ends[i, 0] > CUT else at
         remedy = f"Put the peak of number {i} at {at * dt:g} s and take nt={max(nt, at + reach + 1)} samples."
     start, end = ends.max(axis=0, initial=0)
-    return _judge("wavelets", f"{start:.2g} of the peak at the start, {end:.2g} at the end", wanted, remedy)
+    return judge("wavelets", f"{start:.2g} of the peak at the start, {end:.2g} at the end", wanted, remedy)
 
 
 def _stability(velocity: np.ndarray, density: np.ndarray | None, simulation: Simulation) -> list[Finding]:
@@ -235,8 +246,8 @@ def _stability(velocity: np.ndarray, density: np.ndarray | None, simulation: Sim
             raised += f" What is above {simulation.fastest:g} m/s would be cut off."
     measured, model = f"{step:g} s, {step / largest:.0%} of the limit", f"the model reaches {reached:g} m/s"
     return [
-        _judge("time step", measured, f"<= {_rounded(largest):g} s", shorten, "error"),
-        _judge("reference velocity", model, f"<= max_velocity = {limit:g} m/s", raised, "error" if cut else "warning"),
+        judge("time step", measured, f"<= {_rounded(largest):g} s", shorten, "error"),
+        judge("reference velocity", model, f"<= max_velocity = {limit:g} m/s", raised, "error" if cut else "warning"),
     ]
 
 
@@ -253,7 +264,7 @@ def _wavelengths(velocity: np.ndarray, wavelets: np.ndarray, simulation: Simulat
     if not assumed / 2 <= high <= assumed:
         remedy = f"Set peak_frequency={_rounded(high / HIGHEST_FREQUENCY, ROUND_CEILING, 4):g}."
     measured = f"the wavelets reach {high:.3g} Hz ({HIGHEST_PART:.0%} of their peak)"
-    yield _judge("peak frequency", measured, f"{assumed / 2:.3g} to {assumed:.3g} Hz, as set", remedy)
+    yield judge("peak frequency", measured, f"{assumed / 2:.3g} to {assumed:.3g} Hz, as set", remedy)
 
     if simulation.time_correction:
         limit, remedy = BAND_TOP * simulation.peak_frequency, ""
@@ -262,7 +273,7 @@ def _wavelengths(velocity: np.ndarray, wavelets: np.ndarray, simulation: Simulat
             remedy = f"Set peak_frequency={_rounded(high / HIGHEST_FREQUENCY, ROUND_CEILING, 4):g}, smooth the onset"
             remedy += " of the wavelet, or set time_correction=False and a dt that resolves it."
         measured = f"{beyond:.2g} of the wavelets' amplitudes lie above {limit:.3g} Hz"
-        yield _judge("band", measured, f"<= {BAND_PART:g}, or they are cut off with temporal dispersion", remedy)
+        yield judge("band", measured, f"<= {BAND_PART:g}, or they are cut off with temporal dispersion", remedy)
 
     high, needed, remedy = max(high, assumed), POINTS_PER_WAVELENGTH[simulation.order], ""
     cells = slowest / (high * spacing)
@@ -273,7 +284,7 @@ def _wavelengths(velocity: np.ndarray, wavelets: np.ndarray, simulation: Simulat
         remedy = f"Set {setting}={finer:g}, or peak_frequency={slower:g}"
         remedy += "".join(f", or order={o}" for o in enough[:1])
     measured = f"{cells:.3g} at {high:.3g} Hz and {slowest:g} m/s"
-    yield _judge("points per wavelength", measured, f">= {needed:g} for order {simulation.order}", remedy)
+    yield judge("points per wavelength", measured, f">= {needed:g} for order {simulation.order}", remedy)
 
     solved = discretize(simulation).widths
     longest, narrowest, remedy = fastest / low, min((width for width in solved if width), default=0), ""
@@ -284,18 +295,18 @@ def _wavelengths(velocity: np.ndarray, wavelets: np.ndarray, simulation: Simulat
     part = f"{narrowest * spacing / longest:.2g} of the longest wavelength ({longest:.4g} m at {low:.3g} Hz)"
     wanted = f">= {needed} cells ({LAYER_CELLS}, and {LAYER_WAVELENGTHS:g} of that wavelength)"
     measured = f"{narrowest} cells, {part}" if narrowest else "none, all walls reflect"
-    yield _judge("absorbing layers", measured, wanted, remedy)
+    yield judge("absorbing layers", measured, wanted, remedy)
 
     safe, remedy = safe_steps(velocity, simulation), ""
     if simulation.steps > safe:
         wider = sqrt(simulation.steps / safe)
         remedy = f"Set widths={tuple(ceil(width * wider) for width in widths)}, or take fewer steps."
-    yield _judge("growth", f"{simulation.steps} internal steps", f"<= {safe:g}, in which trapped waves double", remedy)
+    yield judge("growth", f"{simulation.steps} internal steps", f"<= {safe:g}, in which trapped waves double", remedy)
 
     last = simulation.time.times[-1]
     crossed = float(np.argmax(np.abs(wavelets), axis=-1).max()) * dt + hypot(*simulation.grid.extent) / slowest
     remedy = f"Take nt={ceil(crossed / dt) + 1} to see it cross, if that is wanted." if last < crossed else ""
-    yield _judge("record", f"{last:.4g} s", f"{crossed:.4g} s for {slowest:g} m/s to cross the grid", remedy, "good")
+    yield judge("record", f"{last:.4g} s", f"{crossed:.4g} s for {slowest:g} m/s to cross the grid", remedy, "good")
 
 
 def _accuracy(
@@ -321,7 +332,7 @@ def _accuracy(
             f", {part} {value:.1%}" for part, value in parts.items()
         )
         remedy = _more_accurate(kind, velocity, simulation) if expected.total > WANTED_ERROR else ""
-        yield _judge(name, measured, wanted, remedy)
+        yield judge(name, measured, wanted, remedy)
 
 
 def _more_accurate(kind: str, velocity: np.ndarray, simulation: Simulation) -> str:
@@ -354,7 +365,7 @@ def _memory(
     what = f"the gradient ({strategy})" if strategy else "the fields"
     measured, wanted = f"{needed / 1e9:.3g} GB for {what} of {shots} shots", f"<= {limit / 1e9:.3g} GB"
     severity = "error" if needed > available else "warning"
-    return _judge("memory", measured, f"{wanted}, {MEMORY_PART:.0%} of all", remedy, severity)
+    return judge("memory", measured, f"{wanted}, {MEMORY_PART:.0%} of all", remedy, severity)
 
 
 def trial_rate(velocity, survey: Survey, simulation: Simulation, *, density=None, shots: int = 1) -> float:
@@ -452,4 +463,4 @@ def diagnose(
             work += f", {updates / rate:.3g} s at {rate:.2g} a second"
         except InputError as error:
             refused = str(error)
-    return Diagnosis((*findings, _judge("time", work, "for information: forward, compiled", refused, "error")))
+    return Diagnosis((*findings, judge("time", work, "for information: forward, compiled", refused, "error")))

@@ -32,18 +32,9 @@ def main(composed: DictConfig) -> None:
 
     Args:
         composed: Config that Hydra composed, of the schema `InvertConfig`.
-
-    Raises:
-        InputError: If the preset for a model from a file is chosen without a file.
     """
     use_compilation_cache()
-    config = typed(composed, InvertConfig)
-    config.parallel.initialize()
-    config.data = stored_data(config)
-    if config.observed is not None:
-        check_observed_keys(config)
-    if HydraConfig.get().runtime.choices["inversion"] == "file" and config.real.path is None:
-        raise InputError("inversion=file inverts a model from a file: give it as real.path=MODEL.npy.")
+    config = checked(composed)
     shown = is_main_process()
     with progress_bar(f"invert {config.out}", config.inversion.most_entries, unit="iterations", shown=shown) as update:
 
@@ -71,6 +62,28 @@ def main(composed: DictConfig) -> None:
         print_next("wave invert inversion=file real.path=MODEL.npy real.spacing=25 out=runs/mine (a model of yours)")
     else:
         print_next(f"wave report {Path(config.out).parent} (one page of all results)")
+
+
+def checked(composed: DictConfig) -> InvertConfig:
+    """Check a config, and complete it by that of the run that it names.
+
+    Args:
+        composed: Config that Hydra composed, of the schema `InvertConfig`.
+
+    Returns:
+        The config.
+
+    Raises:
+        InputError: If the preset for a model from a file is chosen without a file, or keys do not go together.
+    """
+    config = typed(composed, InvertConfig)
+    config.parallel.initialize()
+    config.data = stored_data(config)
+    if config.observed is not None:
+        check_observed_keys(config)
+    if HydraConfig.get().runtime.choices["inversion"] == "file" and config.real.path is None:
+        raise InputError("inversion=file inverts a model from a file: give it as real.path=MODEL.npy.")
+    return config
 
 
 def check_observed_keys(config: InvertConfig) -> None:

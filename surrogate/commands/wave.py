@@ -21,6 +21,7 @@ COMMANDS = {
     "import": (MANAGE, "make a data set of velocity models and gathers in files"),
     "export": (MANAGE, "copy a data set to .npz, .zarr or .h5"),
     "diagnose": ("data_gen.commands.diagnose", "check the settings of a data set's simulation, with remedies"),
+    "diagnose invert": ("surrogate.commands.diagnose_inversion", "find why an inversion's result is poor"),
     "train": ("surrogate.commands.train", "train a surrogate, or resume its training"),
     "evaluate": ("surrogate.commands.evaluate", "evaluate a trained run on held-out samples"),
     "invert": ("surrogate.commands.invert", "invert data for a velocity model"),
@@ -36,7 +37,7 @@ def usage() -> str:
     Returns:
         Text for a terminal.
     """
-    lines = [f"  {name:<14}{summary}" for name, (_, summary) in COMMANDS.items()]
+    lines = [f"  {name:<17}{summary}" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(
         [
             "Simulate waves, generate data sets, train surrogates, and invert data for velocity models.",
@@ -64,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments[0] == "--version":
         print(f"wave-surrogate {__version__}")
         return
-    name, *rest = arguments
+    words = 2 if " ".join(arguments[:2]) in COMMANDS else 1
+    name, rest = " ".join(arguments[:words]), arguments[words:]
     if name not in COMMANDS:
         near = get_close_matches(name, COMMANDS, 3)
         meant = f" Did you mean {' or '.join(near)}?" if near else ""

@@ -71,12 +71,31 @@ def write_report(root: str | Path, title: str | None = None) -> tuple[Path, list
         for folder in sorted(trainings.keys() | evaluations.keys())
     ]
     sections += [_inversion_section(*inversion) for inversion in inversions.items()]
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    name = title or root.resolve().name
-    page = environment.from_string(TEMPLATE).render(title=name, tables=tables, sections=sections)
     file = root / "report.html"
-    write_text(file, page)
+    _write_page(file, title or root.resolve().name, tables, sections)
     return file, tables
+
+
+def write_diagnosis_page(folder: Path, title: str, tables: list[dict[str, Any]]) -> Path:
+    """Write `diagnosis.html` with tables and the figures of a folder.
+
+    Args:
+        folder: Folder that has `figures/`.
+        title: Title of the page.
+        tables: Tables: title, columns, rows (lists of cells) and note.
+
+    Returns:
+        The path of the page.
+    """
+    file = folder / "diagnosis.html"
+    section = {"title": "Figures", "notes": [], "command": "", "figures": _figures(folder, {})}
+    _write_page(file, title, tables, [section])
+    return file
+
+
+def _write_page(file: Path, title: str, tables: list[dict[str, Any]], sections: list[dict[str, Any]]) -> None:
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    write_text(file, environment.from_string(TEMPLATE).render(title=title, tables=tables, sections=sections))
 
 
 def example_title(entry: dict[str, Any]) -> str:

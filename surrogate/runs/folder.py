@@ -22,6 +22,7 @@ from surrogate.operators.registry import with_current_keys
 from surrogate.schemas import schema_of
 
 CONFIG = "config.json"
+DIAGNOSIS = "diagnosis"  # folder of the diagnosis of an inversion, which may come before the inversion
 STEPS, WARMUP = "training.steps", "training.warmup_steps"
 STORAGE = ("data.path", "data.shard_size", "data.batch_size", "data.truth_samples")
 # Configs of runs that are older than the choice have no name in these groups.
@@ -112,7 +113,7 @@ def is_claimed(folder: Path, config: TrainConfig | InvertConfig) -> bool:
             f"{folder} exists with another config ({differences(ours, theirs)}). "
             f"Choose another folder, set the same values, or remove it.{further}"
         )
-    if holds_files(folder):
+    if holds_files(folder, besides=DIAGNOSIS):
         raise InputError(f"{folder} exists and holds something else. Choose another folder, or empty it.")
     return False
 

@@ -253,7 +253,7 @@ def test_envelopes(float64):
         found = jax.jit(envelopes)((slow * jnp.cos(0.8 * times + phase))[None, :, None])[0, :, 0]
         np.testing.assert_allclose(found, jnp.sqrt(slow**2 + SMOOTHING**2), atol=1e-4)
     _, observed = records()
-    padded = np.abs(scipy.signal.hilbert(np.asarray(observed), N=96, axis=1))[:, :48]
+    padded = np.abs(np.asarray(scipy.signal.hilbert(np.asarray(observed), N=96, axis=1)))[:, :48]
     np.testing.assert_allclose(jax.jit(envelopes)(observed), np.sqrt(padded**2 + SMOOTHING**2), rtol=1e-10)
 
 
