@@ -29,6 +29,9 @@ from surrogate.runs.invert import run_inversion
 from surrogate.runs.observed_problem import observed_problem
 from tests.helpers import relative
 
+# Coarse cells, so that the tests are cheap: what they compare does not depend on the dispersion.
+pytestmark = pytest.mark.filterwarnings("ignore::data_gen.solver.problem.checks.DispersionWarning")
+
 VELOCITY, PEAK, BOUNDS = 2000.0, 10.0, (1500.0, 2500.0)
 WAVELENGTH = VELOCITY / PEAK
 # At coordinates of the world, of which float32 knows half a meter.
