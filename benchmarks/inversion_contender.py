@@ -127,7 +127,7 @@ def main(folder: Path) -> None:
         publish(temporary, path)
         say(done=True, simulations=simulations, versions=module.versions(), peak=resident_peak())
     except Exception:
-        say(error=traceback.format_exc())
+        say(failure=traceback.format_exc())
 
 
 if __name__ == "__main__":

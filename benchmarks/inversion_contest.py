@@ -127,11 +127,12 @@ class Runner:
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
-        reply = json.loads(line) if line else {"error": f"ended with {self.process.wait()}:\n{self._log_end()}"}
-        if "error" in reply:
+        reply = json.loads(line) if line else {"failure": f"ended with {self.process.wait()}:\n{self._log_end()}"}
+        if "failure" in reply:
             self.stop()
-            failure = WorkerError(f"{self.name}: {reply['error'].strip().splitlines()[-1]}")
-            failure.add_note(reply["error"])
+            told = reply["failure"]
+            failure = WorkerError(f"{self.name}: {told.strip().splitlines()[-1]}")
+            failure.add_note(told)
             raise failure
         if "entry" in reply and self.history and reply["entry"] <= self.history[-1]["entry"]:
             return None
