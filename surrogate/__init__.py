@@ -28,7 +28,12 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
         NoneConfig as NoneConfig,
         SourceMapConfig as SourceMapConfig,
     )
-    from surrogate.inversion.descent import InversionConfig as InversionConfig, invert as invert
+    from surrogate.inversion.config import (
+        InversionConfig as InversionConfig,
+        MuteConfig as MuteConfig,
+        StageConfig as StageConfig,
+    )
+    from surrogate.inversion.descent import invert as invert
     from surrogate.inversion.forward import (
         ForwardModel as ForwardModel,
         PhysicsForward as PhysicsForward,
@@ -71,12 +76,13 @@ _HOMES = {
     "GatherConfig": "surrogate.tasks.gather",
     "HarmonicConfig": "surrogate.tasks.harmonic",
     "InverseConfig": "surrogate.tasks.inverse",
-    "InversionConfig": "surrogate.inversion.descent",
+    "InversionConfig": "surrogate.inversion.config",
     "invert": "surrogate.inversion.descent",
     "InvertConfig": "surrogate.config",
     "load_surrogate": "surrogate.runs.load",
     "LogConfig": "surrogate.encodings.schemas",
     "MISFITS": "surrogate.inversion.misfits.registry",
+    "MuteConfig": "surrogate.inversion.config",
     "NoneConfig": "surrogate.encodings.schemas",
     "OPERATORS": "surrogate.operators.registry",
     "PhysicsForward": "surrogate.inversion.forward",
@@ -88,6 +94,7 @@ _HOMES = {
     "setup_inversion": "surrogate.inversion.observed.setup",
     "SetupConfig": "surrogate.inversion.observed.setup",
     "SourceMapConfig": "surrogate.encodings.schemas",
+    "StageConfig": "surrogate.inversion.config",
     "spread_sources": "surrogate.inversion.forward",
     "Surrogate": "surrogate.models.surrogate",
     "SurrogateForward": "surrogate.inversion.forward",

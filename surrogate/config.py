@@ -19,7 +19,7 @@ from data_gen.dataset.config import DataConfig
 from surrogate.devices import ParallelConfig
 from surrogate.encodings.registry import encoding_schemas, make_encoding
 from surrogate.encodings.schemas import CoarseConfig, EncodingConfig
-from surrogate.inversion.descent import InversionConfig
+from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.observed.setup import SetupConfig
 from surrogate.models.modes_check import check_modes
 from surrogate.models.surrogate import Surrogate

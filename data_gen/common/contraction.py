@@ -69,9 +69,11 @@ def _sum_of_products(indices: Contraction, constant: jax.Array, values: jax.Arra
     summed = "".join(i for i in indices.constant if i in indices.operand and i not in indices.result)
     # Next to last: neighbors in memory are then added up side by side, and not one after the other.
     order = indices.result[:-1] + summed + indices.result[-1]
+    # Behind a barrier, so that the compiler does not round otherwise where it merges the sum with what is around it.
+    constant, values = lax.optimization_barrier((constant, values))
     factors = (_spread(constant, indices.constant, order), _spread(values, indices.operand, order))
     start = len(indices.result) - 1
-    return jnp.sum(factors[0] * factors[1], axis=tuple(range(start, start + len(summed))))
+    return lax.optimization_barrier(jnp.sum(factors[0] * factors[1], axis=tuple(range(start, start + len(summed)))))
 
 
 def _spread(array: jax.Array, own: str, order: str) -> jax.Array:

@@ -42,7 +42,7 @@ def main(composed: DictConfig) -> None:
         check_observed_keys(config)
     if HydraConfig.get().runtime.choices["inversion"] == "file" and config.real.path is None:
         raise InputError("inversion=file inverts a model from a file: give it as real.path=MODEL.npy.")
-    with progress_bar(f"invert {config.out}", config.inversion.iterations, unit="iterations") as update:
+    with progress_bar(f"invert {config.out}", config.inversion.most_entries, unit="iterations") as update:
 
         def show(iteration: int, values: dict[str, float]) -> None:
             if "predicted_peak" in values:
@@ -50,7 +50,12 @@ def main(composed: DictConfig) -> None:
                 return
             shown = ("misfit", "model_error")
             known = [name for name in shown if isfinite(values.get(name, nan))]
-            update(iteration, ", ".join(f"{name.replace('_', ' ')} {values[name]:.3g}" for name in known))
+            parts = [f"{name.replace('_', ' ')} {values[name]:.3g}" for name in known]
+            if config.inversion.n_stages > 1 and "stage" in values:
+                parts = [f"stage {values['stage'] + 1:.0f} of {config.inversion.n_stages}", *parts]
+            if "used" in values:
+                parts.append(f"{values['used']:,.0f} simulations")
+            update(iteration, ", ".join(parts))
 
         run_inversion(config, show)
     print_tables(*write_report(config.out))

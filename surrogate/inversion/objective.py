@@ -24,6 +24,7 @@ from surrogate.inversion.forward import ForwardModel
 from surrogate.inversion.misfits.registry import Misfit
 
 Vector = Float64[np.ndarray, " n"]
+Prepare = Callable[[Array, Array, Array | None], tuple[Array, Array, Array | None]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,8 @@ class DataMisfit:
         misfit: Misfit of predicted and observed data.
         shape: Shape of the velocity model `(nz, nx)`.
         dtype: Precision of the velocity model.
+        prepare: Function that treats predicted and observed data and their weights before they are compared, and
+            returns all three; None compares them as they are.
     """
 
     forward: ForwardModel
@@ -45,6 +48,7 @@ class DataMisfit:
     misfit: Misfit
     shape: tuple[int, ...]
     dtype: Any = "float32"
+    prepare: Prepare | None = None
 
     @property
     def shots(self) -> int:
@@ -146,11 +150,15 @@ class DataMisfit:
 
     def _of_data(self, observed: Array, weights: Array | None) -> Callable[[Array], Array]:
         """Return the misfit as a function of the predicted data, in double precision."""
-        if weights is None:
-            return lambda predicted: self.misfit(predicted, _double(observed))
-        factors = _double(weights)
-        used = jnp.where(factors > 0, _double(observed), 0)
-        return lambda predicted: self.misfit(predicted, used, factors)
+        factors = None if weights is None else _double(weights)
+        used = _double(observed) if factors is None else jnp.where(factors > 0, _double(observed), 0)
+
+        def misfit(predicted: Array) -> Array:
+            compared = (predicted, used, factors) if self.prepare is None else self.prepare(predicted, used, factors)
+            data, left = compared[:2], compared[2]
+            return self.misfit(*data) if left is None else self.misfit(*data, left)
+
+        return misfit
 
 
 def _double(data: Array) -> Array:

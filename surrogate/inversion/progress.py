@@ -1,11 +1,11 @@
 """Keep the progress of an inversion in one file, from which an interrupted one resumes with the same bits.
 
-The file holds the optimizer's state, the history and the best model so far, as arrays of `numpy.savez`: nothing in it
+The file holds the optimizer's state, the history and the best models so far, as arrays of `numpy.savez`: nothing in it
 is code. It is written under another name first, so that a kill leaves the last complete one. A digest of all that
 decides the result tells the progress of another inversion.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from data_gen.common.errors import InputError
 from data_gen.common.files import publish, temporary_name
-from surrogate.inversion.optimizers.protocol import State, Vector
+from surrogate.inversion.optimizers.protocol import COUNTS, State, Vector, simulations
 
 STATE = "state."  # in front of the names of the optimizer's arrays
 
@@ -23,30 +23,61 @@ class Progress:
     """Hold where an inversion is.
 
     Attributes:
-        state: State of the optimizer.
-        first_gradient: Gradient at the start, smoothed and weighted `(n,)`.
-        best: Model of the smallest true misfit `(n,)` [m/s].
-        best_iteration: Iteration of `best`.
+        start: Starting model `(n,)` [m/s].
+        stage: Number of the stage, from 0.
+        state: State of its optimizer; empty before its start.
+        first_gradient: Gradient at the start, smoothed and weighted, by the velocity `(n,)`.
+        best: Model of the smallest true misfit of the stage `(n,)` [m/s].
+        best_entry: Entry of the history that is `best`.
+        stage_models: Best models of the stages that are finished `(n,)` [m/s].
+        spent: Simulations of the stages that are finished, and of preparing this one, in the order of COUNTS.
         checks: Simulations of the true misfit of a surrogate's estimates.
-        rows: Misfit, true misfit and model error of every iteration.
+        rows: Stage, misfit, penalty, true misfit, model error and simulations used of every entry.
+        stopped: Why the inversion was stopped; empty if it was not.
     """
 
-    state: State
-    first_gradient: Vector
-    best: Vector
-    best_iteration: int = 0
+    start: Vector
+    stage: int = 0
+    state: State = field(default_factory=dict)
+    first_gradient: Vector = field(default_factory=lambda: np.zeros(0))
+    best: Vector = field(default_factory=lambda: np.zeros(0))
+    best_entry: int = -1
+    stage_models: list[Vector] = field(default_factory=list)
+    spent: np.ndarray = field(default_factory=lambda: np.zeros(len(COUNTS), np.int64))
     checks: int = 0
     rows: list[list[float]] = field(default_factory=list)
+    stopped: str = ""
 
-    def keep_best(self, x: Vector) -> None:
-        """Keep a model if the true misfit of the last iteration, which is its own, is the smallest one.
+    @property
+    def stage_start(self) -> Vector:
+        """Model that the stage starts from."""
+        return self.stage_models[-1] if self.stage_models else self.start
+
+    @property
+    def used_before(self) -> int:
+        """Simulations used before the stage's first entry, weighted."""
+        return simulations(self.spent)["weighted"]
+
+    def keep_best(self, velocity: Vector) -> None:
+        """Keep a model if the true misfit of the last entry, with its penalty, is the smallest one of the stage.
 
         Args:
-            x: Model of the last iteration `(n,)` [m/s].
+            velocity: Model of the last entry `(n,)` [m/s].
         """
         last = len(self.rows) - 1
-        if last == 0 or self.rows[last][1] < self.rows[self.best_iteration][1]:
-            self.best, self.best_iteration = x, last
+        first = self.best_entry < 0 or self.rows[self.best_entry][0] != self.stage
+        if first or self._minimized(last) < self._minimized(self.best_entry):
+            self.best, self.best_entry = velocity, last
+
+    def _minimized(self, entry: int) -> float:
+        _, _, penalty, true_misfit, *_ = self.rows[entry]
+        return penalty + true_misfit
+
+    def end_stage(self) -> None:
+        """Go on to the next stage, from the best model of this one."""
+        self.spent = self.spent + np.array([self.state[name] for name in COUNTS])
+        self.stage_models.append(self.best)
+        self.state, self.stage = {}, self.stage + 1
 
 
 def store_progress(path: Path, progress: Progress, identity: str) -> None:
@@ -58,7 +89,8 @@ def store_progress(path: Path, progress: Progress, identity: str) -> None:
         identity: Digest of what decides the result.
     """
     arrays: dict[str, Any] = {STATE + name: value for name, value in progress.state.items()}
-    arrays |= {name: getattr(progress, name) for name in ("first_gradient", "best", "best_iteration", "checks", "rows")}
+    arrays |= {item.name: getattr(progress, item.name) for item in fields(progress) if item.name != "state"}
+    arrays["stage_models"] = np.reshape(progress.stage_models, (-1, len(progress.start)))
     temporary = temporary_name(path)
     with temporary.open("wb") as file:
         np.savez(file, identity=identity, **arrays)
@@ -76,22 +108,29 @@ def read_progress(path: Path, identity: str) -> Progress | None:
         The progress, or None if there is no file.
 
     Raises:
-        InputError: If it is the progress of another inversion.
+        InputError: If it is the progress of another inversion, or of another version.
     """
     if not path.exists():
         return None
     with np.load(path, allow_pickle=False) as stored:
         arrays = dict(stored)
-    if str(arrays["identity"]) != identity:
+    known = {item.name for item in fields(Progress)} - {"state"}
+    if str(arrays["identity"]) != identity or not known <= arrays.keys():
         raise InputError(
             f"{path} is the progress of another inversion: its data, models, weights or settings differ from those "
-            "given now. Give the same again to resume it, choose another folder, or remove the file to start anew."
+            "given now, or another version made it. Give the same again to resume it, choose another folder, or "
+            "remove the file to start anew."
         )
     return Progress(
+        start=arrays["start"],
+        stage=int(arrays["stage"]),
         state={name.removeprefix(STATE): value for name, value in arrays.items() if name.startswith(STATE)},
         first_gradient=arrays["first_gradient"],
         best=arrays["best"],
-        best_iteration=int(arrays["best_iteration"]),
+        best_entry=int(arrays["best_entry"]),
+        stage_models=list(arrays["stage_models"]),
+        spent=arrays["spent"],
         checks=int(arrays["checks"]),
         rows=arrays["rows"].tolist(),
+        stopped=str(arrays["stopped"]),
     )

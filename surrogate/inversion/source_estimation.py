@@ -14,6 +14,7 @@ float32. The filter is the optimum of a linear problem, so the misfit's gradient
 projection: G. Golub and V. Pereyra, SIAM J. Numer. Anal. 10 (1973), 413-432).
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -46,21 +47,54 @@ def estimate_source(
     Returns:
         The wavelets `(n_shots, n)`, on the time axis of `wavelet`.
     """
+    size = _padded(2 * max(predicted.shape[1], len(wavelet)))
+    spectrum, unit = _matching_filter(predicted, observed, weights, size, damping, per_shot)
+    own, own_unit = _scaled(wavelet)
+    found = jnp.fft.irfft(spectrum * jnp.fft.rfft(own, size), size, axis=1)[:, : len(wavelet)]
+    found = found * (unit * own_unit)
+    return jnp.broadcast_to(found, (len(predicted), len(wavelet)))
+
+
+def match_source(
+    predicted: Float[Array, "n_shots nt n_receivers"],
+    observed: Float[Array, "n_shots nt n_receivers"],
+    weights: Float[Array, "n_shots #nt n_receivers"] | None = None,
+    *,
+    damping: float = DAMPING,
+    per_shot: bool = False,
+) -> Float[Array, "n_shots nt n_receivers"]:
+    """Filter predicted data as if the estimated wavelets had been fired.
+
+    Args:
+        predicted: Predicted data `(n_shots, nt, n_receivers)`.
+        observed: Observed data `(n_shots, nt, n_receivers)`, finite wherever their weight is not zero.
+        weights: Weights of the data, which broadcast to them; None for none.
+        damping: Damping eps, as a part of the largest energy of the predicted data over the frequencies.
+        per_shot: Whether each shot has a filter of its own; by default all have one.
+
+    Returns:
+        The filtered data `(n_shots, nt, n_receivers)`.
+    """
+    size = _padded(2 * predicted.shape[1])
+    spectrum, unit = _matching_filter(predicted, observed, weights, size, damping, per_shot)
+    data = jnp.fft.rfft(predicted * unit, size, axis=1)
+    return jnp.fft.irfft(spectrum[..., None] * data, size, axis=1)[:, : predicted.shape[1]]
+
+
+def _matching_filter(
+    predicted: Array, observed: Array, weights: Array | None, size: int, damping: float, per_shot: bool
+) -> tuple[Array, Array]:
+    """Compute the filter F over the frequencies `(n_shots or 1, n)`, and the unit by which it is to be multiplied."""
     if weights is not None:
         observed = jnp.where(weights > 0, observed, 0)
         predicted, observed = weights * predicted, weights * observed
     (p, p_unit), (d, d_unit) = (_scaled(data) for data in (predicted, observed))
-    size = _padded(2 * max(predicted.shape[1], len(wavelet)))
     p, d = (jnp.fft.rfft(data, size, axis=1) for data in (p, d))
     axes = (2,) if per_shot else (0, 2)
     cross = jnp.sum(jnp.conj(p) * d, axis=axes, keepdims=True)
-    energy = jnp.sum(jnp.abs(p) ** 2, axis=axes, keepdims=True)
+    energy = jnp.sum(p.real**2 + p.imag**2, axis=axes, keepdims=True)
     largest = jnp.max(energy, axis=1, keepdims=True)
-    spectrum = (cross / jnp.where(largest == 0, 1, energy + damping * largest))[..., 0]
-    own, own_unit = _scaled(wavelet)
-    found = jnp.fft.irfft(spectrum * jnp.fft.rfft(own, size), size, axis=1)[:, : len(wavelet)]
-    found = found * (d_unit / (p_unit / own_unit))
-    return jnp.broadcast_to(found, (len(predicted), len(wavelet)))
+    return (cross / jnp.where(largest == 0, 1, energy + damping * largest))[..., 0], d_unit / p_unit
 
 
 def fit_amplitude(
@@ -103,7 +137,8 @@ def taper_end(samples: int, part: float = 0.25) -> Float[np.ndarray, " n"]:
 
 def _scaled(data: Array) -> tuple[Array, Array]:
     """Divide data by their largest amplitude, and return both."""
-    largest = jnp.max(jnp.abs(data))
+    # Without a derivative: what is computed from both does not depend on it.
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(data)))
     largest = jnp.where(largest == 0, 1, largest)
     return data / largest, largest
 

@@ -16,7 +16,7 @@ from data_gen.dataset.manifest import MANIFEST
 from data_gen.velocity.registry import drawn_families
 from surrogate.config import InvertConfig, TrainConfig, schemas
 from surrogate.encodings.schemas import CoarseConfig
-from surrogate.inversion.descent import STARTS
+from surrogate.inversion.config import STARTS
 from surrogate.inversion.observed.wavelet import ESTIMATED, RICKER
 from surrogate.operators.registry import with_current_keys
 from surrogate.schemas import schema_of

@@ -11,11 +11,15 @@ from data_gen.common.errors import InputError
 from data_gen.common.files import read_json, write_json
 from surrogate import figures
 from surrogate.config import InvertConfig
-from surrogate.inversion.descent import Result, invert
+from surrogate.inversion.config import InversionConfig
+from surrogate.inversion.descent import Result, fixed_cells, invert
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward
 from surrogate.inversion.observed.export import write_model
 from surrogate.inversion.optimizers.protocol import simulations
+from surrogate.inversion.stage import check_stages
+from surrogate.report.inversions import stored_figures
 from surrogate.report.page import write_report
+from surrogate.runs.comparison_file import write_comparison
 from surrogate.runs.folder import claim_folder, is_claimed
 from surrogate.runs.observed_problem import observed_problem
 from surrogate.runs.problem import Problem, known_model_problem
@@ -28,6 +32,8 @@ def run_inversion(
     config: InvertConfig, on_progress: Callable[[int, dict[str, float]], None] = lambda iteration, values: None
 ) -> dict[str, Any]:
     """Invert, and write `inversion.json`, `result.npz`, figures and `report.html` into `config.out`.
+
+    For gathers there is `comparison.npz`, too: what tells the observed ones from those of start and estimate.
 
     Observed data are read where `config.observed` names them; their result is also written with its coordinates, as
     `velocity.npz` and `velocity.segy`. Otherwise data are simulated in a true model.
@@ -52,9 +58,11 @@ def run_inversion(
     problem = known_model_problem(config) if config.observed is None else observed_problem(config)
     out, weights = Path(config.out), _weights(problem.forward)
     if (done := _finished(out, config, problem, weights)) is not None:
-        on_progress(config.inversion.iterations, {})
+        on_progress(config.inversion.most_entries, {})
         return done
 
+    held = fixed_cells(config.inversion, problem.start.shape)
+    check_stages(config.inversion, problem.forward, problem.start, held)
     claim_folder(out, config)
     if isinstance(problem.forward, PhysicsForward):
         on_progress(0, {"predicted_peak": float(problem.forward.peak())})
@@ -68,11 +76,16 @@ def run_inversion(
         weights=problem.weights,
         truth=None if truth is None else jnp.asarray(truth),
         solver=problem.solver,
+        clock=problem.clock,
+        spacing=problem.spacing,
         resume=out / PROGRESS,
         identity=f"{weights} {problem.contents}",
         on_progress=on_progress,
     )
     _save(out, result, problem, forward)
+    last = result.stage == result.stage[-1]  # the stages differ in their data: misfits are those of the last one
+    best = result.best - int(np.argmax(last))
+    write_comparison(out, problem, forward, observed, result.velocity, config.inversion.source)
     summary = {
         "model": problem.described,
         "forward": config.forward if config.forward == "physics" else f"surrogate {Path(config.run).name}",
@@ -80,9 +93,11 @@ def run_inversion(
         "shots": problem.shots,
         "iterations": len(result.misfit) - 1,
         "best": result.best,
-        "misfit": _fall(result.misfit, result.best),
-        "true_misfit": _fall(result.true_misfit, result.best),
+        "misfit": _fall(result.misfit[last], best),
+        "true_misfit": _fall(result.true_misfit[last], best),
         "model_error": None if truth is None else _fall(result.model_error, result.best),
+        **({"stages": _stages(config.inversion, result)} if config.inversion.stages else {}),
+        **({"stopped": result.stopped} if result.stopped else {}),
         "simulations": simulations(result.simulations) | {"checks": result.checks},
         **({} if weights is None else {"weights": weights}),
         **({} if problem.contents is None else {"contents": problem.contents}),
@@ -139,6 +154,22 @@ def _fall(history: np.ndarray, best: int) -> dict[str, float]:
     return {"start": start, "end": end, "fall": 1 - end / start if start else 0.0}
 
 
+def _stages(config: InversionConfig, result: Result) -> list[dict[str, Any]]:
+    """Say what each stage did: its settings that are not null, iterations, fall of the misfit, and simulations."""
+    rows, before = [], 0
+    for number in np.unique(result.stage).astype(int):
+        entries = np.flatnonzero(result.stage == number)
+        minimized = result.true_misfit[entries] + result.penalty[entries]
+        best = int(np.nanargmin(minimized))
+        used = int(result.used[entries[-1]])
+        given = {name: value for name, value in vars(config.stage(number)).items() if value is not None}
+        falls = {name: _fall(getattr(result, name)[entries], best) for name in ("misfit", "model_error")}
+        known = {name: fall for name, fall in falls.items() if np.isfinite(fall["start"])}
+        rows.append({**given, "iterations": len(entries) - 1, "best": best, **known, "simulations": used - before})
+        before = used
+    return rows
+
+
 def _save(out: Path, result: Result, problem: Problem, forward: ForwardModel) -> None:
     start, spacing = problem.start, problem.spacing
     known = {} if problem.truth is None else {"true": problem.truth}
@@ -150,13 +181,6 @@ def _save(out: Path, result: Result, problem: Problem, forward: ForwardModel) ->
         if isinstance(forward, PhysicsForward):
             placed["wavelets"] = np.asarray(forward.survey.wavelets)
     np.savez(out / "result.npz", **known, **placed, start=start, spacing=spacing, **result._asdict())
-    panels = {**known, "start": start, "estimated": result.velocity}
-    figures.save(figures.models(panels, spacing, result.gradient), out / "figures" / "models.png")
-    iterations = np.arange(len(result.misfit))
-    series = {"misfit": result.misfit}
-    if problem.solver is not None or problem.truth is not None:
-        series["true misfit"] = result.true_misfit
-    if problem.truth is not None:
-        series["model error"] = result.model_error
-    lines = {name: (iterations, values / values[0]) for name, values in series.items()}
-    figures.save(figures.curves(lines, "iteration", "relative to the start"), out / "figures" / "curves.png")
+    with np.load(out / "result.npz") as arrays:
+        for name, figure in stored_figures(arrays).items():
+            figures.save(figure, out / "figures" / f"{name}.png")

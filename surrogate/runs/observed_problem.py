@@ -90,6 +90,7 @@ def observed_problem(config: InvertConfig) -> Problem:
         origin=setup.origin,
         frame=observed.frame,
         contents=digest_of(observed.digest(), np.asarray(setup.survey.wavelets), start),
+        clock=setup.first,
     )
 
 

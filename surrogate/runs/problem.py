@@ -16,7 +16,8 @@ from data_gen.dataset.sample import SPLITS, DataSpec
 from data_gen.solver.problem.checks import check_inputs
 from surrogate.config import InvertConfig
 from surrogate.inversion.checks import check_fastest, check_start, check_truth
-from surrogate.inversion.descent import STARTS, fixed_cells
+from surrogate.inversion.config import STARTS
+from surrogate.inversion.descent import fixed_cells
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward, spread_sources
 from surrogate.inversion.observed.start import make_start, read_start
 from surrogate.runs.folder import read_run
@@ -41,6 +42,7 @@ class Problem:
         origin: Position (z, x) of the first cell [m].
         frame: Place of these positions in the world, or None for nowhere.
         contents: Digest of the files that decide the result in addition to the true model; None for none.
+        clock: Time of the simulation's first step on the clock of the records [s].
     """
 
     forward: ForwardModel
@@ -55,6 +57,7 @@ class Problem:
     origin: tuple[float, float] = (0.0, 0.0)
     frame: Frame | None = None
     contents: str | None = None
+    clock: float = 0.0
 
 
 def within_budget(forward: PhysicsForward, budget: float | None) -> PhysicsForward:

@@ -20,7 +20,7 @@ from data_gen.velocity.base.model_files import read_velocity
 from surrogate import TrainConfig, fit, invert, load_surrogate
 from surrogate.commands import wave
 from surrogate.config import EvaluateConfig, InvertConfig
-from surrogate.inversion.descent import InversionConfig
+from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.forward import PhysicsForward
 from surrogate.runs.evaluate import evaluate
 from surrogate.runs.invert import run_inversion
@@ -106,7 +106,7 @@ LINES = [
     ("invert model.npy", "Did you mean .*real.path=model.npy"),
     ("invert forward=surogate", "forward must be physics or surrogate"),
     ("invert forward=surrogate", "run=FOLDER"),
-    ("invert inversion=foo", "Presets: file, gathers, lecture, observed, transmission"),
+    ("invert inversion=foo", "Presets: file, gathers, lecture, multiscale, observed, transmission"),
     ("invert inversion=file", "real.path=MODEL.npy"),
     ("invert inversion=file real.path=nope.npy", "There is no model file at nope.npy"),
     ("invert inversion=file real.path=text.txt", "expected .npy, .npz, .segy, .sgy"),

@@ -8,7 +8,8 @@ import scipy.optimize
 
 from data_gen.common.errors import InputError
 from surrogate.inversion.bounds import Bounds, make_bounds
-from surrogate.inversion.descent import InversionConfig, invert, starting_model
+from surrogate.inversion.config import InversionConfig
+from surrogate.inversion.descent import invert, starting_model
 from surrogate.inversion.optimizers import OPTIMIZERS
 from surrogate.inversion.optimizers.precondition import make_preconditioner
 from tests.inversion.toy import Toy

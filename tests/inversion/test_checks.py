@@ -12,7 +12,8 @@ from jax.typing import ArrayLike
 from data_gen import Grid, Simulation, TimeAxis, make_survey, ricker
 from data_gen.common.errors import InputError
 from surrogate.inversion.checks import SilentDataWarning, check_fastest
-from surrogate.inversion.descent import InversionConfig, invert
+from surrogate.inversion.config import InversionConfig
+from surrogate.inversion.descent import invert
 from surrogate.inversion.forward import PhysicsForward
 from surrogate.inversion.misfits.registry import MISFITS
 from tests.helpers import relative

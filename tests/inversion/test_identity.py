@@ -8,7 +8,7 @@ from flax import nnx
 
 from data_gen.common.errors import InputError
 from surrogate.config import InvertConfig, RealModelConfig
-from surrogate.inversion.descent import InversionConfig
+from surrogate.inversion.config import InversionConfig
 from surrogate.runs.invert import run_inversion
 from surrogate.runs.provenance import weights_digest
 from tests.helpers import tiny_config

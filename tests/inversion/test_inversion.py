@@ -14,7 +14,8 @@ from data_gen.dataset.sample import SPLITS, DataSpec
 from data_gen.solver.problem.grid import Grid
 from data_gen.velocity.base.model_files import VelocityFile, read_velocity, to_grid
 from surrogate.config import InvertConfig, TrainConfig
-from surrogate.inversion.descent import InversionConfig, invert, starting_model
+from surrogate.inversion.config import InversionConfig
+from surrogate.inversion.descent import DivergenceWarning, invert, starting_model
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward, spread_sources
 from surrogate.inversion.optimizers import OPTIMIZERS
 from surrogate.inversion.optimizers.precondition import depth_weights
@@ -124,13 +125,15 @@ def test_bounds_hold_and_the_gradient_points_down(spec, optimizer):
     assert result.gradient.sum() < 0
 
 
-@pytest.mark.parametrize(("limit", "message"), [(2000.0, "of the start is not finite"), (2550.0, "at iteration [1-9]")])
-def test_a_misfit_that_is_not_finite_names_its_iteration(limit, message):
+def test_a_misfit_that_is_not_finite_stops_and_keeps_the_best_model():
     """Beyond a velocity, as beyond the CFL limit, this forward model predicts NaN."""
-    forward = Toy(scale=1.0, limit=limit)
-    observed = Toy(scale=1.0)(jnp.full(Toy.shape, 2800.0))
-    with pytest.raises(NumericalError, match=message):
-        invert(forward, observed, jnp.full(Toy.shape, 2500.0), InversionConfig(iterations=20))
+    observed, start = Toy(scale=1.0)(jnp.full(Toy.shape, 2800.0)), jnp.full(Toy.shape, 2500.0)
+    with pytest.raises(NumericalError, match="of the start is not finite"):
+        invert(Toy(scale=1.0, limit=2000.0), observed, start, InversionConfig(iterations=20))
+    with pytest.warns(DivergenceWarning, match=r"at iteration [1-9]\d* of stage 0.*Lower inversion.learning_rate"):
+        result = invert(Toy(scale=1.0, limit=2550.0), observed, start, InversionConfig(iterations=20))
+    assert "iteration" in result.stopped and 1 < len(result.misfit) < 21 and np.isfinite(result.misfit).all()
+    assert result.best == np.argmin(result.misfit) and result.velocity.max() <= 2550.0
 
 
 def test_run_inversion_writes_everything_once(tmp_path):
@@ -146,6 +149,12 @@ def test_run_inversion_writes_everything_once(tmp_path):
     assert summary["simulations"] == counted
     files = {file.name for file in (tmp_path / "fwi").rglob("*") if file.is_file()}
     assert {"config.json", "inversion.json", "result.npz", "models.png", "curves.png", "report.html"} <= files
+    # The misfit of all shots, `l2` here, lies between those of the two, at the start and at the end.
+    with np.load(tmp_path / "fwi" / "comparison.npz") as compared:
+        low, high = np.sort(compared["misfit_by_shot"], axis=1).T
+        assert compared["gathers"].shape[:2] == (3, 2) and "wavelets" not in compared
+    whole = np.array([summary["misfit"]["start"], summary["misfit"]["end"]])
+    assert (low <= 1.001 * whole).all() and (whole <= 1.001 * high).all()
     stamp = (tmp_path / "fwi" / "inversion.json").stat().st_mtime_ns
     run_inversion(config)
     assert (tmp_path / "fwi" / "inversion.json").stat().st_mtime_ns == stamp

@@ -24,7 +24,7 @@ from data_gen.common.frame import Frame
 from data_gen.velocity.base.model_files import read_velocity
 from surrogate.commands import invert as command
 from surrogate.config import InvertConfig
-from surrogate.inversion.descent import InversionConfig
+from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.forward import PhysicsForward
 from surrogate.inversion.observed.export import write_model
 from surrogate.inversion.observed.reading import read_observed

@@ -12,7 +12,7 @@ import scipy.optimize
 
 from data_gen.common.smoothing import gaussian_smooth
 from surrogate.inversion.bounds import Bounds, make_bounds
-from surrogate.inversion.descent import InversionConfig
+from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.misfits import MISFITS
 from surrogate.inversion.objective import DataMisfit
 from surrogate.inversion.optimizers import OPTIMIZERS

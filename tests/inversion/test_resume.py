@@ -9,7 +9,8 @@ import pytest
 from data_gen.common.errors import InputError
 from surrogate.config import InvertConfig
 from surrogate.inversion import descent
-from surrogate.inversion.descent import InversionConfig, invert
+from surrogate.inversion.config import InversionConfig
+from surrogate.inversion.descent import invert
 from surrogate.inversion.optimizers import OPTIMIZERS
 from surrogate.runs import invert as runs
 from surrogate.runs.invert import PROGRESS, run_inversion

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from surrogate.inversion.descent import InversionConfig, invert
+from surrogate.inversion.config import InversionConfig
+from surrogate.inversion.descent import invert
 from surrogate.inversion.forward import PhysicsForward, spread_sources
 from surrogate.inversion.misfits.l2 import l2
 from surrogate.inversion.misfits.registry import MISFITS

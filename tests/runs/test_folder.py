@@ -9,7 +9,7 @@ from data_gen.common.files import write_json
 from data_gen.dataset.manifest import claim as claim_data
 from data_gen.dataset.manifest import new_manifest
 from surrogate.config import InvertConfig
-from surrogate.inversion.descent import InversionConfig
+from surrogate.inversion.config import InversionConfig
 from surrogate.runs.folder import claim_folder, read_run
 from tests.helpers import tiny_config
 

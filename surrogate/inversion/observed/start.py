@@ -10,7 +10,8 @@ from data_gen.common.errors import InputError
 from data_gen.common.frame import Frame
 from data_gen.solver.problem.grid import Grid
 from data_gen.velocity.base.model_files import VelocityFile, read_velocity, resample
-from surrogate.inversion.descent import STARTS, InversionConfig, starting_model
+from surrogate.inversion.config import STARTS, InversionConfig
+from surrogate.inversion.descent import starting_model
 
 ROUNDING = 0.02  # relative: how much shorter columns may be on the line of the data than on their own
 

@@ -1,0 +1,314 @@
+"""Describe an inversion: its settings, which `wave invert` reads as `inversion.*`, and their stages."""
+
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from data_gen.common.errors import InputError
+from data_gen.common.plain import whole
+from data_gen.solver.problem.simulation import SLOWEST_MEANT
+from surrogate.inversion.forward import KINDS
+from surrogate.inversion.misfits.registry import MISFITS
+from surrogate.inversion.optimizers import OPTIMIZERS
+from surrogate.inversion.parametrizations.registry import PARAMETRIZATIONS
+from surrogate.inversion.regularizers.registry import REGULARIZERS
+
+STARTS = ("smooth", "constant", "gradient")
+MODEL_FILES = (".npy", ".npz", ".segy", ".sgy")
+NORMALIZATIONS = ("none", "traces", "shots")
+SOURCES = ("fixed", "one", "each")
+PRECONDITIONERS = ("none", "illumination", "gauss_newton")
+FLANK = 1.3  # from the end of a stage's band to where its gain is zero
+
+
+@dataclass
+class StageConfig:
+    """Describe one stage of an inversion: what is null is as in `InversionConfig`, whose stages follow one another.
+
+    Attributes:
+        highest_frequency: Frequency [Hz] up to which data and wavelets are kept; the gain falls to zero at FLANK times
+            it. Null keeps all above.
+        lowest_frequency: Frequency [Hz] from which on they are kept; the gain is zero below it by the same factor. Null
+            keeps all below.
+        spacing: Side of the solver's own cells [m]; null takes the largest that the stage's band allows. The model
+            keeps its cells.
+        shots: Number of shots, spread evenly over those of the survey; null takes all.
+        misfit: Misfit.
+        optimizer: Optimizer.
+        iterations: Largest number of iterations.
+        simulations: Largest number of simulations of a shot, where a gradient counts 3 and a Hessian product 6; null
+            for no limit.
+        learning_rate: Step of Adam, or largest change by the first trial step of the others [m/s].
+        gradient_smoothing: Standard deviation of the Gaussian that smooths gradients [cells].
+        depth_power: Power of depth by which updates are weighted.
+    """
+
+    highest_frequency: float | None = None
+    lowest_frequency: float | None = None
+    spacing: float | None = None
+    shots: int | None = None
+    misfit: str | None = None
+    optimizer: str | None = None
+    iterations: int | None = None
+    simulations: int | None = None
+    learning_rate: float | None = None
+    gradient_smoothing: float | None = None
+    depth_power: float | None = None
+
+    @property
+    def filters(self) -> bool:
+        """Whether the stage keeps a part of the band only."""
+        return self.highest_frequency is not None or self.lowest_frequency is not None
+
+    @property
+    def needs_solver(self) -> bool:
+        """Whether only the solver can do what the stage asks for."""
+        return self.filters or self.spacing is not None or self.shots is not None
+
+
+@dataclass
+class MuteConfig:
+    """Describe which times and offsets count; tapers are smooth, and both sides are muted alike.
+
+    Attributes:
+        early_velocity: Velocity of the wave before which samples are left out [m/s]; null mutes nothing early.
+        early_start: Its time at offset zero [s], on the clock of the records.
+        late_velocity: Velocity of the wave after which samples are left out [m/s]; null mutes nothing late.
+        late_start: Its time at offset zero [s].
+        time_taper: Time over which weights rise and fall [s].
+        nearest: Smallest offset of full weight [m].
+        farthest: Largest offset of full weight [m]; null for any.
+        offset_taper: Distance over which weights rise and fall [m].
+    """
+
+    early_velocity: float | None = None
+    early_start: float = 0.0
+    late_velocity: float | None = None
+    late_start: float = 0.0
+    time_taper: float = 0.05
+    nearest: float = 0.0
+    farthest: float | None = None
+    offset_taper: float = 0.0
+
+    @property
+    def mutes(self) -> bool:
+        """Whether anything is left out."""
+        return (self.early_velocity, self.late_velocity, self.farthest) != (None, None, None) or self.nearest > 0
+
+
+@dataclass
+class InversionConfig:
+    """Describe an inversion: the data, the start, and how the misfit is minimized.
+
+    Attributes:
+        kind: Kind of the data, gather (at the receivers) or wavefield (at every cell).
+        misfit: Misfit between predicted and observed data: l2, trace_normalized_l2, global_correlation, huber,
+            student_t, envelope, cross_correlation_delay, wasserstein, adaptive_waveform or frequency_phase. The last
+            five compare traces along time, and need times dense enough for the waves.
+        index: Index of the true model in the test stream, used unless a file gives the model.
+        shots: Number of sources, spread evenly along a line at one depth.
+        source_depth: Depth of the sources [m], a multiple of the cell size.
+        record_every: Steps between two samples of the data. By default gathers are sampled at every step, and
+            wavefields at the snapshot times of the data set. A surrogate knows only the times of its training.
+        start: Model to start from: smooth (the true model, smoothed), constant, gradient (in depth), or the path of a
+            velocity model, .npy, .npz or SEG-Y.
+        smoothing: Standard deviation of the Gaussian that makes the smooth start [cells].
+        start_velocity: Velocity of the constant start [m/s], by default the mean of the true model, or of the bounds
+            where that is unknown; or of the gradient's start at z = 0, by default the lowest one.
+        start_gradient: Growth of the gradient's start with depth [1/s], by default up to the highest velocity at the
+            bottom.
+        start_spacing: Cell size of the start's file [m]; null takes the one that the file gives.
+        start_origin: Position `[z, x]` of its first cell [m]; null takes the one that the file gives.
+        optimizer: Optimizer, adam, lbfgs, gauss_newton or newton_cg.
+        iterations: Largest number of iterations.
+        cg_iterations: Largest number of Hessian products in an iteration of gauss_newton and newton_cg.
+        learning_rate: Step of Adam in every cell, or largest change by the first trial step of the others [m/s].
+        gradient_smoothing: Standard deviation of the Gaussian that smooths gradients [cells], 0 for none.
+        depth_power: Power of depth by which updates are weighted; 0 weighs all cells alike. With sources and
+            receivers at the surface, 0.5 to 1 lets L-BFGS change deep cells more readily.
+        hold_layers: Whether the solver's gradient holds the absorbing layers, which continue the model's edge values.
+            False adds the whole layer's gradient to the outermost cells.
+        bounds: Lowest and highest velocity of an estimate [m/s], except in fixed rows.
+        fixed_rows: Number of rows at the top whose velocity is known and held fixed, such as those of water [cells].
+            The start has the true model's velocities there.
+        check_every: Iterations between two simulations of the true misfit of a surrogate's estimate.
+        stages: Stages, one after the other, each from the best model of the one before; none makes one stage of these
+            settings. See `StageConfig`.
+        simulations: Largest number of simulations of a shot in all stages together, where a gradient counts 3 and a
+            Hessian product 6; null for no limit. Iterations are whole, so the last one may pass it.
+        parametrization: Unknowns: velocity, slowness, squared_slowness, log, sigmoid, spline or network.
+        parametrization_settings: Settings of the parametrization, such as knot_spacing of spline.
+        regularizers: Regularizers by name: first_order, second_order, total_variation, gaussian_prior, distance. Each
+            has a `weight`, by which its value is multiplied before it is added to the misfit (which has no unit), and
+            settings of its own.
+        preconditioner: Sensitivity that updates make up for: none, illumination (of the sources, by the solver), or
+            gauss_newton (the diagonal of the Hessian of Gauss and Newton, by random probes), at each stage's start.
+        preconditioner_level: Part of its mean that is added to the illumination or the diagonal.
+        source: Whether wavelets are fixed, or estimated anew in every model that is simulated: one filter for all
+            shots (one), or one for each (each).
+        normalize: Whether each trace (traces) or each shot (shots) of both sides is divided by its root mean square, or
+            none.
+        mute: Times and offsets that are left out on both sides. See `MuteConfig`.
+    """
+
+    kind: str = "gather"
+    misfit: str = "l2"
+    index: int = 0
+    shots: int = 5
+    source_depth: float = 20.0
+    record_every: int | None = None
+    start: str = "smooth"
+    smoothing: float = 6.0
+    start_velocity: float | None = None
+    start_gradient: float | None = None
+    start_spacing: float | None = None
+    start_origin: list[float] | None = None
+    optimizer: str = "adam"
+    iterations: int = 100
+    cg_iterations: int = 10
+    learning_rate: float = 20.0
+    gradient_smoothing: float = 0.0
+    depth_power: float = 0.0
+    hold_layers: bool = True
+    bounds: list[float] = field(default_factory=lambda: [1500.0, 4500.0])
+    fixed_rows: int = 0
+    check_every: int = 10
+    stages: list[StageConfig] = field(default_factory=list)
+    simulations: int | None = None
+    parametrization: str = "velocity"
+    parametrization_settings: dict[str, Any] = field(default_factory=dict)
+    regularizers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    preconditioner: str = "none"
+    preconditioner_level: float = 0.1
+    source: str = "fixed"
+    normalize: str = "none"
+    mute: MuteConfig = field(default_factory=MuteConfig)
+
+    def check(self) -> None:
+        """Refuse values that no inversion can use.
+
+        Raises:
+            InputError: For such a value.
+        """
+        for name, choices in (
+            ("kind", KINDS),
+            ("misfit", tuple(MISFITS)),
+            ("optimizer", tuple(OPTIMIZERS)),
+            ("parametrization", tuple(PARAMETRIZATIONS)),
+            ("preconditioner", PRECONDITIONERS),
+            ("source", SOURCES),
+            ("normalize", NORMALIZATIONS),
+        ):
+            if getattr(self, name) not in choices:
+                raise InputError(f"inversion.{name} must be one of {choices}, but is {getattr(self, name)!r}.")
+        if self.start not in STARTS and Path(self.start).suffix.lower() not in MODEL_FILES:
+            raise InputError(
+                f"inversion.start must be one of {STARTS} or the path of a model file ({', '.join(MODEL_FILES)}), but "
+                f"is {self.start!r}."
+            )
+        if self.start_spacing is not None and not 0 < self.start_spacing < float("inf"):
+            raise InputError(f"inversion.start_spacing must be a positive length in m, but is {self.start_spacing}.")
+        if self.start_origin is not None and len(self.start_origin) != 2:
+            raise InputError(f"inversion.start_origin must be [z, x] in m, but is {self.start_origin}.")
+        if self.record_every is not None and self.record_every < 1:
+            raise InputError(f"inversion.record_every must be at least 1, but is {self.record_every}.")
+        if len(self.bounds) != 2 or not 0 < self.bounds[0] < self.bounds[1] < float("inf"):
+            raise InputError(f"inversion.bounds must be [lowest, highest] in m/s, but is {self.bounds}.")
+        if self.bounds[1] < SLOWEST_MEANT:
+            raise InputError(
+                f"inversion.bounds = {self.bounds} looks like km/s. Meters per second are meant: multiply by 1000."
+            )
+        if self.start_velocity is not None and not self.bounds[0] <= self.start_velocity <= self.bounds[1]:
+            meant = " If it is in km/s, multiply by 1000." if self.start_velocity < SLOWEST_MEANT else ""
+            raise InputError(
+                f"inversion.start_velocity = {self.start_velocity} m/s lies outside inversion.bounds = "
+                f"{self.bounds} m/s. Change one of them.{meant}"
+            )
+        for name in ("index", "fixed_rows", "shots", "iterations", "cg_iterations", "check_every"):
+            whole(getattr(self, name), f"inversion.{name}")
+        for name in ("shots", "iterations", "cg_iterations", "check_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"inversion.{name} must be at least 1, but is {getattr(self, name)}.")
+        if not 0 < self.learning_rate < float("inf"):
+            raise InputError(f"inversion.learning_rate must be positive, but is {self.learning_rate}.")
+        for name in ("smoothing", "gradient_smoothing", "depth_power", "index", "fixed_rows"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise InputError(f"inversion.{name} must not be negative, but is {getattr(self, name)}.")
+        if not 0 < self.preconditioner_level < float("inf"):
+            raise InputError(f"inversion.preconditioner_level must be positive, but is {self.preconditioner_level}.")
+        if self.simulations is not None and whole(self.simulations, "inversion.simulations") < 1:
+            raise InputError(f"inversion.simulations must be at least 1, but is {self.simulations}.")
+        self._check_gathers_only()
+        self._check_regularizers()
+        for number, stage in enumerate(self.stages):
+            self._check_stage(number, stage)
+
+    def of_stage(self, number: int) -> "InversionConfig":
+        """Return the settings of one stage, with those that it changes.
+
+        Args:
+            number: Number of the stage, from 0; there is one without `stages`.
+
+        Returns:
+            Settings without stages.
+        """
+        stage = self.stage(number)
+        shared = {item.name for item in fields(StageConfig)} & {item.name for item in fields(self)} - {"shots"}
+        given = {name: getattr(stage, name) for name in shared if getattr(stage, name) is not None}
+        return replace(self, **given, stages=[])
+
+    def stage(self, number: int) -> StageConfig:
+        """Return one stage.
+
+        Args:
+            number: Number of the stage, from 0; there is one without `stages`.
+
+        Returns:
+            The stage.
+        """
+        return self.stages[number] if self.stages else StageConfig()
+
+    @property
+    def n_stages(self) -> int:
+        """Number of stages."""
+        return max(1, len(self.stages))
+
+    @property
+    def most_entries(self) -> int:
+        """Number of the last entry of the history, if every stage makes all its iterations."""
+        return sum(self.of_stage(number).iterations + 1 for number in range(self.n_stages)) - 1
+
+    def _check_gathers_only(self) -> None:
+        wanted = {"source": self.source != "fixed", "normalize": self.normalize != "none", "mute": self.mute.mutes}
+        if self.kind != "gather" and any(wanted.values()):
+            name = next(name for name, given in wanted.items() if given)
+            raise InputError(f"inversion.{name} is for gathers, but inversion.kind is {self.kind!r}. Leave it out.")
+
+    def _check_regularizers(self) -> None:
+        for name, settings in self.regularizers.items():
+            if name not in REGULARIZERS:
+                raise InputError(f"inversion.regularizers must be among {tuple(REGULARIZERS)}, but one is {name!r}.")
+            weight = settings.get("weight")
+            if weight is None or not 0 <= weight < float("inf"):
+                raise InputError(
+                    f"inversion.regularizers.{name} needs a weight, not negative, by which its value is added to the "
+                    f"misfit: weight: NUMBER; but its settings are {dict(settings)}."
+                )
+
+    def _check_stage(self, number: int, stage: StageConfig) -> None:
+        name = f"inversion.stages[{number}]"
+        for key in ("highest_frequency", "lowest_frequency", "spacing"):
+            value = getattr(stage, key)
+            if value is not None and not 0 < value < float("inf"):
+                raise InputError(f"{name}.{key} must be positive, but is {value}.")
+        low, high = stage.lowest_frequency, stage.highest_frequency
+        if low is not None and high is not None and not low < high:
+            raise InputError(f"The band of {name} must ascend, but is {low:g} to {high:g} Hz.")
+        if stage.shots is not None and whole(stage.shots, f"{name}.shots") < 1:
+            raise InputError(f"{name}.shots must be at least 1, but is {stage.shots}.")
+        if stage.needs_solver and self.kind != "gather":
+            raise InputError(f"{name} chooses a band, cells or shots of gathers, but inversion.kind is {self.kind!r}.")
+        try:
+            self.of_stage(number).check()
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from None

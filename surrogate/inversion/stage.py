@@ -1,0 +1,284 @@
+"""Make a stage of an inversion: its data, objective, preconditioner and optimizer, from the settings and a model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from data_gen.common.errors import InputError
+from surrogate.inversion.config import InversionConfig, MuteConfig
+from surrogate.inversion.forward import ForwardModel, PhysicsForward
+from surrogate.inversion.misfits.registry import MISFITS
+from surrogate.inversion.model_objective import ModelObjective
+from surrogate.inversion.objective import DataMisfit
+from surrogate.inversion.optimizers import OPTIMIZERS
+from surrogate.inversion.optimizers.precondition import Preconditioner, make_preconditioner
+from surrogate.inversion.optimizers.protocol import Optimizer, Vector
+from surrogate.inversion.parametrizations.base import ModelSpace, Parametrization
+from surrogate.inversion.parametrizations.registry import PARAMETRIZATIONS
+from surrogate.inversion.preconditioners.diagonal import damped_inverse, gauss_newton_diagonal
+from surrogate.inversion.preconditioners.illumination import source_illumination
+from surrogate.inversion.processing.both_sides import BothSides
+from surrogate.inversion.processing.mutes import early_mute, late_mute, offset_mute
+from surrogate.inversion.regularizers.base import Regularizer
+from surrogate.inversion.regularizers.registry import REGULARIZERS
+from surrogate.inversion.stage_data import StageData, narrow
+
+PROBES = 8  # of the diagonal of the Hessian: each estimate is then wrong by a half of itself (one standard deviation)
+
+
+@dataclass(frozen=True, eq=False)
+class InversionProblem:
+    """Hold what an inversion is given, checked.
+
+    Attributes:
+        config: Settings.
+        data: Forward model, observed data and weights.
+        solver: Forward model of the true misfit, where another one is a surrogate.
+        start: Starting model `(nz, nx)` [m/s].
+        held: Mask of the cells that keep its velocity `(nz, nx)`.
+        clock: Time of the simulation's step 0 on the clock of the records [s].
+        spacing: Side of a cell [m]; None takes that of the solver.
+    """
+
+    config: InversionConfig
+    data: StageData
+    solver: ForwardModel | None
+    start: Float[Array, "nz nx"]
+    held: Bool[np.ndarray, "nz nx"]
+    clock: float = 0.0
+    spacing: float | None = None
+
+
+class Stage(NamedTuple):
+    """Hold a stage that is ready to run.
+
+    Attributes:
+        settings: Settings of the stage.
+        objective: Objective, which is minimized.
+        check: Misfit by the solver, where the forward model is a surrogate.
+        preconditioner: Preconditioner of the unknowns.
+        optimizer: Optimizer.
+        x: Unknowns to start from `(n,)`.
+        spent: Simulations that making it took, in the order of COUNTS.
+        limit: Largest number of simulations, or None.
+    """
+
+    settings: InversionConfig
+    objective: ModelObjective
+    check: DataMisfit | None
+    preconditioner: Preconditioner
+    optimizer: Optimizer
+    x: Vector
+    spent: np.ndarray
+    limit: int | None
+
+
+# Makes one stage of an inversion, of its number, from 0, and the model to start from `(nz, nx)` [m/s].
+StageMaker = Callable[[InversionProblem, int, np.ndarray], Stage]
+
+
+def make_stage(problem: InversionProblem, number: int, velocity: np.ndarray) -> Stage:
+    """Make a stage as its settings say.
+
+    Args:
+        problem: The inversion.
+        number: Number of the stage, from 0.
+        velocity: Model to start from `(nz, nx)` [m/s].
+
+    Returns:
+        The stage.
+
+    Raises:
+        InputError: If settings do not fit the forward model or one another.
+    """
+    config, settings = problem.config, problem.config.of_stage(number)
+    lowest = slowest(config, np.asarray(problem.start), problem.held)
+    narrowing = narrow(problem.data.forward, config.stage(number), lowest, number)
+    data = narrowing.data(problem.data.observed, problem.data.weights)
+    data = data._replace(weights=_muted(data.forward, data.weights, settings.mute, problem.clock))
+    objective = make_objective(problem, settings, data)
+    x = objective.unknowns(velocity)
+    preconditioner, spent = _preconditioner(settings, data, objective, velocity)
+    check = None
+    if problem.solver is not None:
+        check = _data_misfit(problem, settings, data._replace(forward=problem.solver))
+    optimizer = OPTIMIZERS[settings.optimizer](settings, preconditioner)
+    return Stage(settings, objective, check, preconditioner, optimizer, x, spent, config.stage(number).simulations)
+
+
+def check_stages(config: InversionConfig, forward: ForwardModel, start: np.ndarray, held: np.ndarray) -> None:
+    """Check that every stage can be made, before the first one runs.
+
+    Args:
+        config: Settings of the inversion.
+        forward: Its forward model.
+        start: Starting model `(nz, nx)` [m/s].
+        held: Mask of the cells that keep its velocity `(nz, nx)`.
+
+    Raises:
+        InputError: See `make_stage`.
+    """
+    for number in range(config.n_stages):
+        settings = config.of_stage(number)
+        narrowed = narrow(forward, config.stage(number), slowest(config, start, held), number).forward
+        _muted(narrowed, None, settings.mute, 0.0)
+        _check_preconditioner(settings, narrowed)
+        _unknowns(settings, jnp.asarray(start), spacing_of(narrowed, None))
+
+
+def slowest(config: InversionConfig, start: np.ndarray, held: np.ndarray) -> float:
+    """Find the lowest velocity of any model.
+
+    Args:
+        config: Settings of the inversion.
+        start: Starting model `(nz, nx)` [m/s].
+        held: Mask of the cells that keep its velocity `(nz, nx)`.
+
+    Returns:
+        The velocity [m/s].
+    """
+    return min(config.bounds[0], float(np.min(np.asarray(start)[held], initial=inf)))
+
+
+def spacing_of(forward: ForwardModel, spacing: float | None) -> float:
+    """Return the side of a cell of the model.
+
+    Args:
+        forward: Forward model.
+        spacing: The side [m], if it is known.
+
+    Returns:
+        That, or the solver's [m]; 1 where neither is known.
+    """
+    if spacing is not None:
+        return spacing
+    return forward.simulation.grid.spacing if isinstance(forward, PhysicsForward) else 1.0
+
+
+def make_objective(problem: InversionProblem, settings: InversionConfig, data: StageData) -> ModelObjective:
+    """Make the objective of a stage.
+
+    Args:
+        problem: The inversion.
+        settings: Settings of the stage.
+        data: Data of the stage.
+
+    Returns:
+        The objective.
+
+    Raises:
+        InputError: If a parametrization or a regularizer cannot be made of its settings, or needs the side of a cell.
+    """
+    low, high = settings.bounds
+    spacing = spacing_of(data.forward, problem.spacing)
+    parametrization, regularizers = _unknowns(settings, problem.start, spacing)
+    start = np.asarray(problem.start, np.float64)
+    misfit = _data_misfit(problem, settings, data)
+    return ModelObjective(misfit, parametrization, regularizers, start, problem.held, low, high, spacing)
+
+
+def _unknowns(
+    settings: InversionConfig, start: Array, spacing: float
+) -> tuple[Parametrization, tuple[tuple[float, Regularizer], ...]]:
+    """Make the parametrization and the regularizers."""
+    with jax.enable_x64(True):
+        low, high = settings.bounds
+        space = ModelSpace(jnp.asarray(start, jnp.float64), low, high, spacing)
+        kind, options = PARAMETRIZATIONS[settings.parametrization], settings.parametrization_settings
+        parametrization = _made("parametrization_settings", kind, options, space)
+    return parametrization, tuple(
+        (float(options["weight"]), _made(f"regularizers.{name}", REGULARIZERS[name], _without_weight(options)))
+        for name, options in settings.regularizers.items()
+    )
+
+
+def _data_misfit(problem: InversionProblem, settings: InversionConfig, data: StageData) -> DataMisfit:
+    prepare = BothSides(settings.source, settings.normalize)
+    return DataMisfit(
+        data.forward,
+        data.observed,
+        data.weights,
+        MISFITS[settings.misfit],
+        problem.start.shape,
+        problem.start.dtype,
+        None if prepare == BothSides() else prepare,
+    )
+
+
+def _without_weight(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name != "weight"}
+
+
+def _made(name: str, kind: Any, options: dict[str, Any], *first: Any) -> Any:
+    """Make what a name of a registry stands for, of settings from a config."""
+    try:
+        return kind(*first, **options)
+    except TypeError as error:
+        raise InputError(f"inversion.{name} = {dict(options)} does not have the right settings: {error}.") from None
+
+
+def _muted(forward: ForwardModel, weights: Array | None, mute: MuteConfig, clock: float) -> Array | None:
+    """Multiply weights by those of the mutes."""
+    if not mute.mutes:
+        return weights
+    if not isinstance(forward, PhysicsForward):
+        raise InputError("inversion.mute needs the survey, which a surrogate does not know: invert with the solver.")
+    survey, time = forward.survey, forward.simulation.time
+    farthest = inf if mute.farthest is None else mute.farthest
+    muted = offset_mute(survey, mute.nearest, farthest, taper=mute.offset_taper)
+    if mute.early_velocity is not None:
+        start = mute.early_start - clock
+        muted = muted * early_mute(survey, time, mute.early_velocity, start=start, taper=mute.time_taper)
+    if mute.late_velocity is not None:
+        start = mute.late_start - clock
+        muted = muted * late_mute(survey, time, mute.late_velocity, start=start, taper=mute.time_taper)
+    if muted.shape[1] > 1:
+        muted = muted[:, np.array(forward.steps)]
+    if not bool(jnp.any(muted > 0)):
+        raise InputError(f"inversion.mute = {mute} leaves nothing of the data. Widen its times or offsets.")
+    return muted if weights is None else muted * weights
+
+
+def _check_preconditioner(settings: InversionConfig, forward: ForwardModel) -> bool:
+    """Check that the preconditioner fits the unknowns and the forward model; whether the unknowns are cells."""
+    cells = settings.parametrization not in ("spline", "network")
+    if not cells and (settings.gradient_smoothing, settings.depth_power, settings.preconditioner) != (0, 0, "none"):
+        raise InputError(
+            f"inversion.gradient_smoothing, depth_power and preconditioner weigh cells, but the unknowns of "
+            f"parametrization={settings.parametrization} are none: leave them out (0, 0, none)."
+        )
+    if settings.preconditioner == "illumination" and not isinstance(forward, PhysicsForward):
+        raise InputError("preconditioner=illumination is made by the solver: with a surrogate take gauss_newton.")
+    return cells
+
+
+def _preconditioner(
+    settings: InversionConfig, data: StageData, objective: ModelObjective, velocity: np.ndarray
+) -> tuple[Preconditioner, np.ndarray]:
+    """Make the preconditioner of the unknowns, and count the simulations that it took."""
+    if not _check_preconditioner(settings, data.forward):
+        return make_preconditioner((len(objective.bounds.low), 1)), np.zeros(3, np.int64)
+    plain = make_preconditioner(velocity.shape, settings.gradient_smoothing, settings.depth_power)
+    if settings.preconditioner == "none":
+        return plain, np.zeros(3, np.int64)
+    model, forward, shots = jnp.asarray(velocity), data.forward, len(data.observed)
+    if settings.preconditioner == "illumination":
+        assert isinstance(forward, PhysicsForward)
+        density = None if forward.density is None else forward.density(model)
+        diagonal = source_illumination(model, forward.survey, forward.simulation, density=density)
+        spent = np.array([shots, 0, 0])
+    else:
+        key = jax.random.key(0)
+        estimate = jax.jit(
+            lambda model: gauss_newton_diagonal(forward, model, key, weights=data.weights, probes=PROBES)
+        )
+        diagonal, spent = estimate(model), np.array([0, PROBES * shots, 0])
+    # On both sides, as P P^T: each side takes the root.
+    weights = np.asarray(damped_inverse(diagonal, level=settings.preconditioner_level, power=0.5), np.float64)
+    return Preconditioner(plain.weights * weights.ravel(), plain.smoothers), spent
