@@ -1,12 +1,13 @@
 """Invert named set-ups and write a card of each: `python -m benchmarks.inversion overthrust --folder FOLDER`.
 
-Contenders: ours by L-BFGS in stages; Deepwave's gradients under L-BFGS-B of SciPy and under L-BFGS of PyTorch, where it
-is installed, with the same stages, data, start, bounds and steps; then our Adam with as many simulations in each stage as
-our L-BFGS used. The first three take turns, iteration by iteration (inversion_contest.py).
+Contenders: ours by L-BFGS in stages; Deepwave's gradients under L-BFGS-B of SciPy and under L-BFGS of PyTorch, where
+it is installed, with the same stages, data, start, bounds and steps; then our Adam with as many simulations in each
+stage as our L-BFGS used. The first three take turns, iteration by iteration (inversion_contest.py).
 
 Data and progress are kept in FOLDER: killed, or stopped by `--minutes`, the same command goes on. Cards are
 `results/inversion-<set-up>-<device>.json`; docs/results/inversion.md has all that are there. inversion_setups.py has
-the set-ups, inversion_metrics.py what is measured. `--quick` tries everything on few shots and writes into FOLDER only: its numbers mean nothing.
+the set-ups, inversion_metrics.py what is measured. `--quick` tries everything on few shots, and writes into FOLDER
+only: its numbers mean nothing.
 """
 
 import argparse
@@ -100,7 +101,9 @@ def run(setup: Setup, models: Models, options: argparse.Namespace, deadline: flo
             place = folder / name / noise
 
             def say(contender: str, reply: dict[str, Any], name: str = name, noise: str = noise) -> None:
-                shown = "  ".join(f"{key} {value:.4g}" for key, value in reply.items() if isinstance(value, int | float))
+                shown = "  ".join(
+                    f"{key} {value:.4g}" for key, value in reply.items() if isinstance(value, int | float)
+                )
                 print(f"{name}  {noise}  {contender:14}  {shown}", flush=True)
 
             def runner(contender: str, budgets: list[int] | None = None, case=case, noise=noise, place=place) -> Runner:

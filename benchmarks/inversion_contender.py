@@ -1,8 +1,8 @@
 """One contender of `benchmarks.inversion` in a process of its own: `python -m benchmarks.inversion_contender FOLDER`.
 
-FOLDER has `request.json` and the arrays that it names. After every iteration the child prints one line of JSON and waits
-for one on its standard input: so contenders take turns, and only one computes at a time. The model that it found is
-`model.npy` in the folder. Parent and child share `Problem`, which needs NumPy alone: Deepwave's process has no JAX.
+FOLDER has `request.json` and the arrays that it names. After every iteration the child prints one line of JSON and
+waits for one on its standard input: so contenders take turns, and only one computes at a time. The model that it found
+is `model.npy` in the folder. Parent and child share `Problem`, which needs NumPy alone: Deepwave's process has no JAX.
 """
 
 import importlib
@@ -82,7 +82,9 @@ class Problem:
             with np.load(more["file"], allow_pickle=False) as arrays:
                 data = {name: arrays[name] for name in ("observed", "wavelet")}
             numbers = {name: more[name] for name in ("zero_from", "layers")}
-            yield StageData(stage.highest_frequency, spacing=stage.spacing, iterations=stage.iterations, **numbers, **data)
+            yield StageData(
+                stage.highest_frequency, spacing=stage.spacing, iterations=stage.iterations, **numbers, **data
+            )
 
 
 def read_problem(request: dict[str, Any]) -> Problem:

@@ -1,7 +1,7 @@
 """Let contenders invert one case: each in a process of its own, in turn, iteration by iteration, resumable.
 
 The contender that has computed for the shortest time has the next turn, and the others wait: so what else the machine
-does hits all alike. A contender's seconds are those of its turns, starting and compiling included, up to its last model.
+does hits all alike. A contender's seconds are those of its turns, with starting and compiling, up to its last model.
 Every iteration is a line of `progress.jsonl` in its folder. After a kill, a contender comes back to where it was
 (inversion_replay.py, `invert(..., resume=...)`): times are counted from the first iteration that is new.
 """
@@ -35,7 +35,7 @@ class OutOfTime(Exception):
     """The time limit of the command has passed; it goes on from there when run again."""
 
 
-def kept(folder: Path, name: str, make: Callable[[], dict[str, np.ndarray]], *identity: str | np.ndarray) -> str:
+def kept(folder: Path, name: str, make: Callable[[], dict[str, Any]], *identity: str | np.ndarray) -> str:
     """The file of arrays of this identity, made if it is missing."""
     path = folder / f"{name}-{digest_of(*identity)}.npz"
     if not path.exists():
@@ -102,7 +102,7 @@ class Runner:
         found = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
         self._lines.write_text("".join(json.dumps(line) + "\n" for line in found), encoding="utf-8")
         self.history = [line for line in found if "entry" in line]
-        self.finished = next((line for line in found if "done" in line), None)
+        self.finished: dict[str, Any] | None = next((line for line in found if "done" in line), None)
         self.restarts = sum("restart" in line for line in found)
         self.process: subprocess.Popen[str] | None = None
         if self.history and self.finished is None:
@@ -127,7 +127,9 @@ class Runner:
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
-        reply = json.loads(line) if line else {"failure": f"ended with {self.process.wait()}:\n{self._log_end()}"}
+        reply: dict[str, Any] = (
+            json.loads(line) if line else {"failure": f"ended with {self.process.wait()}:\n{self._log_end()}"}
+        )
         if "failure" in reply:
             self.stop()
             told = reply["failure"]

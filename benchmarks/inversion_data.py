@@ -150,7 +150,7 @@ def make_case(setup: Setup, name: str, truth: np.ndarray, folder: Path) -> Case:
         make_folder(folder)
         data = replace(setup.fine, time=longer(setup.time))
         points = (setup.receivers, setup.peak_frequency)
-        arrays = {
+        arrays: dict[str, Any] = {
             "observed": gathers(truth, data, setup.sources, *points),
             "held_out": gathers(truth, setup.fine, setup.held_out, *points),
             "mask": illuminated(*lit(setup, start)),

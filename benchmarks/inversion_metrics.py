@@ -1,13 +1,13 @@
 """How good an inverted model is: errors of the whole model, where waves pass, and by wavenumber; misfit of other shots.
 
-    error        ||v - t|| / ||t||, v the estimate, t the truth; `masked` within the mask below, `mae` the mean of |v - t|
-    mask         S(x) R(x) >= PART median(S R), S the energy of the sources' waves in the starting model (their pressure's
-                 acceleration: surrogate/inversion/preconditioners/illumination.py), R that of the receivers', were they
-                 sources
-    bands        of wavenumber k, by the cosine series of the models, with the wavelength l = (mean of t) / peak frequency:
-                 ||(v - t) in the band|| / ||(t - mean of t) in the band||
-    SSIM         of (v - low) / (high - low), between the bounds of the inversion (surrogate/metrics/ssim.py)
-    held out     sum (F(v) - d)^2 / sum d^2 over shots that were not inverted, without noise, F the solver that made d
+    error      ||v - t|| / ||t||, v the estimate, t the truth; `masked` within the mask, `mae` the mean of |v - t|
+    mask       S(x) R(x) >= PART median(S R), S the energy of the sources' waves in the starting model (their pressure's
+               acceleration: surrogate/inversion/preconditioners/illumination.py), R that of the receivers', were they
+               sources
+    bands      of wavenumber k, by the cosine series of the models, with the wavelength l = mean of t / peak frequency:
+               ||(v - t) in the band|| / ||(t - mean of t) in the band||
+    SSIM       of (v - low) / (high - low), between the bounds of the inversion (surrogate/metrics/ssim.py)
+    held out   sum (F(v) - d)^2 / sum d^2 over shots that were not inverted, without noise, F the solver that made d
 
 The mask depends on the starting model and the survey alone. Waves of wavelength l tell models apart up to k l = 2.
 """

@@ -47,25 +47,31 @@ def cards(results: Path) -> list[dict[str, Any]]:
 
 def settings(card: dict[str, Any]) -> str:
     """The set-up in words."""
-    setup, machine = card["setup"], card["machine"]
-    nz, nx = setup["grid"]["shape"]
-    time, stages = setup["time"], setup["stages"]
-    steps = "; ".join(
-        f"{s['highest_frequency']:g} Hz on cells of {s['spacing']:.4g} m, {s['iterations']} iterations" for s in stages
+    setup, machine, grid, time = (card["setup"], card["machine"], card["setup"]["grid"], card["setup"]["time"])
+    low, high = setup["bounds"]
+    stages = "; ".join(
+        f"{stage['highest_frequency']:g} Hz on cells of {stage['spacing']:.4g} m, {stage['iterations']} iterations"
+        for stage in setup["stages"]
     )
-    start = card["starts"][0]
-    return (
-        f"{nz} x {nx} cells of {setup['grid']['spacing']:g} m, {'a free surface' if setup['free_surface'] else 'no free surface'}, "
-        f"{len(setup['sources'])} shots, {len(setup['receivers'])} receivers, a Ricker wavelet of "
-        f"{setup['peak_frequency']:g} Hz, {time['nt']} x {1000 * time['dt']:g} ms. Start: the true model smoothed by a Gaussian "
-        f"of {setup['smoothing']:g} m{', its top ' + str(setup['fixed_rows']) + ' rows known' if setup['fixed_rows'] else ''}. "
-        f"Bounds {setup['bounds'][0]:g} to {setup['bounds'][1]:g} m/s. Data: cells of {setup['data_spacing']:.4g} m, order "
-        f"{setup['order']['data']}; inversions: order {setup['order']['inversion']}. Stages of L-BFGS: {steps}. First step "
-        f"{setup['learning_rate']:g} m/s, Adam's {setup['adam_rate']:g} m/s; power of depth {setup['depth_power']:g}. "
-        f"{start['masked_cells']:.0%} of the cells are in the mask. Held out: {len(setup['held_out'])} shots. Seed "
-        f"{setup['seed']}. {machine['cores_used']} core(s) of {machine['processor']}."
-        + " **Tried on few shots and iterations: these numbers mean nothing.**" * bool(card["quick"])
+    sentences = (
+        f"{grid['shape'][0]} x {grid['shape'][1]} cells of {grid['spacing']:g} m, "
+        f"{'a' if setup['free_surface'] else 'no'} free surface, {len(setup['sources'])} shots, "
+        f"{len(setup['receivers'])} receivers, a Ricker wavelet of {setup['peak_frequency']:g} Hz, {time['nt']} x "
+        f"{1000 * time['dt']:g} ms",
+        f"Start: the true model smoothed by a Gaussian of {setup['smoothing']:g} m"
+        + f", its top {setup['fixed_rows']} rows known" * bool(setup["fixed_rows"]),
+        f"Bounds: {low:g} to {high:g} m/s",
+        f"Data: cells of {setup['data_spacing']:.4g} m, order {setup['order']['data']}; inversions: order "
+        f"{setup['order']['inversion']}",
+        f"Stages of L-BFGS: {stages}",
+        f"First step {setup['learning_rate']:g} m/s, Adam's {setup['adam_rate']:g} m/s; power of depth "
+        f"{setup['depth_power']:g}",
+        f"{card['starts'][0]['masked_cells']:.0%} of the cells are in the mask",
+        f"{len(setup['held_out'])} shots are held out",
+        f"Seed {setup['seed']}; {machine['cores_used']} core(s) of {machine['processor']}",
     )
+    tried = " **Tried on few shots and iterations: these numbers mean nothing.**" * bool(card["quick"])
+    return ". ".join(sentences) + "." + tried
 
 
 def groups(rows: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
@@ -146,6 +152,7 @@ def write_page(results: Path, docs: Path) -> Path:
         if figure(card, static / f"inversion-{name}.png"):
             text += f"\n![Errors of {name} over time and simulations](../_static/inversion-{name}.png)\n"
         for missing in card["not_measured"]:
-            text += f"\nNot measured: {NAMES[missing['contender']]}, {missing['case']}, {missing['noise']}: {missing['why']}\n"
+            who = f"{NAMES[missing['contender']]}, {missing['case']}, {missing['noise']}"
+            text += f"\nNot measured: {who}: {missing['why']}\n"
     page.write_text(text, encoding="utf-8")
     return page

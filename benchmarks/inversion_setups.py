@@ -1,19 +1,19 @@
 """The named set-ups of `benchmarks.inversion`: models, survey, band, start, bounds and stages.
 
-| name | models | survey | source |
-|---|---|---|---|
-| `overthrust` | a section of SEG/EAGE Overthrust, 187 x 801 at 25 m | 32 shots and 401 receivers at the surface, 10 Hz | |
-| `overthrust_left` | its left half, resampled to 374 x 801 at 12.5 m | 24 shots, 401 receivers, 10 Hz | |
-| `marmousi_like` | folded and faulted layers under water, 88 x 200 at 40 m | free surface, 40 shots, 200 receivers, 5 Hz | [1] |
-| `transmission` | our families, 128 x 256 at 10 m | 16 shots at the bottom, 129 receivers on top, 5 Hz, 1 s | [2] |
-| `openfwi_like` | our families, 70 x 70 at 10 m | 5 shots and 70 receivers at the surface, 15 Hz, 1 s | [3] |
+| name | models | survey |
+|---|---|---|
+| `overthrust` | a section of SEG/EAGE Overthrust, 187 x 801 at 25 m | 32 shots, 401 receivers on top, 10 Hz, 5 s |
+| `overthrust_left` | its left half on cells of 12.5 m, 374 x 801 | 24 shots, 401 receivers on top, 10 Hz, 3.5 s |
+| `marmousi_like` | folds and faults under water, 88 x 200 at 40 m | free surface, 40 shots, 200 receivers, 5 Hz [1] |
+| `transmission` | our families, 128 x 256 at 10 m | 16 shots at the bottom, 129 receivers on top, 5 Hz, 1 s [2] |
+| `openfwi_like` | our families, 70 x 70 at 10 m | 5 shots and 70 receivers on top, 15 Hz, 1 s [3] |
 
 Geometries: [1] the Marmousi example of ADFWI; [2] InverseBench (Zheng et al., ICLR 2025), whose cells are 20 x 10 m;
-[3] OpenFWI (Deng et al., NeurIPS 2022). The section of Overthrust is not part of this project: WAVE_OVERTHRUST names its
-file.
+[3] OpenFWI (Deng et al., NeurIPS 2022). The section of Overthrust is not part of this project: WAVE_OVERTHRUST names
+its file.
 
-Data are simulated on cells of `data_spacing`, by differences of order 12; inversions have order 8 and the cells of their
-stages. Positions are (z, x) in meters.
+Data are simulated on cells of `data_spacing`, by differences of order 12; inversions have order 8 and the cells of
+their stages. Positions are (z, x) in meters.
 """
 
 import os
@@ -143,7 +143,9 @@ def overthrust_file() -> tuple[np.ndarray, float]:
     """The section and its spacing [m]."""
     path = os.environ.get(OVERTHRUST)
     if not path:
-        raise Unavailable(f"{OVERTHRUST} is not set: it names the file of the section, which is not part of this project")
+        raise Unavailable(
+            f"{OVERTHRUST} is not set: it names the file of the section, which is not part of this project"
+        )
     if not Path(path).is_file():
         raise Unavailable(f"{OVERTHRUST}={path} is no file")
     found = read_velocity(path)
