@@ -55,6 +55,11 @@ class TorchMeter:
         return self.after - self.before
 
 
+def resident_peak() -> int:
+    """The largest resident memory of this process so far [bytes] (Linux)."""
+    return _status("VmHWM")
+
+
 def _status(field: str) -> int:
     """A size in /proc/self/status [bytes]."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()

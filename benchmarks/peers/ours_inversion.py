@@ -1,0 +1,64 @@
+"""Ours as a contender of `benchmarks.inversion`: `invert` with stages, by L-BFGS or Adam."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.inversion_contender import Problem, Report
+from benchmarks.inversion_replay import Replay
+from benchmarks.inversion_setups import simulation_of
+from benchmarks.peers.jax_programs import versions
+from data_gen.common.compile_cache import use_compilation_cache
+from data_gen.solver.problem.acquisition import make_survey
+from data_gen.solver.problem.grid import Grid, TimeAxis
+from surrogate.inversion.config import InversionConfig, StageConfig
+from surrogate.inversion.descent import invert
+from surrogate.inversion.forward import PhysicsForward
+
+__all__ = ["run", "versions"]
+
+UNLIMITED = 10**6  # iterations of a stage whose budget is in simulations
+
+
+def stages(problem: Problem) -> list[StageConfig]:
+    """The stages, limited by iterations or by simulations."""
+    budgets = problem.budgets or (None,) * len(problem.stage_list)
+    return [
+        StageConfig(
+            highest_frequency=stage.highest_frequency,
+            spacing=stage.spacing,
+            iterations=stage.iterations if budget is None else UNLIMITED,
+            simulations=budget,
+        )
+        for stage, budget in zip(problem.stage_list, budgets, strict=True)
+    ]
+
+
+def run(problem: Problem, optimizer: str, replay: Replay, report: Report) -> tuple[np.ndarray, list[int]]:
+    """The model after all stages, and forwards, gradients and Hessian products; `invert` itself resumes."""
+    use_compilation_cache()
+    config = InversionConfig(
+        optimizer=optimizer,
+        learning_rate=problem.learning_rate,
+        depth_power=problem.depth_power,
+        bounds=list(problem.bounds),
+        fixed_rows=problem.fixed_rows,
+        stages=stages(problem),
+    )
+    survey = make_survey(problem.sources, problem.receivers, problem.wavelet[: problem.nt])
+    grid, time = Grid(problem.start.shape, problem.spacing), TimeAxis(problem.nt, problem.dt)
+    free = {"free_surface": problem.free_surface}
+    forward = PhysicsForward(simulation_of(grid, time, problem.bounds, problem.peak_frequency, **free), survey)
+
+    def on_progress(entry: int, values: dict[str, float]) -> None:
+        report(int(values["stage"]), entry, values["misfit"], values["model_error"], int(values["used"]))
+
+    result = invert(
+        forward,
+        jnp.asarray(problem.observed[:, : problem.nt]),
+        problem.start,
+        config,
+        truth=problem.truth,
+        resume=replay.folder.parent / "progress.npz",
+        on_progress=on_progress,
+    )
+    return result.velocity, [int(count) for count in result.simulations]

@@ -1,0 +1,148 @@
+"""The cards of inversions: set-ups, noise, taking turns, coming back after a kill, and comparing at equal error."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks import inversion_setups
+from benchmarks.inversion_contest import Runner, at_equal_error, budgets_of
+from benchmarks.inversion_data import Case
+from benchmarks.inversion_page import write_page
+from benchmarks.inversion_replay import Replay
+from benchmarks.inversion_setups import OVERTHRUST, SETUPS, Unavailable
+from data_gen.solver.problem.discretization import lines
+
+
+@pytest.fixture
+def section(tmp_path, monkeypatch):
+    """A file in the place of the Overthrust section, which is not part of the project."""
+    path = tmp_path / "section.npy"
+    np.save(path, np.tile(np.linspace(2500.0, 5900.0, 187, dtype=np.float32)[:, None], (1, 801)))
+    monkeypatch.setenv(OVERTHRUST, str(path))
+
+
+@pytest.mark.parametrize("name", SETUPS)
+def test_set_ups_are_consistent(name, section):
+    setup, models = SETUPS[name](1)
+    spacing, last = setup.grid.spacing, setup.grid.extent
+    for points in (setup.sources, setup.held_out, setup.receivers):
+        np.testing.assert_allclose(points / spacing, np.round(points / spacing), atol=1e-9)
+        assert np.all(points >= 0) and np.all(points <= last)
+        assert len(np.unique(points, axis=0)) == len(points)
+    inverted, others = ({tuple(point) for point in points} for points in (setup.sources, setup.held_out))
+    assert not inverted & others
+    # Data are made with other cells and another order than any stage has.
+    assert setup.fine.order != setup.simulation.order
+    assert setup.fine.solved_spacing < min(stage.spacing for stage in setup.stages)
+    for stage in setup.stages:
+        lines(replace(setup.simulation, internal_spacing=stage.spacing))
+    truth = next(iter(models.values()))()
+    assert truth.shape == setup.grid.shape
+    start = setup.start(truth)
+    np.testing.assert_array_equal(start[: setup.fixed_rows], truth[: setup.fixed_rows])
+    for model in (truth, start):
+        assert setup.bounds[0] <= model[setup.fixed_rows :].min() and model.max() <= setup.bounds[1]
+    json.dumps(setup.described())
+
+
+def test_a_section_that_is_not_there_is_told(monkeypatch, tmp_path):
+    monkeypatch.delenv(OVERTHRUST, raising=False)
+    with pytest.raises(Unavailable, match="WAVE_OVERTHRUST is not set"):
+        SETUPS["overthrust"](1)
+    monkeypatch.setenv(OVERTHRUST, str(tmp_path / "none.npy"))
+    with pytest.raises(Unavailable, match="is no file"):
+        SETUPS["overthrust"](1)
+
+
+def test_resampled_cells_lie_within_those_of_the_section(section):
+    """A velocity that is linear in depth stays so: the half-size cells have their centers a quarter beside."""
+    _, models = SETUPS["overthrust_left"](1)
+    fine, coarse = models["overthrust_left"](), np.linspace(2500.0, 5900.0, 187)
+    pairs = 1 / (0.5 * (1 / fine[::2, 0] + 1 / fine[1::2, 0]))
+    # Slowness is interpolated linearly: off by a curvature of (step / velocity)^2 / 8, 1e-5 here.
+    np.testing.assert_allclose(pairs[1:-1], coarse[1:-1], rtol=1e-4)
+
+
+def test_noise_is_as_loud_as_said_and_the_same_again():
+    setup, models = SETUPS["openfwi_like"](1)
+    gathers = np.random.default_rng(0).standard_normal((2, 1200, 5)).astype(np.float32)
+    model = next(iter(models.values()))()
+    case = Case(setup, "flat_vel_a-0", model, model, gathers, gathers, model > 0)
+    noise = case.noisy(10.0) - gathers
+    assert np.sum(gathers**2) / np.sum(noise**2) == pytest.approx(10.0, rel=1e-4)
+    np.testing.assert_array_equal(case.noisy(10.0), case.noisy(10.0))
+    assert case.noisy(None) is gathers
+
+
+def test_evaluations_are_kept_and_others_are_not_mistaken_for_them(tmp_path):
+    asked = []
+
+    def function(model: np.ndarray) -> tuple[float, np.ndarray]:
+        asked.append(model)
+        return float(np.sum(model**2)), 2 * model / 3
+
+    path = [np.arange(3.0), np.ones(3), np.full(3, 2.0)]
+    first = [evaluate(model) for evaluate in [Replay(tmp_path).of("stage-0", function)] for model in path[:2]]
+    again = Replay(tmp_path).of("stage-0", function)
+    for model, (value, gradient) in zip(path, first, strict=False):
+        kept = again(model)
+        assert kept[0] == value
+        np.testing.assert_array_equal(kept[1], gradient)
+    assert len(asked) == 2
+    again(path[2])
+    assert len(asked) == 3
+    # Another path is computed anew.
+    assert Replay(tmp_path).of("stage-0", function)(path[1])[0] == 3.0
+    assert len(asked) == 4
+
+
+def test_a_history_with_a_line_cut_off_by_a_kill_is_read(tmp_path):
+    runner = Runner("ours", {}, tmp_path)
+    lines_file = runner.folder / "progress.jsonl"
+    entry = {"entry": 0, "stage": 0, "error": 0.1, "used": 3, "seconds": 2.0}
+    lines_file.write_text(json.dumps(entry) + "\n" + '{"entry": 1, "sta')
+    found = Runner("ours", {}, tmp_path)
+    assert found.history == [entry] and found.seconds == 2.0 and found.restarts == 1
+    assert Runner("ours", {"other": 1}, tmp_path).history == []
+
+
+def test_budgets_are_what_each_stage_used(tmp_path):
+    runner = Runner("ours", {}, tmp_path)
+    used = [(0, 9), (0, 18), (1, 24), (1, 36)]
+    runner.history = [{"stage": stage, "used": n, "entry": i} for i, (stage, n) in enumerate(used)]
+    runner.finished = {"simulations": [3, 13, 0]}  # a last line search that found nothing is counted, too
+    assert budgets_of(runner) == [18, 24]
+
+
+def test_contenders_are_compared_at_the_error_that_both_reach():
+    ours = [{"error": e, "seconds": s, "used": u} for e, s, u in ((0.2, 1, 3), (0.1, 2, 6), (0.05, 3, 9))]
+    other = [{"error": e, "seconds": s, "used": u} for e, s, u in ((0.2, 2, 3), (0.12, 8, 30), (0.1, 12, 60))]
+    assert at_equal_error(ours, other) == {"error": 0.1, "seconds": [2, 12], "used": [6, 60]}
+
+
+def test_the_page_has_every_card(tmp_path):
+    setup, _ = SETUPS["openfwi_like"](1)
+    measures = {"error": 0.1, "masked": 0.1, "mae": 50.0, "ssim": 0.9, "bands": {"k l < 1/4": 0.1}, "held_out": 0.2}
+    row = {"case": "a", "noise": "clean", "contender": "ours", "seconds": 9.0, "peak_bytes": 10**9}
+    row |= {"simulations": {"weighted": 300}, "history": {"seconds": [1, 9], "used": [3, 300], "error": [0.2, 0.1]}}
+    card = {
+        "setup": setup.described(),
+        "machine": {"cores_used": 2, "processor": "any"},
+        "quick": False,
+        "starts": [{"case": "a", "masked_cells": 0.8} | measures],
+        "rows": [row | measures],
+        "equal": [{"noise": "clean", "contender": "deepwave", "error": 0.1, "seconds": [1, 5], "used": [3, 6]}],
+        "not_measured": [{"case": "a", "noise": "clean", "contender": "adam", "why": "it was not asked for"}],
+    }
+    (tmp_path / "inversion-openfwi_like-cpu.json").write_text(json.dumps(card))
+    page = write_page(tmp_path, tmp_path).read_text()
+    assert "## openfwi_like" in page and "| ours, L-BFGS | clean | 9 | 300 | 1.00 GB |" in page
+    assert "| Deepwave, SciPy's L-BFGS-B | clean | 0.1 | 5.00 | 2.00 |" in page and "it was not asked for" in page
+    assert (tmp_path / "_static" / "inversion-openfwi_like.png").exists()
+
+
+def test_families_of_the_set_ups_exist():
+    for families in (inversion_setups.TRANSMISSION_FAMILIES, inversion_setups.OPENFWI_FAMILIES):
+        assert len(set(families)) == len(families)
