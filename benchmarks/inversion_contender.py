@@ -52,7 +52,7 @@ class Problem:
     """Hold what every contender is given.
 
     budgets: largest number of simulations in each stage, in place of its iterations.
-    weights: factors of updates `(nz, nx)`, by depth.
+    weights: factors of updates `(nz, nx)`, by depth and illumination.
     observed, wavelet: not filtered; longer than the `nt` samples that count.
     """
 
@@ -65,6 +65,7 @@ class Problem:
     free_surface: bool
     learning_rate: float
     depth_power: float
+    illumination: bool
     budgets: tuple[int, ...] | None
     stage_list: tuple[Stage, ...]
     start: np.ndarray

@@ -17,16 +17,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.inversion_contender import CONTENDERS
-from benchmarks.inversion_data import FLANK, Case, low_passed
+from benchmarks.inversion_data import FLANK, Case, lit, low_passed
 from benchmarks.inversion_stages import Stage
 from benchmarks.worker import ROOT, WorkerError
 from data_gen.common.digest import digest_of
 from data_gen.common.files import make_folder, publish, temporary_name, write_json
 from data_gen.solver.problem.discretization import discretize
 from surrogate.inversion.optimizers.precondition import depth_weights
+from surrogate.inversion.preconditioners.diagonal import damped_inverse
 
 Say = Callable[[str, dict[str, Any]], None]
 
@@ -51,6 +53,8 @@ def request_of(case: Case, decibels: float | None, contender: str, folder: Path,
     setup, (module, optimizer) = case.setup, CONTENDERS[contender]
     observed, stages = case.noisy(decibels), [vars(stage) for stage in setup.stages]
     weights = np.broadcast_to(depth_weights(setup.grid.shape[0], setup.depth_power), setup.grid.shape)
+    if setup.illumination:
+        weights = weights * np.asarray(damped_inverse(jnp.asarray(lit(setup, case.start)[0]), power=0.5))
     arrays = {"start": case.start, "truth": case.truth, "weights": weights, "observed": observed}
     arrays |= {"sources": setup.sources, "receivers": setup.receivers, "wavelet": case.wavelet}
     shared = kept(folder, "problem", lambda: arrays, *arrays.values())
@@ -83,6 +87,7 @@ def request_of(case: Case, decibels: float | None, contender: str, folder: Path,
             "free_surface": setup.free_surface,
             "learning_rate": setup.adam_rate if optimizer == "adam" else setup.learning_rate,
             "depth_power": setup.depth_power,
+            "illumination": setup.illumination,
             "budgets": budgets,
         },
     }

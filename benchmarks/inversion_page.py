@@ -65,7 +65,7 @@ def settings(card: dict[str, Any]) -> str:
         f"{setup['order']['inversion']}",
         f"Stages of L-BFGS: {stages}",
         f"First step {setup['learning_rate']:g} m/s, Adam's {setup['adam_rate']:g} m/s; power of depth "
-        f"{setup['depth_power']:g}",
+        f"{setup['depth_power']:g}" + ", and of the sources' illumination" * setup["illumination"],
         f"{card['starts'][0]['masked_cells']:.0%} of the cells are in the mask",
         f"{len(setup['held_out'])} shots are held out",
         f"Seed {setup['seed']}; {machine['cores_used']} core(s) of {machine['processor']}",

@@ -60,6 +60,8 @@ class Setup:
     learning_rate: largest change by the first step of L-BFGS in each stage [m/s].
     adam_rate: Adam's step [m/s].
     depth_power: weights of updates (surrogate/inversion/optimizers/precondition.py), for every contender.
+    illumination: whether updates make up for the illumination by the sources, for every contender: ours as each stage
+        begins, the others in the start.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Setup:
     learning_rate: float = 50.0
     adam_rate: float = 20.0
     depth_power: float = 0.0
+    illumination: bool = False
     seed: int = 0
 
     @cached_property
@@ -167,7 +170,8 @@ def overthrust() -> tuple[Setup, Models]:
         smoothing=500.0,
         bounds=(2200.0, 6200.0),
         data_spacing=12.5,
-        stages=(Stage(3.0, 125.0, 20), Stage(5.0, 80.0, 20), Stage(8.0, 50.0, 20), Stage(15.0, 100 / 3, 20)),
+        stages=(Stage(3.0, 125.0, 15), Stage(5.0, 80.0, 15), Stage(8.0, 50.0, 30), Stage(15.0, 100 / 3, 30)),
+        illumination=True,
     )
     return setup, {"overthrust": lambda: velocity.astype(np.float32)}
 
@@ -189,7 +193,8 @@ def overthrust_left() -> tuple[Setup, Models]:
         smoothing=500.0,
         bounds=(2200.0, 6200.0),
         data_spacing=25 / 3,
-        stages=(Stage(3.0, 125.0, 20), Stage(5.0, 80.0, 20), Stage(8.0, 50.0, 20), Stage(15.0, 100 / 3, 20)),
+        stages=(Stage(3.0, 125.0, 15), Stage(5.0, 80.0, 15), Stage(8.0, 50.0, 30), Stage(15.0, 100 / 3, 30)),
+        illumination=True,
     )
     return setup, {"overthrust_left": lambda: left.astype(np.float32)}
 

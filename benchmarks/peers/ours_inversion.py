@@ -40,6 +40,7 @@ def run(problem: Problem, optimizer: str, replay: Replay, report: Report) -> tup
         optimizer=optimizer,
         learning_rate=problem.learning_rate,
         depth_power=problem.depth_power,
+        preconditioner="illumination" if problem.illumination else "none",
         bounds=list(problem.bounds),
         fixed_rows=problem.fixed_rows,
         stages=stages(problem),
