@@ -12,8 +12,9 @@ from jaxtyping import Array, Bool, Float
 
 from data_gen.common.errors import InputError
 from data_gen.solver.problem.grid import TimeAxis
+from surrogate.inversion.batches import Batches, Draws, Encodings
 from surrogate.inversion.config import InversionConfig, MuteConfig
-from surrogate.inversion.forward import ForwardModel, PhysicsForward
+from surrogate.inversion.forward import ForwardModel, PhysicsForward, SelectableForward
 from surrogate.inversion.misfits.registry import MISFITS
 from surrogate.inversion.model_objective import ModelObjective
 from surrogate.inversion.objective import DataMisfit
@@ -28,6 +29,7 @@ from surrogate.inversion.processing.both_sides import BothSides
 from surrogate.inversion.processing.mutes import early_mute, late_mute, offset_mute
 from surrogate.inversion.regularizers.registry import REGULARIZERS
 from surrogate.inversion.stage_data import StageData, narrow
+from surrogate.inversion.stochastic import Stochastic
 
 PROBES = 8  # of the diagonal of the Hessian: each estimate is then wrong by a half of itself (one standard deviation)
 
@@ -67,7 +69,8 @@ class Stage(NamedTuple):
     Attributes:
         settings: Settings of the stage.
         objective: Objective, which is minimized.
-        check: Misfit by the solver, where the forward model is a surrogate.
+        check: True misfit, where it is not that of an iteration: by the solver, where the forward model is a surrogate,
+            and of all shots.
         preconditioner: Preconditioner of the unknowns.
         optimizer: Optimizer.
         x: Unknowns to start from `(n,)`.
@@ -114,6 +117,10 @@ def make_stage(problem: InversionProblem, number: int, velocity: np.ndarray) -> 
     if problem.solver is not None:
         check = _data_misfit(problem, settings, data._replace(forward=problem.solver))
     optimizer = OPTIMIZERS[settings.optimizer](settings, preconditioner)
+    draws = make_draws(settings, number, data.forward, data.weights, len(data.observed))
+    if draws is not None:
+        optimizer = Stochastic(optimizer, draws)
+        check = check or _data_misfit(problem, settings, data)
     return Stage(settings, objective, check, preconditioner, optimizer, x, spent, config.stage(number).simulations)
 
 
@@ -129,9 +136,60 @@ def check_stages(problem: InversionProblem) -> None:
     for number in range(problem.config.n_stages):
         settings, given = problem.config.of_stage(number), problem.data
         narrowing = narrow(given.forward, problem.config.stage(number), problem.slowest, number)
-        data = StageData(narrowing.forward, given.observed, None)  # of which only the type is needed
-        _muted(data, settings.mute, problem.clock)
+        # Only the type of the observed data is needed.
+        data = StageData(narrowing.forward, given.observed, narrowing.weights(given.weights))
+        weights = _muted(data, settings.mute, problem.clock)
+        n_shots = len(given.observed) if narrowing.shots is None else len(narrowing.shots)
+        make_draws(settings, number, data.forward, weights, n_shots)
         _check_preconditioner(settings, data, make_objective(problem, settings, data))
+
+
+def make_draws(
+    settings: InversionConfig, number: int, forward: ForwardModel, weights: Array | None, n_shots: int
+) -> Draws | None:
+    """Choose the draws of a stage.
+
+    Args:
+        settings: Settings of the stage.
+        number: Number of the stage, from 0.
+        forward: Forward model of the stage.
+        weights: Weights of its data, or None.
+        n_shots: Number of its shots.
+
+    Returns:
+        The draws, or None if every iteration sees all shots.
+
+    Raises:
+        InputError: If the forward model cannot choose or sum shots, there are too few, or they cannot be summed.
+    """
+    name = "batch" if settings.encoding is None else "encoding"
+    count = getattr(settings, name)
+    if count is None:
+        return None
+    if count > n_shots:
+        raise InputError(f"inversion.{name} = {count}, but stage {number} has {n_shots} shots. Give fewer.")
+    optimizer = OPTIMIZERS[settings.optimizer](settings, make_preconditioner((1, 1)))
+    seed = settings.seed, number
+    if name == "batch":
+        if not isinstance(forward, SelectableForward):
+            raise InputError(
+                f"inversion.batch chooses shots, which a {type(forward).__name__} cannot: it has no select(shots). "
+                "Leave it out, or give the forward model that method."
+            )
+        return Batches(seed, n_shots, count, shared=optimizer.compares)
+    if not isinstance(forward, PhysicsForward):
+        raise InputError("inversion.encoding sums shots, which a surrogate has not learned: invert with the solver.")
+    if forward.survey.receivers.ndim == 3:
+        raise InputError(
+            "inversion.encoding sums shots, which needs the same receivers in every shot, but each shot has receivers "
+            "of its own. Give inversion.batch in place of encoding."
+        )
+    if weights is not None and bool(jnp.any(weights != weights[:1])):
+        raise InputError(
+            "inversion.encoding sums shots, which needs the same weights in every shot, but they differ: dead traces "
+            "of single shots and mutes make them differ. Leave these out, or give inversion.batch in place of encoding."
+        )
+    return Encodings(seed, n_shots, count)
 
 
 def make_objective(problem: InversionProblem, settings: InversionConfig, data: StageData) -> ModelObjective:
