@@ -38,8 +38,8 @@ from hydra._internal.hydra import Hydra
 from data_gen.dataset import generation as dataset
 from data_gen.dataset.config import DataConfig
 from data_gen.solver.engines import scan
-from surrogate import figures
 from surrogate.commands import train
+from surrogate.figures import drawing
 from tests.helpers import tiny_config
 from tests.network import refuse_other_machines, refused
 
@@ -73,8 +73,8 @@ def freed_memory_is_given_back():
 def plain_figures():
     """Draw figures without arranging them; tests/report/test_report.py arranges one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "LAYOUT", "none")
-        patch.setattr(figures, "DPI", 40)
+        patch.setattr(drawing, "LAYOUT", "none")
+        patch.setattr(drawing, "DPI", 40)
         yield
 
 

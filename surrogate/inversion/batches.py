@@ -23,7 +23,6 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SelectableForward
@@ -37,8 +36,8 @@ class Draw(NamedTuple):
         signs: Factors of the shots in a super-shot `(n, m)`; None where shots are not summed.
     """
 
-    shots: ArrayLike
-    signs: ArrayLike | None = None
+    shots: np.ndarray | Array
+    signs: np.ndarray | Array | None = None
 
     def forward(self, model: ForwardModel) -> ForwardModel:
         """Draw from a forward model.
@@ -99,7 +98,7 @@ class Group(NamedTuple):
     @property
     def shots(self) -> int:
         """Simulations that one evaluation takes."""
-        return len(np.asarray(self.draw.shots))
+        return len(self.draw.shots)
 
 
 @runtime_checkable

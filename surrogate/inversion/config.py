@@ -150,8 +150,8 @@ class InversionConfig:
         regularizers: Regularizers by name: first_order, second_order, total_variation, gaussian_prior, distance. Each
             has a `weight`, by which its value is multiplied before it is added to the misfit (which has no unit), and
             settings of its own.
-        preconditioner: Sensitivity that updates make up for: none, illumination (of the sources, by the solver), or gauss_newton
-            (the diagonal of the Hessian of Gauss and Newton, by random probes), at the start of each stage.
+        preconditioner: Sensitivity that updates make up for: none, illumination (of the sources, by the solver), or
+            gauss_newton (the diagonal of the Hessian of Gauss and Newton, by random probes), at each stage's start.
         preconditioner_level: Part of its mean that is added to the illumination or the diagonal.
         source: Whether wavelets are fixed, or estimated anew in every model that is simulated: one filter for all
             shots (one), or one for each (each).

@@ -47,7 +47,7 @@ class Result(NamedTuple):
     Each stage begins with an entry of the history for the model that it starts from.
 
     Attributes:
-        velocity: Model of the smallest true misfit of the last stage `(nz, nx)` [m/s], that of entry `best`.
+        velocity: Model of the smallest true misfit and penalty of the last stage `(nz, nx)` [m/s], entry `best`.
         gradient: Gradient of the misfit at the start, smoothed and weighted as in the first update, by the velocity of
             each cell `(nz, nx)`.
         stage: Stage of each entry, from 0 `(n,)`.
@@ -200,7 +200,7 @@ def invert(
     optional = ("none" if x is None else np.asarray(x) for x in (weights, truth))
     identity = digest_of(*given, f"{clock} {spacing}", *optional)
     problem = InversionProblem(config, StageData(forward, observed, weights), solver, start, held, clock, spacing)
-    check_stages(problem)
+    check_stages(config, forward, np.asarray(start), held, weights)
     descent = _Descent(problem, make, known, on_progress, resume, identity)
     return descent.run(None if resume is None else read_progress(resume, identity))
 

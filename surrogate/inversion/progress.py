@@ -59,15 +59,19 @@ class Progress:
         return simulations(self.spent)["weighted"]
 
     def keep_best(self, velocity: Vector) -> None:
-        """Keep a model if the true misfit of the last entry, which is its own, is the smallest one of the stage.
+        """Keep a model if the true misfit of the last entry, with its penalty, is the smallest one of the stage.
 
         Args:
             velocity: Model of the last entry `(n,)` [m/s].
         """
         last = len(self.rows) - 1
         first = self.best_entry < 0 or self.rows[self.best_entry][0] != self.stage
-        if first or self.rows[last][3] < self.rows[self.best_entry][3]:
+        if first or self._minimized(last) < self._minimized(self.best_entry):
             self.best, self.best_entry = velocity, last
+
+    def _minimized(self, entry: int) -> float:
+        _, _, penalty, true_misfit, *_ = self.rows[entry]
+        return penalty + true_misfit
 
     def end_stage(self) -> None:
         """Go on to the next stage, from the best model of this one."""

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from data_gen.common.errors import InputError
-from data_gen.solver.problem.grid import TimeAxis
 from surrogate.inversion.batches import Batches, Draws, Encodings
 from surrogate.inversion.config import InversionConfig, MuteConfig
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SelectableForward
@@ -21,12 +21,13 @@ from surrogate.inversion.objective import DataMisfit
 from surrogate.inversion.optimizers import OPTIMIZERS
 from surrogate.inversion.optimizers.precondition import Preconditioner, make_preconditioner
 from surrogate.inversion.optimizers.protocol import Optimizer, Vector
-from surrogate.inversion.parametrizations.base import ModelSpace
+from surrogate.inversion.parametrizations.base import ModelSpace, Parametrization
 from surrogate.inversion.parametrizations.registry import PARAMETRIZATIONS
 from surrogate.inversion.preconditioners.diagonal import damped_inverse, gauss_newton_diagonal
 from surrogate.inversion.preconditioners.illumination import source_illumination
 from surrogate.inversion.processing.both_sides import BothSides
 from surrogate.inversion.processing.mutes import early_mute, late_mute, offset_mute
+from surrogate.inversion.regularizers.base import Regularizer
 from surrogate.inversion.regularizers.registry import REGULARIZERS
 from surrogate.inversion.stage_data import StageData, narrow
 from surrogate.inversion.stochastic import Stochastic
@@ -55,12 +56,6 @@ class InversionProblem:
     held: Bool[np.ndarray, "nz nx"]
     clock: float = 0.0
     spacing: float | None = None
-
-    @property
-    def slowest(self) -> float:
-        """Lowest velocity of any model [m/s]."""
-        held = np.asarray(self.start)[self.held]
-        return min(self.config.bounds[0], float(np.min(held, initial=inf)))
 
 
 class Stage(NamedTuple):
@@ -107,9 +102,10 @@ def make_stage(problem: InversionProblem, number: int, velocity: np.ndarray) -> 
         InputError: If settings do not fit the forward model or one another.
     """
     config, settings = problem.config, problem.config.of_stage(number)
-    narrowing = narrow(problem.data.forward, config.stage(number), problem.slowest, number)
+    lowest = slowest(config, np.asarray(problem.start), problem.held)
+    narrowing = narrow(problem.data.forward, config.stage(number), lowest, number)
     data = narrowing.data(problem.data.observed, problem.data.weights)
-    data = data._replace(weights=_muted(data, settings.mute, problem.clock))
+    data = data._replace(weights=_muted(data.forward, data.weights, settings.mute, problem.clock))
     objective = make_objective(problem, settings, data)
     x = objective.unknowns(velocity)
     preconditioner, spent = _preconditioner(settings, data, objective, velocity)
@@ -117,35 +113,68 @@ def make_stage(problem: InversionProblem, number: int, velocity: np.ndarray) -> 
     if problem.solver is not None:
         check = _data_misfit(problem, settings, data._replace(forward=problem.solver))
     optimizer = OPTIMIZERS[settings.optimizer](settings, preconditioner)
-    draws = make_draws(settings, number, data.forward, data.weights, len(data.observed))
+    draws = make_draws(settings, number, data.forward, velocity, data.weights)
     if draws is not None:
         optimizer = Stochastic(optimizer, draws)
         check = check or _data_misfit(problem, settings, data)
     return Stage(settings, objective, check, preconditioner, optimizer, x, spent, config.stage(number).simulations)
 
 
-def check_stages(problem: InversionProblem) -> None:
+def check_stages(
+    config: InversionConfig, forward: ForwardModel, start: np.ndarray, held: np.ndarray, weights: ArrayLike | None
+) -> None:
     """Check that every stage can be made, before the first one runs.
 
     Args:
-        problem: The inversion.
+        config: Settings of the inversion.
+        forward: Its forward model.
+        start: Starting model `(nz, nx)` [m/s].
+        held: Mask of the cells that keep its velocity `(nz, nx)`.
+        weights: Weights of the data, or None.
 
     Raises:
         InputError: See `make_stage`.
     """
-    for number in range(problem.config.n_stages):
-        settings, given = problem.config.of_stage(number), problem.data
-        narrowing = narrow(given.forward, problem.config.stage(number), problem.slowest, number)
-        # Only the type of the observed data is needed.
-        data = StageData(narrowing.forward, given.observed, narrowing.weights(given.weights))
-        weights = _muted(data, settings.mute, problem.clock)
-        n_shots = len(given.observed) if narrowing.shots is None else len(narrowing.shots)
-        make_draws(settings, number, data.forward, weights, n_shots)
-        _check_preconditioner(settings, data, make_objective(problem, settings, data))
+    for number in range(config.n_stages):
+        settings = config.of_stage(number)
+        narrowing = narrow(forward, config.stage(number), slowest(config, start, held), number)
+        narrowed, given = narrowing.forward, narrowing.weights(None if weights is None else jnp.asarray(weights))
+        make_draws(settings, number, narrowed, start, _muted(narrowed, given, settings.mute, 0.0))
+        _check_preconditioner(settings, narrowed)
+        _unknowns(settings, jnp.asarray(start), spacing_of(narrowed, None))
+
+
+def slowest(config: InversionConfig, start: np.ndarray, held: np.ndarray) -> float:
+    """Find the lowest velocity of any model.
+
+    Args:
+        config: Settings of the inversion.
+        start: Starting model `(nz, nx)` [m/s].
+        held: Mask of the cells that keep its velocity `(nz, nx)`.
+
+    Returns:
+        The velocity [m/s].
+    """
+    return min(config.bounds[0], float(np.min(np.asarray(start)[held], initial=inf)))
+
+
+def spacing_of(forward: ForwardModel, spacing: float | None) -> float:
+    """Return the side of a cell of the model.
+
+    Args:
+        forward: Forward model.
+        spacing: The side [m], if it is known.
+
+    Returns:
+        That, or the solver's [m]; 1 where neither is known.
+    """
+    if spacing is not None:
+        return spacing
+    return forward.simulation.grid.spacing if isinstance(forward, PhysicsForward) else 1.0
 
 
 def make_draws(
-    settings: InversionConfig, number: int, forward: ForwardModel, weights: Array | None, n_shots: int
+    settings: InversionConfig, number: int, forward: ForwardModel, velocity: np.ndarray, weights: Array | None
 ) -> Draws | None:
     """Choose the draws of a stage.
 
@@ -153,8 +182,8 @@ def make_draws(
         settings: Settings of the stage.
         number: Number of the stage, from 0.
         forward: Forward model of the stage.
+        velocity: Any model `(nz, nx)` [m/s].
         weights: Weights of its data, or None.
-        n_shots: Number of its shots.
 
     Returns:
         The draws, or None if every iteration sees all shots.
@@ -166,6 +195,7 @@ def make_draws(
     count = getattr(settings, name)
     if count is None:
         return None
+    n_shots = len(jax.eval_shape(forward, velocity))
     if count > n_shots:
         raise InputError(f"inversion.{name} = {count}, but stage {number} has {n_shots} shots. Give fewer.")
     optimizer = OPTIMIZERS[settings.optimizer](settings, make_preconditioner((1, 1)))
@@ -207,26 +237,25 @@ def make_objective(problem: InversionProblem, settings: InversionConfig, data: S
         InputError: If a parametrization or a regularizer cannot be made of its settings, or needs the side of a cell.
     """
     low, high = settings.bounds
-    spacing = problem.spacing
-    if spacing is None:
-        spacing = data.forward.simulation.grid.spacing if isinstance(data.forward, PhysicsForward) else 1.0
+    spacing = spacing_of(data.forward, problem.spacing)
+    parametrization, regularizers = _unknowns(settings, problem.start, spacing)
+    start = np.asarray(problem.start, np.float64)
+    misfit = _data_misfit(problem, settings, data)
+    return ModelObjective(misfit, parametrization, regularizers, start, problem.held, low, high, spacing)
+
+
+def _unknowns(
+    settings: InversionConfig, start: Array, spacing: float
+) -> tuple[Parametrization, tuple[tuple[float, Regularizer], ...]]:
+    """Make the parametrization and the regularizers."""
     with jax.enable_x64(True):
-        space = ModelSpace(jnp.asarray(problem.start, jnp.float64), low, high, spacing)
-        kind = PARAMETRIZATIONS[settings.parametrization]
-        parametrization = _made("parametrization_settings", kind, settings.parametrization_settings, space)
-    regularizers = tuple(
+        low, high = settings.bounds
+        space = ModelSpace(jnp.asarray(start, jnp.float64), low, high, spacing)
+        kind, options = PARAMETRIZATIONS[settings.parametrization], settings.parametrization_settings
+        parametrization = _made("parametrization_settings", kind, options, space)
+    return parametrization, tuple(
         (float(options["weight"]), _made(f"regularizers.{name}", REGULARIZERS[name], _without_weight(options)))
         for name, options in settings.regularizers.items()
-    )
-    return ModelObjective(
-        _data_misfit(problem, settings, data),
-        parametrization,
-        regularizers,
-        np.asarray(problem.start, np.float64),
-        problem.held,
-        low,
-        high,
-        spacing,
     )
 
 
@@ -255,41 +284,37 @@ def _made(name: str, kind: Any, options: dict[str, Any], *first: Any) -> Any:
         raise InputError(f"inversion.{name} = {dict(options)} does not have the right settings: {error}.") from None
 
 
-def _muted(data: StageData, mute: MuteConfig, clock: float) -> Array | None:
-    """Multiply the weights by those of the mutes."""
+def _muted(forward: ForwardModel, weights: Array | None, mute: MuteConfig, clock: float) -> Array | None:
+    """Multiply weights by those of the mutes."""
     if not mute.mutes:
-        return data.weights
-    forward = data.forward
+        return weights
     if not isinstance(forward, PhysicsForward):
         raise InputError("inversion.mute needs the survey, which a surrogate does not know: invert with the solver.")
-    survey, axis = forward.survey, forward.simulation.time
-    time = TimeAxis(axis.nt, axis.dt)
-    weights = offset_mute(
-        survey, mute.nearest, inf if mute.farthest is None else mute.farthest, taper=mute.offset_taper
-    )
+    survey, time = forward.survey, forward.simulation.time
+    farthest = inf if mute.farthest is None else mute.farthest
+    muted = offset_mute(survey, mute.nearest, farthest, taper=mute.offset_taper)
     if mute.early_velocity is not None:
         start = mute.early_start - clock
-        weights = weights * early_mute(survey, time, mute.early_velocity, start=start, taper=mute.time_taper)
+        muted = muted * early_mute(survey, time, mute.early_velocity, start=start, taper=mute.time_taper)
     if mute.late_velocity is not None:
         start = mute.late_start - clock
-        weights = weights * late_mute(survey, time, mute.late_velocity, start=start, taper=mute.time_taper)
-    if weights.shape[1] > 1:
-        weights = weights[:, np.array(forward.steps)]
-    if not bool(jnp.any(weights > 0)):
+        muted = muted * late_mute(survey, time, mute.late_velocity, start=start, taper=mute.time_taper)
+    if muted.shape[1] > 1:
+        muted = muted[:, np.array(forward.steps)]
+    if not bool(jnp.any(muted > 0)):
         raise InputError(f"inversion.mute = {mute} leaves nothing of the data. Widen its times or offsets.")
-    weights = weights.astype(data.observed.dtype)
-    return weights if data.weights is None else weights * data.weights
+    return muted if weights is None else muted * weights
 
 
-def _check_preconditioner(settings: InversionConfig, data: StageData, objective: ModelObjective) -> bool:
+def _check_preconditioner(settings: InversionConfig, forward: ForwardModel) -> bool:
     """Check that the preconditioner fits the unknowns and the forward model; whether the unknowns are cells."""
-    cells = len(objective.bounds.low) == objective.held.size and settings.parametrization not in ("spline", "network")
+    cells = settings.parametrization not in ("spline", "network")
     if not cells and (settings.gradient_smoothing, settings.depth_power, settings.preconditioner) != (0, 0, "none"):
         raise InputError(
             f"inversion.gradient_smoothing, depth_power and preconditioner weigh cells, but the unknowns of "
             f"parametrization={settings.parametrization} are none: leave them out (0, 0, none)."
         )
-    if settings.preconditioner == "illumination" and not isinstance(data.forward, PhysicsForward):
+    if settings.preconditioner == "illumination" and not isinstance(forward, PhysicsForward):
         raise InputError("preconditioner=illumination is made by the solver: with a surrogate take gauss_newton.")
     return cells
 
@@ -298,7 +323,7 @@ def _preconditioner(
     settings: InversionConfig, data: StageData, objective: ModelObjective, velocity: np.ndarray
 ) -> tuple[Preconditioner, np.ndarray]:
     """Make the preconditioner of the unknowns, and count the simulations that it took."""
-    if not _check_preconditioner(settings, data, objective):
+    if not _check_preconditioner(settings, data.forward):
         return make_preconditioner((len(objective.bounds.low), 1)), np.zeros(3, np.int64)
     plain = make_preconditioner(velocity.shape, settings.gradient_smoothing, settings.depth_power)
     if settings.preconditioner == "none":

@@ -142,9 +142,11 @@ def narrow(forward: ForwardModel, stage: StageConfig, slowest: float, number: in
 def _thinned(forward: PhysicsForward, every: int, samples: np.ndarray) -> PhysicsForward:
     """Keep every so many samples of the time axis."""
     time = forward.simulation.time
+    axis = TimeAxis((time.nt - 1) // every + 1, time.dt * every)
     return replace(
         forward,
-        simulation=replace(forward.simulation, time=TimeAxis((time.nt - 1) // every + 1, time.dt * every)),
+        # Snapshots are of the steps of the axis before.
+        simulation=replace(forward.simulation, time=axis, snapshot_steps=()),
         survey=forward.survey._replace(wavelets=jnp.asarray(forward.survey.wavelets)[..., ::every]),
         steps=tuple(forward.steps[i] // every for i in samples),
     )

@@ -1,7 +1,6 @@
 """Write one self-contained HTML page for a folder: all runs and results below it, with their curves and figures."""
 
 import base64
-import io
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import jinja2
 from data_gen.common.errors import InputError
 from data_gen.common.files import read_json, write_text
 from surrogate import figures
+from surrogate.report.inversions import STORED, inversion_figures
 from surrogate.report.tables import operator_of, report_tables, task_of
 from surrogate.report.trainings import Training, read_trainings, validation_tables
 
@@ -110,7 +110,7 @@ def _run_section(folder: Path, result: dict[str, Any] | None, training: Training
     if training is not None:
         notes.append(f"{folder}: {training.summary()}")
         if training.rows:
-            shown.insert(0, _embedded("training", "Training curves.", _png(figures.training(training.rows))))
+            shown.insert(0, _embedded("training", "Training curves.", figures.to_png(figures.training(training.rows))))
     command = training.evaluation() if training is not None and result is None else ""
     return {"title": f"{title} ({folder.name})", "notes": notes, "command": command, "figures": shown}
 
@@ -133,7 +133,10 @@ def _inversion_section(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
         f"{result['model']}; {result['shots']} shots, {result['kind']} data, {result['iterations']} iterations{shown}."
     )
     title = f"Inversion {folder.name}, through the {result['forward']}"
-    return {"title": title, "notes": [note], "command": "", "figures": _figures(folder, {})}
+    stored = {figure["name"]: figure for figure in _figures(folder, {})}
+    described = [stored.pop(name) | {"caption": caption} for name, caption in STORED.items() if name in stored]
+    drawn = [_embedded(name, caption, figures.to_png(figure)) for name, caption, figure in inversion_figures(folder)]
+    return {"title": title, "notes": [note], "command": "", "figures": [*described, *drawn, *stored.values()]}
 
 
 def _figures(folder: Path, drawn: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
@@ -151,9 +154,3 @@ def _figures(folder: Path, drawn: dict[str, dict[str, Any]]) -> list[dict[str, s
 
 def _embedded(name: str, caption: str, png: bytes) -> dict[str, str]:
     return {"name": name, "caption": caption, "data": base64.b64encode(png).decode()}
-
-
-def _png(figure: figures.Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=figures.DPI)
-    return buffer.getvalue()

@@ -12,11 +12,14 @@ from data_gen.common.files import read_json, write_json
 from surrogate import figures
 from surrogate.config import InvertConfig
 from surrogate.inversion.config import InversionConfig
-from surrogate.inversion.descent import Result, invert
+from surrogate.inversion.descent import Result, fixed_cells, invert
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward
 from surrogate.inversion.observed.export import write_model
 from surrogate.inversion.optimizers.protocol import simulations
+from surrogate.inversion.stage import check_stages
+from surrogate.report.inversions import stored_figures
 from surrogate.report.page import write_report
+from surrogate.runs.comparison_file import write_comparison
 from surrogate.runs.folder import claim_folder, is_claimed
 from surrogate.runs.observed_problem import observed_problem
 from surrogate.runs.problem import Problem, known_model_problem
@@ -29,6 +32,8 @@ def run_inversion(
     config: InvertConfig, on_progress: Callable[[int, dict[str, float]], None] = lambda iteration, values: None
 ) -> dict[str, Any]:
     """Invert, and write `inversion.json`, `result.npz`, figures and `report.html` into `config.out`.
+
+    For gathers there is `comparison.npz`, too: what tells the observed ones from those of start and estimate.
 
     Observed data are read where `config.observed` names them; their result is also written with its coordinates, as
     `velocity.npz` and `velocity.segy`. Otherwise data are simulated in a true model.
@@ -56,6 +61,8 @@ def run_inversion(
         on_progress(config.inversion.most_entries, {})
         return done
 
+    held = fixed_cells(config.inversion, problem.start.shape)
+    check_stages(config.inversion, problem.forward, problem.start, held, problem.weights)
     claim_folder(out, config)
     if isinstance(problem.forward, PhysicsForward):
         on_progress(0, {"predicted_peak": float(problem.forward.peak())})
@@ -78,12 +85,13 @@ def run_inversion(
     _save(out, result, problem, forward)
     last = result.stage == result.stage[-1]  # the stages differ in their data: misfits are those of the last one
     best = result.best - int(np.argmax(last))
+    write_comparison(out, problem, forward, observed, result.velocity, config.inversion.source)
     summary = {
         "model": problem.described,
         "forward": config.forward if config.forward == "physics" else f"surrogate {Path(config.run).name}",
         "kind": config.inversion.kind,
         "shots": problem.shots,
-        "iterations": len(result.misfit) - config.inversion.n_stages,
+        "iterations": len(result.misfit) - 1,
         "best": result.best,
         "misfit": _fall(result.misfit[last], best),
         "true_misfit": _fall(result.true_misfit[last], best),
@@ -151,10 +159,11 @@ def _stages(config: InversionConfig, result: Result) -> list[dict[str, Any]]:
     rows, before = [], 0
     for number in np.unique(result.stage).astype(int):
         entries = np.flatnonzero(result.stage == number)
-        best = int(np.argmin(np.where(np.isnan(result.true_misfit[entries]), np.inf, result.true_misfit[entries])))
+        minimized = result.true_misfit[entries] + result.penalty[entries]
+        best = int(np.nanargmin(minimized))
         used = int(result.used[entries[-1]])
         given = {name: value for name, value in vars(config.stage(number)).items() if value is not None}
-        falls = {name: _fall(getattr(result, name)[entries], best) for name in ("misfit", "model_error")}
+        falls = {name: _fall(getattr(result, name)[entries], best) for name in ("misfit", "true_misfit", "model_error")}
         known = {name: fall for name, fall in falls.items() if np.isfinite(fall["start"])}
         rows.append({**given, "iterations": len(entries) - 1, "best": best, **known, "simulations": used - before})
         before = used
@@ -172,16 +181,6 @@ def _save(out: Path, result: Result, problem: Problem, forward: ForwardModel) ->
         if isinstance(forward, PhysicsForward):
             placed["wavelets"] = np.asarray(forward.survey.wavelets)
     np.savez(out / "result.npz", **known, **placed, start=start, spacing=spacing, **result._asdict())
-    panels = {**known, "start": start, "estimated": result.velocity}
-    figures.save(figures.models(panels, spacing, result.gradient), out / "figures" / "models.png")
-    iterations, first = np.arange(len(result.misfit)), np.searchsorted(result.stage, result.stage)
-    series = {"misfit": result.misfit}
-    if problem.solver is not None or problem.truth is not None:
-        series["true misfit"] = result.true_misfit
-    if problem.truth is not None:
-        series["model error"] = result.model_error
-    # Misfits of one stage can be compared, those of two cannot.
-    since = {name: values[0] if name == "model error" else values[first] for name, values in series.items()}
-    lines = {name: (iterations, values / since[name]) for name, values in series.items()}
-    where = "relative to the start" if len(result.stage_models) == 1 else "relative to the start (misfit: of the stage)"
-    figures.save(figures.curves(lines, "iteration", where), out / "figures" / "curves.png")
+    with np.load(out / "result.npz") as arrays:
+        for name, figure in stored_figures(arrays).items():
+            figures.save(figure, out / "figures" / f"{name}.png")

@@ -34,7 +34,7 @@ class ToyShots(Toy):
 
     def select(self, shots):
         """See `SelectableForward.select`."""
-        some = ToyShots(self.scale, self.limit)
+        some = ToyShots(float(self.scale), self.limit)
         some.matrix = self.matrix[jnp.asarray(shots)]
         return some
 
@@ -58,18 +58,18 @@ def observed(forward):
     return jax.jit(forward.__call__)(jnp.asarray(TRUTH, jnp.float32))
 
 
-@pytest.mark.parametrize("name", ["l2", "trace_normalized_l2", "adaptive_waveform", "huber", "student_t", "envelope"])
+@pytest.mark.parametrize("name", ["l2", "trace_normalized_l2", "adaptive_waveform", "huber", "envelope"])
 def test_parts_of_shots_add_up(name):
     """Of any misfit; a scale or a smoothing that is taken from the shots at hand leaves them near."""
     misfit = DataMisfit(ToyShots(), TOY_DATA, None, MISFITS[name], Toy.shape)
     value, gradient = misfit.value_and_gradient(TOY_START)
     parts = [misfit.value_and_gradient(TOY_START, Draw(np.array(shots))) for shots in ([1], [2, 0])]
-    near = {"huber": 0.1, "student_t": 0.1, "envelope": 0.01}.get(name)
+    near = {"huber": 0.1, "envelope": 0.01}.get(name)
     assert sum(part[0] for part in parts) == pytest.approx(value, rel=near or ROUNDING)
     assert relative(sum(part[1] for part in parts), gradient) < (near or ROUNDING)
 
 
-@pytest.mark.parametrize("dead", [None, 1, 2])
+@pytest.mark.parametrize("dead", [None, 1])
 def test_the_mean_of_batches_is_all(dead):
     """Over a pass, every batch once, also where a shot has no weight and its data are not finite."""
     weights, data = (
@@ -115,6 +115,7 @@ def test_super_shots(n_shots, count):
     signs = []
     for iteration in range(50):
         (group,) = Encodings((0,), n_shots, count).groups(iteration)
+        assert group.draw.signs is not None
         used = group.draw.signs != 0
         assert sorted(group.draw.shots[used]) == list(range(n_shots)) and group.shots == count
         signs.append(group.draw.signs[used])
@@ -222,6 +223,40 @@ def test_pairs_are_of_the_same_shots():
     np.testing.assert_array_equal(states[3]["steps"][-1], states[3]["x"] - states[2]["x"])
     np.testing.assert_array_equal(states[3]["changes"][-1], after - before)
     np.testing.assert_array_equal(states[2]["gradient"], before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("optimizer", "draws", "error"),
+    [
+        ("lbfgs", {"batch": 4}, 1.02),
+        ("lbfgs", {"encoding": 4}, 1.02),
+        ("adam", {"batch": 4}, 1.25),
+        ("adam", {"encoding": 4}, 1.25),
+    ],
+)
+def test_fewer_simulations(optimizer, draws, error):
+    """A line of 30 shots, of which neighbors see much the same: a little more than half of the simulations will do."""
+    simulation = Simulation(Grid((41, 61), 12.5), TimeAxis(401, 2e-3), 3200.0, 10.0, widths=(12, 12, 12, 12))
+    across = np.round(np.linspace(25.0, 725.0, 30) / 12.5) * 12.5
+    sources = np.stack([np.full(30, 25.0), across], axis=1)
+    survey = make_survey(sources, surface_line(simulation.grid, 25.0, every=2), ricker(simulation.time, 10.0))
+    line = PhysicsForward(simulation, survey)
+    depth, x = np.mgrid[:41, :61]
+    start = jnp.asarray(2000.0 + 20.0 * depth, jnp.float32)
+    truth = start + jnp.asarray(250.0 * np.exp(-((depth - 22) ** 2 + (x - 30) ** 2) / 60.0), jnp.float32)
+    data = jax.jit(line.__call__)(truth)
+    rate = 40.0 if optimizer == "lbfgs" else 10.0
+    config = InversionConfig(optimizer=optimizer, learning_rate=rate, bounds=BOUNDS, check_every=20)
+
+    def run(simulations, **changes):
+        stage = StageConfig(highest_frequency=6.0, simulations=simulations, **changes)
+        return invert(line, data, start, replace(config, stages=[stage]), truth=truth)
+
+    whole, drawn = run(630), run(300, **draws)
+    assert drawn.used[-1] < 0.6 * whole.used[-1]
+    assert drawn.model_error[drawn.best] < error * whole.model_error[whole.best]
+    assert drawn.true_misfit[drawn.best] < 1.2 * whole.true_misfit[whole.best]
 
 
 def refused(forward, observed, start, config, message, **changes):

@@ -149,6 +149,12 @@ def test_run_inversion_writes_everything_once(tmp_path):
     assert summary["simulations"] == counted
     files = {file.name for file in (tmp_path / "fwi").rglob("*") if file.is_file()}
     assert {"config.json", "inversion.json", "result.npz", "models.png", "curves.png", "report.html"} <= files
+    # The misfit of all shots, `l2` here, lies between those of the two, at the start and at the end.
+    with np.load(tmp_path / "fwi" / "comparison.npz") as compared:
+        low, high = np.sort(compared["misfit_by_shot"], axis=1).T
+        assert compared["gathers"].shape[:2] == (3, 2) and "wavelets" not in compared
+    whole = np.array([summary["misfit"]["start"], summary["misfit"]["end"]])
+    assert (low <= 1.001 * whole).all() and (whole <= 1.001 * high).all()
     stamp = (tmp_path / "fwi" / "inversion.json").stat().st_mtime_ns
     run_inversion(config)
     assert (tmp_path / "fwi" / "inversion.json").stat().st_mtime_ns == stamp

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from data_gen.common.errors import InputError
 from surrogate import figures
 from surrogate.commands.sweep import Winner
+from surrogate.figures import drawing
 from surrogate.report.page import write_report
 from surrogate.report.tables import report_tables
 from surrogate.report.trainings import read_trainings
@@ -125,7 +126,7 @@ def test_errors_of_every_example(tmp_path):
 
 def test_the_panels_of_a_figure_do_not_overlap(monkeypatch, tmp_path):
     """With their labels, as readers see them; other tests draw figures without arranging them."""
-    monkeypatch.setattr(figures, "LAYOUT", "constrained")
+    monkeypatch.setattr(drawing, "LAYOUT", "constrained")
     field = np.arange(12.0).reshape(1, 3, 4)
     figure = figures.snapshots(field, {"coarse_solver": field / 2}, [0.1], 10.0)
     assert figures.save(figure, tmp_path / "figure.png").stat().st_size > 0

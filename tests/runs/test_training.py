@@ -305,6 +305,7 @@ def test_surrogate_inversion_reports_the_true_misfit(trained, tmp_path):
     )
     summary = run_inversion(config)
     assert summary["true_misfit"]["start"] > 0 and summary["true_misfit"] != summary["misfit"]
+    assert not (tmp_path / "fwi" / "comparison.npz").exists()  # wavefields have no offsets
     with np.load(tmp_path / "fwi" / "result.npz") as result:
         assert np.isfinite(result["true_misfit"][[0, 2, 4]]).all() and np.isnan(result["true_misfit"][1])
     config = replace(config, out=str(tmp_path / "other"), data=tiny_config(trained.data.path, peak_frequency=14.0))

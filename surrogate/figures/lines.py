@@ -1,0 +1,90 @@
+"""Draw curves: of a training, of an inversion, and errors over time."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from surrogate.figures.drawing import LARGE, SMALL, Figure, empty_figure
+
+
+def curves(
+    series: Mapping[str, tuple[np.ndarray, np.ndarray]], x_label: str, y_label: str, marks: Sequence[float] = ()
+) -> Figure:
+    """Draw lines on a logarithmic vertical axis; missing values are bridged.
+
+    Args:
+        series: Values x and y `(n,)` of each line, by the name of the line.
+        x_label: Label of the horizontal axis.
+        y_label: Label of the vertical axis.
+        marks: Values x at which something new begins, drawn as dotted lines.
+
+    Returns:
+        The figure.
+    """
+    figure = empty_figure(5.2, 3.2)
+    axes = figure.subplots()
+    for name, (x, y) in series.items():
+        known = np.isfinite(y)
+        axes.semilogy(x[known], y[known], label=name.replace("_", " "), linewidth=1.3)
+    for x in marks:
+        axes.axvline(x, color="gray", linestyle=":", linewidth=1.0)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def training(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw the curves of a training: loss and validation with its best value, and the learning rate.
+
+    Args:
+        rows: Rows of `metrics.jsonl`, each with `step` and some of `loss`, `validation` and `learning_rate`.
+
+    Returns:
+        The figure: two panels, one above the other.
+    """
+
+    def curve(name: str) -> tuple[np.ndarray, np.ndarray]:
+        pairs = [(row["step"], row[name]) for row in rows if name in row and np.isfinite(row[name])]
+        return np.array([step for step, _ in pairs]), np.array([value for _, value in pairs])
+
+    figure = empty_figure(6.4, 4.0)
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    steps, losses = curve("loss")
+    top.semilogy(steps, losses, label="loss", linewidth=0.8, color="tab:blue")
+    steps, errors = curve("validation")
+    if len(errors):
+        best = int(np.argmin(errors))
+        top.semilogy(steps, errors, "o-", label="validation", markersize=2.5, linewidth=1.3, color="tab:orange")
+        named = f"best validation, {errors[best]:.4f} at step {steps[best]}"
+        top.semilogy(steps[best], errors[best], "*", label=named, markersize=10, color="tab:red")
+    steps, rates = curve("learning_rate")
+    bottom.plot(steps, rates, linewidth=1.3, color="tab:green")
+    bottom.set_xlabel("step", fontsize=LARGE)
+    bottom.set_ylabel("learning rate", fontsize=LARGE)
+    bottom.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    bottom.yaxis.offsetText.set_fontsize(SMALL)
+    bottom.xaxis.get_major_locator().set_params(integer=True)
+    for axes in (top, bottom):
+        axes.grid(alpha=0.3, which="both")
+        axes.tick_params(labelsize=SMALL, which="both")
+    top.legend(fontsize=LARGE)
+    return figure
+
+
+def per_snapshot(errors: Mapping[str, Sequence[float]], times: Sequence[float]) -> Figure:
+    """Draw the mean relative error at each snapshot time, one line per method.
+
+    Args:
+        errors: Mean relative L2 error of each snapshot, by the name of the method.
+        times: Time of each snapshot [s].
+
+    Returns:
+        The figure.
+    """
+    milliseconds = 1e3 * np.asarray(times)
+    return curves(
+        {name: (milliseconds, np.asarray(values)) for name, values in errors.items()}, "time [ms]", "relative L2 error"
+    )
