@@ -41,6 +41,8 @@ class StageConfig:
         learning_rate: Step of Adam, or largest change by the first trial step of the others [m/s].
         gradient_smoothing: Standard deviation of the Gaussian that smooths gradients [cells].
         depth_power: Power of depth by which updates are weighted.
+        batch: Number of shots that an iteration sees.
+        encoding: Number of super-shots into which an iteration sums the shots.
     """
 
     highest_frequency: float | None = None
@@ -54,6 +56,8 @@ class StageConfig:
     learning_rate: float | None = None
     gradient_smoothing: float | None = None
     depth_power: float | None = None
+    batch: int | None = None
+    encoding: int | None = None
 
     @property
     def filters(self) -> bool:
@@ -131,7 +135,12 @@ class InversionConfig:
         bounds: Lowest and highest velocity of an estimate [m/s], except in fixed rows.
         fixed_rows: Number of rows at the top whose velocity is known and held fixed, such as those of water [cells].
             The start has the true model's velocities there.
-        check_every: Iterations between two simulations of the true misfit of a surrogate's estimate.
+        check_every: Iterations between two simulations of the true misfit, where an iteration does not compute it: of a
+            surrogate's estimate, and of all shots where an iteration sees a batch or super-shots.
+        batch: Number of shots that an iteration sees, at least 2; null for all. See batches.py.
+        encoding: Number of super-shots, in each of which the sources of several shots fire at once with random signs;
+            null sums no shots. For shots with the same receivers, and the l2 misfit.
+        seed: Seed of batches and super-shots.
         stages: Stages, one after the other, each from the best model of the one before; none makes one stage of these
             settings. See `StageConfig`.
         simulations: Largest number of simulations of a shot in all stages together, where a gradient counts 3 and a
@@ -173,6 +182,9 @@ class InversionConfig:
     bounds: list[float] = field(default_factory=lambda: [1500.0, 4500.0])
     fixed_rows: int = 0
     check_every: int = 10
+    batch: int | None = None
+    encoding: int | None = None
+    seed: int = 0
     stages: list[StageConfig] = field(default_factory=list)
     simulations: int | None = None
     parametrization: str = "velocity"
@@ -224,20 +236,21 @@ class InversionConfig:
                 f"inversion.start_velocity = {self.start_velocity} m/s lies outside inversion.bounds = "
                 f"{self.bounds} m/s. Change one of them.{meant}"
             )
-        for name in ("index", "fixed_rows", "shots", "iterations", "cg_iterations", "check_every"):
+        for name in ("index", "fixed_rows", "shots", "iterations", "cg_iterations", "check_every", "seed"):
             whole(getattr(self, name), f"inversion.{name}")
         for name in ("shots", "iterations", "cg_iterations", "check_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"inversion.{name} must be at least 1, but is {getattr(self, name)}.")
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"inversion.learning_rate must be positive, but is {self.learning_rate}.")
-        for name in ("smoothing", "gradient_smoothing", "depth_power", "index", "fixed_rows"):
+        for name in ("smoothing", "gradient_smoothing", "depth_power", "index", "fixed_rows", "seed"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InputError(f"inversion.{name} must not be negative, but is {getattr(self, name)}.")
         if not 0 < self.preconditioner_level < float("inf"):
             raise InputError(f"inversion.preconditioner_level must be positive, but is {self.preconditioner_level}.")
         if self.simulations is not None and whole(self.simulations, "inversion.simulations") < 1:
             raise InputError(f"inversion.simulations must be at least 1, but is {self.simulations}.")
+        self._check_draws()
         self._check_gathers_only()
         self._check_regularizers()
         for number, stage in enumerate(self.stages):
@@ -284,6 +297,27 @@ class InversionConfig:
     def most_entries(self) -> int:
         """Number of the last entry of the history, if every stage makes all its iterations."""
         return sum(self.of_stage(number).iterations + 1 for number in range(self.n_stages)) - 1
+
+    def _check_draws(self) -> None:
+        for name, least in (("batch", 2), ("encoding", 1)):
+            value = getattr(self, name)
+            if value is not None and whole(value, f"inversion.{name}") < least:
+                raise InputError(f"inversion.{name} must be at least {least}, but is {value}. Null takes all shots.")
+        if self.encoding is None:
+            return
+        if self.batch is not None:
+            raise InputError(
+                f"inversion.batch = {self.batch} and inversion.encoding = {self.encoding} are two ways to simulate "
+                "less in an iteration. Give one of them."
+            )
+        given = {"misfit": self.misfit, "normalize": self.normalize, "source": self.source}
+        for name, needed in (("misfit", "l2"), ("normalize", "none"), ("source", "fixed")):
+            if given[name] != needed:
+                raise InputError(
+                    f"inversion.encoding sums shots, which leaves the mean of the gradient what it is with inversion."
+                    f"{name}={needed} only, but it is {given[name]}. Change it, or give inversion.batch in place of "
+                    "encoding."
+                )
 
     def _check_gathers_only(self) -> None:
         wanted = {"source": self.source != "fixed", "normalize": self.normalize != "none", "mute": self.mute.mutes}

@@ -33,7 +33,7 @@ from surrogate.inversion.stage import InversionProblem, Stage, StageMaker, check
 from surrogate.inversion.stage_data import StageData
 
 ENTRIES = ("stage", "misfit", "penalty", "true_misfit", "model_error", "used")  # of a row of the history
-TRUE_MISFIT = ENTRIES.index("true_misfit")
+TRUE_MISFIT, USED = ENTRIES.index("true_misfit"), ENTRIES.index("used")
 STORE_EVERY = 10.0  # [s] between two times at which progress is stored: L-BFGS keeps forty models
 
 
@@ -52,9 +52,11 @@ class Result(NamedTuple):
             each cell `(nz, nx)`.
         stage: Stage of each entry, from 0 `(n,)`.
         misfit: Misfit of the forward model's data `(n,)`; all optimizers but Adam end a stage early where no step
-            lowers it. Stages differ in their data, so only misfits of one stage can be compared.
+            lowers it. Stages differ in their data, so only misfits of one stage can be compared; with batches or
+            super-shots each entry's is that of its own draw, and only true misfits can.
         penalty: The regularizers' part of what is minimized `(n,)`.
-        true_misfit: Misfit of data simulated by the solver, NaN where it was not simulated `(n,)`.
+        true_misfit: Misfit of the data of all shots, simulated by the solver where there is one, NaN where it was not
+            simulated `(n,)`.
         model_error: `||v - v_true|| / ||v_true||`, NaN where the true model is unknown `(n,)`.
         used: Simulations of a shot up to each entry, where a gradient counts 3 and a Hessian product 6 `(n,)`.
         best: Entry of `velocity`.
@@ -198,7 +200,7 @@ def invert(
     optional = ("none" if x is None else np.asarray(x) for x in (weights, truth))
     identity = digest_of(*given, f"{clock} {spacing}", *optional)
     problem = InversionProblem(config, StageData(forward, observed, weights), solver, start, held, clock, spacing)
-    check_stages(config, forward, np.asarray(start), held)
+    check_stages(config, forward, np.asarray(start), held, weights)
     descent = _Descent(problem, make, known, on_progress, resume, identity)
     return descent.run(None if resume is None else read_progress(resume, identity))
 
@@ -248,6 +250,7 @@ class _Descent:
             self._store(STORE_EVERY)
         if stage.check is not None and np.isnan(progress.rows[-1][TRUE_MISFIT]):
             progress.rows[-1][TRUE_MISFIT] = self._true_misfit(stage)
+            progress.rows[-1][USED] = self._used(progress.state)
             progress.keep_best(stage.objective.velocity(progress.state["x"]))
 
     def _record(self, stage: Stage) -> None:
@@ -266,14 +269,19 @@ class _Descent:
         checked = iteration % settings.check_every == 0 or iteration == settings.iterations
         true_misfit = misfit if stage.check is None else self._true_misfit(stage) if checked else np.nan
         error = np.nan if self.known is None else np.linalg.norm(velocity - self.known) / np.linalg.norm(self.known)
-        progress.rows.append([progress.stage, misfit, penalty, true_misfit, float(error), self._used(state)])
+        used = self._used(progress.state)  # with the simulations of the true misfit
+        progress.rows.append([progress.stage, misfit, penalty, true_misfit, float(error), used])
         progress.keep_best(velocity)
         self._show()
 
     def _true_misfit(self, stage: Stage) -> float:
         assert stage.check is not None
-        self.progress.checks += stage.check.shots
-        return stage.check.value(stage.objective.velocity(self.progress.state["x"]))
+        state, shots = self.progress.state, stage.check.shots
+        if self.problem.solver is None:
+            self.progress.state = state | {"forwards": np.array(state["forwards"] + shots)}
+        else:
+            self.progress.checks += shots
+        return stage.check.value(stage.objective.velocity(state["x"]))
 
     def _used(self, state: State) -> int:
         counts = self.progress.spent + np.array([state[name] for name in COUNTS])

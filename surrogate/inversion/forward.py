@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
@@ -51,6 +52,26 @@ class ForwardModel(Protocol):
 
         Returns:
             Wavefields `(n_sources, n_times, nz, nx)` or gathers `(n_sources, n_times, n_receivers)`.
+        """
+        ...
+
+
+@runtime_checkable
+class SelectableForward(ForwardModel, Protocol):
+    """Predict the data of some of the shots, too.
+
+    Attributes:
+        steps: Steps of the simulation's time axis at which the data are sampled.
+    """
+
+    def select(self, shots: ArrayLike) -> ForwardModel:
+        """Select some of the shots.
+
+        Args:
+            shots: Numbers `(n,)` of the shots; they may be traced.
+
+        Returns:
+            The forward model of these shots.
         """
         ...
 
@@ -110,6 +131,14 @@ class PhysicsForward:
         records = simulate_shots(velocity, survey, self._recording, density=density, **split)
         return records.gathers[:, np.array(self.steps)] if gathers else records.snapshots
 
+    def select(self, shots: ArrayLike) -> "PhysicsForward":
+        """See `SelectableForward.select`."""
+        return replace(self, survey=self.survey.select(shots))
+
+    def superpose(self, shots: ArrayLike, factors: ArrayLike) -> "PhysicsForward":
+        """Fire several shots at once. See `Survey.superpose`."""
+        return replace(self, survey=self.survey.superpose(shots, factors))
+
     @property
     def _recording(self) -> Simulation:
         steps = () if self.kind == "gather" else self.steps
@@ -166,7 +195,7 @@ class SurrogateForward:
     """
 
     model: Surrogate
-    sources: np.ndarray
+    sources: np.ndarray | Array
     kind: str = "gather"
 
     def __post_init__(self):
@@ -194,6 +223,10 @@ class SurrogateForward:
         """See `ForwardModel.__call__`."""
         batch = self.task.shot_inputs(velocity, jnp.asarray(self.sources, velocity.dtype))
         return self.task.data(self.model(*(batch[name] for name in self.task.inputs)), self.kind)
+
+    def select(self, shots: ArrayLike) -> "SurrogateForward":
+        """See `SelectableForward.select`."""
+        return replace(self, sources=jnp.asarray(self.sources)[jnp.asarray(shots)])
 
 
 def spread_sources(grid: Grid, count: int, depth: float) -> np.ndarray:

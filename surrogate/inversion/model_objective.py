@@ -10,7 +10,7 @@ All but the data's part is computed in float64. Cells that are held fixed keep t
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float64
 
 from surrogate.inversion.bounds import Bounds
-from surrogate.inversion.objective import DataMisfit, Vector
+from surrogate.inversion.objective import DataMisfit, DrawnMisfit, Vector
 from surrogate.inversion.parametrizations.base import Parametrization
 from surrogate.inversion.parametrizations.elementwise import Velocity
 from surrogate.inversion.regularizers.base import Regularizer
@@ -41,7 +41,7 @@ class ModelObjective:
         spacing: Side of a cell [m].
     """
 
-    data: DataMisfit
+    data: DataMisfit | DrawnMisfit
     parametrization: Parametrization
     regularizers: tuple[tuple[float, Regularizer], ...]
     start: Float64[np.ndarray, "nz nx"]
@@ -59,6 +59,19 @@ class ModelObjective:
     def resolution(self) -> float:
         """See `Objective.resolution`."""
         return self.data.resolution
+
+    def with_data(self, data: DataMisfit | DrawnMisfit) -> "ModelObjective":
+        """Return the objective of other data. Nothing is compiled anew.
+
+        Args:
+            data: Misfit of the data of a velocity model.
+
+        Returns:
+            The objective.
+        """
+        other = replace(self, data=data)
+        vars(other).update(_compiled=self._compiled, bounds=self.bounds)
+        return other
 
     def velocity(self, x: Vector) -> Vector:
         """Compute the velocity model of unknowns.

@@ -8,11 +8,14 @@
 The solver computes in the model's precision. The misfit and its derivatives over the data are computed in float64, so
 that two nearly equal misfits can be told apart. Before they go back through the solver they are divided by their
 largest value, so that no factor of the misfit leaves the range of float32.
+
+Of some of the shots, or of super-shots, the misfit is the part that they have in the misfit of all (shares.py): parts
+of shots add up to it. What is compiled takes their numbers as an argument, so that it serves for every draw.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -20,8 +23,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
 
+from surrogate.inversion.batches import Draw, Group
 from surrogate.inversion.forward import ForwardModel
 from surrogate.inversion.misfits.registry import Misfit
+from surrogate.inversion.shares import Whole, prepared, relative_size, whole_size
 
 Vector = Float64[np.ndarray, " n"]
 Prepare = Callable[[Array, Array, Array | None], tuple[Array, Array, Array | None]]
@@ -60,59 +65,83 @@ class DataMisfit:
         """Relative rounding error of the misfit: that of the data."""
         return float(jnp.finfo(self.dtype).eps)
 
-    def value(self, x: Vector) -> float:
+    def value(self, x: Vector, draw: Draw | None = None) -> float:
         """Compute the misfit.
 
         Args:
             x: Velocity model `(nz nx,)` [m/s].
+            draw: Shots; None for all.
 
         Returns:
-            The misfit.
+            The misfit, or the draw's part of it.
         """
-        return float(self._value(self._model(x), *self._data))
+        return float(self._value(self._model(x), *self._given(draw)))
 
-    def value_and_gradient(self, x: Vector) -> tuple[float, Vector]:
-        """See `Objective.value_and_gradient`."""
-        value, size, gradient = self._gradient(self._model(x), *self._data)
+    def value_and_gradient(self, x: Vector, draw: Draw | None = None) -> tuple[float, Vector]:
+        """Compute the misfit and its gradient.
+
+        Args:
+            x: Velocity model `(nz nx,)` [m/s].
+            draw: Shots; None for all.
+
+        Returns:
+            The misfit, or the draw's part of it, and its gradient `(nz nx,)`.
+        """
+        value, size, gradient = self._gradient(self._model(x), *self._given(draw))
         return float(value), float(size) * _flat(gradient)
 
-    def hessian_product(self, x: Vector, direction: Vector) -> Vector:
-        """See `CurvedObjective.hessian_product`."""
-        return self._product(self._hessian, x, direction)
+    def hessian_product(self, x: Vector, direction: Vector, draw: Draw | None = None) -> Vector:
+        """Multiply a direction by the Hessian.
 
-    def gauss_newton_product(self, x: Vector, direction: Vector) -> Vector:
-        """See `CurvedObjective.gauss_newton_product`."""
-        return self._product(self._gauss_newton, x, direction)
+        Args:
+            x: Velocity model `(nz nx,)` [m/s].
+            direction: Direction `(nz nx,)` [m/s].
+            draw: Shots; None for all.
 
-    def _product(self, compiled: Callable[..., Any], x: Vector, direction: Vector) -> Vector:
+        Returns:
+            The product `(nz nx,)`.
+        """
+        return self._product(self._hessian, x, direction, draw)
+
+    def gauss_newton_product(self, x: Vector, direction: Vector, draw: Draw | None = None) -> Vector:
+        """Multiply a direction by the matrix of Gauss and Newton. See `DataMisfit.hessian_product`."""
+        return self._product(self._gauss_newton, x, direction, draw)
+
+    def _product(self, compiled: Callable[..., Any], x: Vector, direction: Vector, draw: Draw | None) -> Vector:
         """Multiply a direction of the largest value one, and undo that."""
         largest = float(np.max(np.abs(direction), initial=0.0)) or 1.0
-        size, product = compiled(self._model(x), self._model(direction / largest), *self._data)
+        size, product = compiled(self._model(x), self._model(direction / largest), *self._given(draw))
         return largest * float(size) * _flat(product)
 
     def _model(self, x: Vector) -> Array:
         return jnp.asarray(x.reshape(self.shape), self.dtype)
 
-    @property
-    def _data(self) -> tuple[Array, Array | None]:
+    def _given(self, draw: Draw | None) -> tuple[Array, Array | None, Draw | None, Whole | None]:
         # The data are arguments of what is compiled: XLA would compute with constants while it compiles.
-        return self.observed, self.weights
+        return self.observed, self.weights, draw, None if draw is None else self._whole
+
+    @cached_property
+    def _whole(self) -> Whole:
+        with jax.enable_x64(True):
+            return jax.jit(lambda observed, weights: whole_size(self._compare, observed, weights))(
+                self.observed, self.weights
+            )
 
     @cached_property
     def _value(self) -> Callable[..., Any]:
-        def value(velocity, observed, weights):
-            predicted = self.forward(velocity)
+        def value(velocity, *given):
+            predicted = self._forward(*given)(velocity)
             with jax.enable_x64(True):
-                return self._of_data(observed, weights)(_double(predicted))
+                return self._of_data(*given)(_double(predicted))
 
         return jax.jit(value)
 
     @cached_property
     def _gradient(self) -> Callable[..., Any]:
-        def gradient(velocity, observed, weights):
-            predicted, pull_back = jax.vjp(self.forward, velocity)
+        def gradient(velocity, *given):
+            predicted, pull_back = jax.vjp(self._forward(*given), velocity)
             with jax.enable_x64(True):
-                value, slope = jax.value_and_grad(self._of_data(observed, weights))(_double(predicted))
+                value, slope = jax.value_and_grad(self._of_data(*given))(_double(predicted))
                 size, unit = _normalized(slope, predicted.dtype)
             return value, size, pull_back(unit)[0]
 
@@ -120,11 +149,11 @@ class DataMisfit:
 
     @cached_property
     def _gauss_newton(self) -> Callable[..., Any]:
-        def product(velocity, direction, observed, weights):
-            predicted, push_forward = jax.linearize(self.forward, velocity)
+        def product(velocity, direction, *given):
+            predicted, push_forward = jax.linearize(self._forward(*given), velocity)
             change, pull_back = push_forward(direction), jax.linear_transpose(push_forward, velocity)
             with jax.enable_x64(True):
-                slope = jax.grad(self._of_data(observed, weights))
+                slope = jax.grad(self._of_data(*given))
                 _, curved = jax.jvp(slope, (_double(predicted),), (_double(change),))
                 size, unit = _normalized(curved, predicted.dtype)
             return size, pull_back(unit)[0]
@@ -133,32 +162,100 @@ class DataMisfit:
 
     @cached_property
     def _hessian(self) -> Callable[..., Any]:
-        def slope(velocity, observed, weights):
-            predicted, pull_back = jax.vjp(self.forward, velocity)
+        def slope(velocity, *given):
+            predicted, pull_back = jax.vjp(self._forward(*given), velocity)
             with jax.enable_x64(True):
-                size, unit = _normalized(
-                    jax.grad(self._of_data(observed, weights))(_double(predicted)), predicted.dtype
-                )
+                size, unit = _normalized(jax.grad(self._of_data(*given))(_double(predicted)), predicted.dtype)
             return pull_back(unit)[0], size
 
-        def product(velocity, direction, observed, weights):
-            at = partial(slope, observed=observed, weights=weights)
-            _, change, size = jax.jvp(at, (velocity,), (direction,), has_aux=True)
+        def product(velocity, direction, *given):
+            _, change, size = jax.jvp(lambda at: slope(at, *given), (velocity,), (direction,), has_aux=True)
             return size, change
 
         return jax.jit(product)
 
-    def _of_data(self, observed: Array, weights: Array | None) -> Callable[[Array], Array]:
-        """Return the misfit as a function of the predicted data, in double precision."""
-        factors = None if weights is None else _double(weights)
-        used = _double(observed) if factors is None else jnp.where(factors > 0, _double(observed), 0)
+    def _forward(self, observed: Array, weights: Array | None, draw: Draw | None, whole: Whole | None) -> ForwardModel:
+        return self.forward if draw is None else draw.forward(self.forward)
 
-        def misfit(predicted: Array) -> Array:
-            compared = (predicted, used, factors) if self.prepare is None else self.prepare(predicted, used, factors)
-            data, left = compared[:2], compared[2]
-            return self.misfit(*data) if left is None else self.misfit(*data, left)
+    def _of_data(
+        self, observed: Array, weights: Array | None, draw: Draw | None, whole: Whole | None
+    ) -> Callable[[Array], Array]:
+        """Return the misfit, or a draw's part of it, as a function of the predicted data, in double precision."""
+        if draw is None or whole is None:
+            return lambda predicted: self._compare(predicted, *prepared(observed, weights))
+        used, factors = prepared(draw.data(observed), draw.weights(weights))
+        size = relative_size(self._compare, draw, whole.reference, observed, weights)
+        # Silent shots count nothing, and get some values from which no misfit is NaN: that times zero would be NaN.
+        used = jnp.where(size > 0, used, 1)
+        factors = None if factors is None else jnp.where(size > 0, factors, 1)
+        return lambda predicted: size / whole.size * self._compare(predicted, used, factors)
 
-        return misfit
+    def _compare(self, predicted: Array, observed: Array, weights: Array | None) -> Array:
+        """Compute the misfit of data, in double precision."""
+        compared = (predicted, observed, weights)
+        predicted, observed, weights = compared if self.prepare is None else self.prepare(*compared)
+        return self.misfit(predicted, observed) if weights is None else self.misfit(predicted, observed, weights)
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnMisfit:
+    """Compute the misfit of the shots that an iteration sees; it is a `CurvedObjective`.
+
+    Attributes:
+        misfit: Misfit of all shots.
+        groups: Draws, whose parts of the misfit add up.
+        found: Parts that are known, by the number of their group and their model; those that are computed are added.
+    """
+
+    misfit: DataMisfit
+    groups: tuple[Group, ...]
+    found: dict[tuple[int, bytes], tuple[float, Vector]]
+
+    @property
+    def shots(self) -> int:
+        """Simulations that one evaluation takes."""
+        return sum(group.shots for group in self.groups)
+
+    @property
+    def resolution(self) -> float:
+        """See `DataMisfit.resolution`."""
+        return self.misfit.resolution
+
+    def missing(self, x: Vector) -> int:
+        """Count the simulations that an evaluation takes beyond what is known.
+
+        Args:
+            x: Velocity model `(nz nx,)` [m/s].
+
+        Returns:
+            Simulations of a shot.
+        """
+        return sum(group.shots for group in self.groups if (group.number, x.tobytes()) not in self.found)
+
+    def value(self, x: Vector) -> float:
+        """Compute the misfit. See `DataMisfit.value`."""
+        return sum(group.weight * self.misfit.value(x, group.draw) for group in self.groups)
+
+    def value_and_gradient(self, x: Vector) -> tuple[float, Vector]:
+        """See `Objective.value_and_gradient`."""
+        total, slope = 0.0, np.zeros_like(x)
+        for group in self.groups:
+            key = group.number, x.tobytes()
+            if key not in self.found:
+                self.found[key] = self.misfit.value_and_gradient(x, group.draw)
+            value, gradient = self.found[key]
+            total, slope = total + group.weight * value, slope + group.weight * gradient
+        return total, slope
+
+    def hessian_product(self, x: Vector, direction: Vector) -> Vector:
+        """See `CurvedObjective.hessian_product`."""
+        products = (group.weight * self.misfit.hessian_product(x, direction, group.draw) for group in self.groups)
+        return np.sum(list(products), axis=0)
+
+    def gauss_newton_product(self, x: Vector, direction: Vector) -> Vector:
+        """See `CurvedObjective.gauss_newton_product`."""
+        products = (group.weight * self.misfit.gauss_newton_product(x, direction, group.draw) for group in self.groups)
+        return np.sum(list(products), axis=0)
 
 
 def _double(data: Array) -> Array:

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from data_gen.common.errors import InputError
+from surrogate.inversion.batches import Batches, Draws, Encodings
 from surrogate.inversion.config import InversionConfig, MuteConfig
-from surrogate.inversion.forward import ForwardModel, PhysicsForward
+from surrogate.inversion.forward import ForwardModel, PhysicsForward, SelectableForward
 from surrogate.inversion.misfits.registry import MISFITS
 from surrogate.inversion.model_objective import ModelObjective
 from surrogate.inversion.objective import DataMisfit
@@ -29,6 +31,7 @@ from surrogate.inversion.regularizers.base import Regularizer
 from surrogate.inversion.regularizers.registry import REGULARIZERS
 from surrogate.inversion.shot_sharding import place_shots
 from surrogate.inversion.stage_data import StageData, narrow
+from surrogate.inversion.stochastic import Stochastic
 
 PROBES = 8  # of the diagonal of the Hessian: each estimate is then wrong by a half of itself (one standard deviation)
 
@@ -62,7 +65,8 @@ class Stage(NamedTuple):
     Attributes:
         settings: Settings of the stage.
         objective: Objective, which is minimized.
-        check: Misfit by the solver, where the forward model is a surrogate.
+        check: True misfit, where it is not that of an iteration: by the solver, where the forward model is a surrogate,
+            and of all shots.
         preconditioner: Preconditioner of the unknowns.
         optimizer: Optimizer.
         x: Unknowns to start from `(n,)`.
@@ -110,10 +114,16 @@ def make_stage(problem: InversionProblem, number: int, velocity: np.ndarray) -> 
     if problem.solver is not None:
         check = _data_misfit(problem, settings, data._replace(forward=problem.solver))
     optimizer = OPTIMIZERS[settings.optimizer](settings, preconditioner)
+    draws = make_draws(settings, number, data.forward, velocity, data.weights)
+    if draws is not None:
+        optimizer = Stochastic(optimizer, draws)
+        check = check or _data_misfit(problem, settings, data)
     return Stage(settings, objective, check, preconditioner, optimizer, x, spent, config.stage(number).simulations)
 
 
-def check_stages(config: InversionConfig, forward: ForwardModel, start: np.ndarray, held: np.ndarray) -> None:
+def check_stages(
+    config: InversionConfig, forward: ForwardModel, start: np.ndarray, held: np.ndarray, weights: ArrayLike | None
+) -> None:
     """Check that every stage can be made, before the first one runs.
 
     Args:
@@ -121,14 +131,16 @@ def check_stages(config: InversionConfig, forward: ForwardModel, start: np.ndarr
         forward: Its forward model.
         start: Starting model `(nz, nx)` [m/s].
         held: Mask of the cells that keep its velocity `(nz, nx)`.
+        weights: Weights of the data, or None.
 
     Raises:
         InputError: See `make_stage`.
     """
     for number in range(config.n_stages):
         settings = config.of_stage(number)
-        narrowed = narrow(forward, config.stage(number), slowest(config, start, held), number).forward
-        _muted(narrowed, None, settings.mute, 0.0)
+        narrowing = narrow(forward, config.stage(number), slowest(config, start, held), number)
+        narrowed, given = narrowing.forward, narrowing.weights(None if weights is None else jnp.asarray(weights))
+        make_draws(settings, number, narrowed, start, _muted(narrowed, given, settings.mute, 0.0))
         _check_preconditioner(settings, narrowed)
         _unknowns(settings, jnp.asarray(start), spacing_of(narrowed, None))
 
@@ -160,6 +172,55 @@ def spacing_of(forward: ForwardModel, spacing: float | None) -> float:
     if spacing is not None:
         return spacing
     return forward.simulation.grid.spacing if isinstance(forward, PhysicsForward) else 1.0
+
+
+def make_draws(
+    settings: InversionConfig, number: int, forward: ForwardModel, velocity: np.ndarray, weights: Array | None
+) -> Draws | None:
+    """Choose the draws of a stage.
+
+    Args:
+        settings: Settings of the stage.
+        number: Number of the stage, from 0.
+        forward: Forward model of the stage.
+        velocity: Any model `(nz, nx)` [m/s].
+        weights: Weights of its data, or None.
+
+    Returns:
+        The draws, or None if every iteration sees all shots.
+
+    Raises:
+        InputError: If the forward model cannot choose or sum shots, there are too few, or they cannot be summed.
+    """
+    name = "batch" if settings.encoding is None else "encoding"
+    count = getattr(settings, name)
+    if count is None:
+        return None
+    n_shots = len(jax.eval_shape(forward, velocity))
+    if count > n_shots:
+        raise InputError(f"inversion.{name} = {count}, but stage {number} has {n_shots} shots. Give fewer.")
+    optimizer = OPTIMIZERS[settings.optimizer](settings, make_preconditioner((1, 1)))
+    seed = settings.seed, number
+    if name == "batch":
+        if not isinstance(forward, SelectableForward):
+            raise InputError(
+                f"inversion.batch chooses shots, which a {type(forward).__name__} cannot: it has no select(shots). "
+                "Leave it out, or give the forward model that method."
+            )
+        return Batches(seed, n_shots, count, shared=optimizer.compares)
+    if not isinstance(forward, PhysicsForward):
+        raise InputError("inversion.encoding sums shots, which a surrogate has not learned: invert with the solver.")
+    if forward.survey.receivers.ndim == 3:
+        raise InputError(
+            "inversion.encoding sums shots, which needs the same receivers in every shot, but each shot has receivers "
+            "of its own. Give inversion.batch in place of encoding."
+        )
+    if weights is not None and bool(jnp.any(weights != weights[:1])):
+        raise InputError(
+            "inversion.encoding sums shots, which needs the same weights in every shot, but they differ: dead traces "
+            "of single shots and mutes make them differ. Leave these out, or give inversion.batch in place of encoding."
+        )
+    return Encodings(seed, n_shots, count)
 
 
 def make_objective(problem: InversionProblem, settings: InversionConfig, data: StageData) -> ModelObjective:

@@ -75,14 +75,27 @@ class Narrowing(NamedTuple):
         """
         if self.shots is not None:
             observed = observed[self.shots]
-            weights = weights if weights is None or len(weights) == 1 else weights[self.shots]
         if self.band is not None:
             assert isinstance(self.forward, PhysicsForward)
             observed = _filtered(observed, self.forward.simulation.time.dt / self._stride, self.band)
         if self.samples is not None:
             observed = observed[:, self.samples]
-            weights = weights if weights is None or weights.shape[1] == 1 else weights[:, self.samples]
-        return StageData(self.forward, observed, weights)
+        return StageData(self.forward, observed, self.weights(weights))
+
+    def weights(self, weights: Array | None) -> Array | None:
+        """Narrow the weights of the data.
+
+        Args:
+            weights: Weights of the data of the inversion, or None.
+
+        Returns:
+            Those of the stage.
+        """
+        if weights is not None and self.shots is not None and len(weights) > 1:
+            weights = weights[self.shots]
+        if weights is not None and self.samples is not None and weights.shape[1] > 1:
+            weights = weights[:, self.samples]
+        return weights
 
     @property
     def _stride(self) -> int:

@@ -63,7 +63,7 @@ def run_inversion(
         done = _finished(out, config, problem, weights)
         if done is None:
             held = fixed_cells(config.inversion, problem.start.shape)
-            check_stages(config.inversion, problem.forward, problem.start, held)
+            check_stages(config.inversion, problem.forward, problem.start, held, problem.weights)
     if (done := all_gather(done)[0]) is not None:
         on_progress(config.inversion.most_entries, {})
         return done
@@ -172,7 +172,7 @@ def _stages(config: InversionConfig, result: Result) -> list[dict[str, Any]]:
         best = int(np.nanargmin(minimized))
         used = int(result.used[entries[-1]])
         given = {name: value for name, value in vars(config.stage(number)).items() if value is not None}
-        falls = {name: _fall(getattr(result, name)[entries], best) for name in ("misfit", "model_error")}
+        falls = {name: _fall(getattr(result, name)[entries], best) for name in ("misfit", "true_misfit", "model_error")}
         known = {name: fall for name, fall in falls.items() if np.isfinite(fall["start"])}
         rows.append({**given, "iterations": len(entries) - 1, "best": best, **known, "simulations": used - before})
         before = used

@@ -62,6 +62,33 @@ class Survey(NamedTuple):
         (sources, receivers, wavelets), shots = map(jnp.asarray, self), jnp.asarray(shots)
         return Survey(sources[shots], receivers[shots] if receivers.ndim == 3 else receivers, wavelets[shots])
 
+    def superpose(self, shots, factors) -> "Survey":
+        """Fire several shots at once. As the wave equation is linear, their gathers add up.
+
+        Args:
+            shots: Numbers `(n, m)` of the shots that each new shot fires.
+            factors: Factors `(n, m)` of their wavelets.
+
+        Returns:
+            The survey of the new shots, whose m sources (or more, if shots have several) fire at once.
+
+        Raises:
+            InputError: If each shot has receivers of its own.
+        """
+        if self.receivers.ndim == 3:
+            raise InputError(
+                "Shots that fire at once are recorded by the same receivers, but each shot has receivers of its own "
+                f"(receivers have the shape {self.receivers.shape}). Give (n_receivers, 2) for all shots."
+            )
+        grouped, shots, factors = self.with_source_axis(), jnp.asarray(shots), jnp.asarray(factors)
+        sources, wavelets = jnp.asarray(grouped.sources)[shots], jnp.asarray(grouped.wavelets)[shots]
+        wavelets = factors[..., None, None] * wavelets
+        return Survey(
+            sources.reshape(len(shots), -1, 2),
+            jnp.asarray(self.receivers),
+            wavelets.reshape(len(shots), -1, wavelets.shape[-1]),
+        )
+
     def with_source_axis(self) -> "Survey":
         """Write one source in each shot as a group of one, so that every survey has an axis of sources.
 

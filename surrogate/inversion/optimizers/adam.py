@@ -12,6 +12,7 @@ inside.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,6 +35,7 @@ class Adam:
 
     learning_rate: float
     preconditioner: Preconditioner
+    compares: ClassVar[bool] = False
 
     @classmethod
     def create(cls, settings: Settings, preconditioner: Preconditioner) -> "Adam":

@@ -11,6 +11,7 @@ minimization ends where that fails, too.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -47,6 +48,7 @@ class LBFGS:
     learning_rate: float
     preconditioner: Preconditioner
     memory: int = MEMORY
+    compares: ClassVar[bool] = True
 
     @classmethod
     def create(cls, settings: Settings, preconditioner: Preconditioner) -> "LBFGS":

@@ -13,7 +13,7 @@ on with the same bits. Every state has the entries of `COMMON`; each optimizer a
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
@@ -95,7 +95,14 @@ class CurvedObjective(Objective, Protocol):
 
 @runtime_checkable
 class Optimizer(Protocol):
-    """Minimize an objective within bounds, one accepted iteration a call."""
+    """Minimize an objective within bounds, one accepted iteration a call.
+
+    Attributes:
+        compares: Whether a step compares the misfits or gradients of two models, which then must be those of the same
+            shots.
+    """
+
+    compares: ClassVar[bool]
 
     def start(self, objective: Objective, x: Vector, bounds: Bounds) -> State:
         """Evaluate the model to start from.

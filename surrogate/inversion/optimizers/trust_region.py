@@ -53,6 +53,7 @@ class TrustRegion:
     learning_rate: float
     preconditioner: Preconditioner
     cg_iterations: int = 10
+    compares: ClassVar[bool] = True
     product: ClassVar[str]  # the method of the objective that multiplies by B
 
     @classmethod
