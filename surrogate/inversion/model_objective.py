@@ -61,7 +61,7 @@ class ModelObjective:
         return self.data.resolution
 
     def with_data(self, data: DataMisfit | DrawnMisfit) -> "ModelObjective":
-        """Return the objective of other data. Nothing is compiled anew.
+        """Return the objective of other data, for which nothing is compiled anew.
 
         Args:
             data: Misfit of the data of a velocity model.

@@ -9,8 +9,8 @@ The solver computes in the model's precision. The misfit and its derivatives ove
 that two nearly equal misfits can be told apart. Before they go back through the solver they are divided by their
 largest value, so that no factor of the misfit leaves the range of float32.
 
-Of some of the shots, or of super-shots, the misfit is the part that they have in the misfit of all (shares.py): parts
-of shots add up to it. What is compiled takes their numbers as an argument, so that it serves for every draw.
+The misfit of some of the shots, or of super-shots, is the part that they have in the misfit of all (shares.py): parts
+of shots add up to it. Compiled functions take the numbers of the shots as an argument, so that one serves every draw.
 """
 
 from collections.abc import Callable

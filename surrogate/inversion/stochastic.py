@@ -4,7 +4,7 @@
     compares none       step k with the gradient of draw k at x_k; then misfit and gradient of draw k + 1 at x_k+1
 
 A line search, a trust region and the pairs of L-BFGS compare two models, which only means something with the same
-shots. What both draws share is not simulated twice (batches.py).
+shots. A group that both draws share is not simulated twice (batches.py).
 """
 
 from dataclasses import dataclass
