@@ -200,7 +200,7 @@ def invert(
     optional = ("none" if x is None else np.asarray(x) for x in (weights, truth))
     identity = digest_of(*given, f"{clock} {spacing}", *optional)
     problem = InversionProblem(config, StageData(forward, observed, weights), solver, start, held, clock, spacing)
-    check_stages(config, forward, np.asarray(start), held, weights)
+    check_stages(config, forward, np.asarray(start), held, weights, clock)
     descent = _Descent(problem, make, known, on_progress, resume, identity)
     return descent.run(None if resume is None else read_progress(resume, identity))
 

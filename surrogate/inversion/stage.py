@@ -122,7 +122,12 @@ def make_stage(problem: InversionProblem, number: int, velocity: np.ndarray) -> 
 
 
 def check_stages(
-    config: InversionConfig, forward: ForwardModel, start: np.ndarray, held: np.ndarray, weights: ArrayLike | None
+    config: InversionConfig,
+    forward: ForwardModel,
+    start: np.ndarray,
+    held: np.ndarray,
+    weights: ArrayLike | None,
+    clock: float = 0.0,
 ) -> None:
     """Check that every stage can be made, before the first one runs.
 
@@ -132,6 +137,7 @@ def check_stages(
         start: Starting model `(nz, nx)` [m/s].
         held: Mask of the cells that keep its velocity `(nz, nx)`.
         weights: Weights of the data, or None.
+        clock: Time of the simulation's step 0 on the clock of the records [s].
 
     Raises:
         InputError: See `make_stage`.
@@ -140,7 +146,7 @@ def check_stages(
         settings = config.of_stage(number)
         narrowing = narrow(forward, config.stage(number), slowest(config, start, held), number)
         narrowed, given = narrowing.forward, narrowing.weights(None if weights is None else jnp.asarray(weights))
-        make_draws(settings, number, narrowed, start, _muted(narrowed, given, settings.mute, 0.0))
+        make_draws(settings, number, narrowed, start, _muted(narrowed, given, settings.mute, clock))
         _check_preconditioner(settings, narrowed)
         _unknowns(settings, jnp.asarray(start), spacing_of(narrowed, None))
 

@@ -63,7 +63,7 @@ def run_inversion(
         done = _finished(out, config, problem, weights)
         if done is None:
             held = fixed_cells(config.inversion, problem.start.shape)
-            check_stages(config.inversion, problem.forward, problem.start, held, problem.weights)
+            check_stages(config.inversion, problem.forward, problem.start, held, problem.weights, problem.clock)
     if (done := all_gather(done)[0]) is not None:
         on_progress(config.inversion.most_entries, {})
         return done

@@ -232,3 +232,16 @@ def test_bands_that_do_not_fit(forward, observed):
     for changes, message in cases:
         with pytest.raises(InputError, match=message):
             invert(forward, observed, SMOOTH, InversionConfig(bounds=BOUNDS, **changes))
+
+
+def test_mutes_follow_the_clock_of_the_records(forward, observed):
+    """Records that begin at 5 s are muted by times of their own clock, as those that begin at zero are by theirs."""
+    results = []
+    for clock in (0.0, 5.0):
+        mute = MuteConfig(early_velocity=3500.0, early_start=0.05 + clock)
+        config = InversionConfig(bounds=BOUNDS, iterations=1, mute=mute)
+        results.append(invert(forward, observed, SMOOTH, config, clock=clock))
+    # 5.05 - 5 is 0.05 but for its last bits.
+    np.testing.assert_allclose(results[1].misfit, results[0].misfit, rtol=1e-4)
+    with pytest.raises(InputError, match="leaves nothing of the data"):
+        invert(forward, observed, SMOOTH, config)
