@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Complex, Float
 
 from data_gen.common.contraction import contract
@@ -61,8 +63,24 @@ def on_grid(fields: jax.Array, simulation: Simulation) -> jax.Array:
     return contract(columns, contract(rows, fields, "ij,jk->ik"), "ij,kj->ki")
 
 
-@partial(jax.jit, static_argnames="simulation")
-def _simulate(velocity, survey: Survey, simulation: Simulation, density) -> Records:
+def between_cells(values: jax.Array, simulation: Simulation) -> jax.Array:
+    """Interpolate values that have no sign between the solver's cells, linearly: a series would ring below zero.
+
+    Args:
+        values: Values `(mz, mx)` on the solver's grid, layers included if it is another one.
+        simulation: The simulation.
+
+    Returns:
+        Values `(nz, nx)` on the simulation's grid.
+    """
+    if simulation.internal_spacing is None:
+        return values
+    at = [(np.arange(a.cells) * a.spacing - a.solved_centers[0]) / a.solved_spacing for a in lines(simulation)]
+    return map_coordinates(values, jnp.meshgrid(*at, indexing="ij"), order=1, mode="nearest")
+
+
+def _solve(velocity, survey: Survey, simulation: Simulation, density) -> tuple[jax.Array, jax.Array]:
+    """Run the time loop: gathers, and fields on the solver's grid."""
     solved = discretize(simulation, staggered=density is not None)
     survey = jax.tree.map(lambda leaf: leaf.astype(velocity.dtype), survey).with_source_axis()
     medium = project_medium(velocity, density, simulation)
@@ -79,8 +97,51 @@ def _simulate(velocity, survey: Survey, simulation: Simulation, density) -> Reco
         medium = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(injections), *leaf.shape)), medium)
         shoot = partial(jax.vmap(partial(scan.propagate, simulation=solved), in_axes=(0, *axes)), medium)
     pressures, fields = shoot(injections, source_cells, *receivers)
-    gathers = add_near_field(read_gathers(pressures, solved), survey, simulation, density)
+    return add_near_field(read_gathers(pressures, solved), survey, simulation, density), fields
+
+
+@partial(jax.jit, static_argnames="simulation")
+def _simulate(velocity, survey: Survey, simulation: Simulation, density) -> Records:
+    solved = discretize(simulation, staggered=density is not None)
+    gathers, fields = _solve(velocity, survey, simulation, density)
     return Records(gathers, *field_sums.split(on_grid(fields, simulation), solved))
+
+
+@partial(jax.jit, static_argnames="simulation")
+def _snapshot_energy(velocity, survey: Survey, simulation: Simulation, density) -> jax.Array:
+    solved = discretize(simulation, staggered=density is not None)
+    snapshots, _ = field_sums.split(_solve(velocity, survey, simulation, density)[1], solved)
+    return between_cells(jnp.sum(snapshots**2, axis=(0, 1)), simulation)
+
+
+def snapshot_energy(velocity, survey: Survey, simulation: Simulation, *, density=None) -> Float[Array, "nz nx"]:
+    """Sum the squares of all snapshots of all shots.
+
+    They are squared on the solver's own cells, so that one sum is interpolated to the grid, and not every snapshot.
+
+    Args:
+        velocity: See `simulate`.
+        survey: See `simulate`.
+        simulation: See `simulate`.
+        density: See `simulate`.
+
+    Returns:
+        The sum `(nz, nx)`, in the square of the pressure's unit.
+
+    Raises:
+        InputError: See `simulate`.
+    """
+    check_inputs(velocity, survey, simulation, density)
+    velocity, density = _typed(velocity, density)
+    return _snapshot_energy(velocity, survey, simulation, density)
+
+
+def _typed(velocity, density) -> tuple[jax.Array, jax.Array | None]:
+    """Give both models one floating-point type."""
+    velocity = jnp.asarray(velocity)
+    # JAX makes `jnp.full(shape, 2500.0)` weakly typed, so that 64-bit arrays would widen it; fix its type.
+    velocity = velocity.astype(field_dtype(velocity))
+    return velocity, None if density is None else jnp.asarray(density, velocity.dtype)
 
 
 def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None) -> Records:
@@ -104,8 +165,5 @@ def simulate(velocity, survey: Survey, simulation: Simulation, *, density=None) 
         InputError: If an input cannot be used (see `check_inputs`), or the backend cannot compute this physics.
     """
     check_inputs(velocity, survey, simulation, density)
-    velocity = jnp.asarray(velocity)
-    # JAX makes `jnp.full(shape, 2500.0)` weakly typed, so that 64-bit arrays would widen it; fix its type.
-    velocity = velocity.astype(field_dtype(velocity))
-    density = None if density is None else jnp.asarray(density, velocity.dtype)
+    velocity, density = _typed(velocity, density)
     return _simulate(velocity, survey, simulation, density)

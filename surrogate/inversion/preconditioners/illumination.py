@@ -13,8 +13,8 @@ simulation gives it. Sampled so that nothing in its square folds back to zero fr
 
 from dataclasses import replace
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
@@ -23,7 +23,7 @@ from data_gen.solver.numerics.temporal_dispersion import BAND
 from data_gen.solver.problem.acquisition import Survey
 from data_gen.solver.problem.checks import check_survey
 from data_gen.solver.problem.simulation import Simulation
-from data_gen.solver.simulator import simulate
+from data_gen.solver.simulator import snapshot_energy
 
 
 def second_derivative(traces: Float[Array, "*batch nt"], dt: float) -> Float[Array, "*batch nt"]:
@@ -60,7 +60,7 @@ def source_illumination(
     *,
     density: Float[Array, "nz nx"] | None = None,
     every: int | None = None,
-    together: int = 1,
+    together: int = 4,
 ) -> Float[Array, "nz nx"]:
     """Sum the squared acceleration of the source's pressure over time and shots.
 
@@ -70,7 +70,7 @@ def source_illumination(
         simulation: Simulation.
         density: Density model `(nz, nx)` [kg/m^3]; None for a constant one.
         every: Samples of the time axis from one snapshot to the next; None takes `stride(simulation)`.
-        together: Number of shots at a time. Each holds the snapshots `(nt / every, nz, nx)` in memory.
+        together: Number of shots at a time. Each holds nt / every snapshots on the solver's cells in memory.
 
     Returns:
         The illumination `(nz, nx)`, relative to its largest value.
@@ -92,9 +92,8 @@ def source_illumination(
     pulses = pulses / jnp.max(jnp.abs(pulses))
     firing = survey._replace(receivers=jnp.zeros((0, 2)), wavelets=pulses)
 
-    def energy(shot):
-        field = simulate(velocity, firing.select(shot[None]), recording, density=density).snapshots[0]
-        return jnp.sum(field**2, axis=0)
-
-    total = jnp.sum(jax.lax.map(energy, jnp.arange(survey.n_shots), batch_size=together), axis=0)
+    total = jnp.zeros(simulation.grid.shape, velocity.dtype)
+    for first in range(0, survey.n_shots, together):
+        shots = np.arange(first, min(first + together, survey.n_shots))
+        total = total + snapshot_energy(velocity, firing.select(shots), recording, density=density)
     return total / jnp.max(total)
