@@ -4,20 +4,29 @@ Contenders: ours by L-BFGS in stages; Deepwave's gradients under L-BFGS-B of Sci
 it is installed, with the same stages, data, start, bounds and steps; then our Adam with as many simulations in each
 stage as our L-BFGS used. The first three take turns, iteration by iteration (inversion_contest.py).
 
-Data and progress are kept in FOLDER: killed, or stopped by `--minutes`, the same command goes on. Cards are
+Data are without noise, with it, or as from the field: noisy, with dead traces and a wavelet of another phase. Ours
+leaves these traces out and estimates the wavelet along; Deepwave estimates none, and is not run on these.
+
+Data and progress are kept in FOLDER: killed, or stopped by `--minutes`, the same command goes on. `--seconds` limits
+the time of each contender in each case; with a larger limit they go on from there. Cards are
 `results/inversion-<set-up>-<device>.json`; docs/results/inversion.md has all that are there. inversion_setups.py has
 the set-ups, inversion_metrics.py what is measured. `--quick` tries everything on few shots, and writes into FOLDER
 only: its numbers mean nothing.
 """
 
 import argparse
+import json
 import time
+from math import inf, isinf
 from pathlib import Path
 from typing import Any
 
-from benchmarks.inversion_contender import CONTENDERS
+import numpy as np
+
+from benchmarks.inversion_contender import CONTENDERS, read_arrays, read_problem
 from benchmarks.inversion_contest import OutOfTime, Runner, at_equal_error, budgets_of, compete, request_of
-from benchmarks.inversion_data import Case, make_case
+from benchmarks.inversion_data import Case, Noise, kept, make_case
+from benchmarks.inversion_diagnosis import findings
 from benchmarks.inversion_metrics import MASK
 from benchmarks.inversion_page import write_page
 from benchmarks.inversion_setups import DEFAULT_MODELS, SETUPS, Models, Setup, Unavailable
@@ -27,7 +36,7 @@ from data_gen.common.compile_cache import use_compilation_cache
 from surrogate.inversion.optimizers.protocol import simulations
 
 OURS, ADAM = "ours", "adam"
-NOISE = {"clean": None, "10dB": 10.0}
+NOISE = {"clean": Noise(), "10dB": Noise(10.0), "field": Noise(10.0, dead=0.1, turned=30.0)}
 DIGITS = 5
 
 
@@ -40,6 +49,7 @@ def row_of(case: Case, noise: str, runner: Runner) -> dict[str, Any]:
         "noise": noise,
         "contender": runner.name,
         "seconds": runner.seconds,
+        "stopped": runner.finished["stopped"],
         "peak_bytes": runner.finished["peak"],
         "restarts": runner.restarts,
         "simulations": simulations(runner.finished["simulations"]),
@@ -54,6 +64,16 @@ def history_of(runner: Runner) -> dict[str, list[float]]:
     return {key: [float(f"{line[key]:.{DIGITS}g}") for line in runner.history] for key in keys}
 
 
+def diagnosed(case: Case, noise: Noise, folder: Path) -> list[str]:
+    """What is wrong with the data, as `wave diagnose invert` names it; kept in the folder."""
+    request = request_of(case, noise, OURS, folder)
+
+    def make() -> dict[str, np.ndarray]:
+        return {"findings": np.array(findings(read_problem(request)), str)}
+
+    return read_arrays(kept(folder, "diagnosis", make, json.dumps(request)))["findings"].tolist()
+
+
 class Card:
     """What has been measured of one set-up, written after every result."""
 
@@ -63,6 +83,7 @@ class Card:
         self.rows: list[dict[str, Any]] = []
         self.equal: list[dict[str, Any]] = []
         self.starts: list[dict[str, Any]] = []
+        self.diagnosis: list[dict[str, Any]] = []
         self.missing: list[dict[str, str]] = []
         self.machine = machine()
 
@@ -83,12 +104,37 @@ class Card:
         settings = {
             "machine": self.machine,
             "quick": self.options.quick,
+            "seconds": None if isinf(self.options.seconds) else self.options.seconds,
             "setup": self.setup.described() | {"mask": MASK},
             "starts": self.starts,
             "equal": self.equal,
+            "diagnosis": self.diagnosis,
             "not_measured": self.missing,
         }
         return write_rows(self.options.out, f"inversion-{self.setup.name}", settings, self.rows)
+
+
+def contest(
+    case: Case, noise: str, folder: Path, options: argparse.Namespace, deadline: float
+) -> tuple[list[Runner], dict[str, str]]:
+    """Let all contenders invert a case: our Adam last, with as many simulations as ours. Also says what failed, why."""
+
+    def say(contender: str, reply: dict[str, Any]) -> None:
+        shown = "  ".join(f"{key} {value:.4g}" for key, value in reply.items() if isinstance(value, int | float))
+        print(f"{case.name}  {noise}  {contender:14}  {shown}", flush=True)
+
+    def runner(contender: str, budgets: list[int] | None = None) -> Runner:
+        return Runner(contender, request_of(case, NOISE[noise], contender, folder, budgets), folder, options.seconds)
+
+    able = (OURS, ADAM) if NOISE[noise].turned else CONTENDERS
+    chosen = [contender for contender in options.contenders if contender in able]
+    runners = [runner(contender) for contender in chosen if contender != ADAM]
+    failed = compete(runners, deadline, say)
+    ours = next((one for one in runners if one.name == OURS and OURS not in failed), None)
+    if ADAM in chosen and ours is not None:
+        runners.append(runner(ADAM, budgets_of(ours)))
+        failed |= compete(runners[-1:], deadline, say)
+    return runners, failed
 
 
 def run(setup: Setup, models: Models, options: argparse.Namespace, deadline: float) -> None:
@@ -99,23 +145,8 @@ def run(setup: Setup, models: Models, options: argparse.Namespace, deadline: flo
         card.starts.append({"case": name, "masked_cells": float(case.mask.mean())} | case.judged(case.start))
         for noise in options.noise:
             place = folder / name / noise
-
-            def say(contender: str, reply: dict[str, Any], name: str = name, noise: str = noise) -> None:
-                shown = "  ".join(
-                    f"{key} {value:.4g}" for key, value in reply.items() if isinstance(value, int | float)
-                )
-                print(f"{name}  {noise}  {contender:14}  {shown}", flush=True)
-
-            def runner(contender: str, budgets: list[int] | None = None, case=case, noise=noise, place=place) -> Runner:
-                return Runner(contender, request_of(case, NOISE[noise], contender, place, budgets), place)
-
-            runners = [runner(contender) for contender in options.contenders if contender != ADAM]
-            failed = compete(runners, deadline, say)
-            ours = next((one for one in runners if one.name == OURS and OURS not in failed), None)
-            if ADAM in options.contenders and ours is not None:
-                runners.append(runner(ADAM, budgets_of(ours)))
-                failed |= compete(runners[-1:], deadline, say)
-            card.add(case, noise, runners, failed)
+            card.diagnosis.append({"case": name, "noise": noise, "findings": diagnosed(case, NOISE[noise], place)})
+            card.add(case, noise, *contest(case, noise, place, options, deadline))
             print(card.write(), flush=True)
 
 
@@ -125,10 +156,12 @@ def main() -> None:
     )
     parser.add_argument("setups", nargs="*", default=list(SETUPS), choices=[*SETUPS, []], metavar="SETUP", help="which")
     parser.add_argument("--folder", type=Path, required=True, help="where data and progress are kept")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="after which the command stops")
+    parser.add_argument("--minutes", type=float, default=inf, help="after which the command stops")
+    parser.add_argument("--seconds", type=float, default=inf, help="of computing, after which a contender is stopped")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--noise", nargs="+", choices=NOISE, default=list(NOISE))
     parser.add_argument("--models", type=int, help="models of each family, where a set-up has families")
+    parser.add_argument("--cases", nargs="+", metavar="CASE", help="models of these names only, such as style_a-0")
     parser.add_argument("--quick", action="store_true", help="few shots and iterations: does everything work?")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the cards")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of the documents")
@@ -143,6 +176,8 @@ def main() -> None:
         except Unavailable as missing:
             print(f"{name}: skipped, {missing}.")
             continue
+        if options.cases:
+            models = {case: model for case, model in models.items() if case in options.cases}
         try:
             run(setup.quick() if options.quick else setup, models, options, deadline)
         except OutOfTime:

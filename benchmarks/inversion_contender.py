@@ -1,8 +1,9 @@
 """One contender of `benchmarks.inversion` in a process of its own: `python -m benchmarks.inversion_contender FOLDER`.
 
 FOLDER has `request.json` and the arrays that it names. After every iteration the child prints one line of JSON and
-waits for one on its standard input: so contenders take turns, and only one computes at a time. The model that it found
-is `model.npy` in the folder. Parent and child share `Problem`, which needs NumPy alone: Deepwave's process has no JAX.
+waits for one on its standard input, `go` or `stop`: so contenders take turns, and only one computes at a time. Told to
+stop, it ends with its best model so far. The model that it found is `model.npy` in the folder. Parent and child share
+`Problem`, which needs NumPy alone: Deepwave's process has no JAX.
 """
 
 import importlib
@@ -23,8 +24,9 @@ from benchmarks.memory import resident_peak
 from data_gen.common.files import publish, read_json, temporary_name
 
 # Stage, entry of the history (one for the start of each stage, one for each iteration, counted through all stages),
-# misfit, model `(nz, nx)` or its relative error, and simulations of a shot so far, a gradient counting 3.
-Report = Callable[[int, int, float, Any, int], None]
+# misfit, model `(nz, nx)` or its relative error, and simulations of a shot so far, a gradient counting 3; returns
+# whether to go on.
+Report = Callable[[int, int, float, Any, int], bool]
 # Module in benchmarks/peers and optimizer of each contender.
 CONTENDERS = {
     "ours": ("ours_inversion", "lbfgs"),
@@ -51,6 +53,7 @@ class StageData:
 class Problem:
     """Hold what every contender is given.
 
+    source: whether ours estimates the wavelet along, as `inversion.source` says it.
     budgets: largest number of simulations in each stage, in place of its iterations.
     weights: factors of updates `(nz, nx)`, by depth and illumination.
     observed, wavelet: not filtered; longer than the `nt` samples that count.
@@ -66,6 +69,7 @@ class Problem:
     learning_rate: float
     depth_power: float
     illumination: bool
+    source: str
     budgets: tuple[int, ...] | None
     stage_list: tuple[Stage, ...]
     start: np.ndarray
@@ -80,26 +84,24 @@ class Problem:
     def stages(self) -> Iterator[StageData]:
         """Stage after stage, read when it is its turn."""
         for stage, more in zip(self.stage_list, self.filtered, strict=True):
-            with np.load(more["file"], allow_pickle=False) as arrays:
-                data = {name: arrays[name] for name in ("observed", "wavelet")}
-            numbers = {name: more[name] for name in ("zero_from", "layers")}
-            yield StageData(
-                stage.highest_frequency, spacing=stage.spacing, iterations=stage.iterations, **numbers, **data
-            )
+            numbers = {name: more[name] for name in ("zero_from", "layers")} | read_arrays(more["file"])
+            yield StageData(stage.highest_frequency, spacing=stage.spacing, iterations=stage.iterations, **numbers)
+
+
+def read_arrays(file: str) -> dict[str, np.ndarray]:
+    """The arrays of a file, by name."""
+    with np.load(file, allow_pickle=False) as stored:
+        return dict(stored)
 
 
 def read_problem(request: dict[str, Any]) -> Problem:
     """The problem of a request: numbers from JSON, arrays from the files that it names."""
-    arrays = {}
-    for file in request["arrays"]:
-        with np.load(file, allow_pickle=False) as stored:
-            arrays |= {name: stored[name] for name in stored.files}
     numbers = request["numbers"] | {
         "bounds": tuple(request["numbers"]["bounds"]),
         "stage_list": tuple(Stage(**stage) for stage in request["stages"]),
         "filtered": tuple(request["filtered"]),
     }
-    return Problem(**numbers, **arrays)
+    return Problem(**numbers, **read_arrays(request["arrays"]))
 
 
 def main(folder: Path) -> None:
@@ -111,24 +113,29 @@ def main(folder: Path) -> None:
         replies.write(json.dumps(line) + "\n")
         replies.flush()
 
-    request = read_json(folder / "request.json")
-    sys.stdin.readline()
+    def told() -> str:
+        return sys.stdin.readline().strip()
+
+    request, stopped = read_json(folder / "request.json"), False
+    told()
     try:
         problem = read_problem(request)
         module: Any = importlib.import_module(f"benchmarks.peers.{request['module']}")
         truth = problem.truth.astype(np.float64)
 
-        def report(stage: int, entry: int, misfit: float, model: Any, used: int) -> None:
+        def report(stage: int, entry: int, misfit: float, model: Any, used: int) -> bool:
+            nonlocal stopped
             known = np.linalg.norm(model - truth) / np.linalg.norm(truth) if np.ndim(model) else model
             say(stage=stage, entry=entry, misfit=misfit, error=float(known), used=used, peak=resident_peak())
-            sys.stdin.readline()
+            stopped = told() == "stop"
+            return not stopped
 
         model, simulations = module.run(problem, request["optimizer"], Replay(folder / "evaluations"), report)
         path = folder / "model.npy"
         temporary = temporary_name(path).with_suffix(".npy")
         np.save(temporary, np.asarray(model, np.float32))
         publish(temporary, path)
-        say(done=True, simulations=simulations, versions=module.versions(), peak=resident_peak())
+        say(done=True, stopped=stopped, simulations=simulations, versions=module.versions(), peak=resident_peak())
     except Exception:
         say(failure=traceback.format_exc())
 

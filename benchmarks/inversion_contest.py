@@ -3,7 +3,8 @@
 The contender that has computed for the shortest time has the next turn, and the others wait: so what else the machine
 does hits all alike. A contender's seconds are those of its turns, with starting and compiling, up to its last model.
 Every iteration is a line of `progress.jsonl` in its folder. After a kill, a contender comes back to where it was
-(inversion_replay.py, `invert(..., resume=...)`): times are counted from the first iteration that is new.
+(inversion_replay.py, `invert(..., resume=...)`): times are counted from the first iteration that is new. One that was
+stopped by its limit of time goes on in the same way when the limit is raised.
 """
 
 import json
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.inversion_contender import CONTENDERS
-from benchmarks.inversion_data import FLANK, Case, lit, low_passed
+from benchmarks.inversion_data import FLANK, Case, Noise, kept, low_passed
 from benchmarks.inversion_stages import Stage
 from benchmarks.worker import ROOT, WorkerError
 from data_gen.common.digest import digest_of
-from data_gen.common.files import make_folder, publish, temporary_name, write_json
+from data_gen.common.files import make_folder, write_json
 from data_gen.solver.problem.discretization import discretize
 from surrogate.inversion.optimizers.precondition import depth_weights
 from surrogate.inversion.preconditioners.diagonal import damped_inverse
@@ -37,26 +39,18 @@ class OutOfTime(Exception):
     """The time limit of the command has passed; it goes on from there when run again."""
 
 
-def kept(folder: Path, name: str, make: Callable[[], dict[str, Any]], *identity: str | np.ndarray) -> str:
-    """The file of arrays of this identity, made if it is missing."""
-    path = folder / f"{name}-{digest_of(*identity)}.npz"
-    if not path.exists():
-        make_folder(folder)
-        temporary = temporary_name(path).with_suffix(".npz")
-        np.savez(temporary, **make())
-        publish(temporary, path)
-    return str(path)
-
-
-def request_of(case: Case, decibels: float | None, contender: str, folder: Path, budgets: list[int] | None) -> dict:
+def request_of(
+    case: Case, noise: Noise, contender: str, folder: Path, budgets: list[int] | None = None
+) -> dict[str, Any]:
     """Everything that a contender is given; arrays go through files that contenders share."""
     setup, (module, optimizer) = case.setup, CONTENDERS[contender]
-    observed, stages = case.noisy(decibels), [vars(stage) for stage in setup.stages]
+    observed, wavelet = case.recorded(noise)
+    stages = setup.stages if budgets is None else setup.stages[: len(budgets)]
     weights = np.broadcast_to(depth_weights(setup.grid.shape[0], setup.depth_power), setup.grid.shape)
     if setup.illumination:
-        weights = weights * np.asarray(damped_inverse(jnp.asarray(lit(setup, case.start)[0]), power=0.5))
+        weights = weights * np.asarray(damped_inverse(jnp.asarray(case.light[0]), power=0.5))
     arrays = {"start": case.start, "truth": case.truth, "weights": weights, "observed": observed}
-    arrays |= {"sources": setup.sources, "receivers": setup.receivers, "wavelet": case.wavelet}
+    arrays |= {"sources": setup.sources, "receivers": setup.receivers, "wavelet": wavelet}
     shared = kept(folder, "problem", lambda: arrays, *arrays.values())
 
     def filtered(stage: Stage) -> dict[str, Any]:
@@ -64,19 +58,19 @@ def request_of(case: Case, decibels: float | None, contender: str, folder: Path,
             cut = stage.highest_frequency
             return {
                 "observed": low_passed(observed, setup.time.dt, cut),
-                "wavelet": low_passed(case.wavelet, setup.time.dt, cut, axis=0),
+                "wavelet": low_passed(wavelet, setup.time.dt, cut, axis=0),
             }
 
         layers = discretize(replace(setup.simulation, internal_spacing=stage.spacing)).widths[1]
-        file = kept(folder, "stage", make, observed, case.wavelet, f"{stage.highest_frequency} {setup.time.dt}")
+        file = kept(folder, "stage", make, observed, wavelet, f"{stage.highest_frequency} {setup.time.dt}")
         return {"zero_from": FLANK * stage.highest_frequency, "layers": layers, "file": file}
 
     return {
         "module": module,
         "optimizer": optimizer,
-        "arrays": [shared],
-        "stages": stages,
-        "filtered": [filtered(stage) for stage in setup.stages],
+        "arrays": shared,
+        "stages": [vars(stage) for stage in stages],
+        "filtered": [filtered(stage) for stage in stages],
         "numbers": {
             "spacing": setup.grid.spacing,
             "nt": setup.time.nt,
@@ -88,16 +82,20 @@ def request_of(case: Case, decibels: float | None, contender: str, folder: Path,
             "learning_rate": setup.adam_rate if optimizer == "adam" else setup.learning_rate,
             "depth_power": setup.depth_power,
             "illumination": setup.illumination,
+            "source": "one" if noise.turned else "fixed",
             "budgets": budgets,
         },
     }
 
 
 class Runner:
-    """A contender with its folder, its history so far, and its process while it runs."""
+    """A contender with its folder, its history so far, and its process while it runs.
 
-    def __init__(self, name: str, request: dict[str, Any], folder: Path):
-        self.name = name
+    Once its turns have taken as many seconds as `limit` it is told to stop.
+    """
+
+    def __init__(self, name: str, request: dict[str, Any], folder: Path, limit: float = inf):
+        self.name, self.limit = name, limit
         self.folder = folder / f"{name}-{digest_of(json.dumps(request))}"
         make_folder(self.folder)
         write_json(self.folder / "request.json", request)
@@ -107,9 +105,12 @@ class Runner:
         found = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
         self._lines.write_text("".join(json.dumps(line) + "\n" for line in found), encoding="utf-8")
         self.history = [line for line in found if "entry" in line]
-        self.finished: dict[str, Any] | None = next((line for line in found if "done" in line), None)
+        last = found[-1] if found else {}
+        goes_on = "done" not in last or (last["stopped"] and last["seconds"] < limit)
+        self.finished: dict[str, Any] | None = None if goes_on else last
         self.restarts = sum("restart" in line for line in found)
         self.process: subprocess.Popen[str] | None = None
+        self._reached = -1  # last entry of the process
         if self.history and self.finished is None:
             self._keep({"restart": True})
             self.restarts += 1
@@ -129,7 +130,8 @@ class Runner:
         start, before = time.perf_counter(), self.seconds
         self.process = self.process or self._start()
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write("go\n")
+        back = bool(self.history) and self._reached >= self.history[-1]["entry"]
+        self.process.stdin.write("stop\n" if back and self.seconds >= self.limit else "go\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         reply: dict[str, Any] = (
@@ -141,6 +143,7 @@ class Runner:
             failure = WorkerError(f"{self.name}: {told.strip().splitlines()[-1]}")
             failure.add_note(told)
             raise failure
+        self._reached = reply.get("entry", self._reached)
         if "entry" in reply and self.history and reply["entry"] <= self.history[-1]["entry"]:
             return None
         reply["seconds"] = before + time.perf_counter() - start

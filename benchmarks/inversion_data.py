@@ -1,10 +1,10 @@
-"""The data of one case of `benchmarks.inversion`, made once and kept in a file, and the judge of its results.
+"""The data of one case of `benchmarks.inversion`, made once and kept in files, and the judge of its results.
 
 The record of a contender ends with the time axis. Observed gathers last EXTRA longer, for solvers that need what comes
 after: whoever puts temporal dispersion into the data moves waves by some milliseconds.
 """
 
-import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,7 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.signal import hilbert
 
+from benchmarks.inversion_contender import read_arrays
 from benchmarks.inversion_metrics import (
     band_errors,
     error,
@@ -39,13 +41,27 @@ FLANK = 1.3  # from the end of a band to where its gain is zero
 MASK_SOURCES = 24  # receivers that stand for all in the mask, spread evenly
 
 
+@dataclass(frozen=True)
+class Noise:
+    """Describe in what contenders' data differ from those of the fine cells.
+
+    decibels: how far the noise's energy is below the data's; None for no noise.
+    dead: part of the traces that are zero.
+    turned: constant phase by which the wavelet is turned against the one that made the data [degrees].
+    """
+
+    decibels: float | None = None
+    dead: float = 0.0
+    turned: float = 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """Hold a true model, what is known of it, and the observed data.
 
     observed: gathers `(shots, times, receivers)` without noise, EXTRA longer than the time axis.
     held_out: gathers of the shots that are not inverted, as long as the time axis.
-    mask: cells that the waves pass.
+    light: energies S of the sources' and R of the receivers' waves in the start; see inversion_metrics.py.
     """
 
     setup: Setup
@@ -54,7 +70,12 @@ class Case:
     start: np.ndarray
     observed: np.ndarray
     held_out: np.ndarray
-    mask: np.ndarray
+    light: tuple[np.ndarray, np.ndarray]
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """Cells that enough waves pass."""
+        return illuminated(*self.light)
 
     @cached_property
     def long_axis(self) -> TimeAxis:
@@ -66,12 +87,25 @@ class Case:
         """The Ricker wavelet at these times."""
         return ricker(self.long_axis, self.setup.peak_frequency)
 
-    def noisy(self, decibels: float | None) -> np.ndarray:
+    def recorded(self, noise: Noise) -> tuple[np.ndarray, np.ndarray]:
+        """The observed gathers and the wavelet that contenders are given."""
+        observed, wavelet = self.observed, self.wavelet
+        if noise.decibels is not None:
+            observed = self.noisy(noise.decibels)
+        if noise.dead:
+            traces = np.arange(observed[:, 0].size).reshape(observed[:, :1].shape)
+            chosen = self._random(1).choice(traces.size, round(noise.dead * traces.size), replace=False)
+            observed = np.where(np.isin(traces, chosen), np.float32(0), observed)
+        if noise.turned:
+            wavelet = turned(wavelet, noise.turned)
+        return observed, wavelet
+
+    def _random(self, number: int) -> np.random.Generator:
+        return np.random.default_rng([int(digest_of(self.name), 16), self.setup.seed, number])
+
+    def noisy(self, decibels: float) -> np.ndarray:
         """The observed gathers with noise of the wavelet's spectrum, whose energy is so far below the data's."""
-        if decibels is None:
-            return self.observed
-        seed = int(digest_of(self.name), 16) % 2**31 + self.setup.seed
-        white = np.random.default_rng(seed).standard_normal(self.observed.shape, np.float32)
+        white = self._random(0).standard_normal(self.observed.shape, np.float32)
         spectrum = np.abs(np.fft.rfft(self.wavelet))[:, None]
         noise = np.fft.irfft(np.fft.rfft(white, axis=1) * spectrum, white.shape[1], axis=1)
         scale = np.linalg.norm(self.observed) / np.linalg.norm(noise) * 10 ** (-decibels / 20)
@@ -101,6 +135,12 @@ def longer(time: TimeAxis) -> TimeAxis:
     return TimeAxis(time.nt + round(EXTRA / time.dt), time.dt)
 
 
+def turned(wavelet: np.ndarray, degrees: float) -> np.ndarray:
+    """A wavelet w with its phase turned by an angle a at all frequencies: cos(a) w - sin(a) H(w), H Hilbert's."""
+    analytic: Any = hilbert(wavelet, 2 * len(wavelet))  # SciPy's own annotation says Dispatchable
+    return (np.exp(1j * np.radians(degrees)) * analytic).real[: len(wavelet)].astype(wavelet.dtype)
+
+
 def low_passed(traces: np.ndarray, dt: float, highest: float, axis: int = 1) -> np.ndarray:
     """Traces up to a frequency, by a causal filter: the same for wavelets and gathers."""
     band = Band((0.0, 0.0, highest, FLANK * highest), phase="minimum")
@@ -125,38 +165,40 @@ def gathers(
     return np.concatenate(found)
 
 
-def lit(setup: Setup, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The energies S and R of the mask, by waves of the first stage on its cells."""
-    stage = setup.stages[0]
-    frequency = stage.highest_frequency
-    simulation = replace(setup.simulation, peak_frequency=frequency, internal_spacing=stage.spacing)
-    step = max(1, len(setup.receivers) // MASK_SOURCES)
-    wavelet = ricker(setup.time, frequency)
-    sources, receivers = (
-        np.asarray(source_illumination(jnp.asarray(start), make_survey(points, [], wavelet), simulation))
-        for points in (setup.sources, setup.receivers[::step])
-    )
-    return sources, receivers
+def lit(setup: Setup, start: np.ndarray) -> dict[str, np.ndarray]:
+    """The energies S and R of the mask."""
+    simulation, step = setup.longest_waves, max(1, len(setup.receivers) // MASK_SOURCES)
+    wavelet = ricker(setup.time, simulation.peak_frequency)
+    return {
+        name: np.asarray(source_illumination(jnp.asarray(start), make_survey(points, [], wavelet), simulation))
+        for name, points in (("sources", setup.sources), ("receivers", setup.receivers[::step]))
+    }
+
+
+def kept(folder: Path, name: str, make: Callable[[], dict[str, Any]], *identity: str | np.ndarray) -> str:
+    """The file of arrays of this identity, made if it is missing."""
+    path = folder / f"{name}-{digest_of(*identity)}.npz"
+    if not path.exists():
+        make_folder(folder)
+        temporary = temporary_name(path).with_suffix(".npz")
+        np.savez(temporary, **make())
+        publish(temporary, path)
+    return str(path)
 
 
 def make_case(setup: Setup, name: str, truth: np.ndarray, folder: Path) -> Case:
-    """Read the case from a folder, or simulate it and keep it there."""
-    start = setup.start(truth)
-    described = setup.described()
-    described["stages"] = described["stages"][:1]  # the mask's
-    described = json.dumps(described)
-    path = folder / f"{name}-{digest_of(described, truth)}.npz"
-    if not path.exists():
-        make_folder(folder)
-        data = replace(setup.fine, time=longer(setup.time))
-        points = (setup.receivers, setup.peak_frequency)
-        arrays: dict[str, Any] = {
+    """Read the case from a folder, or simulate it and keep it there: data do not depend on how they are inverted."""
+    start, data = setup.start(truth), replace(setup.fine, time=longer(setup.time))
+    points = (setup.receivers, setup.peak_frequency)
+
+    def simulated() -> dict[str, np.ndarray]:
+        return {
             "observed": gathers(truth, data, setup.sources, *points),
             "held_out": gathers(truth, setup.fine, setup.held_out, *points),
-            "mask": illuminated(*lit(setup, start)),
         }
-        temporary = temporary_name(path).with_suffix(".npz")
-        np.savez(temporary, **arrays)
-        publish(temporary, path)
-    with np.load(path, allow_pickle=False) as arrays:
-        return Case(setup, name, truth, start, **{key: arrays[key] for key in ("observed", "held_out", "mask")})
+
+    survey = (setup.sources, setup.receivers)
+    records = read_arrays(kept(folder, name, simulated, repr(data), truth, *survey, setup.held_out))
+    light = kept(folder, f"{name}-light", lambda: lit(setup, start), repr(setup.longest_waves), start, *survey)
+    energies = read_arrays(light)
+    return Case(setup, name, truth, start, **records, light=(energies["sources"], energies["receivers"]))

@@ -1,6 +1,7 @@
 """Write docs/results/inversion.md and its figures from the cards of `benchmarks.inversion`."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
@@ -20,8 +21,14 @@ COLORS = {"ours": "tab:blue", "adam": "tab:cyan", "deepwave": "tab:red", "deepwa
 INTRO = """# Inversion
 
 Named set-ups, inverted by `python -m benchmarks.inversion`, from known models. Data come from finer cells and another
-order of the differences than inversions have, without noise and with noise of the wavelet's spectrum, 10 dB below the
-data. Every contender has the same data, start, bounds, stages, cells of the stages, and size of the first step.
+order of the differences than inversions have. Every contender has the same data, start, bounds, stages, cells of the
+stages, and size of the first step.
+
+- **Noise**: `clean` has none; `10dB` has noise of the wavelet's spectrum, 10 dB below the data; `field` has this noise
+  and a tenth of the traces dead, and contenders are given a wavelet whose phase is 30 degrees off. There ours gives no
+  weight to dead traces, as `wave invert observed=FILE` does, and estimates the wavelet along (`inversion.source=one`).
+  Deepwave estimates no wavelet, and is not run on it.
+- **Diagnosis**: what `wave diagnose invert` names in these data.
 
 - **Error**: relative L2 error of the whole model, and of the cells within a mask, which the starting model and the
   survey decide: `S(x) R(x)` is at least half its median, with S and R the energies of the waves (the squared
@@ -36,8 +43,11 @@ data. Every contender has the same data, start, bounds, stages, cells of the sta
 - **At equal error**: seconds and simulations until both first have the larger one of the two smallest errors. Ours and
   Deepwave take turns, iteration by iteration; our Adam runs after them, with as many simulations in each stage.
 
-Deepwave runs as well as we know how: see `benchmarks/peers/deepwave_inversion.py`.
+A contender that reaches a limit of time (`--seconds`) is stopped, and its best model so far is judged: tables are
+followed by what was stopped, and figures have a cross there. Deepwave runs as well as we know how: see
+`benchmarks/peers/deepwave_inversion.py`.
 """
+LINES = {"clean": "-", "10dB": "--", "field": ":"}
 
 
 def cards(results: Path) -> list[dict[str, Any]]:
@@ -118,6 +128,26 @@ def equal_table(card: dict[str, Any]) -> str:
     return table(("over ours", "noise", "at the error", "seconds", "simulations"), lines) if lines else ""
 
 
+def remarks(card: dict[str, Any]) -> list[str]:
+    """What the data were diagnosed with, how much worse results from field data are, and what was stopped."""
+    found = []
+    for noise in LINES:
+        named = [entry["findings"] for entry in card["diagnosis"] if entry["noise"] == noise]
+        counts = Counter(name for names in named for name in names)
+        told = ", ".join(f"{name} ({n} of {len(named)})" for name, n in counts.most_common()) or "nothing"
+        found += [f"Diagnosis of {noise}: {told}."] * bool(named)
+    for (noise, contender), rows in groups(card["rows"]).items():
+        clean = {row["case"]: row for row in card["rows"] if (row["noise"], row["contender"]) == ("clean", contender)}
+        ratios = [row["error"] / clean[row["case"]]["error"] for row in rows if row["case"] in clean]
+        if noise == "field" and ratios:
+            worst = f", at most {max(ratios):.2f}" * (len(ratios) > 1)
+            found.append(f"{NAMES[contender]}, error of field over clean: {median(ratios):.2f}{worst}.")
+        ends = [row["seconds"] for row in rows if row["stopped"]]
+        if ends:
+            found.append(f"{NAMES[contender]}, {noise}: {len(ends)} of {len(rows)} stopped after {median(ends):.0f} s.")
+    return found
+
+
 def figure(card: dict[str, Any], path: Path) -> bool:
     """Draw errors over seconds and simulations; False where no history was kept."""
     rows = [row for row in card["rows"] if "history" in row]
@@ -126,9 +156,12 @@ def figure(card: dict[str, Any], path: Path) -> bool:
     panels, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
     for ax, key, label in zip(axes, ("seconds", "used"), ("time [s]", "simulations of a shot"), strict=True):
         for row in rows:
-            history, style = row["history"], "-" if row["noise"] == "clean" else "--"
+            history, style = row["history"], LINES[row["noise"]]
             name = f"{NAMES[row['contender']]}, {row['noise']}"
-            ax.plot(history[key], history["error"], style, color=COLORS[row["contender"]], label=name, linewidth=1.2)
+            color = COLORS[row["contender"]]
+            ax.plot(history[key], history["error"], style, color=color, label=name, linewidth=1.2)
+            if row["stopped"]:
+                ax.plot(history[key][-1], history["error"][-1], "x", color=color)
         ax.set(xlabel=label)
         ax.grid(alpha=0.3, linewidth=0.4)
     axes[0].set_ylabel("relative L2 error of the model")
@@ -149,6 +182,7 @@ def write_page(results: Path, docs: Path) -> Path:
         name = card["setup"]["name"]
         text += f"\n## {name}\n\n{settings(card)}\n\n{result_table(card)}"
         text += f"\n{equal_table(card)}" if card["equal"] else ""
+        text += "".join(f"\n{remark}\n" for remark in remarks(card))
         if figure(card, static / f"inversion-{name}.png"):
             text += f"\n![Errors of {name} over time and simulations](../_static/inversion-{name}.png)\n"
         for missing in card["not_measured"]:

@@ -93,6 +93,12 @@ class Setup:
         """What makes and judges data: finer cells, another order."""
         return replace(self.simulation, order=12, internal_spacing=self.data_spacing)
 
+    @cached_property
+    def longest_waves(self) -> Simulation:
+        """What the mask and the weights of updates are made with: waves of the first stage, on its cells."""
+        stage = self.stages[0]
+        return replace(self.simulation, peak_frequency=stage.highest_frequency, internal_spacing=stage.spacing)
+
     def start(self, truth: np.ndarray) -> np.ndarray:
         """The starting model: the true one smoothed, but for the fixed rows."""
         rows = self.fixed_rows
@@ -230,14 +236,14 @@ def marmousi_like() -> tuple[Setup, Models]:
     return setup, {"marmousi_like": model}
 
 
-def drawn(families: tuple[str, ...], models: int, grid: Grid, seed: int) -> Models:
-    """Models of families, by names like `style_a-0`."""
+def drawn(setup: Setup, families: tuple[str, ...], models: int) -> tuple[Setup, Models]:
+    """The set-up with models of families, by names like `style_a-0`."""
 
     def make(family: str, number: int) -> np.ndarray:
-        key = jax.random.fold_in(jax.random.key(seed), number)
-        return np.asarray(make_family(family, {})(key, grid), np.float32)
+        key = jax.random.fold_in(jax.random.key(setup.seed), number)
+        return np.asarray(make_family(family, {})(key, setup.grid), np.float32)
 
-    return {
+    return setup, {
         f"{family}-{number}": lambda family=family, number=number: make(family, number)
         for number in range(models)
         for family in families
@@ -245,7 +251,7 @@ def drawn(families: tuple[str, ...], models: int, grid: Grid, seed: int) -> Mode
 
 
 def transmission(models: int) -> tuple[Setup, Models]:
-    grid, seed = Grid((128, 256), 10.0), 0
+    grid = Grid((128, 256), 10.0)
     sources, held_out = shots(grid, 16, 3, 1260.0)
     setup = Setup(
         "transmission",
@@ -259,13 +265,12 @@ def transmission(models: int) -> tuple[Setup, Models]:
         bounds=(1450.0, 4550.0),
         data_spacing=5.0,
         stages=(Stage(4.0, 50.0, 60), Stage(7.0, 100 / 3, 100), Stage(12.0, 20.0, 300)),
-        seed=seed,
     )
-    return setup, drawn(TRANSMISSION_FAMILIES, models, grid, seed)
+    return drawn(setup, TRANSMISSION_FAMILIES, models)
 
 
 def openfwi_like(models: int) -> tuple[Setup, Models]:
-    grid, seed = Grid((70, 70), 10.0), 0
+    grid = Grid((70, 70), 10.0)
     sources, held_out = shots(grid, 5, 2, 10.0)
     setup = Setup(
         "openfwi_like",
@@ -279,9 +284,8 @@ def openfwi_like(models: int) -> tuple[Setup, Models]:
         bounds=(1450.0, 4550.0),
         data_spacing=5.0,
         stages=(Stage(8.0, 20.0, 30), Stage(15.0, 15.0, 50), Stage(30.0, 10.0, 120)),
-        seed=seed,
     )
-    return setup, drawn(OPENFWI_FAMILIES, models, grid, seed)
+    return drawn(setup, OPENFWI_FAMILIES, models)
 
 
 SETUPS: dict[str, Callable[[int], tuple[Setup, Models]]] = {

@@ -186,13 +186,17 @@ class Forward:
         return torch.sum(self.observed.double() ** 2)
 
 
+class Stopped(Exception):
+    """The contender is told to stop."""
+
+
 class Tally:
-    """Evaluate the stages' misfits, count simulations and the entries of the history."""
+    """Evaluate the stages' misfits, count simulations and the entries of the history, and keep the last one's model."""
 
     def __init__(self, problem: Problem, replay: Replay, report: Report):
         self.problem, self._replay, self._report = problem, replay, report
         self.free = np.broadcast_to(np.arange(len(problem.start))[:, None] >= problem.fixed_rows, problem.start.shape)
-        self.gradients, self._entries, self._stage = 0, 0, -1
+        self.best, self.gradients, self._entries, self._stage = problem.start, 0, 0, -1
 
     def begin(self, stage: StageData) -> None:
         self._stage += 1
@@ -205,16 +209,21 @@ class Tally:
         return value, np.where(self.free, gradient, 0.0)
 
     def tell(self, value: float, velocity: np.ndarray) -> None:
-        self._report(self._stage, self._entries, value, velocity, 3 * self.gradients)
+        self.best = velocity
+        if not self._report(self._stage, self._entries, value, velocity, 3 * self.gradients):
+            raise Stopped
         self._entries += 1
 
 
 def run(problem: Problem, optimizer: str, replay: Replay, report: Report) -> tuple[np.ndarray, list[int]]:
     """The model after all stages, and forwards, gradients and Hessian products; `optimizer` is `scipy` or `torch`."""
     model, tally = problem.start.astype(np.float64), Tally(problem, replay, report)
-    for stage in problem.stages():
-        tally.begin(stage)
-        model = METHODS[optimizer](tally, stage, model)
+    try:
+        for stage in problem.stages():
+            tally.begin(stage)
+            model = METHODS[optimizer](tally, stage, model)
+    except Stopped:
+        model = tally.best
     return model, [0, tally.gradients, 0]
 
 

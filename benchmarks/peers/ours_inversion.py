@@ -1,5 +1,7 @@
 """Ours as a contender of `benchmarks.inversion`: `invert` with stages, by L-BFGS or Adam."""
 
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -8,11 +10,13 @@ from benchmarks.inversion_replay import Replay
 from benchmarks.inversion_setups import simulation_of
 from benchmarks.peers.jax_programs import versions
 from data_gen.common.compile_cache import use_compilation_cache
+from data_gen.common.frame import Frame
 from data_gen.solver.problem.acquisition import make_survey
 from data_gen.solver.problem.grid import Grid, TimeAxis
 from surrogate.inversion.config import InversionConfig, StageConfig
-from surrogate.inversion.descent import invert
+from surrogate.inversion.descent import StopInversion, invert
 from surrogate.inversion.forward import PhysicsForward
+from surrogate.inversion.observed.record import Observed, check_record
 
 __all__ = ["run", "versions"]
 
@@ -33,32 +37,55 @@ def stages(problem: Problem) -> list[StageConfig]:
     ]
 
 
-def run(problem: Problem, optimizer: str, replay: Replay, report: Report) -> tuple[np.ndarray, list[int]]:
-    """The model after all stages, and forwards, gradients and Hessian products; `invert` itself resumes."""
-    use_compilation_cache()
-    config = InversionConfig(
+def config_of(problem: Problem, optimizer: str) -> InversionConfig:
+    """The settings of the inversion."""
+    return InversionConfig(
         optimizer=optimizer,
         learning_rate=problem.learning_rate,
         depth_power=problem.depth_power,
         preconditioner="illumination" if problem.illumination else "none",
         bounds=list(problem.bounds),
         fixed_rows=problem.fixed_rows,
+        source=problem.source,
         stages=stages(problem),
     )
+
+
+def forward_of(problem: Problem) -> PhysicsForward:
+    """The solver with the wavelet that contenders are given."""
     survey = make_survey(problem.sources, problem.receivers, problem.wavelet[: problem.nt])
     grid, time = Grid(problem.start.shape, problem.spacing), TimeAxis(problem.nt, problem.dt)
     free = {"free_surface": problem.free_surface}
-    forward = PhysicsForward(simulation_of(grid, time, problem.bounds, problem.peak_frequency, **free), survey)
+    return PhysicsForward(simulation_of(grid, time, problem.bounds, problem.peak_frequency, **free), survey)
+
+
+def record_of(problem: Problem) -> Observed:
+    """The observed gathers, whose dead traces get weights of zero as in `wave invert observed=FILE`."""
+    gathers = problem.observed[:, : problem.nt]
+    weights = np.ones((len(gathers), 1, gathers.shape[2]), np.float32)
+    sources = problem.sources[:, None]
+    return check_record(
+        Observed(gathers, weights, sources, problem.receivers, problem.dt, 0.0, Frame()), Path("observed")
+    )
+
+
+def run(problem: Problem, optimizer: str, replay: Replay, report: Report) -> tuple[np.ndarray, list[int]]:
+    """The model after all stages, and forwards, gradients and Hessian products; `invert` itself resumes."""
+    use_compilation_cache()
+    record = record_of(problem)
 
     def on_progress(entry: int, values: dict[str, float]) -> None:
-        report(int(values["stage"]), entry, values["misfit"], values["model_error"], int(values["used"]))
+        numbers = values["misfit"], values["model_error"], int(values["used"])
+        if not report(int(values["stage"]), entry, *numbers):
+            raise StopInversion("its time is over")
 
     result = invert(
-        forward,
-        jnp.asarray(problem.observed[:, : problem.nt]),
+        forward_of(problem),
+        jnp.asarray(record.gathers),
         problem.start,
-        config,
+        config_of(problem, optimizer),
         truth=problem.truth,
+        weights=record.weights,
         resume=replay.folder.parent / "progress.npz",
         on_progress=on_progress,
     )

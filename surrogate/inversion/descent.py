@@ -41,6 +41,10 @@ class DivergenceWarning(UserWarning):
     """Warn that an inversion was stopped because its misfit was no longer finite; its best model is kept."""
 
 
+class StopInversion(Exception):
+    """Raise it in `on_progress`, with the reason, to end an inversion with its best model so far."""
+
+
 class Result(NamedTuple):
     """Hold the estimate and the history of an inversion.
 
@@ -175,7 +179,8 @@ def invert(
             Where it exists the inversion resumes from it, and ends with the bits of one that was never interrupted.
         identity: A text that tells what else decides the result, such as the digest of a surrogate's weights.
         make: Function that makes a stage: its objective may be another one than `make_stage` chooses.
-        on_progress: Called with the number of an entry of the history and its values.
+        on_progress: Called with the number of an entry of the history and its values. It may raise `StopInversion`:
+            with `resume`, the same inversion goes on from there when it is called again.
 
     Returns:
         The estimate and its history.
@@ -222,13 +227,19 @@ class _Descent:
         """Run from the start, or from stored progress, to the end."""
         config = self.problem.config
         self.progress = found or Progress(np.asarray(self.problem.start, np.float64).ravel())
-        if found is not None:
-            self._show()
-        while self.progress.stage < config.n_stages and not self.progress.stopped:
-            stage = self.make(self.problem, self.progress.stage, self._model(self.progress.stage_start))
-            self._run_stage(stage)
-            self.progress.end_stage()
+        try:
+            if found is not None:
+                self._show()
+            while self.progress.stage < config.n_stages and not self.progress.stopped:
+                stage = self.make(self.problem, self.progress.stage, self._model(self.progress.stage_start))
+                self._run_stage(stage)
+                self.progress.end_stage()
+                self._store(0.0)
+        except StopInversion as stop:
             self._store(0.0)
+            if self.progress.state:  # within a stage
+                self.progress.end_stage()
+            self.progress.stopped = str(stop)
         return self._result()
 
     def _run_stage(self, stage: Stage) -> None:

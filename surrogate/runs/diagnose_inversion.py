@@ -87,7 +87,7 @@ def run_diagnosis(config: InvertConfig, on_stage: Callable[[str], None] = lambda
     assert isinstance(forward, PhysicsForward)
     start, observed = jnp.asarray(problem.start), np.asarray(observed, float)
     predict = jax.jit(forward.__call__)
-    record = make_record(problem, forward, observed, np.asarray(predict(start), float), config.inversion)
+    record = make_record(problem.weights, forward, observed, np.asarray(predict(start), float), config.inversion)
     gathers = diagnose_gathers(record)
     residual = None
     if problem.truth is not None and config.observed is not None:
@@ -117,12 +117,16 @@ def run_diagnosis(config: InvertConfig, on_stage: Callable[[str], None] = lambda
 
 
 def make_record(
-    problem: Problem, forward: PhysicsForward, observed: np.ndarray, predicted: np.ndarray, config: InversionConfig
+    weights: np.ndarray | None,
+    forward: PhysicsForward,
+    observed: np.ndarray,
+    predicted: np.ndarray,
+    config: InversionConfig,
 ) -> Record:
     """Collect what the diagnosis of gathers needs.
 
     Args:
-        problem: The inversion.
+        weights: Weights of the data, or None.
         forward: The solver, with its wavelets.
         observed: Observed gathers `(n_shots, nt, n_receivers)`.
         predicted: Gathers that are predicted in the start, likewise.
@@ -133,8 +137,8 @@ def make_record(
         frequency of the predicted gathers.
     """
     used = np.ones(observed.shape[::2], bool)
-    if problem.weights is not None:
-        used = np.logical_or.reduce(np.broadcast_to(problem.weights > 0, observed.shape), axis=1)
+    if weights is not None:
+        used = np.logical_or.reduce(np.broadcast_to(weights > 0, observed.shape), axis=1)
     simulation, steps = forward.simulation, forward.steps
     dt = simulation.time.dt * (steps[1] - steps[0])
     peak = peak_of_gathers(predicted) / dt

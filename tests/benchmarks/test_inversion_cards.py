@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.signal import hilbert
 
 from benchmarks import inversion_setups
+from benchmarks.inversion import NOISE
 from benchmarks.inversion_contest import Runner, at_equal_error, budgets_of
 from benchmarks.inversion_data import Case
 from benchmarks.inversion_page import write_page
@@ -67,13 +69,21 @@ def test_resampled_cells_lie_within_those_of_the_section(section):
 
 def test_noise_is_as_loud_as_said_and_the_same_again():
     setup, models = SETUPS["openfwi_like"](1)
-    gathers = np.random.default_rng(0).standard_normal((2, 1200, 5)).astype(np.float32)
+    gathers = np.random.default_rng(0).standard_normal((5, 1200, 72)).astype(np.float32)
     model = next(iter(models.values()))()
-    case = Case(setup, "flat_vel_a-0", model, model, gathers, gathers, model > 0)
-    noise = case.noisy(10.0) - gathers
-    assert np.sum(gathers**2) / np.sum(noise**2) == pytest.approx(10.0, rel=1e-4)
-    np.testing.assert_array_equal(case.noisy(10.0), case.noisy(10.0))
-    assert case.noisy(None) is gathers
+    case = Case(setup, "flat_vel_a-0", model, model, gathers, gathers, (model, model))
+    noisy, wavelet = case.recorded(NOISE["10dB"])
+    assert np.sum(gathers**2) / np.sum((noisy - gathers) ** 2) == pytest.approx(10.0, rel=1e-4)
+    np.testing.assert_array_equal(case.recorded(NOISE["10dB"])[0], noisy)
+    assert case.recorded(NOISE["clean"])[0] is gathers
+    field, other = case.recorded(NOISE["field"])
+    live = field.any(axis=1)
+    assert (~live).sum() == 36  # a tenth of 5 x 72
+    np.testing.assert_array_equal(field, np.where(live[:, None], noisy, 0))
+    # A turn keeps energies, but for what comes before the first sample.
+    assert np.sum(other**2) == pytest.approx(np.sum(wavelet**2), rel=1e-3)
+    phase = np.angle(np.vdot(hilbert(wavelet), hilbert(other)), deg=True)
+    assert phase == pytest.approx(30.0, abs=0.1)
 
 
 def test_evaluations_are_kept_and_others_are_not_mistaken_for_them(tmp_path):
@@ -108,6 +118,22 @@ def test_a_history_with_a_line_cut_off_by_a_kill_is_read(tmp_path):
     assert Runner("ours", {"other": 1}, tmp_path).history == []
 
 
+def test_a_contender_that_was_stopped_goes_on_with_a_larger_limit(tmp_path):
+    folder = Runner("ours", {}, tmp_path).folder
+    entry = {"entry": 0, "stage": 0, "error": 0.1, "used": 3, "seconds": 2.0}
+    ends = {"done": True, "stopped": True, "seconds": 2.5}
+
+    def again(limit: float, *lines: dict) -> Runner:
+        (folder / "progress.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return Runner("ours", {}, tmp_path, limit)
+
+    assert again(2.0, entry, ends).finished == ends
+    larger = again(9.0, entry, ends)
+    assert larger.finished is None and larger.seconds == 2.0 and larger.restarts == 1
+    assert again(9.0, entry, ends | {"stopped": False}).finished
+    assert again(9.0, entry, ends, {"restart": True}, entry | {"entry": 1, "seconds": 4.0}).seconds == 4.0
+
+
 def test_budgets_are_what_each_stage_used(tmp_path):
     runner = Runner("ours", {}, tmp_path)
     used = [(0, 9), (0, 18), (1, 24), (1, 36)]
@@ -125,14 +151,16 @@ def test_contenders_are_compared_at_the_error_that_both_reach():
 def test_the_page_has_every_card(tmp_path):
     setup, _ = SETUPS["openfwi_like"](1)
     measures = {"error": 0.1, "masked": 0.1, "mae": 50.0, "ssim": 0.9, "bands": {"k l < 1/4": 0.1}, "held_out": 0.2}
-    row = {"case": "a", "noise": "clean", "contender": "ours", "seconds": 9.0, "peak_bytes": 10**9}
+    row = {"case": "a", "noise": "clean", "contender": "ours", "seconds": 9.0, "stopped": False}
+    row |= {"peak_bytes": 10**9}
     row |= {"simulations": {"weighted": 300}, "history": {"seconds": [1, 9], "used": [3, 300], "error": [0.2, 0.1]}}
     card = {
         "setup": setup.described(),
         "machine": {"cores_used": 2, "processor": "any"},
         "quick": False,
         "starts": [{"case": "a", "masked_cells": 0.8} | measures],
-        "rows": [row | measures],
+        "rows": [row | measures, row | measures | {"noise": "field", "error": 0.12, "stopped": True}],
+        "diagnosis": [{"case": "a", "noise": "field", "findings": ["noise", "dead traces"]}],
         "equal": [{"noise": "clean", "contender": "deepwave", "error": 0.1, "seconds": [1, 5], "used": [3, 6]}],
         "not_measured": [{"case": "a", "noise": "clean", "contender": "adam", "why": "it was not asked for"}],
     }
@@ -140,6 +168,12 @@ def test_the_page_has_every_card(tmp_path):
     page = write_page(tmp_path, tmp_path).read_text()
     assert "## openfwi_like" in page and "| ours, L-BFGS | clean | 9 | 300 | 1.00 GB |" in page
     assert "| Deepwave, SciPy's L-BFGS-B | clean | 0.1 | 5.00 | 2.00 |" in page and "it was not asked for" in page
+    for told in (
+        "Diagnosis of field: noise (1 of 1), dead traces (1 of 1).",
+        "ours, L-BFGS, error of field over clean: 1.20.",
+        "ours, L-BFGS, field: 1 of 1 stopped after 9 s.",
+    ):
+        assert told in page
     assert (tmp_path / "_static" / "inversion-openfwi_like.png").exists()
 
 

@@ -9,9 +9,10 @@ import pytest
 from data_gen.common.errors import InputError
 from surrogate.config import InvertConfig
 from surrogate.inversion import descent
-from surrogate.inversion.config import InversionConfig
-from surrogate.inversion.descent import invert
+from surrogate.inversion.config import InversionConfig, StageConfig
+from surrogate.inversion.descent import StopInversion, invert
 from surrogate.inversion.optimizers import OPTIMIZERS
+from surrogate.inversion.optimizers.protocol import simulations
 from surrogate.runs import invert as runs
 from surrogate.runs.invert import PROGRESS, run_inversion
 from tests.helpers import tiny_config
@@ -63,6 +64,27 @@ def test_the_same_bits(optimizer, tmp_path):
     pieces = shoot(config, path, listen)
     assert len(whole.misfit) > 7
     assert heard == [*range(4), *range(2, 7), *range(5, len(whole.misfit))]
+    for name, value in whole._asdict().items():
+        np.testing.assert_array_equal(value, getattr(pieces, name), err_msg=name)
+
+
+def test_stopped_by_its_listener(tmp_path):
+    """The best model so far is the result, and the same call goes on to the bits of one that was never stopped."""
+    stages = [StageConfig(iterations=3), StageConfig(iterations=4)]
+    config, path = replace(CONFIG, optimizer="lbfgs", stages=stages), tmp_path / "progress.npz"
+    whole = shoot(config)
+    for last in (2, 3, 4, 6):  # within the first stage, at its end, at the start of the next one and within it
+
+        def stop(iteration, values, last=last):
+            if iteration >= last:
+                raise StopInversion("enough")
+
+        part = shoot(config, path, stop)
+        assert part.stopped == "enough" and len(part.misfit) == last + 1
+        np.testing.assert_array_equal(part.misfit, whole.misfit[: last + 1])
+        np.testing.assert_array_equal(part.velocity, part.stage_models[-1])
+        assert simulations(part.simulations)["weighted"] == part.used[-1]
+    pieces = shoot(config, path)
     for name, value in whole._asdict().items():
         np.testing.assert_array_equal(value, getattr(pieces, name), err_msg=name)
 
