@@ -214,8 +214,8 @@ class InvertConfig:
             file of it, .npy, .npz, .yaml or .txt; null takes ricker where its frequency is given, else estimated.
         setup: Settings of the simulation of observed data.
         inversion: Settings of the inversion.
-        memory_budget: Memory of each device for the derivatives of the solver, which takes the fastest strategy that
-            fits, and shots in groups where they do not fit at once [bytes]; null recomputes fields.
+        memory_budget: Memory of each device for the derivatives of the solver, which in each stage takes the fastest
+            strategy that fits, and shots in groups where they do not fit at once [bytes]; null recomputes fields.
         parallel: Settings of the processes and devices, which share the shots.
         real: Velocity model from a file that is the true model.
     """

@@ -20,13 +20,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int
 
 from data_gen.common.errors import InputError
 from data_gen.solver.engines import field_sums, scan
 from data_gen.solver.engines.records import add_near_field, inject, read_gathers
+from data_gen.solver.many_shots import device_mesh
 from data_gen.solver.numerics.cpml import Profile, Strip
 from data_gen.solver.problem.acquisition import Survey, locate
 from data_gen.solver.problem.checks import check_inputs
@@ -50,8 +51,7 @@ def slab_mesh(devices=None) -> Mesh:
     Returns:
         A mesh for `simulate_sharded`.
     """
-    devices = jax.devices() if devices is None else devices
-    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+    return device_mesh(AXIS, devices)
 
 
 @jax.tree_util.register_static

@@ -34,6 +34,20 @@ from data_gen.solver.simulator import Records, simulate
 AXIS = "shots"
 
 
+def device_mesh(axis: str, devices=None) -> Mesh:
+    """Make a mesh of one axis.
+
+    Args:
+        axis: Name of the axis.
+        devices: The devices; None takes all, those of other processes too.
+
+    Returns:
+        The mesh.
+    """
+    devices = jax.devices() if devices is None else devices
+    return jax.make_mesh((len(devices),), (axis,), axis_types=(AxisType.Auto,), devices=devices)
+
+
 def shot_mesh(devices=None) -> Mesh:
     """Make a mesh over which shots are split.
 
@@ -43,8 +57,7 @@ def shot_mesh(devices=None) -> Mesh:
     Returns:
         A mesh for `simulate_shots`.
     """
-    devices = jax.devices() if devices is None else devices
-    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+    return device_mesh(AXIS, devices)
 
 
 def shots_per_device(n_shots: int, mesh: Mesh | None) -> int:

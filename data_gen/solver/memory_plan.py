@@ -6,7 +6,7 @@ a process needs anyway (some 300 MB for Python, JAX and the compiler) is not cou
 """
 
 from dataclasses import dataclass, replace
-from functools import partial
+from math import inf
 from typing import Any
 
 import jax
@@ -70,7 +70,7 @@ def peak_bytes(
     strategy: str | None = None,
     constant_density: bool = True,
     n_sources: int = 1,
-    derivative: str = "gradient",
+    derivative: str | None = "gradient",
     at_once: int | None = None,
 ) -> int:
     """Predict the peak memory of `simulate`, or of a derivative by the model.
@@ -83,7 +83,7 @@ def peak_bytes(
         strategy: The gradient's strategy (see `Memory.strategy`); None for `simulate` alone.
         constant_density: Whether the medium has no density model.
         n_sources: Number of sources in each shot.
-        derivative: One of `DERIVATIVES`, where there is a strategy.
+        derivative: One of `DERIVATIVES`, where there is a strategy; None for `simulate` alone.
         at_once: Shots that run at once, as in `simulate_shots`; None for all.
 
     Returns:
@@ -92,10 +92,11 @@ def peak_bytes(
     Raises:
         InputError: If the strategy or the derivative does not exist for this physics.
     """
-    if derivative not in DERIVATIVES:
+    if derivative not in (None, *DERIVATIVES):
         raise InputError(f"The derivative must be one of {', '.join(DERIVATIVES)}, but is {derivative!r}.")
     dtype = field_dtype(dtype)
     simulation = discretize(simulation, staggered=not constant_density)
+    strategy = None if derivative is None else strategy
     gradient, item, cells = strategy is not None, int(dtype.itemsize), int(np.prod(simulation.padded_shape))
     if gradient:
         simulation = replace(simulation, memory=replace(simulation.memory, strategy=strategy))
@@ -152,112 +153,57 @@ def plan_memory(
     simulation: Simulation,
     n_shots: int,
     n_receivers: int,
-    budget: int,
-    dtype="float32",
+    budget: int | float,
+    dtype: Any = "float32",
     *,
     constant_density: bool = True,
     n_sources: int = 1,
+    derivative: str | None = "gradient",
+    groups: bool = False,
 ) -> MemoryPlan:
     """Choose the fastest strategy whose predicted peak is within a budget.
 
-    Args:
-        simulation: The simulation, whose `memory` is not looked at.
-        n_shots: Number of shots that run at once, over all models.
-        n_receivers: Number of receivers in each shot.
-        budget: Memory that the gradient may take [bytes].
-        dtype: Floating-point type of the model.
-        constant_density: Whether the medium has no density model.
-        n_sources: Number of sources in each shot.
-
-    Returns:
-        The strategy, to be put into the simulation: `replace(simulation, memory=plan.memory)`.
-
-    Raises:
-        InputError: If the budget is not positive, or no strategy fits; the message names the least that would do and
-            how many shots fit at once.
-    """
-    _check_budget(budget)
-    options = {"constant_density": constant_density, "n_sources": n_sources}
-    plans = []
-    for memory in candidates(simulation, constant_density=constant_density):
-        plans.append(_predict(simulation, memory, n_shots, n_receivers, dtype, **options))
-        if plans[-1].peak <= budget:
-            return plans[-1]
-    least = min(plans, key=lambda plan: plan.peak)
-    raise InputError(
-        f"The gradient of {n_shots} shots does not fit into {budget / 2**20:,.3g} MiB: the least is "
-        f"{least.peak / 2**20:,.0f} MiB ({least.memory.strategy}, stored in {least.memory.precision} precision). "
-        f"Sum the gradients of groups of about {max(1, n_shots * budget // least.peak)} shots, or coarsen the grid."
-    )
-
-
-def plan_groups(
-    simulation: Simulation,
-    n_shots: int,
-    n_receivers: int,
-    budget: int,
-    dtype="float32",
-    *,
-    constant_density: bool = True,
-    n_sources: int = 1,
-    derivative: str = "gradient",
-) -> MemoryPlan:
-    """Choose the fastest strategy within a budget for `simulate_shots`, which may take the shots in groups.
-
-    All shots at once come first. Groups come next, as large as they may be, by the fastest strategy of which one shot
-    fits; half precision, which costs accuracy, comes last.
+    With groups, all shots at once come first. Groups come next, as large as they may be, by the fastest strategy of
+    which one shot fits; half precision, which costs accuracy, comes last.
 
     Args:
-        simulation: The simulation, whose `memory` is not looked at.
-        n_shots: Number of shots of a device.
+        simulation: The simulation, whose `memory` is not looked at where there is a derivative.
+        n_shots: Number of shots of a device, over all models.
         n_receivers: Number of receivers in each shot.
         budget: Memory that the derivative may take on a device [bytes].
         dtype: Floating-point type of the model.
         constant_density: Whether the medium has no density model.
         n_sources: Number of sources in each shot.
-        derivative: One of `DERIVATIVES`.
+        derivative: One of `DERIVATIVES`; None for `simulate` alone, which has no strategy to choose.
+        groups: Whether the shots may be taken in groups, as by `simulate_shots`.
 
     Returns:
-        The strategy, to be put into the simulation, and the number of shots at once, for `simulate_shots`.
+        The strategy, to be put into the simulation: `replace(simulation, memory=plan.memory)`; with groups also the
+        number of shots at once, for `simulate_shots`.
 
     Raises:
-        InputError: If the budget is not positive, or not even one shot fits; the message names the least that would do.
+        InputError: If the budget is not positive, or no strategy fits; the message names the least that would do.
     """
-    _check_budget(budget)
-    options = {"constant_density": constant_density, "n_sources": n_sources, "derivative": derivative}
-    predict = partial(_predict, simulation, n_shots=n_shots, n_receivers=n_receivers, dtype=dtype, **options)
-    known = candidates(simulation, constant_density=constant_density)
-    exact = [memory for memory in known if memory.precision == "same"]
-    for plan in map(predict, exact):
-        if plan.peak <= budget:
-            return plan
-    alone = [predict(memory, at_once=1) for memory in sorted(known, key=lambda memory: memory.precision != "same")]
-    fits = next((plan.memory for plan in alone if plan.peak <= budget), None)
-    if fits is None:
-        least = min(alone, key=lambda plan: plan.peak)
-        raise InputError(
-            f"Not even one shot at a time fits into {budget / 2**20:,.3g} MiB: the least is {least.peak / 2**20:,.0f} "
-            f"MiB ({least.memory.strategy}, stored in {least.memory.precision} precision), of which the records of "
-            f"{n_shots} shots are a part. Give more memory or devices, record fewer times, or coarsen the grid."
-        )
-    sizes = sorted({-(-n_shots // groups) for groups in range(1, n_shots + 1)}, reverse=True)
-    return next(plan for size in sizes if (plan := predict(fits, at_once=size)).peak <= budget)
-
-
-def _check_budget(budget: int) -> None:
-    if not budget > 0:
+    if not 0 < budget < inf:
         raise InputError(f"A memory budget is a positive number of bytes, such as 4e9, but is {budget:g}.")
-
-
-def _predict(
-    simulation: Simulation,
-    memory: Memory,
-    n_shots: int,
-    n_receivers: int,
-    dtype: Any,
-    at_once: int | None = None,
-    **options: Any,
-) -> MemoryPlan:
-    """Predict the peak with one strategy."""
-    tried, options = replace(simulation, memory=memory), options | {"strategy": memory.strategy, "at_once": at_once}
-    return MemoryPlan(memory, peak_bytes(tried, n_shots, n_receivers, dtype, **options), at_once)
+    known = [simulation.memory] if derivative is None else candidates(simulation, constant_density=constant_density)
+    tries = [(memory, None) for memory in known if memory.precision == "same" or not groups]
+    if groups:
+        sizes = sorted({-(-n_shots // count) for count in range(1, n_shots + 1)}, reverse=True)
+        tries += [(memory, size) for memory in known for size in sizes]
+    options = {"constant_density": constant_density, "n_sources": n_sources, "derivative": derivative}
+    plans = []
+    for memory, at_once in tries:
+        tried, options["strategy"] = replace(simulation, memory=memory), memory.strategy
+        peak = peak_bytes(tried, n_shots, n_receivers, dtype, at_once=at_once, **options)
+        plans.append(MemoryPlan(memory, peak, at_once))
+        if peak <= budget:
+            return plans[-1]
+    least = min(plans, key=lambda plan: plan.peak)
+    fewer = max(1, int(n_shots * budget / least.peak))
+    remedy = "Give more memory or devices, record fewer times" if groups else f"Take groups of about {fewer} shots"
+    raise InputError(
+        f"{n_shots} shots do not fit into {budget / 2**20:,.3g} MiB{', not even one at a time' if groups else ''}: the "
+        f"least is {least.peak / 2**20:,.0f} MiB ({least.memory.strategy}, stored in {least.memory.precision} "
+        f"precision), of which the records of all shots are a part. {remedy}, or coarsen the grid."
+    )

@@ -9,7 +9,7 @@ from data_gen.common.plain import whole
 from data_gen.solver.problem.simulation import SLOWEST_MEANT
 from surrogate.inversion.forward import KINDS
 from surrogate.inversion.misfits.registry import MISFITS
-from surrogate.inversion.optimizers import DERIVATIVES, OPTIMIZERS
+from surrogate.inversion.optimizers import OPTIMIZERS
 from surrogate.inversion.parametrizations.registry import PARAMETRIZATIONS
 from surrogate.inversion.regularizers.registry import REGULARIZERS
 
@@ -285,13 +285,6 @@ class InversionConfig:
     def n_stages(self) -> int:
         """Number of stages."""
         return max(1, len(self.stages))
-
-    @property
-    def derivative(self) -> str:
-        """Derivative that takes the most memory: of all stages, as `DERIVATIVES` names them."""
-        order = ("gradient", *DERIVATIVES.values())
-        needed = {DERIVATIVES.get(self.of_stage(number).optimizer, "gradient") for number in range(self.n_stages)}
-        return max(needed, key=order.index)
 
     @property
     def most_entries(self) -> int:

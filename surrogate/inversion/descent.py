@@ -8,6 +8,7 @@ fall while the data that it approximates fit no better, so the solver simulates 
 proceeds. The result is the model of the smallest true misfit of the last stage, which need not be its last one.
 """
 
+import gc
 import time
 import warnings
 from collections.abc import Callable
@@ -150,6 +151,7 @@ def invert(
     solver: ForwardModel | None = None,
     clock: float = 0.0,
     spacing: float | None = None,
+    memory_budget: float | None = None,
     resume: Path | None = None,
     identity: str = "",
     make: StageMaker = make_stage,
@@ -175,6 +177,8 @@ def invert(
         solver: Forward model of the true misfit, where `forward` is a surrogate.
         clock: Time of the simulation's step 0 on the clock of the records [s], for mutes.
         spacing: Side of a cell [m], for regularizers and parametrizations; None takes that of the solver.
+        memory_budget: Memory of each device for the simulations of a stage by the solver, which takes the fastest
+            strategies and the largest groups of shots that fit [bytes]; None keeps those of the forward models.
         resume: File that keeps the progress, written after an iteration if the last time is `STORE_EVERY` seconds ago.
             Where it exists the inversion resumes from it, and ends with the bits of one that was never interrupted.
         identity: A text that tells what else decides the result, such as the digest of a surrogate's weights.
@@ -186,7 +190,8 @@ def invert(
         The estimate and its history.
 
     Raises:
-        InputError: For a config, data or models that no inversion can use, or the progress of another inversion.
+        InputError: For a config, data or models that no inversion can use, a memory budget into which a stage does not
+            fit, or the progress of another inversion.
         NumericalError: If the misfit of the start or its gradient is not finite.
     """
     if not isinstance(config, InversionConfig):
@@ -203,9 +208,12 @@ def invert(
     known = None if truth is None else np.asarray(truth, np.float64).ravel()
     given = (repr(config), type(forward).__name__, identity, *(np.asarray(x) for x in (start, held, observed)))
     optional = ("none" if x is None else np.asarray(x) for x in (weights, truth))
-    identity = digest_of(*given, f"{clock} {spacing}", *optional)
-    problem = InversionProblem(config, StageData(forward, observed, weights), solver, start, held, clock, spacing)
-    check_stages(config, forward, np.asarray(start), held, weights, clock)
+    data = StageData(forward, observed, weights)
+    problem = InversionProblem(config, data, solver, start, held, clock, spacing, memory_budget)
+    plans = check_stages(config, forward, np.asarray(start), held, weights, clock, solver, memory_budget)
+    # Groups of shots change the rounding of gradients.
+    groups = [(plan.memory, plan.at_once) for of_stage in plans for plan in of_stage]
+    identity = digest_of(*given, f"{clock} {spacing} {groups}", *optional)
     descent = _Descent(problem, make, known, on_progress, resume, identity)
     return descent.run(None if resume is None else read_progress(resume, identity))
 
@@ -231,9 +239,9 @@ class _Descent:
             if found is not None:
                 self._show()
             while self.progress.stage < config.n_stages and not self.progress.stopped:
-                stage = self.make(self.problem, self.progress.stage, self._model(self.progress.stage_start))
-                self._run_stage(stage)
+                self._run_stage(self.make(self.problem, self.progress.stage, self._model(self.progress.stage_start)))
                 self.progress.end_stage()
+                gc.collect()  # a stage and its compiled functions refer to each other: its data would stay for a while
                 self._store(0.0)
         except StopInversion as stop:
             self._store(0.0)

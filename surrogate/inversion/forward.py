@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from data_gen.common.errors import InputError
 from data_gen.common.plain import wholes
 from data_gen.solver.many_shots import check_split, shots_per_device, simulate_shots
-from data_gen.solver.memory_plan import MemoryPlan, peak_bytes, plan_groups
+from data_gen.solver.memory_plan import MemoryPlan, peak_bytes, plan_memory
 from data_gen.solver.problem.acquisition import Survey
 from data_gen.solver.problem.checks import check_survey
 from data_gen.solver.problem.grid import Grid
@@ -144,11 +144,11 @@ class PhysicsForward:
         steps = () if self.kind == "gather" else self.steps
         return replace(self.simulation, snapshot_steps=steps, frequencies=(), hold_layers=self.hold_layers)
 
-    def peak(self, derivative: str = "gradient") -> int:
+    def peak(self, derivative: str | None = "gradient") -> int:
         """Predict the peak memory of a derivative on each device.
 
         Args:
-            derivative: One of `data_gen.solver.memory_plan.DERIVATIVES`.
+            derivative: One of `data_gen.solver.memory_plan.DERIVATIVES`; None for the data alone.
 
         Returns:
             The peak [bytes], as `data_gen.solver.memory_plan` counts it.
@@ -163,12 +163,12 @@ class PhysicsForward:
         counts = {"n_shots": shots, "n_receivers": receivers, "n_sources": self.survey.n_sources}
         return counts | {"constant_density": self.density is None}
 
-    def within(self, budget: float, derivative: str = "gradient") -> tuple["PhysicsForward", MemoryPlan]:
+    def within(self, budget: float | None, derivative: str | None = "gradient") -> tuple["PhysicsForward", MemoryPlan]:
         """Choose the fastest way to compute a derivative that fits into an amount of memory, in groups if need be.
 
         Args:
-            budget: Memory of each device [bytes].
-            derivative: One of `data_gen.solver.memory_plan.DERIVATIVES`.
+            budget: Memory of each device [bytes]; None keeps this strategy and these groups.
+            derivative: One of `data_gen.solver.memory_plan.DERIVATIVES`; None for the data alone.
 
         Returns:
             The same forward model with that strategy and these groups, and its plan.
@@ -176,7 +176,9 @@ class PhysicsForward:
         Raises:
             InputError: If no strategy fits.
         """
-        chosen = plan_groups(self._recording, budget=int(budget), derivative=derivative, **self._counts)
+        if budget is None:
+            return self, MemoryPlan(self.simulation.memory, self.peak(derivative), self.at_once)
+        chosen = plan_memory(self._recording, budget=budget, derivative=derivative, groups=True, **self._counts)
         simulation = replace(self.simulation, memory=chosen.memory)
         return replace(self, simulation=simulation, at_once=chosen.at_once), chosen
 

@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from data_gen.common.errors import InputError
+from data_gen.solver.memory_plan import MemoryPlan
 from surrogate.inversion.batches import Batches, Draws, Encodings
 from surrogate.inversion.config import InversionConfig, MuteConfig
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SelectableForward
@@ -31,6 +32,7 @@ from surrogate.inversion.regularizers.base import Regularizer
 from surrogate.inversion.regularizers.registry import REGULARIZERS
 from surrogate.inversion.shot_sharding import place_shots
 from surrogate.inversion.stage_data import StageData, narrow
+from surrogate.inversion.stage_memory import plan_stage
 from surrogate.inversion.stochastic import Stochastic
 
 PROBES = 8  # of the diagonal of the Hessian: each estimate is then wrong by a half of itself (one standard deviation)
@@ -48,6 +50,7 @@ class InversionProblem:
         held: Mask of the cells that keep its velocity `(nz, nx)`.
         clock: Time of the simulation's step 0 on the clock of the records [s].
         spacing: Side of a cell [m]; None takes that of the solver.
+        memory_budget: Memory of each device for the solver [bytes]; None keeps its strategy and groups of shots.
     """
 
     config: InversionConfig
@@ -57,6 +60,7 @@ class InversionProblem:
     held: Bool[np.ndarray, "nz nx"]
     clock: float = 0.0
     spacing: float | None = None
+    memory_budget: float | None = None
 
 
 class Stage(NamedTuple):
@@ -107,17 +111,18 @@ def make_stage(problem: InversionProblem, number: int, velocity: np.ndarray) -> 
     narrowing = narrow(problem.data.forward, config.stage(number), lowest, number)
     data = narrowing.data(problem.data.observed, problem.data.weights)
     data = data._replace(weights=_muted(data.forward, data.weights, settings.mute, problem.clock))
+    draws = make_draws(settings, number, data.forward, velocity, data.weights)
+    forwards = plan_stage(settings, number, data.forward, draws, problem.solver, problem.memory_budget)
+    data = data._replace(forward=forwards.fitted)
     objective = make_objective(problem, settings, data)
     x = objective.unknowns(velocity)
-    preconditioner, spent = _preconditioner(settings, data, objective, velocity)
+    preconditioner, spent = _preconditioner(settings, data._replace(forward=forwards.probed), objective, velocity)
     check = None
-    if problem.solver is not None:
-        check = _data_misfit(problem, settings, data._replace(forward=problem.solver))
+    if forwards.checked is not None:
+        check = _data_misfit(problem, settings, data._replace(forward=forwards.checked))
     optimizer = OPTIMIZERS[settings.optimizer](settings, preconditioner)
-    draws = make_draws(settings, number, data.forward, velocity, data.weights)
     if draws is not None:
         optimizer = Stochastic(optimizer, draws)
-        check = check or _data_misfit(problem, settings, data)
     return Stage(settings, objective, check, preconditioner, optimizer, x, spent, config.stage(number).simulations)
 
 
@@ -128,7 +133,9 @@ def check_stages(
     held: np.ndarray,
     weights: ArrayLike | None,
     clock: float = 0.0,
-) -> None:
+    solver: ForwardModel | None = None,
+    memory_budget: float | None = None,
+) -> list[tuple[MemoryPlan, ...]]:
     """Check that every stage can be made, before the first one runs.
 
     Args:
@@ -138,17 +145,25 @@ def check_stages(
         held: Mask of the cells that keep its velocity `(nz, nx)`.
         weights: Weights of the data, or None.
         clock: Time of the simulation's step 0 on the clock of the records [s].
+        solver: Forward model of the true misfit, where another one is a surrogate.
+        memory_budget: Memory of each device for the solver [bytes], or None.
+
+    Returns:
+        Plans of each stage's simulations by the solver, that of the derivative first.
 
     Raises:
         InputError: See `make_stage`.
     """
+    plans = []
     for number in range(config.n_stages):
         settings = config.of_stage(number)
         narrowing = narrow(forward, config.stage(number), slowest(config, start, held), number)
         narrowed, given = narrowing.forward, narrowing.weights(None if weights is None else jnp.asarray(weights))
-        make_draws(settings, number, narrowed, start, _muted(narrowed, given, settings.mute, clock))
+        draws = make_draws(settings, number, narrowed, start, _muted(narrowed, given, settings.mute, clock))
         _check_preconditioner(settings, narrowed)
         _unknowns(settings, jnp.asarray(start), spacing_of(narrowed, None))
+        plans.append(plan_stage(settings, number, narrowed, draws, solver, memory_budget).plans)
+    return plans
 
 
 def slowest(config: InversionConfig, start: np.ndarray, held: np.ndarray) -> float:

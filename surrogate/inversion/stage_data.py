@@ -27,7 +27,7 @@ from data_gen.solver.problem.grid import TimeAxis
 from data_gen.solver.problem.simulation import Simulation
 from surrogate.inversion.config import FLANK, StageConfig
 from surrogate.inversion.forward import ForwardModel, PhysicsForward
-from surrogate.inversion.processing.filters import Band, filter_gathers, filter_wavelets
+from surrogate.inversion.processing.filters import Band, filter_traces, filter_wavelets
 
 SAMPLED = 1.9  # Nyquist frequency of the samples of a stage, in parts of the end of its band; see above
 PEAKS = 2.0  # end of a stage's band in its peak frequencies, to which the correction of time is fitted
@@ -192,7 +192,11 @@ def _band(forward: PhysicsForward, stage: StageConfig, number: int) -> tuple[Ban
 @partial(jax.jit, static_argnums=(1, 2))
 def _filtered(observed: Array, dt: float, band: Band) -> Array:
     """Filter data; samples that are not finite have no weight, and must not reach others."""
-    return filter_gathers(jnp.where(jnp.isfinite(observed), observed, 0), dt, band)
+
+    def filtered(shot):
+        return filter_traces(jnp.where(jnp.isfinite(shot), shot, 0), dt, band, axis=0)
+
+    return jax.lax.map(filtered, observed)  # shot by shot: padded spectra are several times the data
 
 
 def _coarser(simulation: Simulation, stage: StageConfig, slowest: float) -> Simulation:

@@ -5,7 +5,7 @@ three models, and the illumination is simulated: about as many simulations as te
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,10 +81,13 @@ def run_diagnosis(config: InvertConfig, on_stage: Callable[[str], None] = lambda
             "through the solver are. Take forward=physics and inversion.kind=gather."
         )
     problem = known_model_problem(config) if config.observed is None else observed_problem(config)
+    assert isinstance(problem.forward, PhysicsForward)
+    planned, _ = problem.forward.within(config.memory_budget)
     make_folder(Path(config.out) / DIAGNOSIS)
     on_stage("predicting data in the start")
     forward, observed = problem.complete()
     assert isinstance(forward, PhysicsForward)
+    forward = replace(planned, survey=forward.survey)
     start, observed = jnp.asarray(problem.start), np.asarray(observed, float)
     predict = jax.jit(forward.__call__)
     record = make_record(problem.weights, forward, observed, np.asarray(predict(start), float), config.inversion)

@@ -46,7 +46,7 @@ def run_inversion(
     Args:
         config: Config of the inversion.
         on_progress: Function that is called with the iteration and its values; through the solver, before it is
-            compiled, with the memory that its gradient is predicted to take, `predicted_peak` [bytes].
+            compiled, with the memory that the largest stage is predicted to take, `predicted_peak` [bytes].
 
     Returns:
         The summary, which is the content of `inversion.json`.
@@ -60,10 +60,11 @@ def run_inversion(
     with barrier():
         problem = known_model_problem(config) if config.observed is None else observed_problem(config)
         out, weights = Path(config.out), _weights(problem.forward)
-        done = _finished(out, config, problem, weights)
+        done, plans = _finished(out, config, problem, weights), []
         if done is None:
             held = fixed_cells(config.inversion, problem.start.shape)
-            check_stages(config.inversion, problem.forward, problem.start, held, problem.weights, problem.clock)
+            given = problem.forward, problem.start, held, problem.weights, problem.clock, problem.solver
+            plans = check_stages(config.inversion, *given, config.memory_budget)
     if (done := all_gather(done)[0]) is not None:
         on_progress(config.inversion.most_entries, {})
         return done
@@ -72,7 +73,9 @@ def run_inversion(
         if is_main_process():
             claim_folder(out, config)
     if isinstance(problem.forward, PhysicsForward):
-        on_progress(0, {"predicted_peak": float(problem.forward.peak(config.inversion.derivative))})
+        if config.memory_budget is not None and is_main_process():
+            print("\n".join(f"stage {number}: {derivative}" for number, (derivative, *_) in enumerate(plans)))
+        on_progress(0, {"predicted_peak": float(max(plan.peak for of_stage in plans for plan in of_stage))})
     forward, observed = problem.complete()
     truth = problem.truth
     result = invert(
@@ -85,6 +88,7 @@ def run_inversion(
         solver=problem.solver,
         clock=problem.clock,
         spacing=problem.spacing,
+        memory_budget=config.memory_budget,
         resume=out / PROGRESS,
         identity=f"{weights} {problem.contents}",
         on_progress=on_progress,

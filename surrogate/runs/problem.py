@@ -15,7 +15,7 @@ from data_gen.common.frame import Frame
 from data_gen.dataset.sample import SPLITS, DataSpec
 from data_gen.solver.problem.checks import check_inputs
 from surrogate.config import InvertConfig
-from surrogate.devices import fetch, is_main_process
+from surrogate.devices import fetch
 from surrogate.inversion.checks import check_fastest, check_start, check_truth
 from surrogate.inversion.config import STARTS
 from surrogate.inversion.descent import fixed_cells
@@ -64,25 +64,22 @@ class Problem:
 
 
 def over_devices(forward: PhysicsForward, config: InvertConfig) -> PhysicsForward:
-    """Share the shots between the devices, choose the fastest derivatives that fit into their memory, and print these.
+    """Share the shots between the devices, in groups whose data can be simulated within the memory budget.
+
+    Stages plan the memory of their derivatives by themselves (stage_memory.py).
 
     Args:
         forward: The solver.
         config: Config of the inversion.
 
     Returns:
-        The solver on these devices, with these derivatives.
+        The solver on these devices.
 
     Raises:
-        InputError: If the shots cannot be shared, or no derivative fits.
+        InputError: If the shots cannot be shared, or not even one shot's data fit.
     """
-    forward = replace(forward, mesh=config.parallel.create(forward.survey.n_shots))
-    if config.memory_budget is None:
-        return forward
-    forward, chosen = forward.within(config.memory_budget, config.inversion.derivative)
-    if is_main_process():
-        print(chosen)
-    return forward
+    shared = replace(forward, mesh=config.parallel.create(forward.survey.n_shots))
+    return shared.within(config.memory_budget, None)[0]
 
 
 def known_model_problem(config: InvertConfig) -> Problem:
@@ -143,7 +140,7 @@ def _solver(config: InvertConfig, spec: DataSpec, sources: np.ndarray, forward: 
     """Return the solver of the true misfit, which is the forward model itself unless that is a surrogate."""
     if isinstance(forward, PhysicsForward):
         return forward
-    return replace(_physics(config, spec, sources, forward.steps), mesh=config.parallel.create(len(sources)))
+    return over_devices(_physics(config, spec, sources, forward.steps), config)
 
 
 def _forward(config: InvertConfig, spec: DataSpec, sources: np.ndarray) -> ForwardModel:

@@ -9,7 +9,7 @@ import pytest
 
 from data_gen.common.errors import InputError
 from data_gen.solver.many_shots import shot_mesh, simulate_shots
-from data_gen.solver.memory_plan import peak_bytes, plan_groups
+from data_gen.solver.memory_plan import peak_bytes, plan_memory
 from data_gen.solver.problem.acquisition import make_survey
 from data_gen.solver.problem.gradient_memory import Memory
 from data_gen.solver.problem.grid import Grid, TimeAxis
@@ -135,7 +135,7 @@ def test_groups_as_large_as_fit():
         return peak_bytes(xla, 12, 30, strategy=strategy, derivative=derivative, at_once=at_once)
 
     def plan(budget, **options):
-        found = plan_groups(xla, 12, 30, budget, **options)
+        found = plan_memory(xla, 12, 30, budget, groups=True, **options)
         return found.memory, found.at_once
 
     assert plan(peak("full")) == (Memory("full"), None)
@@ -144,9 +144,9 @@ def test_groups_as_large_as_fit():
     memory, at_once = plan(least - 1)
     assert memory == Memory("full") and at_once in (1, 2, 3, 4, 6) and peak("full", at_once) < least
     assert peak("full", 12 if at_once == 6 else at_once + 1) >= least or at_once == 6
-    assert "shots in groups of" in str(plan_groups(xla, 12, 30, least - 1))
+    assert "shots in groups of" in str(plan_memory(xla, 12, 30, least - 1, groups=True))
     assert plan(peak("full"), derivative="hessian")[1] is not None  # three pasts do not fit where one does
-    with pytest.raises(InputError, match="Not even one shot at a time"):
+    with pytest.raises(InputError, match=r"12 shots do not fit into .*, not even one at a time"):
         plan(1000)
     with pytest.raises(InputError, match="must be one of gradient, gauss_newton, hessian"):
         peak("full", derivative="third")
