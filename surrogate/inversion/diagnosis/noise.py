@@ -3,7 +3,8 @@
     before    the root mean square until half a period before the first wave
     beyond    from the power at frequencies that the wavelet lacks, taken to be as dense in its band (white noise)
 
-Noise of the band itself is seen only before the first wave, and near traces have no time before it.
+Noise of the band itself is seen only before the first wave, and near traces have no time before it: they are taken to
+have as much as the others usually have.
 """
 
 import numpy as np
@@ -67,12 +68,15 @@ def noise_level(before: PerTrace, beyond: PerTrace) -> PerTrace:
     """Take the larger of both estimates, or the one that there is.
 
     Args:
-        before: Estimate before the first wave `(n_shots, n_receivers)`, or NaN.
+        before: Estimate before the first wave `(n_shots, n_receivers)`; where it is NaN, the median takes its place.
         beyond: Estimate beyond the band `(n_shots, n_receivers)`, or NaN.
 
     Returns:
         Root mean square of the noise `(n_shots, n_receivers)`; zero where nothing tells it.
     """
+    known = np.isfinite(before)
+    if known.any():
+        before = np.where(known, before, np.median(before[known]))
     return np.nan_to_num(np.fmax(before, beyond))
 
 

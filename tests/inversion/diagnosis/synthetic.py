@@ -28,10 +28,13 @@ def gathers(velocity=2000.0, depth=600.0, rotation=0.0, peak=PEAK) -> np.ndarray
     return np.cos(angle) * analytic.real - np.sin(angle) * analytic.imag
 
 
-def with_noise(data: np.ndarray, decibels: float, seed: int = 0) -> np.ndarray:
-    """Add white noise of a signal-to-noise ratio of all data."""
+def with_noise(data: np.ndarray, decibels: float, seed: int = 0, band: float = np.inf) -> np.ndarray:
+    """Add noise of a signal-to-noise ratio of all data, white up to a frequency [Hz]."""
     noise = np.random.default_rng(seed).normal(size=data.shape)
-    return data + noise * np.sqrt(np.mean(data**2)) * 10 ** (-decibels / 20)
+    if np.isfinite(band):
+        below = np.fft.rfftfreq(NT, DT) < band
+        noise = np.fft.irfft(np.fft.rfft(noise, axis=1) * below[:, None], NT, axis=1)
+    return data + noise * np.linalg.norm(data) / np.linalg.norm(noise) * 10 ** (-decibels / 20)
 
 
 def some(part: float, seed: int = 1) -> np.ndarray:

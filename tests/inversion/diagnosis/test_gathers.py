@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from surrogate.inversion.diagnosis.gathers import GathersDiagnosis, diagnose_gathers
-from tests.inversion.diagnosis.synthetic import DT, NT, OFFSETS, PERIOD, TIMES, gathers, record, some, with_noise
+from tests.inversion.diagnosis.synthetic import DT, NT, OFFSETS, PEAK, PERIOD, TIMES, gathers, record, some, with_noise
 
 TRUE = {"velocity": 2060.0, "depth": 590.0}
 DEAD, REVERSED = some(0.1), some(0.08, seed=2) & ~some(0.1)
@@ -31,6 +31,7 @@ def damaged(name: str) -> np.ndarray:
     clean = gathers(**TRUE)
     change = {
         "noise": lambda: with_noise(clean, 10),
+        "noise of the band": lambda: with_noise(clean, 10, band=2.5 * PEAK),
         "dead": lambda: np.where(DEAD[:, None], 0, clean),
         "noise alone": lambda: with_noise(np.where(DEAD[:, None], 0, clean), 25),
         "reversed": lambda: np.where(REVERSED[:, None], -clean, clean),
@@ -52,6 +53,7 @@ def damaged(name: str) -> np.ndarray:
     ("name", "expected"),
     [
         ("noise", {"noise"}),
+        ("noise of the band", {"noise"}),
         ("dead", {"dead traces"}),
         ("noise alone", {"dead traces"}),
         ("reversed", {"reversed traces"}),
