@@ -72,13 +72,13 @@ def trace_maps(panels: Mapping[str, tuple[np.ndarray, float, float]], colors: st
 
 
 def first_waves(
-    sides: Mapping[str, np.ndarray], onsets: Mapping[str, np.ndarray], times: tuple[float, float]
+    sides: Mapping[str, np.ndarray], breaks: Mapping[str, np.ndarray], times: tuple[float, float]
 ) -> Figure:
-    """Draw the gathers of one shot side by side, each on its own scale, with the onsets of all in each.
+    """Draw the gathers of one shot side by side, each on its own scale, with the first breaks of all in each.
 
     Args:
         sides: Gathers `(nt, n_receivers)` by name.
-        onsets: Onsets `(n_receivers,)` [s] by the same names, NaN for none.
+        breaks: First breaks `(n_receivers,)` [s] by the same names, NaN for none.
         times: Time of the first and of the last sample [s].
 
     Returns:
@@ -90,8 +90,8 @@ def first_waves(
         scale, receivers = float(np.percentile(np.abs(gather), 99)) or 1.0, gather.shape[1]
         image_panel(ax, gather, name, (-0.5, receivers - 0.5, times[1], times[0]), FIELD, -scale, scale)
         ax.set_aspect("auto")
-        for (other, picked), color in zip(onsets.items(), ("black", "tab:green"), strict=False):
-            ax.plot(np.arange(receivers), picked, ".", color=color, markersize=3, label=f"onset {other}")
+        for (other, picked), color in zip(breaks.items(), ("black", "tab:green"), strict=False):
+            ax.plot(np.arange(receivers), picked, ".", color=color, markersize=3, label=f"first break {other}")
         ax.set_xlabel("receiver", fontsize=LARGE)
     axes[0].set_ylabel("time [s]", fontsize=LARGE)
     axes[0].legend(fontsize=SMALL)

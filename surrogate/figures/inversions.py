@@ -103,7 +103,7 @@ def misfits(by_shot: np.ndarray, sources: np.ndarray, by_offset: np.ndarray, edg
         right.semilogy(middles[known], offset[known], "o-", **style)
     left.set_xlabel(f"source {name} [m]", fontsize=LARGE)
     right.set_xlabel("offset [m]", fontsize=LARGE)
-    left.set_ylabel("misfit", fontsize=LARGE)
+    left.set_ylabel("misfit l2", fontsize=LARGE)
     _finish(left, right)
     return figure
 

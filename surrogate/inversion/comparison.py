@@ -3,7 +3,7 @@
 All of them are of the data times their weights w, as in a misfit, with p the predicted and o the observed data:
 
     misfit        sum (w (p - o))^2 / sum (w o)^2     over the traces of a shot, or of a range of offsets
-    first break   first_breaks.py
+    first break   first_breaks.py, with the period of the strongest frequency of o
     spectrum      sqrt(mean over traces of |dt sum_t w d exp(-2 pi i f t)|^2)
 
 so that the misfit of all traces is the misfit `l2`, whichever one was inverted. Predictions are asked for one after the
@@ -11,7 +11,7 @@ other, and only what is computed from them is kept. Pictures of many values keep
 """
 
 from collections.abc import Iterable
-from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 import jax
@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from data_gen.solver.problem.acquisition import Survey
-from surrogate.inversion.first_breaks import first_breaks
+from surrogate.inversion.first_breaks import pick_first_breaks
 from surrogate.inversion.misfits.traces import amplitude
 from surrogate.inversion.processing.mutes import offsets
 
@@ -39,7 +39,7 @@ class Comparison(NamedTuple):
         offset_edges: Ends of these ranges `(n_bins + 1,)` [m].
         sources: Position (z, x) of each shot, the mean over its sources `(n_shots, 2)` [m].
         first_breaks: First breaks of o, s and e in every `break_steps`-th shot and receiver `(3, n, m)` [s]; NaN where
-            there is none.
+            none is clear.
         break_receivers: Positions (z, x) of these receivers `(n, m, 2)` [m].
         break_steps: From one shot and one receiver to the next of them `(2,)`.
         gathers: Data o, s and e of the first, the middle and the last shot, every `gather_steps`-th sample and
@@ -114,15 +114,14 @@ def compare(
     break_steps = strides((n_shots, n_receivers), BREAK_VALUES // 5)
     unit = _largest(observed, weights)
 
-    def measure(data) -> _Measures:
-        sums = _measure(jnp.asarray(data), observed, weights, unit, every=break_steps[1])
-        error, energy, spectrum, breaks = (np.asarray(values) for values in sums)
-        drawn = np.asarray(_weigh(jnp.asarray(data)[shots], weights[shots]))[:, :: gather_steps[0], :: gather_steps[1]]
-        return _Measures(error, energy, spectrum, dt * breaks[:: break_steps[0]], drawn)
-
-    of_observed = measure(observed)
-    of_predicted = list(map(measure, predictions))
-    both = (of_observed, *of_predicted)
+    frequencies, period, both = np.fft.rfftfreq(nt, dt), None, []
+    for data in map(jnp.asarray, chain([observed], predictions)):
+        error, energy, spectrum = (np.asarray(values) for values in _measure(data, observed, weights, unit))
+        period = period or float(1 / frequencies[1 + np.argmax(spectrum[1:])])
+        breaks = _breaks(data, weights, dt, period, break_steps)
+        drawn = np.asarray(_weigh(data[shots], weights[shots]))[:, :: gather_steps[0], :: gather_steps[1]]
+        both.append(_Measures(error, energy, spectrum, breaks, drawn))
+    of_observed, *of_predicted = both
     error = np.stack([m.error for m in of_predicted])
     live = max(1, int((of_observed.energy > 0).sum()))
     distances = np.asarray(offsets(survey))
@@ -144,7 +143,7 @@ def compare(
         gather_steps=np.array(gather_steps),
         gather_dt=np.array(dt * gather_steps[0]),
         spectra=dt * float(unit) * np.sqrt(np.stack([m.spectrum for m in both]) / live),
-        frequencies=np.fft.rfftfreq(nt, dt),
+        frequencies=frequencies,
     )
     return Comparison(*(x.astype(np.float32) if x.dtype.kind == "f" else x.astype(np.int32) for x in found))
 
@@ -179,22 +178,29 @@ def _largest(data: Array, weights: Array) -> Array:
     return amplitude(_weigh(data, weights)).squeeze()
 
 
-@partial(jax.jit, static_argnames="every")
-def _measure(data: Array, observed: Array, weights: Array, unit: Array, *, every: int) -> tuple[Array, ...]:
+@jax.jit
+def _measure(data: Array, observed: Array, weights: Array, unit: Array) -> tuple[Array, Array, Array]:
     """Measure one side, one shot after the other: the transforms of one take many times its memory.
 
-    Returns errors and energies of traces, the energy spectrum of all traces, and first breaks, in samples, of every so
-    many receivers.
+    Returns errors and energies of traces, and the energy spectrum of all traces.
     """
 
     def shot(arrays):
         d, o = (_weigh(x, arrays[2]) / unit for x in arrays[:2])
         spectrum = jnp.sum(jnp.abs(jnp.fft.rfft(d, axis=0)) ** 2, axis=1)
-        breaks = first_breaks(d[None, :, ::every], 1.0)[0]
-        return jnp.sum((d - o) ** 2, axis=0), jnp.sum(d**2, axis=0), spectrum, breaks
+        return jnp.sum((d - o) ** 2, axis=0), jnp.sum(d**2, axis=0), spectrum
 
-    error, energy, spectrum, breaks = jax.lax.map(shot, (data, observed, weights))
-    return error, energy, jnp.sum(spectrum, axis=0), breaks
+    error, energy, spectrum = jax.lax.map(shot, (data, observed, weights))
+    return error, energy, jnp.sum(spectrum, axis=0)
+
+
+def _breaks(data: Array, weights: Array, dt: float, period: float, steps: tuple[int, ...]) -> np.ndarray:
+    """Pick the clear first breaks of every so many shots and receivers, one shot after the other, as above."""
+    picked = []
+    for shot in range(0, len(data), steps[0]):
+        gather = np.asarray(_weigh(data[shot], weights[shot]), np.float64)[None, :, :: steps[1]]
+        picked.append(pick_first_breaks(gather, dt, period).known[0])
+    return np.stack(picked)
 
 
 def _ratio(errors: Float[np.ndarray, "2 n"], energy: Float[np.ndarray, " n"]) -> Float[np.ndarray, "2 n"]:

@@ -41,8 +41,8 @@ class StageConfig:
         learning_rate: Step of Adam, or largest change by the first trial step of the others [m/s].
         gradient_smoothing: Standard deviation of the Gaussian that smooths gradients [cells].
         depth_power: Power of depth by which updates are weighted.
-        batch: Number of shots that an iteration sees.
-        encoding: Number of super-shots into which an iteration sums the shots.
+        batch: Number of shots that an iteration sees; 0 for all.
+        encoding: Number of super-shots into which an iteration sums the shots; 0 sums none.
     """
 
     highest_frequency: float | None = None
@@ -137,9 +137,9 @@ class InversionConfig:
             The start has the true model's velocities there.
         check_every: Iterations between two simulations of the true misfit, where an iteration does not compute it: of a
             surrogate's estimate, and of all shots where an iteration sees a batch or super-shots.
-        batch: Number of shots that an iteration sees, at least 2; null for all. See batches.py.
+        batch: Number of shots that an iteration sees, at least 2; null or 0 for all. See batches.py.
         encoding: Number of super-shots, in each of which the sources of several shots fire at once with random signs;
-            null sums no shots. For shots with the same receivers, and the l2 misfit.
+            null or 0 sums no shots. For shots with the same receivers, and the l2 misfit.
         seed: Seed of batches and super-shots.
         stages: Stages, one after the other, each from the best model of the one before; none makes one stage of these
             settings. See `StageConfig`.
@@ -268,7 +268,8 @@ class InversionConfig:
         stage = self.stage(number)
         shared = {item.name for item in fields(StageConfig)} & {item.name for item in fields(self)} - {"shots"}
         given = {name: getattr(stage, name) for name in shared if getattr(stage, name) is not None}
-        return replace(self, **given, stages=[])
+        settings = replace(self, **given, stages=[])
+        return replace(settings, batch=settings.batch or None, encoding=settings.encoding or None)
 
     def stage(self, number: int) -> StageConfig:
         """Return one stage.
@@ -294,14 +295,14 @@ class InversionConfig:
     def _check_draws(self) -> None:
         for name, least in (("batch", 2), ("encoding", 1)):
             value = getattr(self, name)
-            if value is not None and whole(value, f"inversion.{name}") < least:
-                raise InputError(f"inversion.{name} must be at least {least}, but is {value}. Null takes all shots.")
-        if self.encoding is None:
+            if value and whole(value, f"inversion.{name}") < least:
+                raise InputError(f"inversion.{name} must be at least {least}, but is {value}. 0 takes all shots.")
+        if not self.encoding:
             return
-        if self.batch is not None:
+        if self.batch:
             raise InputError(
                 f"inversion.batch = {self.batch} and inversion.encoding = {self.encoding} are two ways to simulate "
-                "less in an iteration. Give one of them."
+                "less in an iteration. Give one of them; 0 in a stage switches off what is given for all."
             )
         given = {"misfit": self.misfit, "normalize": self.normalize, "source": self.source}
         for name, needed in (("misfit", "l2"), ("normalize", "none"), ("source", "fixed")):

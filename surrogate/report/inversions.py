@@ -122,7 +122,8 @@ def _of_data(compared: Comparison) -> list[Drawn]:
     return [
         Drawn(
             "misfits",
-            "Misfit by shot and by offset: sum of the squared errors over that of the observed data.",
+            "Misfit l2 by shot and by offset, whichever misfit was minimized: sum of the squared errors over that of "
+            "the observed data, without mutes and normalization.",
             figures.misfits(
                 compared.misfit_by_shot, compared.sources, compared.misfit_by_offset, compared.offset_edges
             ),

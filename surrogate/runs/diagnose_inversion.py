@@ -28,8 +28,8 @@ from surrogate.inversion.descent import fixed_cells
 from surrogate.inversion.diagnosis.delays import skipped_cycles
 from surrogate.inversion.diagnosis.gathers import GathersDiagnosis, Record, diagnose_gathers
 from surrogate.inversion.diagnosis.inverse_crime import judge_crime
-from surrogate.inversion.diagnosis.onsets import pick_onsets
 from surrogate.inversion.diagnosis.taylor import TaylorTest, inward, judge_gradient, taylor_test
+from surrogate.inversion.first_breaks import pick_first_breaks
 from surrogate.inversion.forward import PhysicsForward
 from surrogate.inversion.misfits.registry import MISFITS
 from surrogate.inversion.objective import DataMisfit
@@ -147,7 +147,7 @@ def make_record(
     peak = peak_of_gathers(predicted) / dt
     wavelets = np.asarray(forward.survey.wavelets, float).reshape(-1, simulation.time.nt)
     loudest = wavelets[np.argmax(np.abs(wavelets).max(axis=1))]
-    fired = float(pick_onsets(loudest[None, :, None], simulation.time.dt, 1 / peak).times[0, 0])
+    fired = float(pick_first_breaks(loudest[None, :, None], simulation.time.dt, 1 / peak).times[0, 0])
     return Record(
         np.where(used[:, None], observed, 0),
         predicted,
@@ -271,13 +271,12 @@ def _draw(
     if spectra.noise > 0:
         lines["noise"] = (spectra.frequencies[shown], np.full(shown.sum(), spectra.noise / level))
     figures.save(figures.curves(lines, "frequency [Hz]", "amplitude"), folder / "spectra.png")
-    times = [np.where(each.clear, each.times, np.nan) for each in gathers.onsets]
     shot = int(np.argmax(np.isfinite(gathers.arrivals.delay).sum(axis=1)))
     sides: dict[str, np.ndarray] = {
         "observed": record.observed[shot],
         "predicted in the start": record.predicted[shot],
     }
-    picked = {name: each[shot] for name, each in zip(sides, times, strict=True)}
+    picked = {name: each.known[shot] for name, each in zip(sides, gathers.breaks, strict=True)}
     last = (record.observed.shape[1] - 1) * record.dt
     figures.save(diagnosis_figures.first_waves(sides, picked, (0.0, last)), folder / "first_waves.png")
     skipped = skipped_cycles(gathers.arrivals, record.fitted)

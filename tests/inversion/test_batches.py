@@ -259,6 +259,21 @@ def test_fewer_simulations(optimizer, draws, error):
     assert drawn.true_misfit[drawn.best] < 1.2 * whole.true_misfit[whole.best]
 
 
+@pytest.mark.parametrize("draws", [{"batch": 2}, {"encoding": 1}])
+def test_a_stage_switches_draws_off(forward, observed, draws):
+    """A stage with 0 is one of all shots, to the bit; the other way to draw may take its place."""
+    (name,) = draws
+    common = InversionConfig(bounds=BOUNDS, iterations=2, optimizer="lbfgs")
+    off = replace(common, **draws, stages=[replace(StageConfig(), **{name: 0})])
+    off.check()
+    found, expected = (invert(forward, observed, START, config).velocity for config in (off, common))
+    np.testing.assert_array_equal(found, expected)
+    exchanged = replace(common, **draws, stages=[StageConfig(batch=0, encoding=1), StageConfig(batch=2, encoding=0)])
+    exchanged.check()
+    assert [(stage.batch, stage.encoding) for stage in map(exchanged.of_stage, (0, 1))] == [(None, 1), (2, None)]
+    assert replace(common, **{name: 0}).of_stage(0) == common.of_stage(0)
+
+
 def refused(forward, observed, start, config, message, **changes):
     with pytest.raises(InputError, match=message):
         invert(forward, observed, start, config, **changes)
@@ -268,7 +283,7 @@ def refused(forward, observed, start, config, message, **changes):
     ("changes", "message"),
     [
         ({"batch": 1}, "batch must be at least 2"),
-        ({"encoding": 0}, "encoding must be at least 1"),
+        ({"encoding": -1}, "encoding must be at least 1"),
         ({"batch": 2, "encoding": 1}, "Give one of them"),
         ({"encoding": 1, "misfit": "huber"}, "inversion.misfit=l2 only, but it is huber"),
         ({"encoding": 1, "source": "one"}, "inversion.source=fixed only"),

@@ -41,13 +41,13 @@ def test_a_factor_of_each_shot_and_of_each_offset():
 
 
 def test_delays():
-    """Breaks come as much later as the data, to a tenth of a sample, and later with offset at the velocity."""
+    """Breaks come as much later as the data, to a fifth of a sample, and later with offset at the velocity."""
     found = compare(delayed(), iter([delayed(0.0213), delayed()]), SURVEY, DT)
     assert found.first_breaks.shape == (3, 4, 16) and (found.misfit_by_shot[1] == 0).all()
     delays = found.first_breaks - found.first_breaks[0]
-    np.testing.assert_allclose(delays, np.array([0, 0.0213, 0])[:, None, None] * np.ones((4, 16)), atol=0.1 * DT)
+    np.testing.assert_allclose(delays, np.array([0, 0.0213, 0])[:, None, None] * np.ones((4, 16)), atol=0.2 * DT)
     moveout = found.first_breaks[0] - found.first_breaks[0, 0, 0]
-    np.testing.assert_allclose(moveout, OFFSETS / VELOCITY, atol=0.1 * DT)
+    np.testing.assert_allclose(moveout, OFFSETS / VELOCITY, atol=0.2 * DT)
     np.testing.assert_array_equal(found.sources, SOURCES)
     np.testing.assert_array_equal(found.break_receivers[2], RECEIVERS)
 

@@ -91,7 +91,7 @@ def test_no_stages_are_one_stage(folder):
 def test_the_page_is_drawn_again_from_its_files(folder):
     first, _ = write_report(folder)
     page = first.read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64") == len(OF_DATA) and "one in" not in page
+    assert page.count("data:image/png;base64") == len(OF_DATA) and "one in" not in page and "Misfit l2 by shot" in page
     first.unlink()
     assert write_report(folder)[0].read_text(encoding="utf-8") == page
     with np.load(folder / "comparison.npz") as arrays:

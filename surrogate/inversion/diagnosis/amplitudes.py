@@ -141,7 +141,8 @@ def judge_spreading(signal: PerTrace, predicted: PerTrace, offsets: PerTrace, us
     remedy = ""
     if slope < STEEP and likeness < -0.5:
         remedy = (
-            "Point sources in three dimensions have -0.5: turn the data into those of line sources "
-            "(surrogate.inversion.processing.line_source), or take inversion.normalize=traces."
+            "Point sources in three dimensions have -0.5: turn the data into those of line sources by "
+            "setup.line_source=direct, for reflections by path with setup.line_source_velocity, or take "
+            "inversion.normalize=traces."
         )
     return judge("spreading", measured, wanted, remedy)

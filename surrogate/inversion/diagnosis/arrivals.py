@@ -17,9 +17,9 @@ from scipy.signal import hilbert
 from scipy.signal.windows import tukey
 
 from data_gen.solver.diagnosis import Finding, judge
-from surrogate.inversion.diagnosis.onsets import Onsets
+from surrogate.inversion.first_breaks import FirstBreaks
 
-BEFORE, AFTER = 0.5, 1.5  # periods of the window around an onset
+BEFORE, AFTER = 0.5, 1.5  # periods of the window around a first break
 ALIKE = 0.6  # likeness from which on two waves are the same one
 OPPOSITE = 135.0  # degrees from the common phase
 ROTATED = 15.0  # degrees
@@ -33,7 +33,7 @@ class Arrivals(NamedTuple):
     """Hold the comparison of the first waves `(n_shots, n_receivers)`.
 
     Attributes:
-        delay: Time by which the observed wave is later [s]; NaN where either has no clear onset.
+        delay: Time by which the observed wave is later [s]; NaN where either has no clear first break.
         phase: Phase by which it is rotated [degrees].
         likeness: Likeness of both, 0 to 1; 0 for traces that do not count.
     """
@@ -68,7 +68,7 @@ class CommonPhase(NamedTuple):
 def compare_arrivals(
     observed: Float[np.ndarray, "n_shots nt n_receivers"],
     predicted: Float[np.ndarray, "n_shots nt n_receivers"],
-    onsets: tuple[Onsets, Onsets],
+    breaks: tuple[FirstBreaks, FirstBreaks],
     used: Bool[np.ndarray, "n_shots n_receivers"],
     dt: float,
     period: float,
@@ -78,7 +78,7 @@ def compare_arrivals(
     Args:
         observed: Observed gathers `(n_shots, nt, n_receivers)`.
         predicted: Predicted gathers, likewise.
-        onsets: Onsets of the observed and of the predicted waves.
+        breaks: First breaks of the observed and of the predicted waves.
         used: Mask of the traces that count.
         dt: Time from one sample to the next [s].
         period: Period of the waves [s].
@@ -86,10 +86,10 @@ def compare_arrivals(
     Returns:
         The comparison.
     """
-    (observed_times, observed_clear), (predicted_times, predicted_clear) = onsets
+    (observed_times, observed_clear), (predicted_times, predicted_clear) = breaks
     known = used & observed_clear & predicted_clear
     usual = float(np.median((observed_times - predicted_times)[known])) if known.any() else 0.0
-    # A wave in as much noise has no clear onset, but where others arrive its polarity may still be told.
+    # A wave in as much noise has no clear first break, but where others arrive its polarity may still be told.
     observed_times = np.where(known, observed_times, predicted_times + usual)
     first = _compare(observed, predicted, observed_times, predicted_times, dt, period)
     # Twice: with a window at the same place of both waves, which the first delays tell, more of them is alike.
@@ -99,7 +99,7 @@ def compare_arrivals(
 
 
 def _compare(observed, predicted, observed_times, predicted_times, dt: float, period: float) -> Arrivals:
-    """Compare the waves at given onsets."""
+    """Compare the waves at given first breaks."""
     d, d_first = _window(observed, observed_times, dt, period)
     p, p_first = _window(predicted, predicted_times, dt, period)
     length = d.shape[1]
@@ -115,10 +115,10 @@ def _compare(observed, predicted, observed_times, predicted_times, dt: float, pe
     return Arrivals(delay, np.degrees(np.angle(peak)), np.abs(peak) / np.where(norms == 0, 1, norms))
 
 
-def _window(data: np.ndarray, onsets: np.ndarray, dt: float, period: float) -> tuple[np.ndarray, np.ndarray]:
+def _window(data: np.ndarray, breaks: np.ndarray, dt: float, period: float) -> tuple[np.ndarray, np.ndarray]:
     """Cut the analytic signals of the first waves out, and return the sample at which each begins."""
     length = max(4, round((BEFORE + AFTER) * period / dt))
-    first = np.round((np.nan_to_num(onsets) - BEFORE * period) / dt).astype(int)
+    first = np.round((np.nan_to_num(breaks) - BEFORE * period) / dt).astype(int)
     index = first[:, None] + np.arange(length)[:, None]
     inside = (index >= 0) & (index < data.shape[1])
     cut = np.take_along_axis(data, np.clip(index, 0, data.shape[1] - 1), axis=1) * inside

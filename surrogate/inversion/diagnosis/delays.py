@@ -74,11 +74,11 @@ def judge_times(
     """Judge whether waves through a model within the bounds can arrive when the observed ones do.
 
     Args:
-        times: Onsets of the observed waves that are clear `(n_shots, n_receivers)`, or NaN [s].
-        predicted: Onsets of the predicted waves, likewise; only traces in which these are possible count.
+        times: First breaks of the observed waves that are clear `(n_shots, n_receivers)`, or NaN [s].
+        predicted: First breaks of the predicted waves, likewise; only traces in which these are possible count.
         offsets: Distances from the sources `(n_shots, n_receivers)` [m].
         bounds: Lowest and highest velocity of any model [m/s].
-        fired: Onset of the wavelet, on the same clock [s].
+        fired: First break of the wavelet, on the same clock [s].
         period: Period of the waves [s].
 
     Returns:

@@ -35,8 +35,8 @@ from surrogate.inversion.diagnosis.noise import (
     signal_to_noise,
     total_ratio,
 )
-from surrogate.inversion.diagnosis.onsets import Onsets, pick_onsets
 from surrogate.inversion.diagnosis.trace_faults import TraceFaults, find_faults, judge_traces, usual_ratio
+from surrogate.inversion.first_breaks import FirstBreaks, pick_first_breaks
 
 Gathers = Float[np.ndarray, "n_shots nt n_receivers"]
 PerTrace = Float[np.ndarray, "n_shots n_receivers"]
@@ -59,7 +59,7 @@ class Record(NamedTuple):
         used: Mask of the traces whose weight is not zero `(n_shots, n_receivers)`.
         offsets: Distances from the sources `(n_shots, n_receivers)` [m].
         dt: Time from one sample to the next [s].
-        fired: Onset of the wavelet after the first sample [s].
+        fired: First break of the wavelet after the first sample [s].
         peak: Peak frequency of the waves [Hz].
         highest: Highest frequency of the wavelet [Hz].
         fitted: Frequency that is fitted first [Hz].
@@ -83,7 +83,7 @@ class GathersDiagnosis(NamedTuple):
 
     Attributes:
         findings: The findings.
-        onsets: Onsets of the observed and of the predicted first waves.
+        breaks: First breaks of the observed and of the predicted first waves.
         arrivals: Comparison of the first waves.
         common: Phase of the wavelet.
         faults: Dead and noisy traces.
@@ -94,7 +94,7 @@ class GathersDiagnosis(NamedTuple):
     """
 
     findings: tuple[Finding, ...]
-    onsets: tuple[Onsets, Onsets]
+    breaks: tuple[FirstBreaks, FirstBreaks]
     arrivals: Arrivals
     common: CommonPhase
     faults: TraceFaults
@@ -123,14 +123,14 @@ def diagnose_gathers(record: Record) -> GathersDiagnosis:
     faults = find_faults(rms, noise, of_predicted, used)
     live = ~faults.dead
     usual = live & ~faults.noisy
-    onsets = _both(record, noise, unit)
-    arrivals = compare_arrivals(observed, predicted, onsets, live, dt, period)
+    breaks = _both(record, noise, unit)
+    arrivals = compare_arrivals(observed, predicted, breaks, live, dt, period)
     common = common_phase(arrivals, period)
     opposite = find_reversed(arrivals, common, period)
     signal = np.sqrt(np.maximum(rms**2 - noise**2, 0))
     spectra = mean_spectra(observed, predicted, noise, live, dt)
     top, bottom = find_mutes(observed, predicted, live)
-    picked, expected = (np.where(live & each.clear, each.times, np.nan) for each in onsets)
+    picked, expected = (np.where(live, each.known, np.nan) for each in breaks)
     findings = (
         judge_noise(rms, before, beyond, usual),
         judge_traces("dead", faults.dead, DEAD),
@@ -147,13 +147,13 @@ def diagnose_gathers(record: Record) -> GathersDiagnosis:
     )
     total = total_ratio(rms[usual], noise[usual])
     ratio = signal_to_noise(rms, noise)
-    return GathersDiagnosis(findings, onsets, arrivals, common, faults, opposite, ratio, total, spectra)
+    return GathersDiagnosis(findings, breaks, arrivals, common, faults, opposite, ratio, total, spectra)
 
 
-def _both(record: Record, floor: PerTrace, unit: float) -> tuple[Onsets, Onsets]:
-    """Pick the onsets of both sides with one floor, in the unit of the observed ones."""
+def _both(record: Record, floor: PerTrace, unit: float) -> tuple[FirstBreaks, FirstBreaks]:
+    """Pick the first breaks of both sides with one floor, in the unit of the observed ones."""
     dt, period = record.dt, 1 / record.peak
     return (
-        pick_onsets(record.observed, dt, period, floor),
-        pick_onsets(record.predicted, dt, period, floor / unit),
+        pick_first_breaks(record.observed, dt, period, floor),
+        pick_first_breaks(record.predicted, dt, period, floor / unit),
     )

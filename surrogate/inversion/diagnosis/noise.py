@@ -23,20 +23,20 @@ PerTrace = Float[np.ndarray, "n_shots n_receivers"]
 
 
 def noise_before(
-    gathers: Float[np.ndarray, "n_shots nt n_receivers"], onsets: PerTrace, dt: float, period: float
+    gathers: Float[np.ndarray, "n_shots nt n_receivers"], breaks: PerTrace, dt: float, period: float
 ) -> PerTrace:
     """Measure what is recorded before the first wave.
 
     Args:
         gathers: Gathers `(n_shots, nt, n_receivers)`.
-        onsets: Time of the first wave after the first sample `(n_shots, n_receivers)` [s].
+        breaks: Time of the first wave after the first sample `(n_shots, n_receivers)` [s].
         dt: Time from one sample to the next [s].
         period: Period of the waves [s].
 
     Returns:
         Root mean squares `(n_shots, n_receivers)`; NaN where less than a period of them is left.
     """
-    samples = np.floor((np.nan_to_num(onsets) - period / 2) / dt)
+    samples = np.floor((np.nan_to_num(breaks) - period / 2) / dt)
     counted = np.arange(gathers.shape[1])[:, None] < samples[:, None]
     enough = samples >= max(8, period / dt)
     return np.where(enough, np.sqrt((gathers**2 * counted).sum(axis=1) / np.maximum(samples, 1)), np.nan)

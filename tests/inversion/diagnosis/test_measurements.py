@@ -1,4 +1,4 @@
-"""Onsets, noise, phases, mutes and Taylor's remainder are what they are known to be."""
+"""Noise, phases, mutes and Taylor's remainder are what they are known to be."""
 
 import numpy as np
 import pytest
@@ -14,41 +14,13 @@ from surrogate.inversion.diagnosis.noise import (
     signal_to_noise,
     total_ratio,
 )
-from surrogate.inversion.diagnosis.onsets import pick_onsets
 from surrogate.inversion.diagnosis.taylor import inward, judge_gradient, taylor_test
 from surrogate.inversion.diagnosis.trace_faults import listed
-from tests.inversion.diagnosis.synthetic import DELAY, DT, NT, OFFSETS, PEAK, PERIOD, TIMES, gathers, with_noise
+from surrogate.inversion.first_breaks import pick_first_breaks
+from tests.inversion.diagnosis.synthetic import DELAY, DT, OFFSETS, PEAK, PERIOD, gathers, with_noise
 
 USED = np.ones(OFFSETS.shape, bool)
 EXACT = OFFSETS / 2000 + DELAY  # peaks of the direct wave
-
-
-def test_onsets_follow_the_wave():
-    """Every onset lies ahead of the peak by the same part of the wavelet, to a quarter period; silence has none."""
-    far = OFFSETS > 100
-    ahead = (EXACT - pick_onsets(gathers(), DT, PERIOD).times)[far]
-    assert ahead.min() > 0.5 * PERIOD and np.ptp(ahead) < 0.25 * PERIOD
-    silent = pick_onsets(np.zeros((1, NT, 2)), DT, PERIOD)
-    assert np.isnan(silent.times).all() and not silent.clear.any()
-
-
-def test_noise_moves_onsets_by_less_than_a_cycle_skip():
-    """With the floor of the noise, picks of noisy and of clean data agree to a quarter period, half of what matters."""
-    data = with_noise(gathers(), 15)
-    floor = np.full(OFFSETS.shape, np.sqrt(np.mean((data - gathers()) ** 2)))
-    noisy, clean = (pick_onsets(each, DT, PERIOD, floor) for each in (data, gathers()))
-    both = noisy.clear & clean.clear
-    assert both.mean() > 0.9
-    assert np.percentile(np.abs(noisy.times - clean.times)[both], 95) < 0.25 * PERIOD
-
-
-def test_a_later_wave_moves_no_onset():
-    data = gathers()
-    louder = data + 3 * np.roll(data, 100, axis=1) * (TIMES[:, None] > 0.4)
-    strong = (OFFSETS > 100) & (OFFSETS < 400)
-    np.testing.assert_allclose(
-        pick_onsets(louder, DT, PERIOD).times[strong], pick_onsets(data, DT, PERIOD).times[strong], atol=0.25 * PERIOD
-    )
 
 
 @pytest.mark.parametrize("decibels", [0, 10, 30])
@@ -74,8 +46,8 @@ def test_the_phase_is_the_rotation(angle):
     """To 7 degrees, whatever the delay: windows cut the tails of rotated wavelets off, the most at 90 degrees."""
     observed, predicted = gathers(2060.0, rotation=angle), gathers()
     observed[1, :, 3:6] *= -1
-    onsets = (pick_onsets(observed, DT, PERIOD), pick_onsets(predicted, DT, PERIOD))
-    arrivals = compare_arrivals(observed, predicted, onsets, USED, DT, PERIOD)
+    breaks = (pick_first_breaks(observed, DT, PERIOD), pick_first_breaks(predicted, DT, PERIOD))
+    arrivals = compare_arrivals(observed, predicted, breaks, USED, DT, PERIOD)
     common = common_phase(arrivals, PERIOD)
     assert common.degrees == pytest.approx(angle, abs=7) and common.told
     assert np.argwhere(find_reversed(arrivals, common, PERIOD)).tolist() == [[1, 3], [1, 4], [1, 5]]
@@ -83,8 +55,8 @@ def test_the_phase_is_the_rotation(angle):
 
 def test_waves_that_are_not_alike_tell_no_phase():
     observed, predicted = np.random.default_rng(0).normal(size=(2, *gathers().shape))
-    onsets = (pick_onsets(observed, DT, PERIOD), pick_onsets(predicted, DT, PERIOD))
-    arrivals = compare_arrivals(observed, predicted, onsets, USED, DT, PERIOD)
+    breaks = (pick_first_breaks(observed, DT, PERIOD), pick_first_breaks(predicted, DT, PERIOD))
+    arrivals = compare_arrivals(observed, predicted, breaks, USED, DT, PERIOD)
     common = common_phase(arrivals, PERIOD)
     assert not common.told and not find_reversed(arrivals, common, PERIOD).any()
 
