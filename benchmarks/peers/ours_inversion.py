@@ -20,6 +20,7 @@ from surrogate.inversion.observed.record import Observed, check_record
 
 __all__ = ["run", "versions"]
 
+MEMORY = 1e9  # [bytes] of a simulation; more is no faster, as caches hold a few shots only
 UNLIMITED = 10**6  # iterations of a stage whose budget is in simulations
 
 
@@ -86,6 +87,7 @@ def run(problem: Problem, optimizer: str, replay: Replay, report: Report) -> tup
         config_of(problem, optimizer),
         truth=problem.truth,
         weights=record.weights,
+        memory_budget=MEMORY,
         resume=replay.folder.parent / "progress.npz",
         on_progress=on_progress,
     )
