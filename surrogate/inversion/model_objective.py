@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float64
 
 from surrogate.inversion.bounds import Bounds
+from surrogate.inversion.kept_data import KeptData
 from surrogate.inversion.objective import DataMisfit, DrawnMisfit, Vector
 from surrogate.inversion.parametrizations.base import Parametrization
 from surrogate.inversion.parametrizations.elementwise import Velocity
@@ -41,7 +42,7 @@ class ModelObjective:
         spacing: Side of a cell [m].
     """
 
-    data: DataMisfit | DrawnMisfit
+    data: DataMisfit | DrawnMisfit | KeptData
     parametrization: Parametrization
     regularizers: tuple[tuple[float, Regularizer], ...]
     start: Float64[np.ndarray, "nz nx"]
@@ -60,7 +61,7 @@ class ModelObjective:
         """See `Objective.resolution`."""
         return self.data.resolution
 
-    def with_data(self, data: DataMisfit | DrawnMisfit) -> "ModelObjective":
+    def with_data(self, data: DataMisfit | DrawnMisfit | KeptData) -> "ModelObjective":
         """Return the objective of other data, for which nothing is compiled anew.
 
         Args:

@@ -14,7 +14,7 @@ of shots add up to it. Compiled functions take the numbers of the shots as an ar
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -45,6 +45,7 @@ class DataMisfit:
         dtype: Precision of the velocity model.
         prepare: Function that treats predicted and observed data and their weights before they are compared, and
             returns all three; None compares them as they are.
+        shift: Data that are added to those of the forward model, of their shape; None for none.
     """
 
     forward: ForwardModel
@@ -54,6 +55,20 @@ class DataMisfit:
     shape: tuple[int, ...]
     dtype: Any = "float32"
     prepare: Prepare | None = None
+    shift: Array | None = None
+
+    def shifted(self, shift: Array) -> "DataMisfit":
+        """Return the misfit with data added to those of the forward model, for which nothing is compiled anew.
+
+        Args:
+            shift: Data of all shots `(n_sources, n_times, ...)`.
+
+        Returns:
+            The misfit.
+        """
+        other = replace(self, shift=shift)
+        vars(other).update(_gradient=self._gradient, _hessian=self._hessian, _gauss_newton=self._gauss_newton)
+        return other
 
     @property
     def shots(self) -> int:
@@ -87,8 +102,31 @@ class DataMisfit:
         Returns:
             The misfit, or the draw's part of it, and its gradient `(nz nx,)`.
         """
-        value, size, gradient = self._gradient(self._model(x), *self._given(draw))
-        return float(value), float(size) * _flat(gradient)
+        return self.value_gradient_and_data(x, draw)[:2]
+
+    def value_gradient_and_data(self, x: Vector, draw: Draw | None = None) -> tuple[float, Vector, Array]:
+        """Compute the misfit, its gradient, and the data that are predicted.
+
+        Args:
+            x: Velocity model `(nz nx,)` [m/s].
+            draw: Shots; None for all.
+
+        Returns:
+            The misfit, its gradient `(nz nx,)`, and the data of the forward model, without `shift`.
+        """
+        value, size, gradient, predicted = self._gradient(self._model(x), *self._given(draw))
+        return float(value), float(size) * _flat(gradient), predicted
+
+    def data(self, x: Vector) -> Array:
+        """Predict the data.
+
+        Args:
+            x: Velocity model `(nz nx,)` [m/s].
+
+        Returns:
+            Data `(n_sources, n_times, ...)`, without `shift`.
+        """
+        return self._data(self._model(x))
 
     def hessian_product(self, x: Vector, direction: Vector, draw: Draw | None = None) -> Vector:
         """Multiply a direction by the Hessian.
@@ -116,9 +154,13 @@ class DataMisfit:
     def _model(self, x: Vector) -> Array:
         return jnp.asarray(x.reshape(self.shape), self.dtype)
 
-    def _given(self, draw: Draw | None) -> tuple[Array, Array | None, Draw | None, Whole | None]:
+    def _given(self, draw: Draw | None) -> tuple[Array, Array | None, Array | None, Draw | None, Whole | None]:
         # The data are arguments of what is compiled: XLA would compute with constants while it compiles.
-        return self.observed, self.weights, draw, None if draw is None else self._whole
+        return self.observed, self.weights, self.shift, draw, None if draw is None else self._whole
+
+    @cached_property
+    def _data(self) -> Callable[..., Any]:
+        return jax.jit(lambda velocity: self.forward(velocity))
 
     @cached_property
     def _whole(self) -> Whole:
@@ -143,7 +185,7 @@ class DataMisfit:
             with jax.enable_x64(True):
                 value, slope = jax.value_and_grad(self._of_data(*given))(_double(predicted))
                 size, unit = _normalized(slope, predicted.dtype)
-            return value, size, pull_back(unit)[0]
+            return value, size, pull_back(unit)[0], predicted
 
         return jax.jit(gradient)
 
@@ -174,15 +216,18 @@ class DataMisfit:
 
         return jax.jit(product)
 
-    def _forward(self, observed: Array, weights: Array | None, draw: Draw | None, whole: Whole | None) -> ForwardModel:
+    def _forward(
+        self, observed: Array, weights: Array | None, shift: Array | None, draw: Draw | None, whole: Whole | None
+    ) -> ForwardModel:
         return self.forward if draw is None else draw.forward(self.forward)
 
     def _of_data(
-        self, observed: Array, weights: Array | None, draw: Draw | None, whole: Whole | None
+        self, observed: Array, weights: Array | None, shift: Array | None, draw: Draw | None, whole: Whole | None
     ) -> Callable[[Array], Array]:
         """Return the misfit, or a draw's part of it, as a function of the predicted data, in double precision."""
         if draw is None or whole is None:
-            return lambda predicted: self._compare(predicted, *prepared(observed, weights))
+            given = prepared(observed, weights)
+            return lambda predicted: self._compare(predicted if shift is None else predicted + shift, *given)
         used, factors = prepared(draw.data(observed), draw.weights(weights))
         size = relative_size(self._compare, draw, whole.reference, observed, weights)
         # Silent shots count nothing, and get some values from which no misfit is NaN: that times zero would be NaN.

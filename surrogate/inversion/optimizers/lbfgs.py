@@ -78,11 +78,7 @@ class LBFGS:
                 break
         if found is None:
             return last_state(tally, state)
-        pair = found.x - point.x, found.gradient - point.gradient
-        if _curved(*pair):
-            steps, changes = (
-                np.vstack([old, new])[-self.memory :] for old, new in zip((steps, changes), pair, strict=True)
-            )
+        steps, changes = with_pair(steps, changes, point, found, self.memory)
         return next_state(tally, state, *found, steps=steps, changes=changes)
 
     def _direction(
@@ -99,6 +95,22 @@ class LBFGS:
         return np.where(active.near, (ends - point.x) / length, direction), length
 
 
-def _curved(step: Vector, change: Vector) -> bool:
-    """Whether the curvature of a pair is positive beyond rounding."""
-    return bool(step @ change > CURVATURE * np.linalg.norm(step) * np.linalg.norm(change))
+def with_pair(
+    steps: np.ndarray, changes: np.ndarray, old: Point, new: Point, memory: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Add the pair of two points, if its curvature is positive beyond rounding.
+
+    Args:
+        steps: Steps of the pairs, newest last `(k, n)`.
+        changes: Changes of the gradient along them `(k, n)`.
+        old: First point.
+        new: Second point.
+        memory: Pairs that are remembered.
+
+    Returns:
+        Steps and changes.
+    """
+    step, change = new.x - old.x, new.gradient - old.gradient
+    if not step @ change > CURVATURE * np.linalg.norm(step) * np.linalg.norm(change):
+        return steps, changes
+    return np.vstack([steps, step])[-memory:], np.vstack([changes, change])[-memory:]

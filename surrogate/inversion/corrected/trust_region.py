@@ -1,0 +1,192 @@
+"""Minimize a misfit by a cheap forward model, corrected around one center after the other, in a trust region.
+
+    x = argmin J_k within |x - m_k| <= radius w and the bounds         by the driver's own optimizers
+    ratio = (J(m_k) - J(x)) / (J(m_k) - J_k(x))                         decides, by one gradient of J
+
+x becomes the next center where the ratio is positive. The radius is quartered where the ratio is below 1/4, and doubled
+where it is above 3/4 at the edge. The inner minimization begins along the projected gradient of J, which is that of J_k,
+and so falls by a part of what the projected Cauchy point does at least: whatever the cheap model is, centers that are
+accepted tend to a stationary point of J. w are the weights of the preconditioner, so that cells of little illumination,
+of which a cheap model knows least, move no further than their gradients say.
+
+Where two trials in a row were rejected, or a trial lowered the logarithm of J by less for its cost than the last steps
+of L-BFGS by J itself, such steps follow, from pairs of J's own gradients, those of rejected trials among them. The next
+trial waits for twice as many of them as the last one did, so that a cheap model that never helps costs a number of
+trials that grows with the logarithm of the steps. An accepted trial of a poor ratio is followed by one such step, so
+that there is something to compare with.
+Sources: see corrected_objective.py; A. R. Conn, N. I. M. Gould and P. L. Toint, Trust-Region Methods (2000), section 12.2.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Array
+
+from surrogate.inversion.bounds import Bounds
+from surrogate.inversion.corrected.corrected_objective import CorrectedObjective, rank_ones
+from surrogate.inversion.kept_data import KeptData
+from surrogate.inversion.model_objective import ModelObjective
+from surrogate.inversion.objective import DataMisfit
+from surrogate.inversion.optimizers.lbfgs import LBFGS, with_pair
+from surrogate.inversion.optimizers.line_search import SLIGHT, Point, decrease
+from surrogate.inversion.optimizers.precondition import Preconditioner
+from surrogate.inversion.optimizers.protocol import Objective, Optimizer, State, Tally, Vector, last_state, next_state
+
+ACCEPTED = 1e-4
+SHRINK, GROW = 0.25, 2.0
+POOR, GOOD = 0.25, 0.75
+TINY = np.finfo(float).tiny
+EDGE = 0.99  # of the radius: a step that long lies at the edge
+REJECTED = 2  # trials in a row after which the misfit itself makes a step
+LOW = ("low_forwards", "low_gradients", "low_hessian_products")
+PLAIN, ACCEPT, REJECT = 0, 1, 2
+TRIAL = ("kind", "iteration", "ratio", "radius", "gradients", "low_gradients")  # entries of a row of `trials`
+
+
+@dataclass(frozen=True, eq=False)
+class Corrected:
+    """Minimize by a corrected cheap model; it is an `Optimizer` of a `ModelObjective` whose data are `KeptData`.
+
+    The state adds the radius, the pairs of the misfit's own gradients and of the inner optimizer's, the last centers, how
+    many trials in a row were rejected, the steps up to the next trial, the simulations of the cheap model, and the trials.
+
+    Attributes:
+        low: Misfit of the cheap forward model, with the regularizers.
+        inner: Optimizer of J_k.
+        plain: L-BFGS of the misfit itself.
+        preconditioner: Preconditioner, whose weights scale the trust region.
+        iterations: Largest number of iterations on J_k.
+        secants: Number of past centers that B knows.
+        radius: First radius, in the unit of the unknowns; infinite for none.
+        cost: Cost of a gradient by the cheap model, in gradients of J.
+    """
+
+    low: ModelObjective
+    inner: Optimizer
+    plain: LBFGS
+    preconditioner: Preconditioner
+    iterations: int = 10
+    secants: int = 2
+    radius: float = np.inf
+    cost: float = 0.0
+    compares: ClassVar[bool] = True
+
+    def start(self, objective: Objective, x: Vector, bounds: Bounds) -> State:
+        """See `Optimizer.start`."""
+        state, none = self.plain.start(objective, x, bounds), np.zeros((0, len(x)))
+        more = {"radius": self.radius, "rejected": 0, "wait": 0, "interval": 1, "rate": np.nan, **dict.fromkeys(LOW, 0)}
+        more |= {name: none for name in ("low_steps", "low_changes", "centers", "slopes")}
+        return state | {name: np.array(entry) for name, entry in more.items()} | {"trials": np.zeros((0, len(TRIAL)))}
+
+    def step(self, objective: Objective, state: State, bounds: Bounds) -> State:
+        """See `Optimizer.step`."""
+        assert isinstance(objective, ModelObjective) and isinstance(objective.data, KeptData)
+        objective.data.forget_all_but(objective.velocity(state["x"]))
+        if state["done"]:
+            return last_state(Tally(objective, state), state)
+        before, corrected = state, None
+        while int(state["wait"]) == 0:
+            corrected = corrected or self._corrected(objective, state)
+            state, ratio = self._try(objective, corrected, state, bounds)
+            if ratio > ACCEPTED:
+                worse = self._rate(before, state) < float(state["rate"])
+                return self._waiting(state) if worse else state | {"wait": np.array(int(ratio < POOR))}
+            if int(state["rejected"]) >= REJECTED:
+                state = self._waiting(state)
+        before = state
+        state = self.plain.step(objective, state, bounds)
+        rate, old = self._rate(before, state), float(state["rate"])
+        more = {"wait": state["wait"] - 1, "rate": np.array(rate if np.isnan(old) else (rate + old) / 2)}
+        return _told(state | more, PLAIN, np.nan)
+
+    def _rate(self, before: State, after: State) -> float:
+        """Compute by how much the logarithm of J fell for the cost of a gradient of J."""
+        gradients, low = (float(after[name] - before[name]) for name in ("gradients", "low_gradients"))
+        high, low_value = (max(float(state["value"]), TINY) for state in (before, after))
+        fall = float(np.log(high / low_value))
+        return fall / max((gradients + self.cost * low) / self.low.shots, 1.0)
+
+    def _waiting(self, state: State) -> State:
+        """Let the next trial wait twice as long as the last one did."""
+        interval = int(state["interval"])
+        return state | {"wait": np.array(interval), "interval": np.array(2 * interval)}
+
+    def _try(
+        self, objective: ModelObjective, corrected: CorrectedObjective, state: State, bounds: Bounds
+    ) -> tuple[State, float]:
+        """Minimize J_k, and accept what it finds or not: the state and the ratio."""
+        center, radius = corrected.center, float(state["radius"])
+        (x, value), pairs = self._minimize(corrected, state, bounds)
+        state = state | pairs | {name: state[name] + n for name, n in zip(LOW, corrected.take_counts(), strict=True)}
+        tally, visible = Tally(objective, state), objective.resolution * abs(center.value)
+        predicted = center.value - value
+        if not predicted > SLIGHT * visible:
+            # J's own step may lower it still; if it does not, that step ends the minimization.
+            return _told(state | {"rejected": np.array(REJECTED)}, REJECT, np.nan), 0.0
+        new = Point(x, *tally.evaluate(x))
+        gained = decrease(center, new, objective.resolution) if new.is_finite else -np.inf
+        ratio = gained / predicted if gained > SLIGHT * visible else -1.0
+        length = self._length(x - center.x)
+        if ratio < POOR:
+            radius = SHRINK * min(radius, length)
+        elif ratio > GOOD and length >= EDGE * radius:
+            radius = GROW * radius
+        state = self._with_pair(state, center, new) | {"radius": np.array(radius)}
+        if ratio <= ACCEPTED:
+            return _told(state | tally.counts() | {"rejected": state["rejected"] + 1}, REJECT, ratio), 0.0
+        past = {"centers": center.x, "slopes": center.gradient}
+        more = {name: np.vstack([state[name], last])[len(state[name]) + 1 - self.secants :] for name, last in past.items()}
+        more |= {"rejected": 0, "interval": max(1, int(state["interval"]) // 2)}
+        return _told(next_state(tally, state, *new, **more), ACCEPT, ratio), ratio
+
+    def _corrected(self, objective: ModelObjective, state: State) -> CorrectedObjective:
+        """Make J_k around a center, from the data of both forward models there."""
+        assert isinstance(self.low.data, DataMisfit) and isinstance(objective.data, KeptData)
+        center = Point(state["x"], float(state["value"]), state["gradient"])
+        velocity = objective.velocity(center.x)
+        shift = objective.data.data(velocity) - self.low.data.data(velocity)
+        corrected = CorrectedObjective(self.low.with_data(self.low.data.shifted(shift)), center)
+        pairs = [
+            (center.x - past, center.gradient - slope - corrected.low_change(past))
+            for past, slope in zip(state["centers"], state["slopes"], strict=True)
+        ]
+        corrected.bend = rank_ones(len(center.x), pairs)
+        return corrected
+
+    def _minimize(
+        self, corrected: CorrectedObjective, state: State, bounds: Bounds
+    ) -> tuple[tuple[Vector, float], State]:
+        """Minimize J_k within the trust region: the model, J_k there, and the pairs of the inner optimizer."""
+        x, radius = corrected.center.x, float(state["radius"])
+        reach = radius * self._weights if np.isfinite(radius) else np.inf
+        box = Bounds(np.maximum(bounds.low, x - reach), np.minimum(bounds.high, x + reach))
+        inner = self.inner.start(corrected, x, box)
+        pairs = {"steps": "low_steps", "changes": "low_changes"} if "steps" in inner else {}
+        inner |= {name: state[kept] for name, kept in pairs.items()}
+        while int(inner["iteration"]) < self.iterations and not inner["done"]:
+            inner = self.inner.step(corrected, inner, box)
+        return (inner["x"], float(inner["value"])), {kept: inner[name] for name, kept in pairs.items()}
+
+    def _with_pair(self, state: State, old: Point, new: Point) -> State:
+        """Add the pair of two gradients of the misfit to those of its own L-BFGS."""
+        if not new.is_finite:
+            return state
+        steps, changes = with_pair(state["steps"], state["changes"], old, new, self.plain.memory)
+        return state | {"steps": steps, "changes": changes}
+
+    @property
+    def _weights(self) -> Vector:
+        return self.preconditioner.weights / np.max(self.preconditioner.weights)
+
+    def _length(self, change: Vector) -> float:
+        """Return the radius at whose edge a change lies."""
+        weights = self._weights
+        return float(np.max(np.abs(change[weights > 0]) / weights[weights > 0], initial=0.0))
+
+
+def _told(state: State, kind: int, ratio: float) -> State:
+    """Add a row to the trials."""
+    counts = (int(state[name]) for name in ("gradients", "low_gradients"))
+    row = [kind, int(state["iteration"]), ratio, float(state["radius"]), *counts]
+    return state | {"trials": np.vstack([state["trials"], row])}

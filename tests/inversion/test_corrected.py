@@ -1,0 +1,135 @@
+"""A corrected cheap model agrees with the misfit at its center, and can slow a minimization down but never mislead it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from surrogate.inversion.corrected.corrected_objective import CorrectedObjective, rank_ones
+from surrogate.inversion.corrected.trust_region import ACCEPT, PLAIN, REJECT, Corrected
+from surrogate.inversion.kept_data import KeptData
+from surrogate.inversion.misfits.registry import MISFITS
+from surrogate.inversion.model_objective import ModelObjective
+from surrogate.inversion.objective import DataMisfit
+from surrogate.inversion.optimizers.lbfgs import LBFGS
+from surrogate.inversion.optimizers.line_search import Point
+from surrogate.inversion.optimizers.precondition import make_preconditioner
+from surrogate.inversion.parametrizations.elementwise import Velocity
+from surrogate.inversion.regularizers.tikhonov import FirstOrder
+
+SHAPE, SHOTS, SAMPLES = (3, 4), 2, 9
+LOW, HIGH = 1500.0, 4500.0
+RANDOM = np.random.default_rng(0)
+START = np.full(SHAPE, 2500.0)
+TRUTH = START + 300.0 * RANDOM.normal(size=SHAPE)
+MATRIX = RANDOM.normal(size=(SHOTS * SAMPLES, START.size))
+PLAIN_STEPS = 60
+
+
+class Forward:
+    """Predict `sinh(M u)`, u the change of the model in km/s: not linear, and not convex far from the truth."""
+
+    steps = tuple(range(SAMPLES))
+
+    def __init__(self, matrix):
+        self.matrix = jnp.asarray(matrix)
+
+    def __call__(self, velocity):
+        inside = self.matrix.astype(velocity.dtype) @ ((velocity.ravel() - 2500.0) / 1000.0)
+        return jnp.sinh(inside).reshape(SHOTS, SAMPLES, 1)
+
+
+FINE = Forward(MATRIX)
+CHEAP = {
+    "itself": FINE,
+    "near": Forward(MATRIX + 0.1 * RANDOM.normal(size=MATRIX.shape)),
+    "far": Forward(0.5 * MATRIX + 0.5 * RANDOM.normal(size=MATRIX.shape)),
+    "random": Forward(RANDOM.normal(size=MATRIX.shape)),
+    "zero": Forward(0 * MATRIX),
+    "opposite": Forward(-MATRIX),
+}
+
+
+def objective(forward, kept=False, regularizers=()):
+    observed = FINE(jnp.asarray(TRUTH))
+    data = DataMisfit(forward, observed, None, MISFITS["l2"], SHAPE, jnp.float64)
+    held = np.zeros(SHAPE, bool)
+    data = KeptData(data) if kept else data
+    return ModelObjective(data, Velocity(), regularizers, START, held, LOW, HIGH, 10.0)
+
+
+def optimizer(low, **settings):
+    preconditioner = make_preconditioner(SHAPE)
+    lbfgs = LBFGS(50.0, preconditioner)
+    return Corrected(low, lbfgs, lbfgs, preconditioner, **settings)
+
+
+def run(method, fine, steps):
+    states = [method.start(fine, fine.unknowns(START), fine.bounds)]
+    while len(states) <= steps and not states[-1]["done"]:
+        states.append(method.step(fine, states[-1], fine.bounds))
+    return states
+
+
+def test_rank_ones():
+    """B s = y for the newest pair; for all pairs where they belong to one symmetric matrix."""
+    root = RANDOM.normal(size=(5, 5))
+    matrix = root + root.T
+    steps = RANDOM.normal(size=(3, 5))
+    found = rank_ones(5, [(step, matrix @ step) for step in steps])
+    for step in steps:
+        np.testing.assert_allclose(found.product(step), matrix @ step, rtol=1e-10)
+    assert len(rank_ones(5, [(steps[0], 0 * steps[0])]).scales) == 0
+
+
+@pytest.mark.parametrize("cheap", ["near", "random", "zero"])
+def test_agrees_at_the_center(float64, cheap):
+    """Value and gradient are those of J to 1e-12; its gradient is that of its values, by central differences."""
+    penalty = ((1e-6, FirstOrder()),)
+    fine, low = objective(FINE, kept=True, regularizers=penalty), objective(CHEAP[cheap], regularizers=penalty)
+    method, x = optimizer(low), fine.unknowns(START) + 50.0 * RANDOM.normal(size=START.size)
+    state = method.start(fine, x, fine.bounds)
+    past = x + 30.0 * RANDOM.normal(size=x.size)
+    state |= {"centers": past[None], "slopes": fine.value_and_gradient(past)[1][None]}
+    found = method._corrected(fine, state)
+    assert found.bend is not None
+    value, gradient = fine.value_and_gradient(x)
+    near = x + 1e-9 * np.ones_like(x)  # not the center itself, whose value is known
+    assert found.value_and_gradient(near)[0] == pytest.approx(value, rel=1e-10)
+    # The data at the center are those of the fine model, so that both misfits are the same there.
+    assert found.constant == pytest.approx(0.0, abs=1e-12 * abs(value))
+    low_gradient = found.low.value_and_gradient(x)[1]
+    np.testing.assert_allclose(low_gradient + found.linear, gradient, rtol=1e-12, atol=1e-12 * np.abs(gradient).max())
+    at, direction = x + 20.0 * RANDOM.normal(size=x.size), RANDOM.normal(size=x.size)
+    ahead, behind = (found.value_and_gradient(at + h * direction)[0] for h in (1e-3, -1e-3))
+    slope = found.value_and_gradient(at)[1] @ direction
+    assert (ahead - behind) / 2e-3 == pytest.approx(slope, rel=1e-6)
+    # B makes the difference of both gradients at the past center vanish, exactly for the newest one.
+    np.testing.assert_allclose(
+        found.value_and_gradient(past)[1], fine.value_and_gradient(past)[1], rtol=1e-9, atol=1e-12
+    )
+
+
+def test_the_model_itself_is_the_plain_optimizer(float64):
+    """With F_low = F and no radius one center walks as L-BFGS does, and its trial confirms what it predicted."""
+    fine, steps = objective(FINE, kept=True), 7
+    plain = run(LBFGS(50.0, make_preconditioner(SHAPE)), objective(FINE), steps)
+    state = run(optimizer(objective(FINE), iterations=steps), fine, 1)[-1]
+    np.testing.assert_allclose(state["x"], plain[-1]["x"], rtol=1e-9)
+    assert state["trials"][0, 2] == pytest.approx(1.0, rel=1e-6)
+    assert int(state["gradients"]) == 2 * SHOTS
+
+
+@pytest.mark.parametrize("cheap", CHEAP)
+def test_never_misleads(float64, cheap):
+    """Every cheap model ends where L-BFGS ends, falls at every step, and costs at most 30 % more gradients of J."""
+    plain = run(LBFGS(50.0, make_preconditioner(SHAPE)), objective(FINE), PLAIN_STEPS)
+    states = run(optimizer(objective(CHEAP[cheap])), objective(FINE, kept=True), PLAIN_STEPS)
+    values = [float(state["value"]) for state in states]
+    assert (np.diff(values[:-1]) < 0).all()
+    enough = 1e-8 * values[0]
+    reached = [next(s for s in one if float(s["value"]) <= enough) for one in (plain, states)]
+    gradients = [int(state["gradients"]) for state in reached]
+    print(cheap, gradients, states[-1]["trials"][:, 0])
+    assert gradients[1] <= 1.3 * gradients[0]
+    np.testing.assert_allclose(states[-1]["x"], plain[-1]["x"], atol=1.0)
