@@ -103,10 +103,7 @@ def make_stage(problem: InversionProblem, number: int, velocity: np.ndarray) -> 
         InputError: If settings do not fit the forward model or one another.
     """
     config, settings = problem.config, problem.config.of_stage(number)
-    lowest = slowest(config, np.asarray(problem.start), problem.held)
-    narrowing = narrow(problem.data.forward, config.stage(number), lowest, number)
-    data = narrowing.data(problem.data.observed, problem.data.weights)
-    data = data._replace(weights=_muted(data.forward, data.weights, settings.mute, problem.clock))
+    data = data_of_stage(problem, number)
     objective = make_objective(problem, settings, data)
     x = objective.unknowns(velocity)
     preconditioner, spent = _preconditioner(settings, data, objective, velocity)
@@ -119,6 +116,27 @@ def make_stage(problem: InversionProblem, number: int, velocity: np.ndarray) -> 
         optimizer = Stochastic(optimizer, draws)
         check = check or _data_misfit(problem, settings, data)
     return Stage(settings, objective, check, preconditioner, optimizer, x, spent, config.stage(number).simulations)
+
+
+def data_of_stage(problem: InversionProblem, number: int) -> StageData:
+    """Narrow and mute the data to those that a stage fits.
+
+    Args:
+        problem: The inversion.
+        number: Number of the stage, from 0.
+
+    Returns:
+        Its forward model, data and weights.
+
+    Raises:
+        InputError: If settings do not fit the forward model.
+    """
+    config = problem.config
+    lowest = slowest(config, np.asarray(problem.start), problem.held)
+    narrowing = narrow(problem.data.forward, config.stage(number), lowest, number)
+    data = narrowing.data(problem.data.observed, problem.data.weights)
+    mute = config.of_stage(number).mute
+    return data._replace(weights=_muted(data.forward, data.weights, mute, problem.clock))
 
 
 def check_stages(
