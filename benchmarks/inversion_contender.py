@@ -88,7 +88,7 @@ class Problem:
             yield StageData(stage.highest_frequency, spacing=stage.spacing, iterations=stage.iterations, **numbers)
 
 
-def read_arrays(file: str) -> dict[str, np.ndarray]:
+def read_arrays(file: str) -> dict[str, Any]:
     """The arrays of a file, by name."""
     with np.load(file, allow_pickle=False) as stored:
         return dict(stored)

@@ -26,6 +26,8 @@ from surrogate.inversion.parametrizations.base import Parametrization
 from surrogate.inversion.parametrizations.elementwise import Velocity
 from surrogate.inversion.regularizers.base import Regularizer
 
+Cells = Float64[np.ndarray, " n_cells"]
+
 
 @dataclass(frozen=True, eq=False)
 class ModelObjective:
@@ -74,7 +76,7 @@ class ModelObjective:
         vars(other).update(_compiled=self._compiled, bounds=self.bounds)
         return other
 
-    def velocity(self, x: Vector) -> Vector:
+    def velocity(self, x: Vector) -> Cells:
         """Compute the velocity model of unknowns.
 
         Args:
@@ -98,7 +100,7 @@ class ModelObjective:
             x = np.asarray(self.parametrization.to_unknown(jnp.asarray(velocity, jnp.float64)), np.float64).ravel()
         return self.bounds.clip(x)
 
-    def by_velocity(self, x: Vector, change: Vector) -> Vector:
+    def by_velocity(self, x: Vector, change: Vector) -> Cells:
         """Compute the change of the velocity that a change of the unknowns makes.
 
         Args:
@@ -160,7 +162,7 @@ class ModelObjective:
         """See `CurvedObjective.gauss_newton_product`."""
         return self._product(self.data.gauss_newton_product, x, direction)
 
-    def _by_velocity(self, x: Vector) -> tuple[float, Vector]:
+    def _by_velocity(self, x: Vector) -> tuple[float, Cells]:
         """Compute the misfit with the regularizers and its gradient by the velocity model; the last one is kept."""
         last = self._last.get("x")
         if last is None or not np.array_equal(last, x):
@@ -201,11 +203,11 @@ class ModelObjective:
         with jax.enable_x64(True):
             return self._compiled["push"](x, direction)
 
-    def _pull_back(self, x: Vector, slope: Vector) -> Vector:
+    def _pull_back(self, x: Vector, slope: Cells) -> Vector:
         with jax.enable_x64(True):
             return np.asarray(self._compiled["pull"](x, slope.reshape(self.start.shape)))
 
-    def _bend(self, x: Vector, direction: Vector, slope: Vector) -> Vector:
+    def _bend(self, x: Vector, direction: Vector, slope: Cells) -> Vector:
         with jax.enable_x64(True):
             return np.asarray(self._compiled["bend"](x, direction, slope.reshape(self.start.shape)))
 

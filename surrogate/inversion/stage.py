@@ -107,10 +107,7 @@ def make_stage(problem: InversionProblem, number: int, velocity: np.ndarray) -> 
         InputError: If settings do not fit the forward model or one another.
     """
     config, settings = problem.config, problem.config.of_stage(number)
-    lowest = slowest(config, np.asarray(problem.start), problem.held)
-    narrowing = narrow(problem.data.forward, config.stage(number), lowest, number)
-    data = narrowing.data(problem.data.observed, problem.data.weights)
-    data = data._replace(weights=_muted(data.forward, data.weights, settings.mute, problem.clock))
+    data = data_of_stage(problem, number)
     draws = make_draws(settings, number, data.forward, velocity, data.weights)
     forwards = plan_stage(settings, number, data.forward, draws, problem.solver, problem.memory_budget)
     data = data._replace(forward=forwards.fitted)
@@ -124,6 +121,27 @@ def make_stage(problem: InversionProblem, number: int, velocity: np.ndarray) -> 
     if draws is not None:
         optimizer = Stochastic(optimizer, draws)
     return Stage(settings, objective, check, preconditioner, optimizer, x, spent, config.stage(number).simulations)
+
+
+def data_of_stage(problem: InversionProblem, number: int) -> StageData:
+    """Narrow and mute the data to those that a stage fits.
+
+    Args:
+        problem: The inversion.
+        number: Number of the stage, from 0.
+
+    Returns:
+        Its forward model, data and weights.
+
+    Raises:
+        InputError: If settings do not fit the forward model.
+    """
+    config = problem.config
+    lowest = slowest(config, np.asarray(problem.start), problem.held)
+    narrowing = narrow(problem.data.forward, config.stage(number), lowest, number)
+    data = narrowing.data(problem.data.observed, problem.data.weights)
+    mute = config.of_stage(number).mute
+    return data._replace(weights=_muted(data.forward, data.weights, mute, problem.clock))
 
 
 def check_stages(

@@ -1,7 +1,8 @@
 """Diagnose an inversion from its config: why its result is, or will be, poor.
 
-The data are predicted in the start and compared with the observed ones, the gradient is tested at
-three models, and the illumination is simulated: about as many simulations as ten iterations. Models stay as they are.
+The data are predicted in the start and compared with the observed ones, the gradient of what the first stage minimizes
+is tested at three models, and the illumination is simulated: about as many simulations as ten iterations. Models stay
+as they are.
 """
 
 from collections.abc import Callable
@@ -31,10 +32,10 @@ from surrogate.inversion.diagnosis.inverse_crime import judge_crime
 from surrogate.inversion.diagnosis.taylor import TaylorTest, inward, judge_gradient, taylor_test
 from surrogate.inversion.first_breaks import pick_first_breaks
 from surrogate.inversion.forward import PhysicsForward
-from surrogate.inversion.misfits.registry import MISFITS
-from surrogate.inversion.objective import DataMisfit
 from surrogate.inversion.preconditioners.illumination import source_illumination
 from surrogate.inversion.processing.mutes import offsets
+from surrogate.inversion.stage import InversionProblem, data_of_stage, make_objective
+from surrogate.inversion.stage_data import StageData
 from surrogate.report.page import write_diagnosis_page
 from surrogate.runs.folder import DIAGNOSIS
 from surrogate.runs.observed_problem import observed_problem
@@ -100,7 +101,14 @@ def run_diagnosis(config: InvertConfig, on_stage: Callable[[str], None] = lambda
         residual = float(np.linalg.norm(of_truth - wanted) / np.linalg.norm(wanted))
     crime = judge_crime(config.observed is None, residual, _fall(Path(config.out)), gathers.total)
     on_stage("testing the gradient")
-    tests = _gradient_tests(config, problem, forward, observed)
+    data = jnp.asarray(observed, jnp.promote_types(problem.start.dtype, jnp.float32))
+    weights = None if problem.weights is None else jnp.asarray(problem.weights)
+    held = fixed_cells(config.inversion, problem.start.shape)
+    inversion = InversionProblem(
+        config.inversion, StageData(forward, data, weights), None, start, held, problem.clock, problem.spacing
+    )
+    wavelength = float(start.mean()) / (forward.simulation.peak_frequency * forward.simulation.grid.spacing)
+    tests = gradient_tests(inversion, wavelength)
     on_stage("simulating the illumination")
     density = None if forward.density is None else forward.density(start)
 
@@ -171,33 +179,37 @@ def _fall(out: Path) -> float | None:
     return misfit["end"] / misfit["start"] if misfit["start"] else None
 
 
-def _gradient_tests(
-    config: InvertConfig, problem: Problem, forward: PhysicsForward, observed: np.ndarray
-) -> dict[str, TaylorTest]:
-    """Test the gradient of the misfit at the start and at smooth random changes of it."""
-    start, settings = np.asarray(problem.start, np.float64), config.inversion
-    shape, dtype = start.shape, problem.start.dtype
-    weights = None if problem.weights is None else jnp.asarray(problem.weights)
-    data = jnp.asarray(observed, jnp.promote_types(dtype, jnp.float32))
-    objective = DataMisfit(forward, data, weights, MISFITS[settings.misfit], shape, dtype)
-    bounds = make_bounds(settings.bounds[0], settings.bounds[1], start.ravel(), fixed_cells(settings, shape).ravel())
-    cells = LENGTH * start.mean() / (forward.simulation.peak_frequency * forward.simulation.grid.spacing)
+def gradient_tests(problem: InversionProblem, wavelength: float) -> dict[str, TaylorTest]:
+    """Test the gradient of what the first stage minimizes, at the start and at smooth random changes of it.
+
+    Args:
+        problem: The inversion.
+        wavelength: Wavelength at the peak frequency [cells].
+
+    Returns:
+        Tests by the name of the point.
+    """
+    # Held layers leave out of the gradient, on purpose, what these feel of the model's edges.
+    forward = problem.data.forward
+    if isinstance(forward, PhysicsForward):
+        problem = replace(problem, data=problem.data._replace(forward=replace(forward, hold_layers=False)))
+    objective = make_objective(problem, problem.config.of_stage(0), data_of_stage(problem, 0))
+    start, bounds = np.asarray(problem.start, np.float64), problem.config.bounds
+    limits = make_bounds(bounds[0], bounds[1], start, problem.held)
     random, tests = np.random.default_rng(0), {}
 
-    def change() -> np.ndarray:
-        # Gradients leave out what absorbing layers feel, which continue the model's edges: these do not change.
-        field = np.zeros(shape)
-        field[1:-1, 1:-1] = random.normal(size=(shape[0] - 2, shape[1] - 2))
-        smooth = np.array(gaussian_smooth(jnp.asarray(field), float(cells)), np.float64)
-        smooth[[0, -1]], smooth[:, [0, -1]] = 0, 0
-        return (smooth / np.abs(smooth).max()).ravel()
+    def changed(model: np.ndarray, largest: float) -> np.ndarray:
+        field = jnp.asarray(random.normal(size=model.shape))
+        smooth = np.array(gaussian_smooth(field, LENGTH * wavelength), np.float64)
+        return limits.clip(model + largest * smooth / np.abs(smooth).max())
 
-    for name, size in POINTS.items():
-        x = bounds.clip(start.ravel() * (1 + size * change()))
-        longest = LONGEST * float(start.mean())
-        direction = inward(x, change(), bounds, longest)
+    for name, part in POINTS.items():
+        model = changed(start, part * float(start.mean()))
+        x = objective.unknowns(model)
+        step = objective.unknowns(changed(model, LONGEST * float(start.mean()))) - x
+        direction = inward(x, step, objective.bounds)
         if direction.any():
-            tests[name] = taylor_test(objective, x, direction, longest)
+            tests[name] = taylor_test(objective, x, direction)
     return tests
 
 

@@ -100,20 +100,20 @@ class Cubic:
 def test_taylor_tells_a_gradient_from_another():
     """The slope of the remainder is 2 with the gradient; an error of 1 % of it makes it 1 at short steps."""
     x = direction = np.linspace(1, 2, 50)
-    right, wrong = (taylor_test(Cubic(factor), x, direction, 0.1) for factor in (1.0, 1.01))
+    right, wrong = (taylor_test(Cubic(factor), x, 0.05 * direction) for factor in (1.0, 1.01))
     assert right.slope == pytest.approx(2, abs=0.01)
     assert wrong.slope == pytest.approx(1, abs=0.4)
     assert judge_gradient({"the start": right}).severity == "good"
     finding = judge_gradient({"the start": right, "a model": wrong})
     assert finding.severity == "warning" and "at a model" in finding.remedy
-    rounding = taylor_test(Cubic(), x, direction, 1e-9)
+    rounding = taylor_test(Cubic(), x, 5e-10 * direction)
     assert np.isnan(rounding.slope) and judge_gradient({"the start": rounding}).severity == "good"
 
 
 def test_directions_stay_within_the_bounds():
     x = np.array([1500.0, 2000.0, 4499.0, 3000.0])
     bounds = make_bounds(1500.0, 4500.0, x, np.array([False, False, False, True]))
-    np.testing.assert_array_equal(inward(x, np.array([-1.0, 1.0, 1.0, 1.0]), bounds, 10.0), [0, 1, 0, 0])
+    np.testing.assert_array_equal(inward(x, np.array([-10.0, 10.0, 10.0, 10.0]), bounds), [0, 10, 0, 0])
 
 
 def test_lists_of_traces_are_short():
