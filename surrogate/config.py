@@ -202,9 +202,11 @@ class InvertConfig:
 
     Attributes:
         out: Folder of the result.
-        forward: Forward model, physics (the solver) or surrogate (which needs `run`).
-        run: Folder of the trained run, for forward=surrogate. `data` is then that of the run, except for keys that
-            choose the true model (data.seed, data.water_depth) and are set on the command line.
+        forward: Forward model: physics (the solver), surrogate (which needs `run`), or corrected (the solver, to whose
+            misfit a cheap model is corrected around one model after the other: `inversion.corrected`).
+        run: Folder of the trained run, for forward=surrogate and inversion.corrected.low=surrogate. `data` is then that
+            of the run, except for keys that choose the true model (data.seed, data.water_depth) and are set on the
+            command line.
         data: Settings of the simulation and of the true model; observed data need none.
         observed: Observed data to invert: a SEG-Y, .npz or .npy file of gathers, or the folder of a data set; null
             simulates them in a true model.

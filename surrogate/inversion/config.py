@@ -15,6 +15,8 @@ from surrogate.inversion.regularizers.registry import REGULARIZERS
 
 STARTS = ("smooth", "constant", "gradient")
 MODEL_FILES = (".npy", ".npz", ".segy", ".sgy")
+LOW_FIDELITIES = ("coarse", "surrogate", "none")
+INNER_OPTIMIZERS = ("lbfgs", "gauss_newton", "newton_cg")
 NORMALIZATIONS = ("none", "traces", "shots")
 SOURCES = ("fixed", "one", "each")
 PRECONDITIONERS = ("none", "illumination", "gauss_newton")
@@ -101,6 +103,45 @@ class MuteConfig:
 
 
 @dataclass
+class CorrectedConfig:
+    """Describe the cheap forward model of `forward=corrected`, and the steps by it (corrected/trust_region.py).
+
+    Attributes:
+        low: Cheap forward model: coarse (the solver on coarser cells), surrogate (that of `run`), or none (the plain
+            optimizer).
+        coarser: Side of the cells of `coarse`, in those of the solver in the stage.
+        optimizer: Optimizer of the corrected misfit: lbfgs, gauss_newton or newton_cg.
+        iterations: Largest number of its iterations around a center.
+        secants: Number of past centers whose gradients correct its curvature; each costs a cheap gradient.
+        radius: First radius of the trust region, the largest change of an unknown [m/s]; null for none.
+    """
+
+    low: str = "coarse"
+    coarser: float = 2.0
+    optimizer: str = "lbfgs"
+    iterations: int = 10
+    secants: int = 2
+    radius: float | None = None
+
+    def check(self) -> None:
+        """Refuse values that no inversion can use.
+
+        Raises:
+            InputError: For such a value.
+        """
+        for name, choices in (("low", LOW_FIDELITIES), ("optimizer", INNER_OPTIMIZERS)):
+            if getattr(self, name) not in choices:
+                raise InputError(f"inversion.corrected.{name} must be among {choices}, but is {getattr(self, name)!r}.")
+        if not 1 < self.coarser < float("inf"):
+            raise InputError(f"inversion.corrected.coarser must be more than 1, but is {self.coarser}.")
+        for name, least in (("iterations", 1), ("secants", 0)):
+            if whole(getattr(self, name), f"inversion.corrected.{name}") < least:
+                raise InputError(f"inversion.corrected.{name} must be at least {least}, but is {getattr(self, name)}.")
+        if self.radius is not None and not 0 < self.radius < float("inf"):
+            raise InputError(f"inversion.corrected.radius must be positive, but is {self.radius}. Null is for none.")
+
+
+@dataclass
 class InversionConfig:
     """Describe an inversion: the data, the start, and how the misfit is minimized.
 
@@ -158,6 +199,7 @@ class InversionConfig:
         normalize: Whether each trace (traces) or each shot (shots) of both sides is divided by its root mean square, or
             none.
         mute: Times and offsets that are left out on both sides. See `MuteConfig`.
+        corrected: The cheap forward model of `forward=corrected`. See `CorrectedConfig`.
     """
 
     kind: str = "gather"
@@ -195,6 +237,7 @@ class InversionConfig:
     source: str = "fixed"
     normalize: str = "none"
     mute: MuteConfig = field(default_factory=MuteConfig)
+    corrected: CorrectedConfig = field(default_factory=CorrectedConfig)
 
     def check(self) -> None:
         """Refuse values that no inversion can use.
@@ -250,6 +293,7 @@ class InversionConfig:
             raise InputError(f"inversion.preconditioner_level must be positive, but is {self.preconditioner_level}.")
         if self.simulations is not None and whole(self.simulations, "inversion.simulations") < 1:
             raise InputError(f"inversion.simulations must be at least 1, but is {self.simulations}.")
+        self.corrected.check()
         self._check_draws()
         self._check_gathers_only()
         self._check_regularizers()

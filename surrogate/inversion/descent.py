@@ -68,6 +68,8 @@ class Result(NamedTuple):
         stage_models: Best model of each stage `(n_stages, nz, nx)` [m/s].
         simulations: Simulations of a shot by the forward model: forwards, gradients and Hessian products `(3,)`.
         checks: Simulations of a shot by the solver for the true misfit of another forward model.
+        low_simulations: Simulations of a shot by the cheap model of forward=corrected, in the same order `(3,)`.
+        trials: Stage of each trial of that model, and the entries TRIAL of corrected/trust_region.py `(n, 7)`.
         stopped: Why the inversion was stopped before its end; empty if it was not.
     """
 
@@ -83,6 +85,8 @@ class Result(NamedTuple):
     stage_models: np.ndarray
     simulations: np.ndarray
     checks: int
+    low_simulations: np.ndarray
+    trials: np.ndarray
     stopped: str
 
 
@@ -334,6 +338,8 @@ class _Descent:
             stage_models=np.stack([self._model(model) for model in progress.stage_models]),
             simulations=progress.spent,
             checks=progress.checks,
+            low_simulations=progress.low,
+            trials=progress.trials,
             stopped=progress.stopped,
         )
 

@@ -14,6 +14,7 @@ import numpy as np
 from data_gen.common.errors import InputError
 from data_gen.common.files import publish, temporary_name
 from surrogate.devices import all_gather, barrier, is_main_process
+from surrogate.inversion.corrected.trust_region import LOW, TRIAL
 from surrogate.inversion.optimizers.protocol import COUNTS, State, Vector, simulations
 
 STATE = "state."  # in front of the names of the optimizer's arrays
@@ -33,6 +34,8 @@ class Progress:
         stage_models: Best models of the stages that are finished `(n,)` [m/s].
         spent: Simulations of the stages that are finished, and of preparing this one, in the order of COUNTS.
         checks: Simulations of the true misfit of a surrogate's estimates.
+        low: Simulations by the cheap forward model in the stages that are finished, in the order of COUNTS.
+        trials: Stage of each trial of that model, and its entries TRIAL of corrected/trust_region.py.
         rows: Stage, misfit, penalty, true misfit, model error and simulations used of every entry.
         stopped: Why the inversion was stopped; empty if it was not.
     """
@@ -46,6 +49,8 @@ class Progress:
     stage_models: list[Vector] = field(default_factory=list)
     spent: np.ndarray = field(default_factory=lambda: np.zeros(len(COUNTS), np.int64))
     checks: int = 0
+    low: np.ndarray = field(default_factory=lambda: np.zeros(len(COUNTS), np.int64))
+    trials: np.ndarray = field(default_factory=lambda: np.zeros((0, 1 + len(TRIAL))))
     rows: list[list[float]] = field(default_factory=list)
     stopped: str = ""
 
@@ -77,6 +82,10 @@ class Progress:
     def end_stage(self) -> None:
         """Go on to the next stage, from the best model of this one."""
         self.spent = self.spent + np.array([self.state[name] for name in COUNTS])
+        if "trials" in self.state:
+            self.low = self.low + np.array([self.state[name] for name in LOW])
+            trials = np.insert(self.state["trials"], 0, self.stage, axis=1)
+            self.trials = np.vstack([self.trials, trials])
         self.stage_models.append(self.best)
         self.state, self.stage = {}, self.stage + 1
 
@@ -147,6 +156,8 @@ def _read(path: Path, identity: str) -> Progress:
         stage_models=list(arrays["stage_models"]),
         spent=arrays["spent"],
         checks=int(arrays["checks"]),
+        low=arrays["low"],
+        trials=arrays["trials"],
         rows=arrays["rows"].tolist(),
         stopped=str(arrays["stopped"]),
     )

@@ -13,11 +13,12 @@ from surrogate import figures
 from surrogate.config import InvertConfig
 from surrogate.devices import all_gather, barrier, is_main_process
 from surrogate.inversion.config import InversionConfig
+from surrogate.inversion.corrected.stages import CorrectedStages, check_corrected
 from surrogate.inversion.descent import Result, fixed_cells, invert
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward
 from surrogate.inversion.observed.export import write_model
 from surrogate.inversion.optimizers.protocol import simulations
-from surrogate.inversion.stage import check_stages
+from surrogate.inversion.stage import check_stages, make_stage
 from surrogate.report.inversions import stored_figures
 from surrogate.report.page import write_report
 from surrogate.runs.comparison_file import write_comparison
@@ -59,12 +60,14 @@ def run_inversion(
         raise InputError(f"memory_budget must be a positive number of bytes, but is {config.memory_budget}.")
     with barrier():
         problem = known_model_problem(config) if config.observed is None else observed_problem(config)
-        out, weights = Path(config.out), _weights(problem.forward)
+        out, weights = Path(config.out), _weights(problem)
         done, plans = _finished(out, config, problem, weights), []
         if done is None:
             held = fixed_cells(config.inversion, problem.start.shape)
             given = problem.forward, problem.start, held, problem.weights, problem.clock, problem.solver
             plans = check_stages(config.inversion, *given, config.memory_budget)
+            if config.forward == "corrected":
+                check_corrected(config.inversion, problem.forward, problem.surrogate)
     if (done := all_gather(done)[0]) is not None:
         on_progress(config.inversion.most_entries, {})
         return done
@@ -90,14 +93,15 @@ def run_inversion(
         spacing=problem.spacing,
         memory_budget=config.memory_budget,
         resume=out / PROGRESS,
-        identity=f"{weights} {problem.contents}",
+        identity=f"{config.forward} {weights} {problem.contents}",
+        make=CorrectedStages(problem.surrogate) if config.forward == "corrected" else make_stage,
         on_progress=on_progress,
     )
     last = result.stage == result.stage[-1]  # the stages differ in their data: misfits are those of the last one
     best = result.best - int(np.argmax(last))
     summary = {
         "model": problem.described,
-        "forward": config.forward if config.forward == "physics" else f"surrogate {Path(config.run).name}",
+        "forward": _forward_in_words(config),
         "kind": config.inversion.kind,
         "shots": problem.shots,
         "iterations": len(result.misfit) - 1,
@@ -108,6 +112,7 @@ def run_inversion(
         **({"stages": _stages(config.inversion, result)} if config.inversion.stages else {}),
         **({"stopped": result.stopped} if result.stopped else {}),
         "simulations": simulations(result.simulations) | {"checks": result.checks},
+        **({"low_simulations": simulations(result.low_simulations)} if config.forward == "corrected" else {}),
         **({} if weights is None else {"weights": weights}),
         **({} if problem.contents is None else {"contents": problem.contents}),
         "environment": environment(),
@@ -122,9 +127,18 @@ def run_inversion(
     return summary
 
 
-def _weights(forward: ForwardModel) -> str | None:
-    """Return the digest of a surrogate's weights, None of the solver."""
-    return weights_digest(forward.model) if isinstance(forward, SurrogateForward) else None
+def _forward_in_words(config: InvertConfig) -> str:
+    surrogate = f"surrogate {Path(config.run).name}"
+    if config.forward == "corrected":
+        low = config.inversion.corrected.low
+        return f"physics, corrected {surrogate if low == 'surrogate' else low}"
+    return surrogate if config.forward == "surrogate" else "physics"
+
+
+def _weights(problem: Problem) -> str | None:
+    """Return the digest of a surrogate's weights, None where there is only the solver."""
+    used = problem.forward if isinstance(problem.forward, SurrogateForward) else problem.surrogate
+    return None if used is None else weights_digest(used.model)
 
 
 def _finished(out: Path, config: InvertConfig, problem: Problem, weights: str | None) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ from surrogate.runs.folder import read_run
 from surrogate.runs.load import load_surrogate
 from surrogate.runs.model_file import read_real
 
+FORWARDS = ("physics", "surrogate", "corrected")
 NEAR = 1e-3  # [m] between depths that are the same
 
 
@@ -46,6 +47,7 @@ class Problem:
         frame: Place of these positions in the world, or None for nowhere.
         contents: Digest of the files that decide the result in addition to the true model; None for none.
         clock: Time of the simulation's first step on the clock of the records [s].
+        surrogate: Cheap forward model of forward=corrected, where it is a surrogate.
     """
 
     forward: ForwardModel
@@ -61,6 +63,7 @@ class Problem:
     frame: Frame | None = None
     contents: str | None = None
     clock: float = 0.0
+    surrogate: SurrogateForward | None = None
 
 
 def over_devices(forward: PhysicsForward, config: InvertConfig) -> PhysicsForward:
@@ -106,9 +109,12 @@ def known_model_problem(config: InvertConfig) -> Problem:
     check_truth(truth, bounds, held)
     start, _ = make_start(config.inversion, grid, file=read_start(config.inversion), truth=truth)
     check_start(start, bounds, held)
-    forward = _forward(config, spec, sources)
-    solver = _solver(config, spec, sources, forward)
+    surrogate = _surrogate(config, spec, sources) if uses_surrogate(config) else None
+    steps = _physics_steps(config, spec) if surrogate is None else surrogate.steps
+    solver = over_devices(_physics(config, spec, sources, steps), config)
     check_fastest(solver, start, bounds, held)
+    alone = surrogate is not None and config.forward == "surrogate"
+    forward = surrogate if alone and surrogate is not None else solver
     return Problem(
         forward,
         lambda: (forward, fetch(jax.jit(solver.__call__)(jnp.asarray(truth)))),
@@ -117,9 +123,28 @@ def known_model_problem(config: InvertConfig) -> Problem:
         described,
         config.inversion.shots,
         truth=truth,
-        solver=None if config.forward == "physics" else solver,
+        solver=solver if alone else None,
         contents=None if config.inversion.start in STARTS else digest_of(start),
+        surrogate=surrogate,
     )
+
+
+def uses_surrogate(config: InvertConfig) -> bool:
+    """Whether an inversion needs the surrogate of `run`.
+
+    Args:
+        config: Config of the inversion.
+
+    Returns:
+        Whether it does.
+
+    Raises:
+        InputError: If there is no such forward model.
+    """
+    if config.forward not in FORWARDS:
+        raise InputError(f"forward must be one of {FORWARDS}, but is {config.forward!r}.")
+    low = config.inversion.corrected.low
+    return config.forward == "surrogate" or (config.forward == "corrected" and low == "surrogate")
 
 
 def _physics_steps(config: InvertConfig, spec: DataSpec) -> tuple[int, ...]:
@@ -136,18 +161,7 @@ def _physics(config: InvertConfig, spec: DataSpec, sources: np.ndarray, steps: t
     return PhysicsForward(spec.simulation, spec.survey(sources), kind, steps, density, hold)
 
 
-def _solver(config: InvertConfig, spec: DataSpec, sources: np.ndarray, forward: ForwardModel) -> PhysicsForward:
-    """Return the solver of the true misfit, which is the forward model itself unless that is a surrogate."""
-    if isinstance(forward, PhysicsForward):
-        return forward
-    return over_devices(_physics(config, spec, sources, forward.steps), config)
-
-
-def _forward(config: InvertConfig, spec: DataSpec, sources: np.ndarray) -> ForwardModel:
-    if config.forward == "physics":
-        return over_devices(_physics(config, spec, sources, _physics_steps(config, spec)), config)
-    if config.forward != "surrogate":
-        raise InputError(f"forward must be physics or surrogate, but is {config.forward!r}.")
+def _surrogate(config: InvertConfig, spec: DataSpec, sources: np.ndarray) -> SurrogateForward:
     run = read_run(config.run)
     ours, theirs = config.data.physics(), run.data.physics()
     if ours != theirs:

@@ -1,18 +1,16 @@
-"""A corrected cheap model agrees with the misfit at its center, and can slow a minimization down but never mislead it."""
+"""A corrected cheap model agrees with the misfit at its center; it may slow a minimization down, but not mislead it."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from surrogate.inversion.corrected.corrected_objective import CorrectedObjective, rank_ones
-from surrogate.inversion.corrected.trust_region import ACCEPT, PLAIN, REJECT, Corrected
+from surrogate.inversion.corrected.corrected_objective import rank_ones
+from surrogate.inversion.corrected.trust_region import Corrected
 from surrogate.inversion.kept_data import KeptData
 from surrogate.inversion.misfits.registry import MISFITS
 from surrogate.inversion.model_objective import ModelObjective
 from surrogate.inversion.objective import DataMisfit
 from surrogate.inversion.optimizers.lbfgs import LBFGS
-from surrogate.inversion.optimizers.line_search import Point
 from surrogate.inversion.optimizers.precondition import make_preconditioner
 from surrogate.inversion.parametrizations.elementwise import Velocity
 from surrogate.inversion.regularizers.tikhonov import FirstOrder

@@ -4,24 +4,22 @@
     ratio = (J(m_k) - J(x)) / (J(m_k) - J_k(x))                         decides, by one gradient of J
 
 x becomes the next center where the ratio is positive. The radius is quartered where the ratio is below 1/4, and doubled
-where it is above 3/4 at the edge. The inner minimization begins along the projected gradient of J, which is that of J_k,
-and so falls by a part of what the projected Cauchy point does at least: whatever the cheap model is, centers that are
-accepted tend to a stationary point of J. w are the weights of the preconditioner, so that cells of little illumination,
-of which a cheap model knows least, move no further than their gradients say.
+where it is above 3/4 at the edge. The inner minimization begins along the projected gradient of J, which is that of
+J_k, and so falls by a part of what the projected Cauchy point does at least: whatever the cheap model is, centers that
+are accepted tend to a stationary point of J. w are the weights of the preconditioner, in whose unit steps are.
 
 Where two trials in a row were rejected, or a trial lowered the logarithm of J by less for its cost than the last steps
 of L-BFGS by J itself, such steps follow, from pairs of J's own gradients, those of rejected trials among them. The next
 trial waits for twice as many of them as the last one did, so that a cheap model that never helps costs a number of
 trials that grows with the logarithm of the steps. An accepted trial of a poor ratio is followed by one such step, so
 that there is something to compare with.
-Sources: see corrected_objective.py; A. R. Conn, N. I. M. Gould and P. L. Toint, Trust-Region Methods (2000), section 12.2.
+Sources: see corrected_objective.py; A. R. Conn, N. I. M. Gould and P. L. Toint, Trust-Region Methods (2000), 12.2.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Array
 
 from surrogate.inversion.bounds import Bounds
 from surrogate.inversion.corrected.corrected_objective import CorrectedObjective, rank_ones
@@ -48,8 +46,9 @@ TRIAL = ("kind", "iteration", "ratio", "radius", "gradients", "low_gradients")  
 class Corrected:
     """Minimize by a corrected cheap model; it is an `Optimizer` of a `ModelObjective` whose data are `KeptData`.
 
-    The state adds the radius, the pairs of the misfit's own gradients and of the inner optimizer's, the last centers, how
-    many trials in a row were rejected, the steps up to the next trial, the simulations of the cheap model, and the trials.
+    The state adds the radius, the pairs of the misfit's own gradients and of the inner optimizer's, the last centers,
+    how many trials in a row were rejected, the steps up to the next trial and after it, how fast the misfit's own steps
+    lower it, the simulations of the cheap model, and the trials.
 
     Attributes:
         low: Misfit of the cheap forward model, with the regularizers.
@@ -136,7 +135,9 @@ class Corrected:
         if ratio <= ACCEPTED:
             return _told(state | tally.counts() | {"rejected": state["rejected"] + 1}, REJECT, ratio), 0.0
         past = {"centers": center.x, "slopes": center.gradient}
-        more = {name: np.vstack([state[name], last])[len(state[name]) + 1 - self.secants :] for name, last in past.items()}
+        more = {
+            name: np.vstack([state[name], last])[len(state[name]) + 1 - self.secants :] for name, last in past.items()
+        }
         more |= {"rejected": 0, "interval": max(1, int(state["interval"]) // 2)}
         return _told(next_state(tally, state, *new, **more), ACCEPT, ratio), ratio
 

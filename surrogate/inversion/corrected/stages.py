@@ -1,0 +1,108 @@
+"""Make stages of the same misfit as those of the driver, minimized by a corrected cheap forward model."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from data_gen.common.errors import InputError
+from surrogate.inversion.config import InversionConfig
+from surrogate.inversion.corrected.trust_region import Corrected
+from surrogate.inversion.forward import ForwardModel, PhysicsForward
+from surrogate.inversion.kept_data import KeptData
+from surrogate.inversion.objective import DataMisfit
+from surrogate.inversion.optimizers import OPTIMIZERS
+from surrogate.inversion.optimizers.lbfgs import LBFGS
+from surrogate.inversion.stage import InversionProblem, Stage, make_objective, make_stage
+from surrogate.inversion.stage_data import StageData
+
+
+@dataclass(frozen=True)
+class CorrectedStages:
+    """Make stages with a cheap forward model; it is a `StageMaker`.
+
+    Attributes:
+        surrogate: Surrogate of `corrected.low=surrogate`, which predicts the same data as the solver.
+    """
+
+    surrogate: ForwardModel | None = None
+
+    def __call__(self, problem: InversionProblem, number: int, velocity: np.ndarray) -> Stage:
+        """Make a stage. See `make_stage`."""
+        stage = make_stage(problem, number, velocity)
+        settings = stage.settings
+        corrected, data = settings.corrected, stage.objective.data
+        if corrected.low == "none":
+            return stage
+        assert isinstance(data, DataMisfit)
+        low = make_objective(
+            problem, settings, StageData(self._cheap(settings, data.forward), data.observed, data.weights)
+        )
+        optimizer = Corrected(
+            low,
+            OPTIMIZERS[corrected.optimizer](settings, stage.preconditioner),
+            LBFGS.create(settings, stage.preconditioner),
+            stage.preconditioner,
+            corrected.iterations,
+            corrected.secants,
+            np.inf if corrected.radius is None else corrected.radius,
+            corrected.coarser**-3 if corrected.low == "coarse" else 0.0,
+        )
+        return stage._replace(objective=stage.objective.with_data(KeptData(data)), optimizer=optimizer)
+
+    def _cheap(self, settings: InversionConfig, forward: ForwardModel) -> ForwardModel:
+        if settings.corrected.low == "coarse":
+            return coarser(forward, settings.corrected.coarser)
+        assert self.surrogate is not None
+        return self.surrogate
+
+
+def coarser(forward: ForwardModel, ratio: float) -> PhysicsForward:
+    """Put the solver on coarser cells of its own; the model keeps its cells, and the data their times.
+
+    Args:
+        forward: Solver.
+        ratio: Side of the coarser cells, in the solver's.
+
+    Returns:
+        The solver on these cells.
+
+    Raises:
+        InputError: If the forward model is no solver, or no such cells fit between two walls.
+    """
+    if not isinstance(forward, PhysicsForward):
+        raise InputError("corrected.low=coarse is the solver on coarser cells: the forward model must be the solver.")
+    spacing = ratio * forward.simulation.solved_spacing
+    return replace(forward, simulation=replace(forward.simulation, internal_spacing=spacing))
+
+
+def check_corrected(config: InversionConfig, forward: ForwardModel, surrogate: ForwardModel | None = None) -> None:
+    """Check that stages can be made with a cheap forward model, before the first one runs.
+
+    Args:
+        config: Settings of the inversion.
+        forward: Forward model of the inversion.
+        surrogate: Surrogate of `corrected.low=surrogate`, or None.
+
+    Raises:
+        InputError: If not.
+    """
+    low = config.corrected.low
+    for number in range(config.n_stages):
+        settings, stage = config.of_stage(number), config.stage(number)
+        if settings.batch or settings.encoding:
+            raise InputError(
+                f"forward=corrected compares the misfits of models, which need all shots, but stage {number} sees a "
+                "part of them or their sums. Leave inversion.batch and encoding out."
+            )
+        if low == "surrogate" and stage.needs_solver:
+            raise InputError(
+                f"inversion.stages[{number}] chooses a band, cells or shots, but inversion.corrected.low=surrogate "
+                "knows those of its training only. Leave them out, or take low=coarse."
+            )
+    if low == "coarse":
+        coarser(forward, config.corrected.coarser)
+    if low == "surrogate" and (surrogate is None or surrogate.steps != forward.steps):
+        raise InputError(
+            "inversion.corrected.low=surrogate needs a surrogate that predicts the solver's data, at the same times: "
+            "give run=FOLDER of a run of task=gather or wavefield, and leave inversion.record_every out."
+        )
