@@ -24,6 +24,7 @@ CLIP = 90  # percentile of amplitudes at which the gray of a gather ends: reflec
 BELOW: Any = {"location": "bottom", "shrink": 0.8, "aspect": 35}  # color bars that leave the columns in line
 BLOCKS = 12  # of traces, observed and predicted in turn
 RASTER = 600  # columns and rows of an image of traces at uneven positions
+SHOWN = (-1.0, 2.0)  # ratios beyond are drawn at the edge
 FLOOR = 1e-3  # of the largest observed amplitude: the lowest one of a spectrum that is drawn
 
 
@@ -309,3 +310,41 @@ def _raster(edges: np.ndarray, low: float, high: float) -> tuple[np.ndarray, np.
     places = low + (high - low) * (np.arange(RASTER) + 0.5) / RASTER
     cells = np.searchsorted(edges, places, "right") - 1
     return np.clip(cells, 0, len(edges) - 2), (cells >= 0) & (cells < len(edges) - 1)
+
+
+def trials(kind: np.ndarray, ratio: np.ndarray, radius: np.ndarray, fine: np.ndarray, low: np.ndarray) -> Figure:
+    """Draw the trials of a corrected cheap model, in turn with steps of the misfit itself.
+
+    Args:
+        kind: Kind of each, a plain step (0), an accepted (1) or a rejected trial (2) `(n,)`.
+        ratio: True fall of the misfit over the predicted one, NaN where there is none `(n,)`.
+        radius: Radius of the trust region after it, infinite for none [m/s] `(n,)`.
+        fine: Gradients of a shot by the solver up to it `(n,)`.
+        low: Those by the cheap model `(n,)`.
+
+    Returns:
+        The figure: three panels, one below the other.
+    """
+    figure, number = empty_figure(6.4, 5.4), np.arange(1, len(kind) + 1)
+    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(2, 1, 1))
+    for value, label, marker, color in ((1, "accepted", "o", "tab:blue"), (2, "rejected", "x", "tab:red")):
+        chosen = kind == value
+        top.plot(number[chosen], np.clip(ratio[chosen], *SHOWN), marker, label=label, color=color, markersize=4)
+    plain = number[kind == 0]
+    top.plot(plain, np.zeros(len(plain)), "|", label="step of the solver", color="gray", markersize=8)
+    for level in (0.25, 0.75):
+        top.axhline(level, color="gray", linestyle=":", linewidth=0.8)
+    top.set_ylabel("true fall / predicted", fontsize=SMALL)
+    top.legend(fontsize=SMALL, ncols=3, loc="lower left")
+    finite = np.isfinite(radius)
+    middle.semilogy(number[finite], radius[finite], drawstyle="steps-post", color="black", linewidth=1.0)
+    middle.set_ylabel("radius [m/s]", fontsize=SMALL)
+    bottom.plot(number, fine, label="solver", color="tab:blue", linewidth=1.3)
+    bottom.plot(number, low, label="cheap model", color="tab:orange", linewidth=1.3)
+    bottom.set_ylabel("gradients of a shot", fontsize=SMALL)
+    bottom.set_xlabel("trials and steps", fontsize=SMALL)
+    bottom.legend(fontsize=SMALL)
+    for axes in (top, middle, bottom):
+        axes.grid(alpha=0.3)
+        axes.tick_params(labelsize=SMALL)
+    return figure

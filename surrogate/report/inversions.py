@@ -9,6 +9,7 @@ import numpy as np
 from surrogate.figures import Figure, curves
 from surrogate.figures import inversions as figures
 from surrogate.inversion.comparison import Comparison
+from surrogate.inversion.corrected.trust_region import TRIAL
 from surrogate.inversion.model_error import error_by_wavelength
 
 COMPARISON = "comparison.npz"
@@ -79,18 +80,19 @@ def stored_figures(result: Mapping[str, np.ndarray]) -> dict[str, Figure]:
 
 
 def inversion_figures(folder: Path) -> list[Drawn]:
-    """Draw all further figures of an inversion of gathers.
+    """Draw all further figures of an inversion.
 
     Args:
         folder: Folder of the inversion.
 
     Returns:
-        The figures; none where the folder has no comparison of the data.
+        The figures; none of the data and of stages where the folder has no comparison of the data.
     """
-    if not (folder / COMPARISON).exists():
-        return []
     with np.load(folder / "result.npz", allow_pickle=False) as result:
-        drawn = _of_models(result)
+        trials = _of_trials(result)
+        if not (folder / COMPARISON).exists():
+            return trials
+        drawn = _of_models(result) + trials
     with np.load(folder / COMPARISON, allow_pickle=False) as arrays:
         compared = Comparison(*(arrays[name] for name in Comparison._fields))
         wavelets = (arrays["wavelets"], float(arrays["wavelet_dt"])) if "wavelets" in arrays else None
@@ -113,6 +115,19 @@ def _of_models(result: Mapping[str, np.ndarray]) -> list[Drawn]:
         figure = figures.model_errors(errors.edges, errors.rms, errors.variation)
         drawn.append(Drawn("model_errors", caption, figure))
     return drawn
+
+
+def _of_trials(result: Mapping[str, np.ndarray]) -> list[Drawn]:
+    """Draw the trials of a corrected cheap model, if there are some."""
+    if "trials" not in result or not len(result["trials"]):
+        return []
+    found = dict(zip(TRIAL, result["trials"][:, 1:].T, strict=True))
+    caption = (
+        "Trials of the corrected cheap model: accepted where the misfit fell, ratios near 1 where it fell as predicted; "
+        "the trust region shrinks below 1/4 and grows above 3/4. Counts begin anew in each stage."
+    )
+    counts = found["gradients"], found["low_gradients"]
+    return [Drawn("trials", caption, figures.trials(found["kind"], found["ratio"], found["radius"], *counts))]
 
 
 def _of_data(compared: Comparison) -> list[Drawn]:

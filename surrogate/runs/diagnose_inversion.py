@@ -76,7 +76,7 @@ def run_diagnosis(config: InvertConfig, on_stage: Callable[[str], None] = lambda
             nothing is written then.
     """
     config.inversion.check()
-    if config.forward != "physics" or config.inversion.kind != "gather":
+    if config.forward == "surrogate" or config.inversion.kind != "gather":
         raise InputError(
             f"forward={config.forward} and inversion.kind={config.inversion.kind} cannot be diagnosed: only gathers "
             "through the solver are. Take forward=physics and inversion.kind=gather."

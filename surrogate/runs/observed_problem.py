@@ -27,7 +27,7 @@ from surrogate.inversion.observed.setup import Setup, setup_inversion, table_of
 from surrogate.inversion.observed.start import make_start, read_start
 from surrogate.inversion.observed.wavelet import SourceWavelet, choose_wavelet
 from surrogate.inversion.source_estimation import estimate_source, fit_amplitude, taper_end
-from surrogate.runs.problem import Problem, over_devices
+from surrogate.runs.problem import Problem, over_devices, uses_surrogate
 
 ESTIMATED_PERIODS = 6.0  # length of an estimated wavelet, in periods of the peak frequency
 
@@ -103,8 +103,8 @@ def _check_combination(config: InvertConfig) -> None:
     for what, wrong, remedy in (
         (
             f"forward={config.forward}",
-            config.forward != "physics",
-            "Only forward=physics, the solver, knows any survey",
+            config.forward == "surrogate" or uses_surrogate(config),
+            "Only the solver knows any survey: take forward=physics, or corrected with inversion.corrected.low=coarse",
         ),
         (f"run={config.run}", bool(config.run), "A run is of a surrogate, which knows its own survey only"),
         ("real.path", config.real.path is not None, "That is a true model to simulate data in"),

@@ -1,11 +1,21 @@
 """A corrected cheap model agrees with the misfit at its center; it may slow a minimization down, but not mislead it."""
 
+from dataclasses import replace
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from data_gen import Grid, Simulation, TimeAxis, make_survey, ricker, surface_line
+from data_gen.common.errors import InputError
+from surrogate.inversion import descent
+from surrogate.inversion.config import CorrectedConfig, InversionConfig, StageConfig
 from surrogate.inversion.corrected.corrected_objective import rank_ones
+from surrogate.inversion.corrected.stages import CorrectedStages, check_corrected
 from surrogate.inversion.corrected.trust_region import Corrected
+from surrogate.inversion.descent import Result, invert
+from surrogate.inversion.forward import PhysicsForward
 from surrogate.inversion.kept_data import KeptData
 from surrogate.inversion.misfits.registry import MISFITS
 from surrogate.inversion.model_objective import ModelObjective
@@ -14,6 +24,7 @@ from surrogate.inversion.optimizers.lbfgs import LBFGS
 from surrogate.inversion.optimizers.precondition import make_preconditioner
 from surrogate.inversion.parametrizations.elementwise import Velocity
 from surrogate.inversion.regularizers.tikhonov import FirstOrder
+from tests.inversion.toy import Toy
 
 SHAPE, SHOTS, SAMPLES = (3, 4), 2, 9
 LOW, HIGH = 1500.0, 4500.0
@@ -128,6 +139,93 @@ def test_never_misleads(float64, cheap):
     enough = 1e-8 * values[0]
     reached = [next(s for s in one if float(s["value"]) <= enough) for one in (plain, states)]
     gradients = [int(state["gradients"]) for state in reached]
-    print(cheap, gradients, states[-1]["trials"][:, 0])
     assert gradients[1] <= 1.3 * gradients[0]
     np.testing.assert_allclose(states[-1]["x"], plain[-1]["x"], atol=1.0)
+
+
+TOY_START = 2500.0 + 100.0 * np.sin(np.arange(30.0)).reshape(6, 5)
+TOY_TRUTH = 2500.0 + 300.0 * np.cos(np.arange(30.0)).reshape(6, 5)
+CONFIG = InversionConfig(
+    optimizer="lbfgs", iterations=8, bounds=[2150.0, 2850.0], corrected=CorrectedConfig(low="surrogate", iterations=3)
+)
+
+
+def shoot(config, cheap, path=None, on_progress=lambda iteration, values: None):
+    forward = Toy(1.0)
+    observed, truth = forward(jnp.asarray(TOY_TRUTH, jnp.float32)), np.clip(TOY_TRUTH, *config.bounds)
+    options = {"truth": truth, "resume": path, "make": CorrectedStages(cheap), "on_progress": on_progress}
+    return invert(forward, observed, jnp.asarray(TOY_START), config, **options)
+
+
+def test_the_same_bits(tmp_path, monkeypatch):
+    """Killed after two of its iterations, an inversion by a cheap model resumes, counts and ends as if it had not been."""
+    monkeypatch.setattr(descent, "STORE_EVERY", 0.0)
+    path, left = tmp_path / "progress.npz", [2, 5]
+    cheap = Toy(0.9)
+
+    def killed(iteration, values):
+        if left and iteration == left[0]:
+            left.pop(0)
+            raise KeyboardInterrupt
+
+    whole = shoot(CONFIG, cheap)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            shoot(CONFIG, cheap, path, killed)
+    part = shoot(CONFIG, cheap, path, killed)
+    for name in Result._fields:
+        np.testing.assert_array_equal(getattr(part, name), getattr(whole, name), err_msg=name)
+    assert len(whole.trials) and whole.low_simulations[1] > 0
+    assert (np.diff(whole.misfit) < 0).all()
+
+
+def test_none_is_the_plain_optimizer():
+    """`low=none`: every number is that of an inversion without a cheap model."""
+    config = replace(CONFIG, corrected=CorrectedConfig(low="none"))
+    found, plain = shoot(config, None), shoot(replace(CONFIG, corrected=CorrectedConfig(low="none")), Toy(0.9))
+    observed = Toy(1.0)(jnp.asarray(TOY_TRUTH, jnp.float32))
+    alone = invert(Toy(1.0), observed, jnp.asarray(TOY_START), config, truth=np.clip(TOY_TRUTH, *config.bounds))
+    for one in (found, plain):
+        np.testing.assert_array_equal(one.velocity, alone.velocity)
+        np.testing.assert_array_equal(one.simulations, alone.simulations)
+    assert len(found.trials) == 0
+
+
+def test_coarser_cells():
+    """In two stages, the solver on cells of twice the side leads to half the misfit of as many gradients of L-BFGS."""
+    simulation = Simulation(Grid((24, 36), 20.0), TimeAxis(251, 3e-3), 3000.0, 8.0, widths=(10, 10, 10, 10))
+    survey = make_survey(
+        [[40.0, x] for x in (60.0, 360.0, 640.0)], surface_line(simulation.grid, 40.0), ricker(simulation.time, 8.0)
+    )
+    forward = PhysicsForward(simulation, survey)
+    z, x = np.mgrid[:24, :36]
+    start = jnp.asarray(2000.0 + 20.0 * z, jnp.float32)
+    truth = start + jnp.asarray(200.0 * np.exp(-((z - 13) ** 2 + (x - 18) ** 2) / 30.0), jnp.float32)
+    observed = jax.jit(forward.__call__)(truth)
+    stages = [StageConfig(highest_frequency=6.0, iterations=3), StageConfig(highest_frequency=12.0, iterations=3)]
+    config = InversionConfig(optimizer="lbfgs", bounds=[1900.0, 3000.0], learning_rate=50.0, stages=stages)
+    check_corrected(config, forward)
+    led = invert(forward, observed, start, config, truth=truth, make=CorrectedStages())
+    plain = invert(forward, observed, start, config, truth=truth)
+    assert led.simulations[1] <= plain.simulations[1] + 6
+    assert led.misfit[-1] < 0.5 * plain.misfit[-1]
+    assert led.model_error[-1] < plain.model_error[-1]
+    assert led.low_simulations[1] > led.simulations[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "surrogate", "message"),
+    [
+        ({"batch": 2}, None, "needs? all shots|sees a part"),
+        ({"corrected": CorrectedConfig(low="surrogate")}, None, "needs a surrogate that predicts the solver's data"),
+        (
+            {"corrected": CorrectedConfig(low="surrogate"), "stages": [StageConfig(highest_frequency=5.0)]},
+            Toy(),
+            "knows those of its training only",
+        ),
+        ({"corrected": CorrectedConfig(low="coarse")}, None, "must be the solver"),
+    ],
+)
+def test_refused(changes, surrogate, message):
+    with pytest.raises(InputError, match=message):
+        check_corrected(replace(CONFIG, **changes), Toy(), surrogate)

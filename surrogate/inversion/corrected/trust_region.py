@@ -89,8 +89,10 @@ class Corrected:
             corrected = corrected or self._corrected(objective, state)
             state, ratio = self._try(objective, corrected, state, bounds)
             if ratio > ACCEPTED:
-                worse = self._rate(before, state) < float(state["rate"])
-                return self._waiting(state) if worse else state | {"wait": np.array(int(ratio < POOR))}
+                if self._rate(before, state) < float(state["rate"]):
+                    return self._waiting(state)
+                shorter = max(1, int(state["interval"]) // 2)
+                return state | {"wait": np.array(int(ratio < POOR)), "interval": np.array(shorter)}
             if int(state["rejected"]) >= REJECTED:
                 state = self._waiting(state)
         before = state
@@ -138,7 +140,7 @@ class Corrected:
         more = {
             name: np.vstack([state[name], last])[len(state[name]) + 1 - self.secants :] for name, last in past.items()
         }
-        more |= {"rejected": 0, "interval": max(1, int(state["interval"]) // 2)}
+        more |= {"rejected": 0}
         return _told(next_state(tally, state, *new, **more), ACCEPT, ratio), ratio
 
     def _corrected(self, objective: ModelObjective, state: State) -> CorrectedObjective:
