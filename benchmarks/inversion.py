@@ -37,6 +37,7 @@ from surrogate.inversion.optimizers.protocol import simulations
 
 OURS, ADAM = "ours", "adam"
 NOISE = {"clean": Noise(), "10dB": Noise(10.0), "field": Noise(10.0, dead=0.1, turned=30.0)}
+PEERS = ["ours", "adam", "deepwave", "deepwave_torch"]
 DIGITS = 5
 
 
@@ -158,7 +159,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where data and progress are kept")
     parser.add_argument("--minutes", type=float, default=inf, help="after which the command stops")
     parser.add_argument("--seconds", type=float, default=inf, help="of computing, after which a contender is stopped")
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=PEERS)
     parser.add_argument("--noise", nargs="+", choices=NOISE, default=list(NOISE))
     parser.add_argument("--models", type=int, help="models of each family, where a set-up has families")
     parser.add_argument("--cases", nargs="+", metavar="CASE", help="models of these names only, such as style_a-0")

@@ -24,13 +24,15 @@ from benchmarks.memory import resident_peak
 from data_gen.common.files import publish, read_json, temporary_name
 
 # Stage, entry of the history (one for the start of each stage, one for each iteration, counted through all stages),
-# misfit, model `(nz, nx)` or its relative error, and simulations of a shot so far, a gradient counting 3; returns
-# whether to go on.
-Report = Callable[[int, int, float, Any, int], bool]
+# misfit, model `(nz, nx)` or its relative error, simulations of a shot so far, a gradient counting 3, and those by a
+# cheap model, if there is one; returns whether to go on.
+Report = Callable[..., bool]
 # Module in benchmarks/peers and optimizer of each contender.
 CONTENDERS = {
     "ours": ("ours_inversion", "lbfgs"),
     "adam": ("ours_inversion", "adam"),
+    "corrected": ("ours_inversion", "corrected"),
+    "coarse_first": ("ours_inversion", "coarse_first"),
     "deepwave": ("deepwave_inversion", "scipy"),
     "deepwave_torch": ("deepwave_inversion", "torch"),
 }
@@ -53,6 +55,7 @@ class StageData:
 class Problem:
     """Hold what every contender is given.
 
+    coarser: cells of the cheap model, in those of the stage.
     source: whether ours estimates the wavelet along, as `inversion.source` says it.
     budgets: largest number of simulations in each stage, in place of its iterations.
     weights: factors of updates `(nz, nx)`, by depth and illumination.
@@ -69,6 +72,7 @@ class Problem:
     learning_rate: float
     depth_power: float
     illumination: bool
+    coarser: float
     source: str
     budgets: tuple[int, ...] | None
     stage_list: tuple[Stage, ...]
@@ -123,10 +127,10 @@ def main(folder: Path) -> None:
         module: Any = importlib.import_module(f"benchmarks.peers.{request['module']}")
         truth = problem.truth.astype(np.float64)
 
-        def report(stage: int, entry: int, misfit: float, model: Any, used: int) -> bool:
+        def report(stage: int, entry: int, misfit: float, model: Any, used: int, low: int = 0) -> bool:
             nonlocal stopped
             known = np.linalg.norm(model - truth) / np.linalg.norm(truth) if np.ndim(model) else model
-            say(stage=stage, entry=entry, misfit=misfit, error=float(known), used=used, peak=resident_peak())
+            say(stage=stage, entry=entry, misfit=misfit, error=float(known), used=used, low=low, peak=resident_peak())
             stopped = told() == "stop"
             return not stopped
 

@@ -82,6 +82,7 @@ def request_of(
             "learning_rate": setup.adam_rate if optimizer == "adam" else setup.learning_rate,
             "depth_power": setup.depth_power,
             "illumination": setup.illumination,
+            "coarser": setup.coarser,
             "source": "one" if noise.turned else "fixed",
             "budgets": budgets,
         },

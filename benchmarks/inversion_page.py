@@ -14,10 +14,19 @@ from benchmarks.accuracy_page import table
 NAMES = {
     "ours": "ours, L-BFGS",
     "adam": "ours, Adam",
+    "corrected": "ours, corrected coarse",
+    "coarse_first": "ours, coarse first",
     "deepwave": "Deepwave, SciPy's L-BFGS-B",
     "deepwave_torch": "Deepwave, PyTorch's L-BFGS",
 }
-COLORS = {"ours": "tab:blue", "adam": "tab:cyan", "deepwave": "tab:red", "deepwave_torch": "tab:orange"}
+COLORS = {
+    "ours": "tab:blue",
+    "adam": "tab:cyan",
+    "corrected": "tab:green",
+    "coarse_first": "tab:olive",
+    "deepwave": "tab:red",
+    "deepwave_torch": "tab:orange",
+}
 INTRO = """# Inversion
 
 Named set-ups, inverted by `python -m benchmarks.inversion`, from known models. Data come from finer cells and another

@@ -62,6 +62,7 @@ class Setup:
     depth_power: weights of updates (surrogate/inversion/optimizers/precondition.py), for every contender.
     illumination: whether updates make up for the illumination by the sources, for every contender: ours as each stage
         begins, the others in the start.
+    coarser: cells of the cheap model of `corrected` and `coarse_first`, in those of the stage.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Setup:
     adam_rate: float = 20.0
     depth_power: float = 0.0
     illumination: bool = False
+    coarser: float = 2.0
     seed: int = 0
 
     @cached_property

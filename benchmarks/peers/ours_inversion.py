@@ -1,5 +1,6 @@
 """Ours as a contender of `benchmarks.inversion`: `invert` with stages, by L-BFGS or Adam."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -13,7 +14,8 @@ from data_gen.common.compile_cache import use_compilation_cache
 from data_gen.common.frame import Frame
 from data_gen.solver.problem.acquisition import make_survey
 from data_gen.solver.problem.grid import Grid, TimeAxis
-from surrogate.inversion.config import InversionConfig, StageConfig
+from surrogate.inversion.config import CorrectedConfig, InversionConfig, StageConfig
+from surrogate.inversion.corrected.stages import CorrectedStages
 from surrogate.inversion.descent import StopInversion, invert
 from surrogate.inversion.forward import PhysicsForward
 from surrogate.inversion.observed.record import Observed, check_record
@@ -21,6 +23,7 @@ from surrogate.inversion.observed.record import Observed, check_record
 __all__ = ["run", "versions"]
 
 MEMORY = 1e9  # [bytes] of a simulation; one gradient of Overthrust takes 5 % more CPU time than at once
+COARSE_ITERATIONS = 30  # of the uncorrected stage on the cells of the cheap model
 UNLIMITED = 10**6  # iterations of a stage whose budget is in simulations
 
 
@@ -39,17 +42,27 @@ def stages(problem: Problem) -> list[StageConfig]:
 
 
 def config_of(problem: Problem, optimizer: str) -> InversionConfig:
-    """The settings of the inversion."""
+    """The settings of the inversion; `corrected` and `coarse_first` have a cheap model."""
+    staged = stages(problem)
+    if optimizer == "coarse_first":
+        staged = [one for stage in staged for one in (coarse(stage, problem.coarser), stage)]
     return InversionConfig(
-        optimizer=optimizer,
+        optimizer="adam" if optimizer == "adam" else "lbfgs",
+        corrected=CorrectedConfig(low="coarse" if optimizer == "corrected" else "none", coarser=problem.coarser),
         learning_rate=problem.learning_rate,
         depth_power=problem.depth_power,
         preconditioner="illumination" if problem.illumination else "none",
         bounds=list(problem.bounds),
         fixed_rows=problem.fixed_rows,
         source=problem.source,
-        stages=stages(problem),
+        stages=staged,
     )
+
+
+def coarse(stage: StageConfig, coarser: float) -> StageConfig:
+    """The stage on the cells of the cheap model, whose error is inverted with the data."""
+    assert stage.spacing is not None
+    return replace(stage, spacing=coarser * stage.spacing, iterations=COARSE_ITERATIONS)
 
 
 def forward_of(problem: Problem) -> PhysicsForward:
@@ -76,7 +89,7 @@ def run(problem: Problem, optimizer: str, replay: Replay, report: Report) -> tup
     record = record_of(problem)
 
     def on_progress(entry: int, values: dict[str, float]) -> None:
-        numbers = values["misfit"], values["model_error"], int(values["used"])
+        numbers = values["misfit"], values["model_error"], int(values["used"]), int(values["low_used"])
         if not report(int(values["stage"]), entry, *numbers):
             raise StopInversion("its time is over")
 
@@ -88,6 +101,7 @@ def run(problem: Problem, optimizer: str, replay: Replay, report: Report) -> tup
         truth=problem.truth,
         weights=record.weights,
         memory_budget=MEMORY,
+        make=CorrectedStages(),
         resume=replay.folder.parent / "progress.npz",
         on_progress=on_progress,
     )

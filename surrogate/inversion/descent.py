@@ -29,11 +29,11 @@ from surrogate.inversion.checks import check_fastest, check_observed, check_star
 from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.forward import ForwardModel
 from surrogate.inversion.optimizers.protocol import COUNTS, State, simulations
-from surrogate.inversion.progress import Progress, read_progress, store_progress
+from surrogate.inversion.progress import Progress, low_counts, read_progress, store_progress
 from surrogate.inversion.stage import InversionProblem, Stage, StageMaker, check_stages, make_stage
 from surrogate.inversion.stage_data import StageData
 
-ENTRIES = ("stage", "misfit", "penalty", "true_misfit", "model_error", "used")  # of a row of the history
+ENTRIES = ("stage", "misfit", "penalty", "true_misfit", "model_error", "used", "low_used")  # of a row of the history
 TRUE_MISFIT, USED = ENTRIES.index("true_misfit"), ENTRIES.index("used")
 STORE_EVERY = 10.0  # [s] between two times at which progress is stored: L-BFGS keeps forty models
 
@@ -64,6 +64,7 @@ class Result(NamedTuple):
             simulated `(n,)`.
         model_error: `||v - v_true|| / ||v_true||`, NaN where the true model is unknown `(n,)`.
         used: Simulations of a shot up to each entry, where a gradient counts 3 and a Hessian product 6 `(n,)`.
+        low_used: Those by the cheap model of forward=corrected `(n,)`.
         best: Entry of `velocity`.
         stage_models: Best model of each stage `(n_stages, nz, nx)` [m/s].
         simulations: Simulations of a shot by the forward model: forwards, gradients and Hessian products `(3,)`.
@@ -81,6 +82,7 @@ class Result(NamedTuple):
     true_misfit: np.ndarray
     model_error: np.ndarray
     used: np.ndarray
+    low_used: np.ndarray
     best: int
     stage_models: np.ndarray
     simulations: np.ndarray
@@ -293,7 +295,8 @@ class _Descent:
         true_misfit = misfit if stage.check is None else self._true_misfit(stage) if checked else np.nan
         error = np.nan if self.known is None else np.linalg.norm(velocity - self.known) / np.linalg.norm(self.known)
         used = self._used(progress.state)  # with the simulations of the true misfit
-        progress.rows.append([progress.stage, misfit, penalty, true_misfit, float(error), used])
+        low = simulations(progress.low + low_counts(state))["weighted"]
+        progress.rows.append([progress.stage, misfit, penalty, true_misfit, float(error), used, low])
         progress.keep_best(velocity)
         self._show()
 

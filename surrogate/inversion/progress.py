@@ -36,7 +36,7 @@ class Progress:
         checks: Simulations of the true misfit of a surrogate's estimates.
         low: Simulations by the cheap forward model in the stages that are finished, in the order of COUNTS.
         trials: Stage of each trial of that model, and its entries TRIAL of corrected/trust_region.py.
-        rows: Stage, misfit, penalty, true misfit, model error and simulations used of every entry.
+        rows: Stage, misfit, penalty, true misfit, model error, simulations and cheap ones used of every entry.
         stopped: Why the inversion was stopped; empty if it was not.
     """
 
@@ -82,12 +82,24 @@ class Progress:
     def end_stage(self) -> None:
         """Go on to the next stage, from the best model of this one."""
         self.spent = self.spent + np.array([self.state[name] for name in COUNTS])
+        self.low = self.low + low_counts(self.state)
         if "trials" in self.state:
-            self.low = self.low + np.array([self.state[name] for name in LOW])
             trials = np.insert(self.state["trials"], 0, self.stage, axis=1)
             self.trials = np.vstack([self.trials, trials])
         self.stage_models.append(self.best)
         self.state, self.stage = {}, self.stage + 1
+
+
+def low_counts(state: State) -> np.ndarray:
+    """Return the simulations by a cheap model.
+
+    Args:
+        state: State of an optimizer.
+
+    Returns:
+        Simulations of a shot, in the order of COUNTS; zeros of an optimizer that has none.
+    """
+    return np.array([state.get(name, 0) for name in LOW])
 
 
 def store_progress(path: Path, progress: Progress, identity: str) -> None:

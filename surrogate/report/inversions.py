@@ -123,8 +123,8 @@ def _of_trials(result: Mapping[str, np.ndarray]) -> list[Drawn]:
         return []
     found = dict(zip(TRIAL, result["trials"][:, 1:].T, strict=True))
     caption = (
-        "Trials of the corrected cheap model: accepted where the misfit fell, ratios near 1 where it fell as predicted; "
-        "the trust region shrinks below 1/4 and grows above 3/4. Counts begin anew in each stage."
+        "Trials of the corrected cheap model: accepted where the misfit fell, ratios near 1 where it fell as "
+        "predicted; the trust region shrinks below 1/4 and grows above 3/4. Counts begin anew in each stage."
     )
     counts = found["gradients"], found["low_gradients"]
     return [Drawn("trials", caption, figures.trials(found["kind"], found["ratio"], found["radius"], *counts))]
