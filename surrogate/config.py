@@ -206,7 +206,7 @@ class InvertConfig:
             misfit a cheap model is corrected around one model after the other: `inversion.corrected`).
         run: Folder of the trained run, for forward=surrogate and inversion.corrected.low=surrogate. `data` is then that
             of the run, except for keys that choose the true model (data.seed, data.water_depth) and are set on the
-            command line.
+            command line. For inversion.start=operator: a run of task=inverse, for the survey of the observed data.
         data: Settings of the simulation and of the true model; observed data need none.
         observed: Observed data to invert: a SEG-Y, .npz or .npy file of gathers, or the folder of a data set; null
             simulates them in a true model.

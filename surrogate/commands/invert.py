@@ -114,14 +114,14 @@ def stored_data(config: InvertConfig) -> DataConfig:
         config: Composed config: presets, and what the command line sets.
 
     Returns:
-        The data config of the run, with what the command line sets to draw another true model. Without a run, or where
-        the command line chooses a preset of data, the composed one.
+        The data config of the run, with what the command line sets to draw another true model. Without a run, for
+        observed data, or where the command line chooses a preset of data, the composed one.
 
     Raises:
         InputError: The folder is not a run, or the command line sets another value than the run has; the message has
             both.
     """
-    if not config.run or is_chosen("data"):
+    if not config.run or config.observed is not None or is_chosen("data"):
         return config.data.settled()
     own = [key for key in OF_THE_MODEL if key in keys_set("data")]
     data = adopt(config.data, read_run(config.run).data, "data", f"the run {config.run}", own)

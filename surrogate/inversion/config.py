@@ -13,7 +13,8 @@ from surrogate.inversion.optimizers import OPTIMIZERS
 from surrogate.inversion.parametrizations.registry import PARAMETRIZATIONS
 from surrogate.inversion.regularizers.registry import REGULARIZERS
 
-STARTS = ("smooth", "constant", "gradient")
+OPERATOR = "operator"
+STARTS = ("smooth", "constant", "gradient", OPERATOR)
 MODEL_FILES = (".npy", ".npz", ".segy", ".sgy")
 LOW_FIDELITIES = ("coarse", "surrogate", "none")
 INNER_OPTIMIZERS = ("lbfgs", "gauss_newton", "newton_cg")
@@ -155,8 +156,8 @@ class InversionConfig:
         source_depth: Depth of the sources [m], a multiple of the cell size.
         record_every: Steps between two samples of the data. By default gathers are sampled at every step, and
             wavefields at the snapshot times of the data set. A surrogate knows only the times of its training.
-        start: Model to start from: smooth (the true model, smoothed), constant, gradient (in depth), or the path of a
-            velocity model, .npy, .npz or SEG-Y.
+        start: Model to start from: smooth (the true model, smoothed), constant, gradient (in depth), operator (what the
+            run of a task=inverse answers to observed data), or the path of a velocity model, .npy, .npz or SEG-Y.
         smoothing: Standard deviation of the Gaussian that makes the smooth start [cells].
         start_velocity: Velocity of the constant start [m/s], by default the mean of the true model, or of the bounds
             where that is unknown; or of the gradient's start at z = 0, by default the lowest one.

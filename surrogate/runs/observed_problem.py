@@ -18,6 +18,7 @@ from data_gen.velocity.density import gardner
 from surrogate.config import InvertConfig
 from surrogate.devices import fetch, is_main_process
 from surrogate.inversion.checks import check_fastest, check_observed, check_start, check_truth, check_weights
+from surrogate.inversion.config import OPERATOR
 from surrogate.inversion.descent import fixed_cells
 from surrogate.inversion.forward import ForwardModel, PhysicsForward
 from surrogate.inversion.observed.preparation import check_resampled, make_line_sources, resample_observed
@@ -27,6 +28,7 @@ from surrogate.inversion.observed.setup import Setup, setup_inversion, table_of
 from surrogate.inversion.observed.start import make_start, read_start
 from surrogate.inversion.observed.wavelet import SourceWavelet, choose_wavelet
 from surrogate.inversion.source_estimation import estimate_source, fit_amplitude, taper_end
+from surrogate.runs.operator_start import operator_start
 from surrogate.runs.problem import Problem, over_devices, uses_surrogate
 
 ESTIMATED_PERIODS = 6.0  # length of an estimated wavelet, in periods of the peak frequency
@@ -56,10 +58,12 @@ def observed_problem(config: InvertConfig) -> Problem:
         split=choices.split,
         index=settings.index,
     )
-    observed, file = resample_observed(observed, choices.dt), read_start(settings)
+    observed = resample_observed(observed, choices.dt)
     wavelet = choose_wavelet(observed, config.wavelet, choices.peak_frequency, choices.peak_time)
     check_resampled(wavelet, choices.dt)
     observed = make_line_sources(observed, wavelet, choices.line_source, choices.line_source_velocity)
+    asked = settings.start == OPERATOR
+    file = operator_start(config, observed, wavelet) if asked else read_start(settings)
     setup = setup_inversion(observed, wavelet, _velocities(config, observed, file), choices)
     every = _every(settings.record_every, observed, wavelet)
     grid, data = setup.simulation.grid, setup.observed.gathers[:, ::every]
@@ -106,7 +110,11 @@ def _check_combination(config: InvertConfig) -> None:
             config.forward == "surrogate" or uses_surrogate(config),
             "Only the solver knows any survey: take forward=physics, or corrected with inversion.corrected.low=coarse",
         ),
-        (f"run={config.run}", bool(config.run), "A run is of a surrogate, which knows its own survey only"),
+        (
+            f"run={config.run}",
+            bool(config.run) and config.inversion.start != OPERATOR,
+            "A run is asked for a start only (inversion.start=operator)",
+        ),
         ("real.path", config.real.path is not None, "That is a true model to simulate data in"),
         (
             f"inversion.kind={config.inversion.kind}",

@@ -17,7 +17,7 @@ from data_gen.solver.problem.checks import check_inputs
 from surrogate.config import InvertConfig
 from surrogate.devices import fetch
 from surrogate.inversion.checks import check_fastest, check_start, check_truth
-from surrogate.inversion.config import STARTS
+from surrogate.inversion.config import OPERATOR, STARTS
 from surrogate.inversion.descent import fixed_cells
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward, spread_sources
 from surrogate.inversion.observed.start import make_start, read_start
@@ -100,6 +100,11 @@ def known_model_problem(config: InvertConfig) -> Problem:
     given = {"geometry": config.geometry, "wavelet": config.wavelet}
     if extra := [name for name, value in given.items() if value is not None]:
         raise InputError(f"{' and '.join(extra)} are those of observed data: give observed=PATH, or leave them out.")
+    if config.inversion.start == OPERATOR:
+        raise InputError(
+            "inversion.start=operator is an answer to observed data: give their gathers, such as observed=DATA "
+            "inversion.index=N for a test sample of the run's data set, or another inversion.start."
+        )
     spec = config.data.create()
     grid = spec.simulation.grid
     sources = spread_sources(grid, config.inversion.shots, config.inversion.source_depth)
