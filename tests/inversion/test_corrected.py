@@ -158,7 +158,7 @@ def shoot(config, cheap, path=None, on_progress=lambda iteration, values: None):
 
 
 def test_the_same_bits(tmp_path, monkeypatch):
-    """Killed after two of its iterations, an inversion by a cheap model resumes, counts and ends as if it had not been."""
+    """Killed after two of its iterations, an inversion by a cheap model resumes, and ends as if it had not been."""
     monkeypatch.setattr(descent, "STORE_EVERY", 0.0)
     path, left = tmp_path / "progress.npz", [2, 5]
     cheap = Toy(0.9)
