@@ -22,7 +22,7 @@ from surrogate.inversion.first_breaks import FirstBreaks
 
 BEFORE, AFTER = 0.5, 1.5  # periods of the window around a first break
 ALIKE = 0.6  # likeness from which on two waves are the same one
-NEIGHBORS = 2  # receivers at either side
+NEIGHBORS = 4  # receivers at either side
 OPPOSITE = 135.0  # degrees from the common phase
 ROTATED = 15.0  # degrees
 ENOUGH = 1 / 3  # part of the traces: a few may agree by chance
