@@ -51,7 +51,7 @@ def row_of(case: Case, noise: str, runner: Runner) -> dict[str, Any]:
         "contender": runner.name,
         "seconds": runner.seconds,
         "stopped": runner.finished["stopped"],
-        "peak_bytes": runner.finished["peak"],
+        "peak_bytes": max(line["peak"] for line in (*runner.history, runner.finished)),  # of all its processes
         "restarts": runner.restarts,
         "simulations": simulations(runner.finished["simulations"]),
         "versions": runner.finished["versions"],

@@ -17,11 +17,14 @@ from data_gen.velocity.registry import FAMILIES, make_mixture
 from surrogate.config import TrainConfig, register
 from surrogate.encodings.registry import ENCODINGS, make_encoding
 from surrogate.encodings.schemas import CoarseConfig
+from surrogate.inversion.config import InversionConfig
+from surrogate.inversion.descent import invert
 from surrogate.inversion.misfits.registry import MISFITS
 from surrogate.operators.registry import OPERATORS
 from surrogate.protocols import ForwardTask, ShotTask, Task
 from surrogate.tasks.registry import TASKS
 from tests.helpers import ROOT, tiny_config
+from tests.inversion.toy import Toy
 
 LONGEST = 39  # lines that are not blank
 
@@ -87,6 +90,14 @@ def test_a_misfit_and_its_gradient():
     assert value == 0.0 and (slope == 0.0).all()
     value, slope = jax.value_and_grad(MISFITS["pseudo_huber"])(observed + 0.1, observed)
     assert value > 0.0 and (slope > 0.0).all()
+
+
+@pytest.mark.usefixtures("page")
+def test_an_inversion_takes_the_misfit():
+    config = InversionConfig(misfit="pseudo_huber", optimizer="lbfgs", iterations=3, bounds=[2300.0, 2800.0])
+    observed = Toy()(2500.0 + 100.0 * jnp.cos(jnp.arange(30.0)).reshape(6, 5))
+    misfit = invert(Toy(), observed, jnp.full((6, 5), 2500.0), config).misfit
+    assert (np.diff(misfit) < 0).all() and len(misfit) > 1
 
 
 def test_together_in_python(page):

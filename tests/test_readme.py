@@ -1,9 +1,11 @@
 """The code in the documents is the code of the examples, and short."""
 
 import re
+import shlex
 
 import pytest
 
+from surrogate.commands import wave
 from tests.helpers import ROOT
 
 PAGES = {
@@ -28,3 +30,11 @@ def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text())
     missing = [link for link in links if not (ROOT / link).exists()]
     assert links and not missing
+
+
+def test_the_command_of_the_thrust_belt_composes(capsys):
+    """Its inversion is one of gathers in three stages, from a model of one family."""
+    (command,) = re.findall(r"```\n(wave invert .*?)```", (ROOT / "docs/guides/thrust_belt.md").read_text(), re.DOTALL)
+    wave.main([*shlex.split(command.replace("\\\n", ""))[1:], "--cfg", "job"])
+    shown = capsys.readouterr().out
+    assert shown.count("- highest_frequency") == 3 and "curve_fault_a" in shown and "gaussian_random_field" not in shown

@@ -22,7 +22,7 @@ from surrogate.inversion.observed.record import Observed, check_record
 
 __all__ = ["run", "versions"]
 
-MEMORY = 1e9  # [bytes] of a simulation; one gradient of Overthrust takes 5 % more CPU time than at once
+MEMORY = 5e8  # [bytes] of a simulation: groups of shots, which take 5 % more CPU time than all at once
 COARSE_ITERATIONS = 30  # of the uncorrected stage on the cells of the cheap model
 UNLIMITED = 10**6  # iterations of a stage whose budget is in simulations
 

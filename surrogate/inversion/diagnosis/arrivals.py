@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal import hilbert
 from scipy.signal.windows import tukey
 
@@ -21,6 +22,7 @@ from surrogate.inversion.first_breaks import FirstBreaks
 
 BEFORE, AFTER = 0.5, 1.5  # periods of the window around a first break
 ALIKE = 0.6  # likeness from which on two waves are the same one
+NEIGHBORS = 4  # receivers at either side
 OPPOSITE = 135.0  # degrees from the common phase
 ROTATED = 15.0  # degrees
 ENOUGH = 1 / 3  # part of the traces: a few may agree by chance
@@ -166,7 +168,26 @@ def find_reversed(arrivals: Arrivals, common: CommonPhase, period: float) -> Boo
         Mask of the reversed traces `(n_shots, n_receivers)`; none where the traces share no phase.
     """
     apart = (arrivals.phase - common.degrees + 180) % 360 - 180
-    return common.told & _same_waves(arrivals, period) & (np.abs(apart) > OPPOSITE)
+    alike = _same_waves(arrivals, period)
+    return common.told & _of_instruments(alike & (np.abs(apart) > OPPOSITE), alike)
+
+
+def _of_instruments(opposite: np.ndarray, alike: np.ndarray) -> np.ndarray:
+    """Keep opposite traces that are so by their shot, their receiver, or alone among their neighbors.
+
+    First waves also change their polarity beyond some offset, where a wave of another path overtakes: then neighbors do
+    so together, at other receivers in every shot.
+    """
+
+    def mostly(axis: int) -> np.ndarray:
+        return 2 * opposite.sum(axis=axis, keepdims=True) > alike.sum(axis=axis, keepdims=True)
+
+    def around(mask: np.ndarray) -> np.ndarray:
+        padded = np.pad(mask.astype(int), ((0, 0), (NEIGHBORS, NEIGHBORS)))
+        return sliding_window_view(padded, 2 * NEIGHBORS + 1, axis=1).sum(axis=-1) - mask
+
+    alone = 2 * around(opposite) < around(alike)
+    return opposite & (mostly(0) | mostly(1) | alone)
 
 
 def judge_phase(common: CommonPhase) -> Finding:

@@ -60,7 +60,7 @@ def source_illumination(
     *,
     density: Float[Array, "nz nx"] | None = None,
     every: int | None = None,
-    together: int = 4,
+    together: int = 1,
 ) -> Float[Array, "nz nx"]:
     """Sum the squared acceleration of the source's pressure over time and shots.
 
