@@ -81,9 +81,9 @@ def test_the_gradient_is_that_of_the_misfit(spec, float64):
     def misfit(model, forward=forward):
         return jnp.sum((forward(model) - observed) ** 2)
 
-    difference = (misfit(velocity + 0.1) - misfit(velocity - 0.1)) / 0.2
+    difference = float(misfit(velocity + 0.1) - misfit(velocity - 0.1)) / 0.2
     held = replace(forward, hold_layers=True)
-    exact, partial = (jnp.sum(jax.grad(misfit)(velocity, one) * change) for one in (forward, held))
+    exact, partial = (float(jnp.sum(jax.grad(misfit)(velocity, one) * change)) for one in (forward, held))
     assert exact == pytest.approx(difference, rel=1e-6)
     assert partial != pytest.approx(difference, rel=1e-2)
 
