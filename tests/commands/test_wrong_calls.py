@@ -109,7 +109,6 @@ LINES = [
     ("invert forward=corrected inversion.corrected.low=surrogate", "run=FOLDER"),
     ("invert forward=corrected inversion.corrected.low=fast", "inversion.corrected.low must be among"),
     ("invert forward=corrected inversion.corrected.coarser=1", "inversion.corrected.coarser must be more than 1"),
-    ("invert forward=corrected inversion.batch=2", "forward=corrected compares the misfits of models"),
     ("invert inversion=foo", "Presets: file, gathers, lecture, multiscale, observed, transmission"),
     ("invert inversion=file", "real.path=MODEL.npy"),
     ("invert inversion=file real.path=nope.npy", "There is no model file at nope.npy"),

@@ -77,7 +77,7 @@ class CorrectedObjective:
         center: Center m_k, with the misfit and the gradient of J there.
         bend: Matrix B; None for zero.
         linear: Gradient c of the correction `(n,)`.
-        constant: What makes the values equal at the center.
+        constant: Number that makes the values equal at the center.
         counts: Simulations of a shot by the cheap model, in the order of COUNTS: one forward each has made the shift.
     """
 
