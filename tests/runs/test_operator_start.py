@@ -74,12 +74,13 @@ def test_the_start_of_a_sample_is_the_operators_answer(folder, observed):
     answer = np.asarray(predict(load_surrogate(folder / "run"), observed.gathers[None]))[0, 0]
     problem = observed_problem(config(folder))
     # The wavelet of the sample goes through a resampling: its amplitude and so the data change by 1e-3 at most.
-    np.testing.assert_allclose(problem.start, np.clip(answer, *BOUNDS), rtol=1e-3)
+    np.testing.assert_allclose(problem.start, np.clip(answer, BOUNDS[0], BOUNDS[1]), rtol=1e-3)
     assert "operator" in problem.described
     narrow = config(folder)
-    narrow.inversion.bounds = [float(x) for x in np.quantile(answer, [0.3, 0.7])]
+    low, high = (float(velocity) for velocity in np.quantile(answer, [0.3, 0.7]))
+    narrow.inversion.bounds = [low, high]
     found = operator_start(narrow, observed, choose_wavelet(observed, None)).velocity
-    np.testing.assert_allclose(found, np.clip(answer, *narrow.inversion.bounds), rtol=1e-3)
+    np.testing.assert_allclose(found, np.clip(answer, low, high), rtol=1e-3)
 
 
 def test_the_answer_knows_no_place_and_no_unit(folder, observed):
