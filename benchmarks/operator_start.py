@@ -123,7 +123,7 @@ def main() -> None:
     training = {"samples": trained.data.train, "steps": trained.training.steps, "batch": trained.training.batch_size}
     identity = digest_of(repr(settings | {"kappa": KAPPA}))
     before, rows, deadline = machine(), [], time.monotonic() + 60 * options.minutes
-    for name, model in drawn(OPENFWI_FAMILIES, options.models, setup.grid, SEED).items():
+    for name, model in drawn(setup, OPENFWI_FAMILIES, options.models)[1].items():
         file = options.folder / f"{name}-{identity}.json"
         if not file.exists():
             if time.monotonic() > deadline:

@@ -155,7 +155,10 @@ CONFIG = InversionConfig(
 
 def shoot(config, cheap, path=None, on_progress=lambda iteration, values: None):
     forward = Toy(1.0)
-    observed, truth = forward(jnp.asarray(TOY_TRUTH, jnp.float32)), np.clip(TOY_TRUTH, *config.bounds)
+    observed, truth = (
+        forward(jnp.asarray(TOY_TRUTH, jnp.float32)),
+        np.clip(TOY_TRUTH, config.bounds[0], config.bounds[1]),
+    )
     options = {"truth": truth, "resume": path, "make": CorrectedStages(cheap), "on_progress": on_progress}
     return invert(forward, observed, jnp.asarray(TOY_START), config, **options)
 
@@ -187,7 +190,9 @@ def test_none_is_the_plain_optimizer():
     config = replace(CONFIG, corrected=CorrectedConfig(low="none"))
     found, plain = shoot(config, None), shoot(replace(CONFIG, corrected=CorrectedConfig(low="none")), Toy(0.9))
     observed = Toy(1.0)(jnp.asarray(TOY_TRUTH, jnp.float32))
-    alone = invert(Toy(1.0), observed, jnp.asarray(TOY_START), config, truth=np.clip(TOY_TRUTH, *config.bounds))
+    alone = invert(
+        Toy(1.0), observed, jnp.asarray(TOY_START), config, truth=np.clip(TOY_TRUTH, config.bounds[0], config.bounds[1])
+    )
     for one in (found, plain):
         np.testing.assert_array_equal(one.velocity, alone.velocity)
         np.testing.assert_array_equal(one.simulations, alone.simulations)
