@@ -86,13 +86,16 @@ def inversion_figures(folder: Path) -> list[Drawn]:
         folder: Folder of the inversion.
 
     Returns:
-        The figures; none of the data and of stages where the folder has no comparison of the data.
+        The figures; none of the data and of stages where the folder has no comparison of the data, and none at all
+        where it has no arrays, as stored results have.
     """
+    compares = (folder / COMPARISON).exists()
+    if not (folder / "result.npz").exists():
+        return []
     with np.load(folder / "result.npz", allow_pickle=False) as result:
-        trials = _of_trials(result)
-        if not (folder / COMPARISON).exists():
-            return trials
-        drawn = _of_models(result) + trials
+        drawn = (_of_models(result) if compares else []) + _of_trials(result)
+    if not compares:
+        return drawn
     with np.load(folder / COMPARISON, allow_pickle=False) as arrays:
         compared = Comparison(*(arrays[name] for name in Comparison._fields))
         wavelets = (arrays["wavelets"], float(arrays["wavelet_dt"])) if "wavelets" in arrays else None

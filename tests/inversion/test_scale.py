@@ -27,7 +27,14 @@ def estimate(config: InversionConfig, scale: float = 1.0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("misfit", ["l2", "global_correlation", "student_t"])
+@pytest.mark.parametrize(
+    "misfit",
+    [
+        "l2",
+        pytest.param("global_correlation", marks=pytest.mark.slow),
+        pytest.param("student_t", marks=pytest.mark.slow),
+    ],
+)
 def test_data_and_wavelet_in_any_unit(misfit, optimizer):
     """Ten iterations end with the same model. Its float32 data differ by rounding, relative 6e-8, which ten steps of
     up to 20 m/s of 2500 m/s enlarge to far less than 1e-4."""

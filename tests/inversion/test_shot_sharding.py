@@ -79,7 +79,7 @@ def test_data_stay_with_their_shots():
     assert {part.data.shape[0] for part in placed.addressable_shards} == {2}
     np.testing.assert_array_equal(placed, observed)
     one, four = (objective(model, start, observed) for model in (forward, split))
-    program = jax.jit(four._gradient).lower(start, placed, None, None, None).compile().as_text()
+    program = jax.jit(four._gradient).lower(start, placed, None, None, None, None).compile().as_text()
     assert program is not None
     sent = re.findall(r"= \(?\w+\[([\d,]*)\].* (?:all-|collective-|reduce-scatter)[\w-]*\(", program)
     assert sent and max(int(np.prod([int(n) for n in shape.split(",") if n])) for shape in sent) <= start.size
