@@ -102,7 +102,7 @@ class PhysicsForward:
     kind: str = "gather"
     steps: tuple[int, ...] = ()
     density: Density | None = None
-    hold_layers: bool = False
+    hold_layers: bool = True
     mesh: Mesh | None = None
     at_once: int | None = None
 
