@@ -10,7 +10,7 @@ def row(family: str, operator: float, after: float) -> dict:
 
 def test_ratios_are_of_each_model_and_a_third_is_met():
     text = tables([row("flat_vel_a", 300.0, 90.0), row("flat_vel_a", 100.0, 30.0), row("style_b", 400.0, 200.0)])
-    assert "| flat_vel_a | 2 | 200 | 100 | 200 | 60 | 0.30 |" in text
-    assert "| style_b | 1 | 200 | 100 | 400 | 200 | 0.50 |" in text
-    assert "| all | 3 | 200 | 100 | 300 | 90 | 0.30 |" in text
+    assert "| flat_vel_a | 2 | 200 | 100 | 200 | 60 | 0.50 | 0.30 |" in text
+    assert "| style_b | 1 | 200 | 100 | 400 | 200 | 0.50 | 0.50 |" in text
+    assert "| all | 3 | 200 | 100 | 300 | 90 | 0.50 | 0.30 |" in text
     assert text.endswith("Families with a third or less left: flat_vel_a.\n")
