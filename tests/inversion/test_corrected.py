@@ -129,6 +129,15 @@ def test_the_model_itself_is_the_plain_optimizer(float64):
     assert int(state["gradients"]) == 2 * SHOTS
 
 
+@pytest.mark.parametrize("secants", [0, 1, 4])
+def test_past_centers(float64, secants):
+    """As many past centers are kept as B may know, the newest ones."""
+    states = run(optimizer(objective(CHEAP["itself"]), iterations=1, secants=secants), objective(FINE, kept=True), 6)
+    for number, state in enumerate(states):
+        first = max(0, number - secants)
+        np.testing.assert_array_equal(state["centers"], np.reshape([s["x"] for s in states[first:number]], (-1, 12)))
+
+
 @pytest.mark.parametrize("cheap", CHEAP)
 def test_never_misleads(float64, cheap):
     """Every cheap model ends where L-BFGS ends, falls at every step, and costs at most 40 % more gradients of J.

@@ -137,9 +137,8 @@ class Corrected:
         if ratio <= ACCEPTED:
             return _told(state | tally.counts() | {"rejected": state["rejected"] + 1}, REJECT, ratio), 0.0
         past = {"centers": center.x, "slopes": center.gradient}
-        more = {
-            name: np.vstack([state[name], last])[len(state[name]) + 1 - self.secants :] for name, last in past.items()
-        }
+        oldest = max(0, len(state["centers"]) + 1 - self.secants)
+        more = {name: np.vstack([state[name], last])[oldest:] for name, last in past.items()}
         more |= {"rejected": 0}
         return _told(next_state(tally, state, *new, **more), ACCEPT, ratio), ratio
 
