@@ -335,7 +335,7 @@ def trials(kind: np.ndarray, ratio: np.ndarray, radius: np.ndarray, fine: np.nda
     for level in (0.25, 0.75):
         top.axhline(level, color="gray", linestyle=":", linewidth=0.8)
     top.set_ylabel("true fall / predicted", fontsize=SMALL)
-    top.legend(fontsize=SMALL, ncols=3, loc="lower left")
+    top.legend(fontsize=SMALL, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
     finite = np.isfinite(radius)
     middle.semilogy(number[finite], radius[finite], drawstyle="steps-post", color="black", linewidth=1.0)
     middle.set_ylabel("radius [m/s]", fontsize=SMALL)
@@ -346,5 +346,6 @@ def trials(kind: np.ndarray, ratio: np.ndarray, radius: np.ndarray, fine: np.nda
     bottom.legend(fontsize=SMALL)
     for axes in (top, middle, bottom):
         axes.grid(alpha=0.3)
-        axes.tick_params(labelsize=SMALL)
+        axes.tick_params(labelsize=SMALL, which="both")
+        axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
