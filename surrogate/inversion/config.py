@@ -172,9 +172,6 @@ class InversionConfig:
         gradient_smoothing: Standard deviation of the Gaussian that smooths gradients [cells], 0 for none.
         depth_power: Power of depth by which updates are weighted; 0 weighs all cells alike. With sources and
             receivers at the surface, 0.5 to 1 lets L-BFGS change deep cells more readily.
-        hold_layers: Whether the solver's gradient holds the absorbing layers, which continue the model's edge values.
-            False adds the whole layer's gradient to the outermost cells: the exact gradient, without which line
-            searches may stall near a minimum.
         bounds: Lowest and highest velocity of an estimate [m/s], except in fixed rows.
         fixed_rows: Number of rows at the top whose velocity is known and held fixed, such as those of water [cells].
             The start has the true model's velocities there.
@@ -222,7 +219,6 @@ class InversionConfig:
     learning_rate: float = 20.0
     gradient_smoothing: float = 0.0
     depth_power: float = 0.0
-    hold_layers: bool = True
     bounds: list[float] = field(default_factory=lambda: [1500.0, 4500.0])
     fixed_rows: int = 0
     check_every: int = 10

@@ -88,7 +88,6 @@ class PhysicsForward:
             every step, and wavefields at the snapshot steps of the simulation.
         density: Density [kg/m^3] that goes with a velocity model, as a function of the model `(nz, nx)`; None where the
             density is constant.
-        hold_layers: Whether gradients hold the absorbing layers: `Simulation.hold_layers`, in whose place it stands.
         mesh: Mesh of `shot_mesh` over whose devices the shots are split; None for one device.
         at_once: Shots that a device simulates at once; None for all of its shots.
 
@@ -102,7 +101,6 @@ class PhysicsForward:
     kind: str = "gather"
     steps: tuple[int, ...] = ()
     density: Density | None = None
-    hold_layers: bool = True
     mesh: Mesh | None = None
     at_once: int | None = None
 
@@ -142,7 +140,7 @@ class PhysicsForward:
     @property
     def _recording(self) -> Simulation:
         steps = () if self.kind == "gather" else self.steps
-        return replace(self.simulation, snapshot_steps=steps, frequencies=(), hold_layers=self.hold_layers)
+        return replace(self.simulation, snapshot_steps=steps, frequencies=())
 
     def peak(self, derivative: str | None = "gradient") -> int:
         """Predict the peak memory of a derivative on each device.

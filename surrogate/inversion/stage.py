@@ -1,7 +1,7 @@
 """Make a stage of an inversion: its data, objective, preconditioner and optimizer, from the settings and a model."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from data_gen.common.errors import InputError
 from data_gen.solver.memory_plan import MemoryPlan
+from data_gen.solver.problem.medium import copies_of_cells
 from surrogate.inversion.batches import Batches, Draws, Encodings
 from surrogate.inversion.config import InversionConfig, MuteConfig
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SelectableForward
@@ -365,10 +366,13 @@ def _preconditioner(
     """Make the preconditioner of the unknowns, and count the simulations that it took."""
     if not _check_preconditioner(settings, data.forward):
         return make_preconditioner((len(objective.bounds.low), 1)), np.zeros(3, np.int64)
-    plain = make_preconditioner(velocity.shape, settings.gradient_smoothing, settings.depth_power)
+    model, forward, shots = jnp.asarray(velocity), data.forward, len(data.observed)
+    copies = 1.0  # the diagonal of Gauss and Newton has the layers in it
+    if isinstance(forward, PhysicsForward) and settings.preconditioner != "gauss_newton":
+        copies = copies_of_cells(forward.simulation).ravel()
+    plain = make_preconditioner(velocity.shape, settings.gradient_smoothing, settings.depth_power, copies)
     if settings.preconditioner == "none":
         return plain, np.zeros(3, np.int64)
-    model, forward, shots = jnp.asarray(velocity), data.forward, len(data.observed)
     if settings.preconditioner == "illumination":
         assert isinstance(forward, PhysicsForward)
         density = None if forward.density is None else forward.density(model)
@@ -382,4 +386,4 @@ def _preconditioner(
         diagonal, spent = estimate(model), np.array([0, PROBES * shots, 0])
     # On both sides, as P P^T: each side takes the root.
     weights = np.asarray(damped_inverse(diagonal, level=settings.preconditioner_level, power=0.5), np.float64)
-    return Preconditioner(plain.weights * weights.ravel(), plain.smoothers), spent
+    return replace(plain, weights=plain.weights * weights.ravel()), spent

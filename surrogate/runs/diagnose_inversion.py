@@ -189,10 +189,6 @@ def gradient_tests(problem: InversionProblem, wavelength: float) -> dict[str, Ta
     Returns:
         Tests by the name of the point.
     """
-    # Held layers leave out of the gradient, on purpose, what these feel of the model's edges.
-    forward = problem.data.forward
-    if isinstance(forward, PhysicsForward):
-        problem = replace(problem, data=problem.data._replace(forward=replace(forward, hold_layers=False)))
     objective = make_objective(problem, problem.config.of_stage(0), data_of_stage(problem, 0))
     start, bounds = np.asarray(problem.start, np.float64), problem.config.bounds
     limits = make_bounds(bounds[0], bounds[1], start, problem.held)

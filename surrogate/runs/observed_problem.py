@@ -77,7 +77,7 @@ def observed_problem(config: InvertConfig) -> Problem:
         check_truth(truth, settings.bounds, held)
     density = gardner if setup.gardner else None
     forward = PhysicsForward(
-        setup.simulation, setup.survey, "gather", setup.steps[::every], density, settings.hold_layers
+        setup.simulation, setup.survey, "gather", setup.steps[::every], density
     )
     check_fastest(forward, start, settings.bounds, held)
     predicted = jax.eval_shape(forward, jnp.asarray(start))

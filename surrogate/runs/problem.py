@@ -162,8 +162,7 @@ def _physics_steps(config: InvertConfig, spec: DataSpec) -> tuple[int, ...]:
 
 def _physics(config: InvertConfig, spec: DataSpec, sources: np.ndarray, steps: tuple[int, ...]) -> PhysicsForward:
     density = spec.density if spec.gardner else None
-    kind, hold = config.inversion.kind, config.inversion.hold_layers
-    return PhysicsForward(spec.simulation, spec.survey(sources), kind, steps, density, hold)
+    return PhysicsForward(spec.simulation, spec.survey(sources), config.inversion.kind, steps, density)
 
 
 def _surrogate(config: InvertConfig, spec: DataSpec, sources: np.ndarray) -> SurrogateForward:

@@ -215,7 +215,7 @@ def test_coarser_cells():
     """
     simulation = Simulation(Grid((24, 36), 20.0), TimeAxis(251, 3e-3), 3000.0, 8.0, widths=(10, 10, 10, 10))
     sources, line = [[40.0, x] for x in (60.0, 360.0, 640.0)], surface_line(simulation.grid, 40.0)
-    forward = PhysicsForward(simulation, make_survey(sources, line, ricker(simulation.time, 8.0)), hold_layers=False)
+    forward = PhysicsForward(simulation, make_survey(sources, line, ricker(simulation.time, 8.0)))
     z, x = np.mgrid[:24, :36]
     start = jnp.asarray(2000.0 + 20.0 * z, jnp.float32)
     truth = start + jnp.asarray(200.0 * np.exp(-((z - 13) ** 2 + (x - 18) ** 2) / 30.0), jnp.float32)

@@ -68,13 +68,6 @@ def test_forward_models_are_interchangeable(spec, kind):
         assert jnp.isfinite(gradient).all() and jnp.abs(gradient).max() > 0
 
 
-def test_layers_are_held_unless_asked_for(spec):
-    """The gradient of an inversion leaves the layers' part out of the outermost cells, by one switch."""
-    held = physics_of(spec, 1)
-    assert not held.simulation.hold_layers and held._recording.hold_layers and InversionConfig().hold_layers
-    assert not replace(held, hold_layers=False)._recording.hold_layers
-
-
 def test_inversion_recovers_the_model(spec):
     """Whole wavefields over-determine the model: in 60 steps the misfit falls by over 95 %, the error by half."""
     truth = 2500.0 + 300.0 * jnp.exp(-((jnp.arange(24)[:, None] - 12.0) ** 2 + (jnp.arange(20) - 9.0) ** 2) / 20.0)

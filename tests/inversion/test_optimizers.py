@@ -245,15 +245,16 @@ def test_lbfgs_takes_no_more_gradients_than_scipy():
 
 
 def test_preconditioner_is_that_of_the_module():
-    """P is the Gaussian of common/smoothing.py, then depth weights; P^T is its adjoint: <P u, v> = <u, P^T v>.
+    """P is the Gaussian of common/smoothing.py, then depth weights by the root of copies; <P u, v> = <u, P^T v>.
 
     The Gaussian is computed in float32 there, hence 1e-6.
     """
-    preconditioner = make_preconditioner((9, 7), 1.3, 0.5)
+    copies = np.where(np.arange(63) < 7, 20.0, 1.0)
+    preconditioner = make_preconditioner((9, 7), 1.3, 0.5, copies)
     u, v = np.random.default_rng(0).normal(size=(2, 63))
     smooth = np.asarray(gaussian_smooth(jnp.asarray(u.reshape(9, 7), jnp.float32), 1.3), np.float64)
     weights = ((np.arange(9)[:, None] + 1) / 9) ** 0.5
-    assert relative(preconditioner(u), (weights * smooth).ravel()) < 1e-6
+    assert relative(preconditioner(u), (weights * smooth).ravel() / np.sqrt(copies)) < 1e-6
     np.testing.assert_allclose(preconditioner(u) @ v, u @ preconditioner.transpose(v), rtol=1e-12)
     assert relative(preconditioner.metric(u), preconditioner(preconditioner.transpose(u))) == 0
 
@@ -316,3 +317,44 @@ def test_misfits_of_float32_data_are_summed_in_float64():
         found = scaled.value_and_gradient(x)[1], scaled.hessian_product(x, u), scaled.gauss_newton_product(x, u)
         for ours, theirs in zip(found, expected, strict=True):
             assert relative(ours / scale, theirs) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["lbfgs", *SECOND_ORDER, "adam"])
+def test_copies_are_cells_of_their_own(name):
+    """A quadratic of ten cells, nine of which are equal, is minimized by two unknowns of 9 and 1 copies on the same path.
+
+    The gradient by the first unknown is the sum of nine. To rounding of sums; Adam's epsilon, 1e-3, is in units of the
+    root mean square over unknowns.
+    """
+    rise = np.concatenate([np.ones(9), [3.0]])
+    wanted = np.concatenate([np.full(9, 2.0), [-1.0]])
+
+    class Cells:
+        shots, resolution = 1, 1e-15
+
+        def value_and_gradient(self, x):
+            return 0.5 * float(rise @ (x - wanted) ** 2), rise * (x - wanted)
+
+        def hessian_product(self, x, direction):
+            return rise * direction
+
+        gauss_newton_product = hessian_product
+
+    class Edge(Cells):
+        def value_and_gradient(self, x):
+            value, gradient = super().value_and_gradient(np.repeat(x, [9, 1]))
+            return value, np.array([gradient[:9].sum(), gradient[9]])
+
+        def hessian_product(self, x, direction):
+            return np.array([9.0, 3.0]) * direction
+
+        gauss_newton_product = hessian_product
+
+    settings = InversionConfig(learning_rate=0.1)
+    ten = minimize(OPTIMIZERS[name](settings, make_preconditioner((10, 1))), Cells(), np.zeros(10), box(10, -9, 9), 4)
+    preconditioner = make_preconditioner((2, 1), copies=np.array([9.0, 1.0]))
+    two = minimize(OPTIMIZERS[name](settings, preconditioner), Edge(), np.zeros(2), box(2, -9, 9), 4)
+    assert len(two) == len(ten) > 1
+    for one, other in zip(two, ten, strict=True):
+        rounding = 1e-3 if name == "adam" else 1e-9
+        np.testing.assert_allclose(np.repeat(one["x"], [9, 1]), other["x"], rtol=rounding, atol=1e-12)

@@ -10,6 +10,7 @@ import pytest
 
 from data_gen import Grid, Simulation, TimeAxis, make_survey, ricker, surface_line
 from data_gen.common.errors import InputError
+from data_gen.solver.problem.medium import copies_of_cells
 from surrogate.inversion import descent
 from surrogate.inversion.config import FLANK, InversionConfig, MuteConfig, StageConfig
 from surrogate.inversion.descent import invert
@@ -195,6 +196,9 @@ def test_preconditioners_weigh_deep_cells_up(forward, observed, preconditioner):
     weights = stage.preconditioner.weights.reshape(SHAPE)
     assert weights.max() == pytest.approx(1.0) and weights[35:].mean() > 1.5 * weights[1:4].mean()
     assert stage.spent.sum() in (4, 32)
+    # The diagonal of Gauss and Newton has the layers in it.
+    copies = 1.0 if preconditioner == "gauss_newton" else copies_of_cells(forward.simulation).ravel()
+    np.testing.assert_array_equal(stage.preconditioner.copies, copies)
 
 
 def refused(config, message):

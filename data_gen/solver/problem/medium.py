@@ -50,22 +50,20 @@ class Medium(NamedTuple):
     edges: Edges = OWN
 
 
-def extend_model(model: Float[Array, "*batch nz nx"], simulation: Simulation) -> Float[Array, "*batch mz mx"]:
-    """Extend a model into the absorbing layers by its edge values, which derivatives hold with `hold_layers`.
+def copies_of_cells(simulation: Simulation) -> Float[np.ndarray, "nz nx"]:
+    """Count the cells of the extended model that have the value of each cell: at an edge those of the layer, too.
 
     Args:
-        model: A model `(..., nz, nx)`.
-        simulation: The simulation.
+        simulation: The simulation, on the model's grid.
 
     Returns:
-        The model on the padded grid `(..., mz, mx)`.
+        The numbers, 1 inside.
     """
-    (top, bottom, left, right), (nz, nx) = simulation.widths, simulation.grid.shape
-    outside = [(0, 0)] * (model.ndim - 2) + [(top, bottom), (left, right)]
-    if not simulation.hold_layers:
-        return jnp.pad(model, outside, mode="edge")
-    held = jnp.pad(lax.stop_gradient(model), outside, mode="edge")
-    return held.at[..., top : top + nz, left : left + nx].set(model)
+    rows, columns = (np.ones(line.cells) for line in lines(simulation))
+    for copies, line in zip((rows, columns), lines(simulation), strict=True):
+        copies[0] += line.padding[0]
+        copies[-1] += line.padding[1]
+    return rows[:, None] * columns
 
 
 def make_medium(
@@ -85,7 +83,8 @@ def make_medium(
     Returns:
         The medium on the padded grid.
     """
-    extend = partial(extend_model, simulation=simulation)
+    top, bottom, left, right = simulation.widths
+    extend = partial(jnp.pad, pad_width=((top, bottom), (left, right)), mode="edge")
     stiffness = extend(velocity) ** 2 * simulation.step_length**2
     if density is None:
         return Medium(stiffness, None, edges)
@@ -112,13 +111,9 @@ def _onto(matrices: list[np.ndarray], model: jax.Array) -> jax.Array:
     return _along(1, matrices[1], _along(0, matrices[0], model))
 
 
-def _extended(model: jax.Array, axes: tuple[Line, Line], simulation: Simulation) -> jax.Array:
+def _extended(model: jax.Array, axes: tuple[Line, Line]) -> jax.Array:
     """Extend a model by its edge values over the cells that the solver's padded grid covers."""
-    outside = [line.padding for line in axes]
-    if not simulation.hold_layers:
-        return jnp.pad(model, outside, mode="edge")
-    (nz, nx), ((top, _), (left, _)) = model.shape, outside
-    return jnp.pad(lax.stop_gradient(model), outside, mode="edge").at[top : top + nz, left : left + nx].set(model)
+    return jnp.pad(model, [line.padding for line in axes], mode="edge")
 
 
 def projected_compressibility(velocity: Float[Array, "nz nx"], simulation: Simulation) -> Float[Array, "nz nx"]:
@@ -137,7 +132,7 @@ def projected_compressibility(velocity: Float[Array, "nz nx"], simulation: Simul
     series, kept = _compressibility(velocity, simulation)
     at_centers = [line.projection(simulation.medium, np.arange(line.cells) * line.spacing) for line in axes]
     added = _onto([line.interpolation for line in axes], kept - series)
-    found = _onto(at_centers, _extended(velocity, axes, simulation) ** -2) + added
+    found = _onto(at_centers, _extended(velocity, axes) ** -2) + added
     return jnp.maximum(found, simulation.fastest**-2)
 
 
@@ -162,7 +157,7 @@ def _compressibility(velocity: jax.Array, simulation: Simulation) -> tuple[jax.A
     """Compute what the solver's grid holds of 1 / velocity^2 in its cells, and the same above its bound."""
     axes = lines(simulation)
     onto_cells = [line.projection(simulation.medium, line.solved_centers) for line in axes]
-    series = _onto(onto_cells, _extended(velocity, axes, simulation) ** -2)
+    series = _onto(onto_cells, _extended(velocity, axes) ** -2)
     return series, _above(simulation.fastest**-2, series)
 
 
@@ -189,7 +184,7 @@ def project_medium(
     axes = lines(simulation)
     if density is None:
         return Medium(solved.step_length**2 / _compressibility(velocity, simulation)[1], None)
-    extended = partial(_extended, axes=axes, simulation=simulation)
+    extended = partial(_extended, axes=axes)
     onto_cells = [line.projection(simulation.medium, line.solved_centers) for line in axes]
     slowness, density = extended(velocity) ** -2, extended(density)
     lightest, heaviest, half = jnp.min(density), jnp.max(density), simulation.order // 2

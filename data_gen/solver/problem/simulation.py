@@ -64,8 +64,6 @@ class Simulation:
         frequencies: Frequencies of the time-harmonic fields that are recorded [Hz]; none by default.
         memory: How the gradient gets the fields of past steps: keep or compute again; it recomputes by default.
         backend: "native" is compiled C++ on a CPU, "xla" runs everywhere, "auto" takes "native" where it can.
-        hold_layers: Whether derivatives hold the medium in the absorbing layers. The layers continue the model's edge
-            values: the exact derivative, the default, adds the whole layer's to the outermost cells.
         time_correction: Whether the temporal dispersion of the leap-frog is undone (temporal_dispersion.py), by
             default; False is the bare leap-frog, in steps of `time.dt / substeps`.
         time_step: Internal time step with the correction [s]; None, the default, takes 0.97 of the CFL limit.
@@ -95,7 +93,6 @@ class Simulation:
     frequencies: tuple[float, ...] = ()
     memory: Memory = DEFAULT_MEMORY
     backend: str = "auto"
-    hold_layers: bool = False
     time_correction: bool = True
     time_step: float | None = None
     medium: str = "cells"
@@ -111,7 +108,7 @@ class Simulation:
         settle(self, dict.fromkeys(("max_velocity", "peak_frequency", "kappa"), real))
         settle(self, dict.fromkeys(("order", "half_width", "substeps"), whole))
         settle(self, {"widths": wholes, "snapshot_steps": wholes, "frequencies": reals})
-        settle(self, dict.fromkeys(("time_correction", "free_surface", "hold_layers", "record_layers"), flag))
+        settle(self, dict.fromkeys(("time_correction", "free_surface", "record_layers"), flag))
         for name in ("time_step", "internal_spacing"):
             if getattr(self, name) is not None:
                 settle(self, {name: real})

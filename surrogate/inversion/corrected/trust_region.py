@@ -179,7 +179,7 @@ class Corrected:
 
     @property
     def _weights(self) -> Vector:
-        return self.preconditioner.weights / np.max(self.preconditioner.weights)
+        return self.preconditioner.scales / np.max(self.preconditioner.scales)
 
     def _length(self, change: Vector) -> float:
         """Return the radius at whose edge a change lies."""

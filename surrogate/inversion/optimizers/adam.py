@@ -1,7 +1,7 @@
 """Minimize with Adam, whose steps are about `learning_rate` in every cell.
 
     v <- clip(v - learning_rate * w * m / (sqrt(s) + epsilon), bounds)
-    m, s: running means of the gradient G dJ/dv and of its square, without bias
+    m, s: running means of the gradient G (dJ/dv / c) and of its square, without bias; G, w, c: see precondition.py
 
 Source: D. P. Kingma and J. Ba, International Conference on Learning Representations 2015, arXiv:1412.6980.
 
@@ -58,7 +58,7 @@ class Adam:
     def step(self, objective: Objective, state: State, bounds: Bounds) -> State:
         """See `Optimizer.step`."""
         tally, x = Tally(objective, state), state["x"]
-        slope = self.preconditioner.smooth(bounds.project(x, state["gradient"]))
+        slope = self.preconditioner.smooth(bounds.project(x, state["gradient"]) / self.preconditioner.copies)
         active = bounds.active(x, slope)
         slope = np.where(active, 0.0, slope)
         norm = float(state["norm"]) or _root_mean_square(slope[bounds.free])

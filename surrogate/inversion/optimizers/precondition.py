@@ -1,7 +1,11 @@
-"""Precondition updates: P m = w * (G m), where G smooths over cells and the weights w grow with depth.
+"""Precondition updates: P m = w / sqrt(c) * (G m), where G smooths over cells and the weights w grow with depth.
 
 The unknown is v = start + P m. A gradient method over m is one over v with the metric P P^T in place of the inverse
 Hessian.
+
+The copies c: absorbing layers continue the model's edge values, so that the gradient by an outermost cell is that of c
+cells, the whole layer's. The norm of a change over all these cells is sum c dv^2; where nothing else is known, steepest
+descent in it goes along g / c. Without, the outermost cells change too much, and the others too little.
 
 The depth weights are `w = (depth / largest depth)^depth_power`. In two dimensions the energy of a wave falls as 1 / r
 on the way down and again on the way up, so the Hessian's diagonal under a survey at the surface falls as 1 / z^2. The
@@ -38,15 +42,22 @@ Vectors = Float64[np.ndarray, "*batch n"]
 
 @dataclass(frozen=True, eq=False)
 class Preconditioner:
-    """Hold the weights and the smoothing of P m = w * (G m), for one vector or several.
+    """Hold the weights and the smoothing of P m = w / sqrt(c) * (G m), for one vector or several.
 
     Attributes:
         weights: Weights w of every unknown `(n,)`.
         smoothers: One matrix for each axis of the model, whose product is G; none: unknowns are not smoothed.
+        copies: Cells c that have the value of each unknown `(n,)`; 1 for all.
     """
 
     weights: Vector
     smoothers: tuple[scipy.sparse.csr_array, ...] = ()
+    copies: Vector | float = 1.0
+
+    @cached_property
+    def scales(self) -> Vector:
+        """Diagonal of P where nothing is smoothed: w / sqrt(c) `(n,)`."""
+        return self.weights / np.sqrt(self.copies)
 
     def smooth(self, vectors: Vectors) -> Vectors:
         """Multiply by G.
@@ -68,7 +79,7 @@ class Preconditioner:
         Returns:
             The products `(..., n)`.
         """
-        return self.weights * self.smooth(vectors)
+        return self.scales * self.smooth(vectors)
 
     def transpose(self, vectors: Vectors) -> Vectors:
         """Multiply by P^T.
@@ -79,7 +90,7 @@ class Preconditioner:
         Returns:
             The products `(..., n)`.
         """
-        return _along_axes(self._transposed, self.weights * vectors)
+        return _along_axes(self._transposed, self.scales * vectors)
 
     def metric(self, vectors: Vectors) -> Vectors:
         """Multiply by P P^T.
@@ -97,20 +108,23 @@ class Preconditioner:
         return tuple(matrix.T.tocsr() for matrix in self.smoothers)
 
 
-def make_preconditioner(shape: tuple[int, ...], smoothing: float = 0.0, depth_power: float = 0.0) -> Preconditioner:
+def make_preconditioner(
+    shape: tuple[int, ...], smoothing: float = 0.0, depth_power: float = 0.0, copies: Vector | float = 1.0
+) -> Preconditioner:
     """Make the preconditioner of a model.
 
     Args:
         shape: Shape of the model `(nz, nx)`.
         smoothing: Standard deviation of the Gaussian by which G smooths [cells], 0 for none.
         depth_power: Power of the depth by which updates are weighted.
+        copies: Cells that have the value of each cell `(nz nx,)`; 1 for all.
 
     Returns:
         The preconditioner.
     """
     weights = np.broadcast_to(depth_weights(shape[0], depth_power), shape).ravel()
     smoothers = tuple(_gaussian(length, smoothing) for length in shape) if smoothing else ()
-    return Preconditioner(weights, smoothers)
+    return Preconditioner(weights, smoothers, copies)
 
 
 def _gaussian(length: int, deviation: float) -> scipy.sparse.csr_array:

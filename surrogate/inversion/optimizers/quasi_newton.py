@@ -6,7 +6,7 @@
 
 S and Y hold the steps and the changes of the gradient, F and A are the free and the other values, D is the diagonal and
 L the part below it of S^T Y. The matrix starts from H = g P P^T over the free values, with g = (s . y) / (y . P P^T y)
-of the last pair, and from B_0 = 1 / (g w^2) over the others, which is its inverse where nothing is smoothed. Where all
+of the last pair, and from B_0 = c / (g w^2) over the others, which is its inverse where nothing is smoothed. Where all
 values are free, the product is that of the two loops of L-BFGS. Where some are not, it keeps what pairs say about both
 sides: fewer gradients to the minimum than with pairs that are cut off at the free values.
 Sources: R. H. Byrd, J. Nocedal and R. B. Schnabel, Mathematical Programming 63 (1994), 129-156;
@@ -47,8 +47,8 @@ def quasi_newton_step(
     curvatures = np.sqrt(np.sum(steps * changes, axis=1, keepdims=True))
     s, y = steps / (root * curvatures), changes * (root / curvatures)
     free_s, free_y = restricted(s), restricted(y)
-    weights = preconditioner.weights
-    held_s = np.divide(s, weights, out=np.zeros_like(s), where=~active.free & (weights > 0))
+    scales = preconditioner.scales
+    held_s = np.divide(s, scales, out=np.zeros_like(s), where=~active.free & (scales > 0))
     slope = root * restricted(gradient)
     *curved, steepest = restricted(preconditioner.metric(np.vstack([free_y, slope])))
     upper = np.tril(s @ y.T, -1) - free_s @ free_y.T
