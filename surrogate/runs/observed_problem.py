@@ -76,9 +76,7 @@ def observed_problem(config: InvertConfig) -> Problem:
     if truth is not None:
         check_truth(truth, settings.bounds, held)
     density = gardner if setup.gardner else None
-    forward = PhysicsForward(
-        setup.simulation, setup.survey, "gather", setup.steps[::every], density
-    )
+    forward = PhysicsForward(setup.simulation, setup.survey, "gather", setup.steps[::every], density)
     check_fastest(forward, start, settings.bounds, held)
     predicted = jax.eval_shape(forward, jnp.asarray(start))
     weights = check_weights(observed.weights, predicted)

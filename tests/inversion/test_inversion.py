@@ -1,7 +1,5 @@
 """Inversion: forward models behind one protocol, and models that are recovered."""
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -321,7 +321,7 @@ def test_misfits_of_float32_data_are_summed_in_float64():
 
 @pytest.mark.parametrize("name", ["lbfgs", *SECOND_ORDER, "adam"])
 def test_copies_are_cells_of_their_own(name):
-    """A quadratic of ten cells, nine of which are equal, is minimized by two unknowns of 9 and 1 copies on the same path.
+    """A quadratic of ten cells, of which nine are equal, and one of two unknowns of 9 and 1 copies have the same path.
 
     The gradient by the first unknown is the sum of nine. To rounding of sums; Adam's epsilon, 1e-3, is in units of the
     root mean square over unknowns.
