@@ -220,6 +220,8 @@ class InvertConfig:
             strategy that fits, and shots in groups where they do not fit at once [bytes]; null recomputes fields.
         parallel: Settings of the processes and devices, which share the shots.
         real: Velocity model from a file that is the true model.
+        real_density: Density of that model from a file of the same cells [kg/m^3], for data.density=gardner; null takes
+            that of Gardner's rule.
     """
 
     out: str = "runs/inversion"
@@ -234,6 +236,7 @@ class InvertConfig:
     memory_budget: float | None = None
     parallel: ShotsConfig = field(default_factory=ShotsConfig)
     real: RealModelConfig = field(default_factory=RealModelConfig)
+    real_density: str | None = None
 
 
 def register() -> None:

@@ -42,7 +42,7 @@ def main(composed: DictConfig) -> None:
             if "predicted_peak" in values:
                 update(0, f"compiling, {values['predicted_peak'] / 1e6:,.0f} MB predicted in addition to the process")
                 return
-            known = [name for name in ("misfit", "model_error") if isfinite(values.get(name, nan))]
+            known = [name for name in ("misfit", "model_error", "density_error") if isfinite(values.get(name, nan))]
             parts = [f"{name.replace('_', ' ')} {values[name]:.3g}" for name in known]
             if config.inversion.n_stages > 1 and "stage" in values:
                 parts = [f"stage {values['stage'] + 1:.0f} of {config.inversion.n_stages}", *parts]

@@ -136,7 +136,12 @@ def models(panels: Mapping[str, np.ndarray], spacing: float) -> Figure:
 
 
 def velocity_panels(
-    figure: Figure, axes: np.ndarray, panels: Mapping[str, np.ndarray], spacing: float, **options
+    figure: Figure,
+    axes: np.ndarray,
+    panels: Mapping[str, np.ndarray],
+    spacing: float,
+    label: str = "velocity [m/s]",
+    **options,
 ) -> None:
     """Show velocity models in a row of panels, on one color scale.
 
@@ -145,6 +150,7 @@ def velocity_panels(
         axes: Axes of the panels, at least as many as models.
         panels: Velocity models `(nz, nx)` [m/s] by name.
         spacing: Cell size [m].
+        label: Quantity and unit, where these are models of another one.
         **options: Further arguments of `Figure.colorbar`.
     """
     low = min(float(p.min()) for p in panels.values())
@@ -153,4 +159,4 @@ def velocity_panels(
         image_panel(ax, panel, name, extent_of(panel.shape, spacing), VELOCITY, low, high)
         for ax, (name, panel) in zip(axes, panels.items(), strict=False)
     ]
-    color_bar(figure, images[0], list(axes[: len(panels)]), "velocity [m/s]", **({"shrink": 0.8} | options))
+    color_bar(figure, images[0], list(axes[: len(panels)]), label, **({"shrink": 0.8} | options))

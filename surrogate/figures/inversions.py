@@ -29,17 +29,22 @@ FLOOR = 1e-3  # of the largest observed amplitude: the lowest one of a spectrum 
 
 
 def inversion_models(
-    panels: Mapping[str, np.ndarray], changes: Mapping[str, np.ndarray], gradient: np.ndarray, spacing: float
+    panels: Mapping[str, np.ndarray],
+    changes: Mapping[str, np.ndarray],
+    gradient: np.ndarray,
+    spacing: float,
+    quantity: tuple[str, str] = ("velocity", "m/s"),
 ) -> Figure:
-    """Draw velocity models, and below them changes of the model and the first gradient.
+    """Draw models of velocity or density, and below them changes of the model and the first gradient.
 
     Models share one color scale, changes another; the gradient has its own, up to its 99th percentile.
 
     Args:
-        panels: Velocity models `(nz, nx)` [m/s] by name.
-        changes: Differences of models `(nz, nx)` [m/s] by name.
-        gradient: Gradient of the misfit with respect to the velocity `(nz, nx)`.
+        panels: Models `(nz, nx)` by name.
+        changes: Differences of models `(nz, nx)` by name.
+        gradient: Gradient of the misfit with respect to the velocity or the relative density `(nz, nx)` [s/m].
         spacing: Cell size [m].
+        quantity: Name and unit of the models.
 
     Returns:
         The figure: two rows.
@@ -48,8 +53,9 @@ def inversion_models(
     nz, nx = gradient.shape
     figure = empty_figure(2.6 * columns, 2 * (1.0 + 2.4 * float(np.clip(nz / nx, 0.3, 1.2))))
     axes = figure.subplots(2, columns, squeeze=False, sharex=True, sharey=True)
-    velocity_panels(figure, axes[0], panels, spacing, **BELOW)
-    _change_panels(figure, axes[1], changes, spacing)
+    name, unit = quantity
+    velocity_panels(figure, axes[0], panels, spacing, f"{name} [{unit}]", **BELOW)
+    _change_panels(figure, axes[1], changes, spacing, unit)
     last, scale = axes[1, len(changes)], float(np.percentile(np.abs(gradient), 99)) or 1.0
     image = image_panel(last, gradient, "first gradient", extent_of(gradient.shape, spacing), FIELD, -scale, scale)
     color_bar(figure, image, last, "misfit per m/s", **BELOW)
@@ -271,14 +277,16 @@ def model_errors(edges: np.ndarray, errors: np.ndarray, variation: np.ndarray) -
     return figure
 
 
-def _change_panels(figure: Figure, axes: np.ndarray, panels: Mapping[str, np.ndarray], spacing: float) -> None:
+def _change_panels(
+    figure: Figure, axes: np.ndarray, panels: Mapping[str, np.ndarray], spacing: float, unit: str = "m/s"
+) -> None:
     """Show changes of a model in a row of panels, on one scale that ends at the 99.5th percentile of all."""
     scale = float(np.percentile(np.abs(np.stack([*panels.values()])), 99.5)) or 1.0
     images = [
         image_panel(ax, panel, name, extent_of(panel.shape, spacing), FIELD, -scale, scale)
         for ax, (name, panel) in zip(axes, panels.items(), strict=False)
     ]
-    color_bar(figure, images[0], list(axes[: len(panels)]), "change [m/s]", **BELOW)
+    color_bar(figure, images[0], list(axes[: len(panels)]), f"change [{unit}]", **BELOW)
 
 
 def _finish(*panels) -> None:

@@ -96,7 +96,7 @@ def check_fastest(
     if not isinstance(forward, PhysicsForward):
         return
     fastest = jnp.where(held, jnp.asarray(start), bounds[1])
-    density = None if forward.density is None else forward.density(fastest)
+    fastest, density = forward.medium(fastest)
     try:
         check_inputs(fastest, forward.survey, forward.simulation, density)
     except InputError as error:

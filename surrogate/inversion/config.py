@@ -20,6 +20,10 @@ LOW_FIDELITIES = ("coarse", "surrogate", "none")
 INNER_OPTIMIZERS = ("lbfgs", "gauss_newton", "newton_cg")
 NORMALIZATIONS = ("none", "traces", "shots")
 SOURCES = ("fixed", "one", "each")
+DENSITIES = ("rule", "free")
+# What treats two fields as it treats one.
+FREE_PARAMETRIZATIONS = ("velocity", "slowness", "squared_slowness", "log")
+FREE_OPTIMIZERS = ("adam", "lbfgs", "gauss_newton", "newton_cg")
 PRECONDITIONERS = ("none", "illumination", "gauss_newton")
 FLANK = 1.3  # from the end of a stage's band to where its gain is zero
 
@@ -173,8 +177,13 @@ class InversionConfig:
         depth_power: Power of depth by which updates are weighted; 0 weighs all cells alike. With sources and
             receivers at the surface, 0.5 to 1 lets L-BFGS change deep cells more readily.
         bounds: Lowest and highest velocity of an estimate [m/s], except in fixed rows.
-        fixed_rows: Number of rows at the top whose velocity is known and held fixed, such as those of water [cells].
-            The start has the true model's velocities there.
+        density: Density of the models: rule (it follows the velocity as `data.density` or `setup.density` says), or
+            free (its ratio to the density by that rule is inverted along, by the solver). See density.py.
+        density_bounds: Lowest and highest free density, in parts of that by the rule, except in fixed rows.
+        start_density: Density that a free density starts from, the path of a .npy, .npz or SEG-Y file [kg/m^3]; null
+            takes the rule's in the starting model.
+        fixed_rows: Number of rows at the top whose velocity and density are known and held fixed, such as those of
+            water [cells]. The start has the true model's velocities there.
         check_every: Iterations between two simulations of the true misfit, where an iteration does not compute it: of a
             surrogate's estimate, and of all shots where an iteration sees a batch or super-shots.
         batch: Number of shots that an iteration sees, at least 2; null or 0 for all. See batches.py.
@@ -220,6 +229,9 @@ class InversionConfig:
     gradient_smoothing: float = 0.0
     depth_power: float = 0.0
     bounds: list[float] = field(default_factory=lambda: [1500.0, 4500.0])
+    density: str = "rule"
+    density_bounds: list[float] = field(default_factory=lambda: [0.8, 1.2])
+    start_density: str | None = None
     fixed_rows: int = 0
     check_every: int = 10
     batch: int | None = None
@@ -249,6 +261,7 @@ class InversionConfig:
             ("optimizer", tuple(OPTIMIZERS)),
             ("parametrization", tuple(PARAMETRIZATIONS)),
             ("preconditioner", PRECONDITIONERS),
+            ("density", DENSITIES),
             ("source", SOURCES),
             ("normalize", NORMALIZATIONS),
         ):
@@ -294,6 +307,7 @@ class InversionConfig:
         self.corrected.check()
         self._check_draws()
         self._check_gathers_only()
+        self._check_density()
         self._check_regularizers()
         for number, stage in enumerate(self.stages):
             self._check_stage(number, stage)
@@ -360,6 +374,28 @@ class InversionConfig:
         if self.kind != "gather" and any(wanted.values()):
             name = next(name for name, given in wanted.items() if given)
             raise InputError(f"inversion.{name} is for gathers, but inversion.kind is {self.kind!r}. Leave it out.")
+
+    def _check_density(self) -> None:
+        if len(self.density_bounds) != 2 or not 0 < self.density_bounds[0] <= self.density_bounds[1] < float("inf"):
+            raise InputError(
+                "inversion.density_bounds must be [lowest, highest], in parts of the density by the rule, such as "
+                f"[0.8, 1.2], but is {self.density_bounds}."
+            )
+        if self.density == "rule":
+            if self.start_density is not None:
+                raise InputError("inversion.start_density is that of a free density: give inversion.density=free, too.")
+            return
+        if self.start_density is not None and Path(self.start_density).suffix.lower() not in MODEL_FILES:
+            raise InputError(
+                f"inversion.start_density must be the path of a model file ({', '.join(MODEL_FILES)}), but is "
+                f"{self.start_density!r}."
+            )
+        for name, known in (("parametrization", FREE_PARAMETRIZATIONS), ("optimizer", FREE_OPTIMIZERS)):
+            if getattr(self, name) not in known:
+                raise InputError(
+                    f"inversion.density=free has two unknowns in each cell, which inversion.{name}="
+                    f"{getattr(self, name)} cannot treat. Take one of {known}."
+                )
 
     def _check_regularizers(self) -> None:
         for name, settings in self.regularizers.items():

@@ -5,7 +5,8 @@
 in one stage or several, each from the best model of the one before, in a band, with cells, shots and an optimizer of
 its own. Every iteration records the misfit and, where the true model is known, its error. A surrogate's own misfit can
 fall while the data that it approximates fit no better, so the solver simulates the true misfit as the inversion
-proceeds. The result is the model of the smallest true misfit of the last stage, which need not be its last one.
+proceeds. The result is the model of the smallest true misfit of the last stage, which need not be its last one. Where
+density is inverted along, v stands for the two fields of density.py.
 """
 
 import gc
@@ -27,13 +28,15 @@ from data_gen.common.errors import InputError, NumericalError
 from data_gen.common.smoothing import gaussian_smooth
 from surrogate.inversion.checks import check_fastest, check_observed, check_start, check_truth, check_weights
 from surrogate.inversion.config import InversionConfig
+from surrogate.inversion.density import DensityForward, check_density, free_density
 from surrogate.inversion.forward import ForwardModel
 from surrogate.inversion.optimizers.protocol import COUNTS, State, simulations
 from surrogate.inversion.progress import Progress, low_counts, read_progress, store_progress
 from surrogate.inversion.stage import InversionProblem, Stage, StageMaker, check_stages, make_stage
 from surrogate.inversion.stage_data import StageData
 
-ENTRIES = ("stage", "misfit", "penalty", "true_misfit", "model_error", "used", "low_used")  # of a row of the history
+# Of a row of the history.
+ENTRIES = ("stage", "misfit", "penalty", "true_misfit", "model_error", "used", "low_used", "density_error")
 TRUE_MISFIT, USED = ENTRIES.index("true_misfit"), ENTRIES.index("used")
 STORE_EVERY = 10.0  # [s] between two times at which progress is stored: L-BFGS keeps forty models
 
@@ -65,6 +68,7 @@ class Result(NamedTuple):
         model_error: `||v - v_true|| / ||v_true||`, NaN where the true model is unknown `(n,)`.
         used: Simulations of a shot up to each entry, where a gradient counts 3 and a Hessian product 6 `(n,)`.
         low_used: Those by the cheap model of forward=corrected `(n,)`.
+        density_error: `||rho - rho_true|| / ||rho_true||`, NaN unless density is free and the true one known `(n,)`.
         best: Entry of `velocity`.
         stage_models: Best model of each stage `(n_stages, nz, nx)` [m/s].
         simulations: Simulations of a shot by the forward model: forwards, gradients and Hessian products `(3,)`.
@@ -72,6 +76,8 @@ class Result(NamedTuple):
         low_simulations: Simulations of a shot by the cheap model of forward=corrected, in the same order `(3,)`.
         trials: Stage of each trial of that model, and the entries TRIAL of corrected/trust_region.py `(n, 7)`.
         stopped: Why the inversion was stopped before its end; empty if it was not.
+        density: Density of `velocity` `(nz, nx)` [kg/m^3] where it is free; else None.
+        density_gradient: Like `gradient`, by the relative density of density.py `(nz, nx)`; else None.
     """
 
     velocity: np.ndarray
@@ -83,6 +89,7 @@ class Result(NamedTuple):
     model_error: np.ndarray
     used: np.ndarray
     low_used: np.ndarray
+    density_error: np.ndarray
     best: int
     stage_models: np.ndarray
     simulations: np.ndarray
@@ -90,6 +97,8 @@ class Result(NamedTuple):
     low_simulations: np.ndarray
     trials: np.ndarray
     stopped: str
+    density: np.ndarray | None = None
+    density_gradient: np.ndarray | None = None
 
 
 def starting_model(config: InversionConfig, truth: Float[Array, "nz nx"]) -> Float[Array, "nz nx"]:
@@ -154,6 +163,8 @@ def invert(
     weights: ArrayLike | None = None,
     fixed: ArrayLike | None = None,
     truth: ArrayLike | None = None,
+    density: ArrayLike | None = None,
+    true_density: ArrayLike | None = None,
     solver: ForwardModel | None = None,
     clock: float = 0.0,
     spacing: float | None = None,
@@ -180,6 +191,9 @@ def invert(
             normalize traces count each by the mean square of its weights (misfits/traces.py).
         fixed: Mask `(nz, nx)` of the cells that keep the start's velocity, in addition to `config.fixed_rows`.
         truth: True model `(nz, nx)` [m/s], where it is known; only for the model error.
+        density: Density to start from `(nz, nx)` [kg/m^3], for `config.density = "free"`; None takes that of the rule
+            in the start.
+        true_density: Its true density `(nz, nx)` [kg/m^3], where that and `truth` are known; only for its error.
         solver: Forward model of the true misfit, where `forward` is a surrogate.
         clock: Time of the simulation's step 0 on the clock of the records [s], for mutes.
         spacing: Side of a cell [m], for regularizers and parametrizations; None takes that of the solver.
@@ -211,7 +225,17 @@ def invert(
     predicted = jax.eval_shape(forward, start)
     weights = check_weights(weights, predicted)
     observed = check_observed(observed, predicted, weights)
-    known = None if truth is None else np.asarray(truth, np.float64).ravel()
+    known = [] if truth is None else [np.asarray(truth, np.float64)]
+    if config.density == "free":
+        forward = free_density(forward, config, solver)
+        bounds = config.density_bounds
+        start = check_density(density, start, forward, bounds, held, "The starting density")
+        if truth is not None and true_density is not None:
+            truth = check_density(true_density, truth, forward, bounds, held, "The true density")
+            known.append(np.asarray(true_density, np.float64))
+        held = np.stack([held, held])
+    elif density is not None or true_density is not None:
+        raise InputError('`density` and `true_density` are for InversionConfig(density="free"). Leave them out.')
     given = (repr(config), type(forward).__name__, identity, *(np.asarray(x) for x in (start, held, observed)))
     optional = ("none" if x is None else np.asarray(x) for x in (weights, truth))
     data = StageData(forward, observed, weights)
@@ -230,7 +254,7 @@ class _Descent:
 
     problem: InversionProblem
     make: StageMaker
-    known: np.ndarray | None
+    known: list[np.ndarray]
     on_progress: Callable[[int, dict[str, float]], None]
     resume: Path | None
     identity: str
@@ -293,10 +317,12 @@ class _Descent:
         misfit = value - penalty
         checked = iteration % settings.check_every == 0 or iteration == settings.iterations
         true_misfit = misfit if stage.check is None else self._true_misfit(stage) if checked else np.nan
-        error = np.nan if self.known is None else np.linalg.norm(velocity - self.known) / np.linalg.norm(self.known)
+        errors = [np.nan, np.nan]
+        for i, (model, known) in enumerate(zip(self._fields(velocity), self.known, strict=False)):
+            errors[i] = float(np.linalg.norm(model.ravel() - known.ravel()) / np.linalg.norm(known.ravel()))
         used = self._used(progress.state)  # with the simulations of the true misfit
         low = simulations(progress.low + low_counts(state))["weighted"]
-        progress.rows.append([progress.stage, misfit, penalty, true_misfit, float(error), used, low])
+        progress.rows.append([progress.stage, misfit, penalty, true_misfit, errors[0], used, low, errors[1]])
         progress.keep_best(velocity)
         self._show()
 
@@ -331,19 +357,32 @@ class _Descent:
     def _model(self, velocity: np.ndarray) -> np.ndarray:
         return np.asarray(velocity, self.problem.start.dtype).reshape(self.problem.start.shape)
 
+    def _fields(self, model: np.ndarray) -> list[np.ndarray]:
+        """Return the velocity of a model [m/s] and, where it is free, the density [kg/m^3]."""
+        forward = self.problem.data.forward
+        if not isinstance(forward, DensityForward):
+            return [model.reshape(self.problem.start.shape)]
+        with jax.enable_x64(model.dtype == np.float64):
+            return [np.asarray(field) for field in forward.medium(jnp.asarray(model.reshape(self.problem.start.shape)))]
+
     def _result(self) -> Result:
         progress = self.progress
+        velocity, *density = self._fields(self._model(progress.best))
+        slopes = self._model(progress.first_gradient).reshape(-1, *velocity.shape)
+        models = [self._fields(self._model(model))[0] for model in progress.stage_models]
         return Result(
-            self._model(progress.best),
-            self._model(progress.first_gradient),
+            velocity,
+            slopes[0],
             *np.array(progress.rows).T,
             best=progress.best_entry,
-            stage_models=np.stack([self._model(model) for model in progress.stage_models]),
+            stage_models=np.stack(models),
             simulations=progress.spent,
             checks=progress.checks,
             low_simulations=progress.low,
             trials=progress.trials,
             stopped=progress.stopped,
+            density=density[0] if density else None,
+            density_gradient=slopes[1] if density else None,
         )
 
 

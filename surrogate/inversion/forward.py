@@ -120,14 +120,25 @@ class PhysicsForward:
                 'kind="gather".'
             )
 
-    def __call__(self, velocity: Float[Array, "nz nx"]) -> Float[Array, "n_sources n_times ..."]:
+    def __call__(self, velocity: Float[Array, "*fields nz nx"]) -> Float[Array, "n_sources n_times ..."]:
         """See `ForwardModel.__call__`."""
         gathers = self.kind == "gather"
         survey = self.survey if gathers else self.survey._replace(receivers=jnp.zeros((0, 2)))
-        density = None if self.density is None else self.density(velocity)
+        velocity, density = self.medium(velocity)
         split = {"mesh": self.mesh, "at_once": self.at_once}
         records = simulate_shots(velocity, survey, self._recording, density=density, **split)
         return records.gathers[:, np.array(self.steps)] if gathers else records.snapshots
+
+    def medium(self, model: Float[Array, "nz nx"]) -> tuple[Float[Array, "nz nx"], Float[Array, "nz nx"] | None]:
+        """Return the velocity and the density of a model.
+
+        Args:
+            model: Velocity model `(nz, nx)` [m/s].
+
+        Returns:
+            The velocity `(nz, nx)` [m/s], and the density `(nz, nx)` [kg/m^3], None where it is constant.
+        """
+        return model, None if self.density is None else self.density(model)
 
     def select(self, shots: ArrayLike) -> "PhysicsForward":
         """See `SelectableForward.select`."""

@@ -6,7 +6,8 @@
     Gauss-Newton    P^T (B + R'') P d,      B the data's product, R'' the regularizers' Hessian
     Hessian         P^T (H + R'') P d + (dP / dx . d)^T (g + r)
 
-All but the data's part is computed in float64. Cells that are held fixed keep their velocity.
+All but the data's part is computed in float64. Cells that are held fixed keep their velocity. Where density is free,
+v stands for the two fields of density.py, and R_k is the sum of both fields' values.
 """
 
 from collections.abc import Callable
@@ -37,20 +38,20 @@ class ModelObjective:
         data: Misfit of the data of a velocity model.
         parametrization: Map from the unknowns to a velocity model.
         regularizers: Weights and regularizers.
-        start: Starting model of the inversion `(nz, nx)` [m/s].
-        held: Mask of the cells that keep its velocity `(nz, nx)`.
-        low: Lowest velocity of a free cell [m/s].
-        high: Highest velocity of a free cell [m/s].
+        start: Starting model of the inversion `(nz, nx)` [m/s], or `(2, nz, nx)` where density is free.
+        held: Mask of the cells that keep its velocity, of its shape.
+        low: Lowest velocity of a free cell [m/s]; of each field `(2, 1, 1)` where density is free.
+        high: Highest velocity of a free cell [m/s], likewise.
         spacing: Side of a cell [m].
     """
 
     data: DataMisfit | DrawnMisfit | KeptData
     parametrization: Parametrization
     regularizers: tuple[tuple[float, Regularizer], ...]
-    start: Float64[np.ndarray, "nz nx"]
-    held: Bool[np.ndarray, "nz nx"]
-    low: float
-    high: float
+    start: Float64[np.ndarray, "*fields nz nx"]
+    held: Bool[np.ndarray, "*fields nz nx"]
+    low: float | Float[np.ndarray, "2 1 1"]
+    high: float | Float[np.ndarray, "2 1 1"]
     spacing: float
 
     @property
@@ -87,7 +88,7 @@ class ModelObjective:
         """
         return np.asarray(self._velocity(x)).ravel()
 
-    def unknowns(self, velocity: Float[np.ndarray, "nz nx"]) -> Vector:
+    def unknowns(self, velocity: Float[np.ndarray, "*fields nz nx"]) -> Vector:
         """Compute the unknowns of a velocity model.
 
         Args:
@@ -222,8 +223,13 @@ class ModelObjective:
     @cached_property
     def _compiled(self) -> dict[str, Callable[..., Any]]:
         def penalty(velocity):
-            start = jnp.asarray(self.start)
-            return sum(weight * measure(velocity, start, self.spacing) for weight, measure in self.regularizers)
+            fields, starts = (x.reshape(-1, *x.shape[-2:]) for x in (velocity, jnp.asarray(self.start)))
+            pairs = list(zip(fields, starts, strict=True))
+            return sum(
+                weight * measure(field, start, self.spacing)
+                for weight, measure in self.regularizers
+                for field, start in pairs
+            )
 
         def pull(x, slope):
             return jax.vjp(self._of, x)[1](slope)[0]

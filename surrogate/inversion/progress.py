@@ -36,7 +36,8 @@ class Progress:
         checks: Simulations of the true misfit of a surrogate's estimates.
         low: Simulations by the cheap forward model in the stages that are finished, in the order of COUNTS.
         trials: Stage of each trial of that model, and its entries TRIAL of corrected/trust_region.py.
-        rows: Stage, misfit, penalty, true misfit, model error, simulations and cheap ones used of every entry.
+        rows: Stage, misfit, penalty, true misfit, model error, simulations and cheap ones used, and density error of
+            every entry.
         stopped: Why the inversion was stopped; empty if it was not.
     """
 

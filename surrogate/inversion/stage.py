@@ -16,6 +16,7 @@ from data_gen.solver.memory_plan import MemoryPlan
 from data_gen.solver.problem.medium import copies_of_cells
 from surrogate.inversion.batches import Batches, Draws, Encodings
 from surrogate.inversion.config import InversionConfig, MuteConfig
+from surrogate.inversion.density import limits, velocity_of
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SelectableForward
 from surrogate.inversion.misfits.registry import MISFITS
 from surrogate.inversion.model_objective import ModelObjective
@@ -47,8 +48,8 @@ class InversionProblem:
         config: Settings.
         data: Forward model, observed data and weights.
         solver: Forward model of the true misfit, where another one is a surrogate.
-        start: Starting model `(nz, nx)` [m/s].
-        held: Mask of the cells that keep its velocity `(nz, nx)`.
+        start: Starting model `(nz, nx)` [m/s], or `(2, nz, nx)` where density is free (density.py).
+        held: Mask of the cells that keep its velocity, of its shape.
         clock: Time of the simulation's step 0 on the clock of the records [s].
         spacing: Side of a cell [m]; None takes that of the solver.
         memory_budget: Memory of each device for the solver [bytes]; None keeps its strategy and groups of shots.
@@ -57,8 +58,8 @@ class InversionProblem:
     config: InversionConfig
     data: StageData
     solver: ForwardModel | None
-    start: Float[Array, "nz nx"]
-    held: Bool[np.ndarray, "nz nx"]
+    start: Float[Array, "*fields nz nx"]
+    held: Bool[np.ndarray, "*fields nz nx"]
     clock: float = 0.0
     spacing: float | None = None
     memory_budget: float | None = None
@@ -196,7 +197,8 @@ def slowest(config: InversionConfig, start: np.ndarray, held: np.ndarray) -> flo
     Returns:
         The velocity [m/s].
     """
-    return min(config.bounds[0], float(np.min(np.asarray(start)[held], initial=inf)))
+    velocity, known = velocity_of(np.asarray(start)), velocity_of(held)
+    return min(config.bounds[0], float(np.min(velocity[known], initial=inf)))
 
 
 def spacing_of(forward: ForwardModel, spacing: float | None) -> float:
@@ -277,7 +279,7 @@ def make_objective(problem: InversionProblem, settings: InversionConfig, data: S
     Raises:
         InputError: If a parametrization or a regularizer cannot be made of its settings, or needs the side of a cell.
     """
-    low, high = settings.bounds
+    low, high = limits(data.forward, settings)
     spacing = spacing_of(data.forward, problem.spacing)
     parametrization, regularizers = _unknowns(settings, problem.start, spacing)
     start = np.asarray(problem.start, np.float64)
@@ -369,14 +371,14 @@ def _preconditioner(
     model, forward, shots = jnp.asarray(velocity), data.forward, len(data.observed)
     copies = 1.0  # the diagonal of Gauss and Newton has the layers in it
     if isinstance(forward, PhysicsForward) and settings.preconditioner != "gauss_newton":
-        copies = copies_of_cells(forward.simulation).ravel()
+        copies = np.broadcast_to(copies_of_cells(forward.simulation), velocity.shape).ravel()
     plain = make_preconditioner(velocity.shape, settings.gradient_smoothing, settings.depth_power, copies)
     if settings.preconditioner == "none":
         return plain, np.zeros(3, np.int64)
     if settings.preconditioner == "illumination":
         assert isinstance(forward, PhysicsForward)
-        density = None if forward.density is None else forward.density(model)
-        diagonal = source_illumination(model, forward.survey, forward.simulation, density=density)
+        medium, density = forward.medium(model)
+        diagonal = source_illumination(medium, forward.survey, forward.simulation, density=density)
         spent = np.array([shots, 0, 0])
     else:
         key = jax.random.key(0)
@@ -385,5 +387,7 @@ def _preconditioner(
         )
         diagonal, spent = estimate(model), np.array([0, PROBES * shots, 0])
     # On both sides, as P P^T: each side takes the root.
-    weights = np.asarray(damped_inverse(diagonal, level=settings.preconditioner_level, power=0.5), np.float64)
-    return replace(plain, weights=plain.weights * weights.ravel()), spent
+    # The illumination is that of each field, and each has weights up to one.
+    parts = jnp.broadcast_to(diagonal, model.shape).reshape(-1, *model.shape[-2:])
+    weights = [damped_inverse(part, level=settings.preconditioner_level, power=0.5) for part in parts]
+    return replace(plain, weights=plain.weights * np.ravel(np.asarray(weights, np.float64))), spent

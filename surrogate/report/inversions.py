@@ -16,6 +16,7 @@ COMPARISON = "comparison.npz"
 # Figures that an inversion stores, in the order of the page.
 STORED = {
     "models": "Models, their change by the inversion, and the first gradient.",
+    "density": "Densities, their change by the inversion, and the first gradient by the relative density.",
     "curves": "Misfit and model error by iteration; dotted where a stage begins.",
 }
 
@@ -58,25 +59,40 @@ def stored_figures(result: Mapping[str, np.ndarray]) -> dict[str, Figure]:
     Returns:
         The figures, by the names in `STORED`.
     """
-    start, estimate = result["start"], result["velocity"]
-    panels, changes = {"start": start, "estimate": estimate}, {"estimate - start": estimate - start}
-    if "true" in result:
-        panels, changes = {"true": result["true"], **panels}, {"true - start": result["true"] - start, **changes}
+    panels, changes = _compared(result["start"], result["velocity"], result.get("true"))
     shown = ["misfit"]
     if not np.array_equal(result["true_misfit"], result["misfit"]):
         shown.append("true_misfit")
     if np.isfinite(result["model_error"]).any():
         shown.append("model_error")
+    if "density_error" in result and np.isfinite(result["density_error"]).any():
+        shown.append("density_error")
     iterations, (stage, _) = np.arange(len(result["misfit"])), stages_of(result)
     # Misfits of one stage can be compared, those of two cannot: their data differ.
     first = np.searchsorted(stage, stage)
-    since = {name: result[name][0] if name == "model_error" else result[name][first] for name in shown}
+    since = {name: result[name][0] if name.endswith("_error") else result[name][first] for name in shown}
     lines = {name.replace("_", " "): (iterations, result[name] / since[name]) for name in shown}
     relative = "relative to the start" if stage[-1] == stage[0] else "relative to the start (misfits: of the stage)"
+    spacing, density = float(result["spacing"]), {}
+    if "density" in result:
+        compared = _compared(result["start_density"], result["density"], result.get("true_density"))
+        quantity = ("density", "kg/m^3")
+        density["density"] = figures.inversion_models(*compared, result["density_gradient"], spacing, quantity)
     return {
-        "models": figures.inversion_models(panels, changes, result["gradient"], float(result["spacing"])),
+        "models": figures.inversion_models(panels, changes, result["gradient"], spacing),
+        **density,
         "curves": curves(lines, "iteration", relative, [*np.flatnonzero(np.diff(stage)) + 0.5]),
     }
+
+
+def _compared(
+    start: np.ndarray, estimate: np.ndarray, true: np.ndarray | None
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Name start, estimate and true model, and their differences from the start."""
+    panels, changes = {"start": start, "estimate": estimate}, {"estimate - start": estimate - start}
+    if true is not None:
+        panels, changes = {"true": true, **panels}, {"true - start": true - start, **changes}
+    return panels, changes
 
 
 def inversion_figures(folder: Path) -> list[Drawn]:

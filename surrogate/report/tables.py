@@ -216,7 +216,9 @@ def _group_tables(title: str, evaluations: Evaluations, part: Part) -> list[Tabl
 
 def _inversion_table(inversions: Inversions) -> Table:
     """Misfits and model errors at the start and at the end."""
-    columns = ["inversion", "forward", "steps", "model error", "own misfit", "true misfit"]
+    free = any("density_error" in result for _, result in inversions)  # density was inverted along
+    error = ["model error", *(["density error"] if free else [])]
+    columns = ["inversion", "forward", "steps", *error, "own misfit", "true misfit"]
 
     def change(values: dict[str, float] | None, *, fall: bool = False) -> str:
         if values is None:
@@ -233,6 +235,7 @@ def _inversion_table(inversions: Inversions) -> Table:
             result["forward"],
             steps(result),
             change(result["model_error"], fall=True),
+            *([change(result.get("density_error"), fall=True)] if free else []),
             change(result["misfit"]),
             change(result["true_misfit"]),
         ]

@@ -13,7 +13,7 @@ from surrogate.inversion.comparison import compare
 from surrogate.inversion.forward import ForwardModel, PhysicsForward
 from surrogate.inversion.source_estimation import estimate_source, match_source
 from surrogate.report.inversions import COMPARISON
-from surrogate.runs.problem import Problem
+from surrogate.runs.problem import Problem, with_density
 
 STORED_WAVELETS = 10  # of as many shots, where they differ
 
@@ -25,6 +25,7 @@ def write_comparison(
     observed: jax.Array | np.ndarray,
     estimate: np.ndarray,
     source: str = "fixed",
+    density: np.ndarray | None = None,
 ) -> None:
     """Simulate the data of start and estimate with the solver, and write how they differ from the observed ones.
 
@@ -37,23 +38,25 @@ def write_comparison(
         observed: Observed data.
         estimate: Estimated model `(nz, nx)` [m/s].
         source: Whether wavelets are fixed, or estimated in each model: `InversionConfig.source`.
+        density: Estimated density `(nz, nx)` [kg/m^3], or None for that of the forward model's rule.
     """
     solver = problem.solver or forward
     if not isinstance(solver, PhysicsForward) or solver.kind != "gather" or (dt := _interval(solver)) is None:
         return
     solver = replace(solver, mesh=None)  # by the process that writes, alone
-    simulate, after = jax.jit(solver.__call__), solver
+    simulate, after = jax.jit(lambda model, density: with_density(solver, density)(model)), solver
     weights = None if problem.weights is None else jnp.asarray(problem.weights)
 
-    def predict(model: np.ndarray) -> jax.Array:
+    def predict(model: np.ndarray, density: np.ndarray | None) -> jax.Array:
         nonlocal after
-        gathers = simulate(jnp.asarray(model, jnp.result_type(float)))
+        gathers = simulate(jnp.asarray(model, jnp.result_type(float)), density)
         if source == "fixed":
             return gathers
         after = _refired(solver, gathers, jnp.asarray(observed), weights, source)
         return match_source(gathers, jnp.asarray(observed), weights, per_shot=source == "each")
 
-    predictions = (predict(model) for model in (problem.start, estimate))
+    models = ((problem.start, problem.start_density), (estimate, density))
+    predictions = (predict(*model) for model in models)
     compared = compare(observed, predictions, solver.survey, dt, problem.weights)
     arrays: dict[str, Any] = compared._asdict() | _changed_wavelets(problem.forward, after)
     np.savez(out / COMPARISON, **arrays)

@@ -81,6 +81,11 @@ def run_diagnosis(config: InvertConfig, on_stage: Callable[[str], None] = lambda
             f"forward={config.forward} and inversion.kind={config.inversion.kind} cannot be diagnosed: only gathers "
             "through the solver are. Take forward=physics and inversion.kind=gather."
         )
+    if config.inversion.density == "free":
+        raise InputError(
+            "inversion.density=free cannot be diagnosed: take inversion.density=rule, which tests the gradient by the "
+            "velocity with the rule's density."
+        )
     problem = known_model_problem(config) if config.observed is None else observed_problem(config)
     assert isinstance(problem.forward, PhysicsForward)
     planned, _ = problem.forward.within(config.memory_budget)

@@ -88,6 +88,8 @@ def run_inversion(
         config.inversion,
         weights=problem.weights,
         truth=None if truth is None else jnp.asarray(truth),
+        density=problem.start_density,
+        true_density=problem.true_density,
         solver=problem.solver,
         clock=problem.clock,
         spacing=problem.spacing,
@@ -109,6 +111,7 @@ def run_inversion(
         "misfit": _fall(result.misfit[last], best),
         "true_misfit": _fall(result.true_misfit[last], best),
         "model_error": None if truth is None else _fall(result.model_error, result.best),
+        **({} if problem.true_density is None else {"density_error": _fall(result.density_error, result.best)}),
         **({"stages": _stages(config.inversion, result)} if config.inversion.stages else {}),
         **({"stopped": result.stopped} if result.stopped else {}),
         "simulations": simulations(result.simulations) | {"checks": result.checks},
@@ -120,7 +123,7 @@ def run_inversion(
     with barrier():
         if is_main_process():
             _save(out, result, problem, forward)
-            write_comparison(out, problem, forward, observed, result.velocity, config.inversion.source)
+            write_comparison(out, problem, forward, observed, result.velocity, config.inversion.source, result.density)
             write_json(out / "inversion.json", summary)
             (out / PROGRESS).unlink(missing_ok=True)
             write_report(out)
@@ -197,17 +200,31 @@ def _stages(config: InversionConfig, result: Result) -> list[dict[str, Any]]:
     return rows
 
 
+def _start_density(problem: Problem) -> np.ndarray:
+    """Return the density that a free density started from."""
+    if problem.start_density is not None:
+        return problem.start_density
+    assert isinstance(problem.forward, PhysicsForward)
+    return np.asarray(problem.forward.medium(jnp.asarray(problem.start))[1])
+
+
 def _save(out: Path, result: Result, problem: Problem, forward: ForwardModel) -> None:
     start, spacing = problem.start, problem.spacing
     known = {} if problem.truth is None else {"true": problem.truth}
+    arrays = {name: value for name, value in result._asdict().items() if value is not None}
+    if result.density is not None:
+        arrays |= {"start_density": _start_density(problem)}
+        known |= {} if problem.true_density is None else {"true_density": problem.true_density}
     placed: dict[str, Any] = {}
     if problem.frame is not None:
         write_model(out, result.velocity, spacing, problem.origin, problem.frame)
+        if result.density is not None:
+            write_model(out, result.density, spacing, problem.origin, problem.frame, "density")
         line = np.array([*problem.frame.origin, *problem.frame.direction])
         placed = {"origin": np.array(problem.origin), "datum": problem.frame.datum, "line": line}
         if isinstance(forward, PhysicsForward):
             placed["wavelets"] = np.asarray(forward.survey.wavelets)
-    np.savez(out / "result.npz", **known, **placed, start=start, spacing=spacing, **result._asdict())
-    with np.load(out / "result.npz") as arrays:
-        for name, figure in stored_figures(arrays).items():
+    np.savez(out / "result.npz", **known, **placed, start=start, spacing=spacing, **arrays)
+    with np.load(out / "result.npz") as stored:
+        for name, figure in stored_figures(stored).items():
             figures.save(figure, out / "figures" / f"{name}.png")

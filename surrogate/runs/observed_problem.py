@@ -25,11 +25,11 @@ from surrogate.inversion.observed.preparation import check_resampled, make_line_
 from surrogate.inversion.observed.reading import read_observed
 from surrogate.inversion.observed.record import Observed
 from surrogate.inversion.observed.setup import Setup, setup_inversion, table_of
-from surrogate.inversion.observed.start import make_start, read_start
+from surrogate.inversion.observed.start import make_start, make_start_density, read_start
 from surrogate.inversion.observed.wavelet import SourceWavelet, choose_wavelet
 from surrogate.inversion.source_estimation import estimate_source, fit_amplitude, taper_end
 from surrogate.runs.operator_start import operator_start
-from surrogate.runs.problem import Problem, over_devices, uses_surrogate
+from surrogate.runs.problem import Problem, over_devices, uses_surrogate, with_density
 
 ESTIMATED_PERIODS = 6.0  # length of an estimated wavelet, in periods of the peak frequency
 
@@ -85,9 +85,14 @@ def observed_problem(config: InvertConfig) -> Problem:
     if is_main_process():
         print_table(table_of(setup, (("start", start_described, "inversion.start"),)))
     assert weights is not None
+    start_density = make_start_density(settings, grid, origin=setup.origin, frame=observed.frame)
+    known = settings.density == "free" and truth is not None and observed.known is not None and observed.known.gardner
+    files = [] if start_density is None else [start_density]
     return Problem(
         forward,
-        partial(_completed, forward, setup, wavelet, choices.amplitude, start, data, np.asarray(weights)),
+        partial(
+            _completed, forward, setup, wavelet, choices.amplitude, (start, start_density), data, np.asarray(weights)
+        ),
         start,
         grid.spacing,
         f"observed data of {Path(config.observed).name} ({start_described})",
@@ -96,9 +101,11 @@ def observed_problem(config: InvertConfig) -> Problem:
         weights=np.asarray(weights),
         origin=setup.origin,
         frame=observed.frame,
-        contents=digest_of(observed.digest(), np.asarray(setup.survey.wavelets), start),
+        contents=digest_of(observed.digest(), np.asarray(setup.survey.wavelets), start, *files),
         clock=setup.first,
-    )
+        start_density=start_density,
+        true_density=np.asarray(gardner(jnp.asarray(truth))) if known else None,
+    ).check_density(settings)
 
 
 def _check_combination(config: InvertConfig) -> None:
@@ -113,6 +120,7 @@ def _check_combination(config: InvertConfig) -> None:
             bool(config.run) and config.inversion.start != OPERATOR,
             "A run is asked for a start only (inversion.start=operator)",
         ),
+        ("real_density", config.real_density is not None, "That is the density of a true model to simulate data in"),
         ("real.path", config.real.path is not None, "That is a true model to simulate data in"),
         (
             f"inversion.kind={config.inversion.kind}",
@@ -162,7 +170,7 @@ def _completed(
     setup: Setup,
     wavelet: SourceWavelet,
     amplitude: float | None,
-    start: np.ndarray,
+    start: tuple[np.ndarray, np.ndarray | None],
     data: np.ndarray,
     weights: np.ndarray,
 ) -> tuple[ForwardModel, np.ndarray]:
@@ -170,7 +178,8 @@ def _completed(
     survey, factor = setup.survey, 1.0 if amplitude is None else amplitude
     if not wavelet.estimated and (wavelet.calibrated or amplitude is not None):
         return replace(forward, survey=survey._replace(wavelets=factor * survey.wavelets)), data
-    predicted = jnp.asarray(fetch(jax.jit(forward.__call__)(jnp.asarray(start))))
+    velocity, density = start
+    predicted = jnp.asarray(fetch(jax.jit(with_density(forward, density).__call__)(jnp.asarray(velocity))))
     compared = predicted, jnp.asarray(data, predicted.dtype)
     if not wavelet.estimated:
         wavelets = survey.wavelets * fit_amplitude(*compared, jnp.asarray(weights))

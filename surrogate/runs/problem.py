@@ -17,13 +17,14 @@ from data_gen.solver.problem.checks import check_inputs
 from surrogate.config import InvertConfig
 from surrogate.devices import fetch
 from surrogate.inversion.checks import check_fastest, check_start, check_truth
-from surrogate.inversion.config import OPERATOR, STARTS
+from surrogate.inversion.config import OPERATOR, STARTS, InversionConfig
+from surrogate.inversion.density import check_density, free_density
 from surrogate.inversion.descent import fixed_cells
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward, spread_sources
-from surrogate.inversion.observed.start import make_start, read_start
+from surrogate.inversion.observed.start import make_start, make_start_density, read_start
 from surrogate.runs.folder import read_run
 from surrogate.runs.load import load_surrogate
-from surrogate.runs.model_file import read_real
+from surrogate.runs.model_file import read_real, read_real_density
 
 FORWARDS = ("physics", "surrogate", "corrected")
 NEAR = 1e-3  # [m] between depths that are the same
@@ -48,6 +49,8 @@ class Problem:
         contents: Digest of the files that decide the result in addition to the true model; None for none.
         clock: Time of the simulation's first step on the clock of the records [s].
         surrogate: Cheap forward model of forward=corrected, where it is a surrogate.
+        start_density: Density that a free density starts from `(nz, nx)` [kg/m^3], or None for the rule's.
+        true_density: True density `(nz, nx)` [kg/m^3], or None if it is unknown or not inverted.
     """
 
     forward: ForwardModel
@@ -64,6 +67,43 @@ class Problem:
     contents: str | None = None
     clock: float = 0.0
     surrogate: SurrogateForward | None = None
+    start_density: np.ndarray | None = None
+    true_density: np.ndarray | None = None
+
+    def check_density(self, config: InversionConfig) -> "Problem":
+        """Check what a free density needs, before anything is compiled.
+
+        Args:
+            config: Settings of the inversion.
+
+        Returns:
+            The problem itself.
+
+        Raises:
+            InputError: If the forward model or a density cannot be used.
+        """
+        if config.density == "free":
+            held, bounds = fixed_cells(config, self.start.shape), config.density_bounds
+            free = free_density(self.forward, config, self.solver or self.surrogate)
+            check_density(self.start_density, jnp.asarray(self.start), free, bounds, held, "The starting density")
+            if self.truth is not None and self.true_density is not None:
+                check_density(self.true_density, jnp.asarray(self.truth), free, bounds, held, "The true density")
+        return self
+
+
+def with_density(forward: PhysicsForward, density: np.ndarray | jax.Array | None) -> PhysicsForward:
+    """Give the solver the density of one model.
+
+    Args:
+        forward: The solver.
+        density: Density `(nz, nx)` [kg/m^3]; None keeps its rule.
+
+    Returns:
+        The solver, with that density whatever the velocity.
+    """
+    return (
+        forward if density is None else replace(forward, density=lambda velocity: jnp.asarray(density, velocity.dtype))
+    )
 
 
 def over_devices(forward: PhysicsForward, config: InvertConfig) -> PhysicsForward:
@@ -109,7 +149,8 @@ def known_model_problem(config: InvertConfig) -> Problem:
     grid = spec.simulation.grid
     sources = spread_sources(grid, config.inversion.shots, config.inversion.source_depth)
     truth, described = _true_model(config, spec)
-    check_inputs(truth, spec.survey(sources), spec.simulation, spec.density(truth))
+    density = read_real_density(config.real_density, config.real, spec)
+    check_inputs(truth, spec.survey(sources), spec.simulation, spec.density(truth) if density is None else density)
     bounds, held = config.inversion.bounds, fixed_cells(config.inversion, grid.shape)
     check_truth(truth, bounds, held)
     start, _ = make_start(config.inversion, grid, file=read_start(config.inversion), truth=truth)
@@ -120,18 +161,25 @@ def known_model_problem(config: InvertConfig) -> Problem:
     check_fastest(solver, start, bounds, held)
     alone = surrogate is not None and config.forward == "surrogate"
     forward = surrogate if alone and surrogate is not None else solver
+    start_density, true_density = make_start_density(config.inversion, grid), None
+    if config.inversion.density == "free" and solver.density is not None:
+        true_density = np.asarray(solver.density(jnp.asarray(truth))) if density is None else density
+    files = [] if config.inversion.start in STARTS else [start]
+    files += [x for x in (density, start_density) if x is not None]
     return Problem(
         forward,
-        lambda: (forward, fetch(jax.jit(solver.__call__)(jnp.asarray(truth)))),
+        lambda: (forward, fetch(jax.jit(with_density(solver, density).__call__)(jnp.asarray(truth)))),
         start,
         grid.spacing,
         described,
         config.inversion.shots,
         truth=truth,
         solver=solver if alone else None,
-        contents=None if config.inversion.start in STARTS else digest_of(start),
+        contents=digest_of(*files) if files else None,
         surrogate=surrogate,
-    )
+        start_density=start_density,
+        true_density=true_density,
+    ).check_density(config.inversion)
 
 
 def uses_surrogate(config: InvertConfig) -> bool:

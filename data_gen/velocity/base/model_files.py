@@ -38,6 +38,8 @@ class VelocityFile(NamedTuple):
     frame: Frame | None = None
 
 
+PLACE = ("origin", "datum", "line")  # arrays of a .npz file that say where a model lies
+DENSEST_IN_GRAMS = 30.0  # no matter on Earth has more g/cm^3, and no rock so few kg/m^3
 # Names of files and arrays that say that they hold no P-wave velocity.
 OTHER_PROPERTIES = {
     "a density": r"(?<![a-z])(density|rho)(?![a-z])",
@@ -77,6 +79,40 @@ def refuse_other_property(path: Path, name: str) -> None:
             f"{path} holds {what} by its name ({name}), but a model is the P-wave velocity in m/s. Give the file of "
             "that velocity, or rename this one if its name is wrong."
         )
+
+
+def read_density(path: str | Path) -> VelocityFile:
+    """Read a density model; see `read_velocity`. The array of a .npz file is named `density`.
+
+    Args:
+        path: Path of a .npy, .npz, .segy or .sgy file.
+
+    Returns:
+        Densities `(nz, nx)` [kg/m^3] in the place of velocities, their spacing [m] if it is known, and what was
+        decided.
+
+    Raises:
+        InputError: If the file is missing, of another kind, has the wrong number of dimensions, or holds densities that
+            are not finite, not positive or in g/cm^3.
+    """
+    path = Path(path)
+    readers = {".npy": _read_model_npy, ".npz": _read_density_npz, ".segy": read_section, ".sgy": read_section}
+    found = read_by_suffix(path, "model", readers)
+    density = found.velocity
+    if density.ndim != 2 or min(density.shape) < 2 or density.dtype.kind not in "iuf":
+        raise InputError(
+            f"{path} holds {density.dtype} values of shape {density.shape}, but a density model has two dimensions "
+            "(nz, nx), depth first, of real numbers in kg/m^3."
+        )
+    density = density.astype(np.float64)
+    if not (np.isfinite(density).all() and density.min() > 0):
+        raise InputError(f"The density in {path} must be finite and positive everywhere, in kg/m^3.")
+    if density.max() < DENSEST_IN_GRAMS:
+        raise InputError(
+            f"The density in {path} reaches {density.max():g}, which looks like g/cm^3. Kilograms per cubic meter are "
+            "meant: multiply by 1000."
+        )
+    return found._replace(velocity=density)
 
 
 def read_velocity(path: str | Path) -> VelocityFile:
@@ -129,8 +165,17 @@ def read_model_npz(path: Path) -> VelocityFile:
     Raises:
         InputError: If no array fits, or the only one is another property by its name.
     """
-    arrays = read_npz(path, ("velocity",), "model", also=("origin", "datum", "line"))
+    arrays = read_npz(path, ("velocity",), "model", also=PLACE)
     refuse_other_property(path, arrays.name)
+    return _of_arrays(path, arrays)
+
+
+def _read_density_npz(path: Path) -> VelocityFile:
+    return _of_arrays(path, read_npz(path, ("density",), "model", also=PLACE))
+
+
+def _of_arrays(path: Path, arrays: NpzArrays) -> VelocityFile:
+    """Return the main array of a .npz file with its place."""
     origin, line = (_numbers(path, arrays, name, count) for name, count in (("origin", 2), ("line", 4)))
     datum = arrays.number("datum")
     frame = None if line is None else Frame(datum or 0.0, 1.0, line[:2], line[2:])
@@ -242,6 +287,18 @@ def _columns(file: SegyTraces) -> _Columns:
         spacing = f"columns are {gaps.mean():g} m apart ({x}, {y})"
         return _Columns(order, float(gaps.mean()), float(along[0]), frame, (*notes, spacing))
     return _Columns(as_stored)
+
+
+def inverted(model: VelocityFile) -> VelocityFile:
+    """Return the inverse of a model, so that what averages slowness averages the model itself, such as density.
+
+    Args:
+        model: Model of any unit.
+
+    Returns:
+        One over the model, in its place.
+    """
+    return model._replace(velocity=1 / model.velocity)
 
 
 def to_grid(

@@ -1,5 +1,6 @@
 """Make the model that an inversion starts from: constant, a gradient in depth, or from a file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from data_gen.common.errors import InputError
 from data_gen.common.frame import Frame
 from data_gen.solver.problem.grid import Grid
-from data_gen.velocity.base.model_files import VelocityFile, read_velocity, resample
+from data_gen.velocity.base.model_files import VelocityFile, inverted, read_density, read_velocity, resample
 from surrogate.inversion.config import STARTS, InversionConfig
 from surrogate.inversion.descent import starting_model
 
@@ -78,6 +79,30 @@ def make_start(
     if truth is not None and rows:
         start = np.concatenate([truth[:rows], start[rows:]])
     return start, described
+
+
+def make_start_density(
+    config: InversionConfig, grid: Grid, *, origin: tuple[float, float] = (0.0, 0.0), frame: Frame | None = None
+) -> Float[np.ndarray, "nz nx"] | None:
+    """Make the density that a free density starts from on a grid.
+
+    Args:
+        config: Settings of the inversion.
+        grid: The grid.
+        origin: Position (z, x) of the grid's first cell [m].
+        frame: Place of these positions in the world; None for a grid that is nowhere.
+
+    Returns:
+        The density of the file `config.start_density` `(nz, nx)` [kg/m^3]; None where none is given.
+
+    Raises:
+        InputError: If the file cannot be used, or does not say where it lies.
+    """
+    if config.start_density is None:
+        return None
+    file = inverted(read_density(config.start_density))
+    config = replace(config, start=config.start_density)
+    return 1 / _from_file(config, file, grid, origin, frame or Frame())[0]
 
 
 def _gradient(config: InversionConfig, grid: Grid, top: float) -> tuple[np.ndarray, str]:

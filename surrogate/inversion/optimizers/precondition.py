@@ -114,16 +114,16 @@ def make_preconditioner(
     """Make the preconditioner of a model.
 
     Args:
-        shape: Shape of the model `(nz, nx)`.
+        shape: Shape of the model `(nz, nx)`, or `(n, nz, nx)` for n fields, each of which is treated alike.
         smoothing: Standard deviation of the Gaussian by which G smooths [cells], 0 for none.
         depth_power: Power of the depth by which updates are weighted.
-        copies: Cells that have the value of each cell `(nz nx,)`; 1 for all.
+        copies: Cells that have the value of each unknown, in the order of the model; 1 for all.
 
     Returns:
         The preconditioner.
     """
-    weights = np.broadcast_to(depth_weights(shape[0], depth_power), shape).ravel()
-    smoothers = tuple(_gaussian(length, smoothing) for length in shape) if smoothing else ()
+    weights = np.broadcast_to(depth_weights(shape[-2], depth_power), shape).ravel()
+    smoothers = tuple(_gaussian(length, smoothing) for length in shape[-2:]) if smoothing else ()
     return Preconditioner(weights, smoothers, copies)
 
 
