@@ -23,6 +23,7 @@ from surrogate.inversion.stage import InversionProblem, make_objective, make_sta
 from surrogate.inversion.stage_data import StageData
 from surrogate.runs.diagnose_inversion import run_diagnosis
 from surrogate.runs.invert import run_inversion
+from surrogate.runs.observed_problem import observed_problem
 from tests.helpers import relative, tiny_config
 
 SHAPE = (20, 24)
@@ -38,7 +39,7 @@ def solver(kind="gather", steps=(), **changes) -> PhysicsForward:
     simulation = Simulation(Grid(SHAPE, 15.0), TimeAxis(141, 2e-3), 3600.0, 10.0, **options)
     sources = np.array([[30.0, 60.0], [30.0, 270.0]])
     survey = make_survey(sources, surface_line(simulation.grid, 30.0, every=2), ricker(simulation.time, 10.0))
-    return PhysicsForward(simulation, survey, kind, steps, gardner, hold_layers=False)
+    return PhysicsForward(simulation, survey, kind, steps, gardner)
 
 
 @pytest.fixture(scope="module")
@@ -119,13 +120,12 @@ def test_adjoint_identity(float64):
     assert abs(one - other) < 1e-12 * jnp.linalg.norm(change) * jnp.linalg.norm(residual)
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_equal_bounds_are_the_rule(optimizer, float64):
+def test_equal_bounds_are_the_rule(float64):
     """Where density cannot leave the rule, velocities are those of an inversion by the rule, to rounding.
 
     Rounding of 1e-16 in gradients grows by the steps' dependence on them; 1e-9 leaves six digits for that.
     """
-    config = replace(CONFIG, optimizer=optimizer, density_bounds=[1.0, 1.0], iterations=3)
+    config = replace(CONFIG, density_bounds=[1.0, 1.0], iterations=3)
     start, forward = jnp.asarray(VELOCITY), solver()
     data = jax.jit(forward.__call__)(start + 200.0 * BLOB)
     free = invert(forward, data, start, config)
@@ -137,42 +137,46 @@ def test_equal_bounds_are_the_rule(optimizer, float64):
     np.testing.assert_allclose(free.density, gardner(jnp.asarray(free.velocity)), rtol=1e-12)
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_density_is_found_where_velocity_is_known(optimizer):
-    """Whole wavefields of a density anomaly in a known velocity: three quarters of its error go in 25 iterations."""
+@pytest.mark.slow
+def test_density_is_found_where_velocity_is_known():
+    """Whole wavefields of a density anomaly in a known velocity: its error falls by 80 % in 25 iterations."""
     forward = solver("wavefield", tuple(range(0, 141, 4)))
     velocity = jnp.full(SHAPE, 2500.0)
     density = gardner(velocity) * jnp.asarray(1 - 0.1 * BLOB, jnp.float32)
     data = jax.jit(replace(forward, density=lambda v: density).__call__)(velocity)
-    config = replace(CONFIG, kind="wavefield", bounds=[2499.9, 2500.1], optimizer=optimizer, iterations=25)
+    known = {"bounds": [2499.9, 2500.1], "gradient_smoothing": 1.5}
+    config = replace(CONFIG, kind="wavefield", iterations=25, **known)
     result = invert(forward, data, velocity, config, truth=velocity, true_density=density)
     assert result.density is not None
     np.testing.assert_allclose(result.velocity, velocity, rtol=1e-4)
     assert result.density_error[result.best] < 0.25 * result.density_error[0]
     error = np.linalg.norm(result.density - density) / np.linalg.norm(density)
-    np.testing.assert_allclose(error, result.density_error[result.best], rtol=1e-5)
+    np.testing.assert_allclose(error, result.density_error[result.best], rtol=1e-3)  # of a rounded density
 
 
 @pytest.mark.slow
-def test_both_are_found(observed):
-    """Wavefields of both anomalies: both errors fall by more than half; by the rule alone the misfit stays higher."""
+def test_both_are_found():
+    """Wavefields of two anomalies: 23 % of the density's error and 9 % of the velocity's are left after 40 iterations.
+
+    By the rule alone, which is wrong there, 46 % of the velocity's error are left, and a hundred times the misfit.
+    """
     forward = solver("wavefield", tuple(range(0, 141, 4)))
-    model = truth()
-    velocity, density = free_density(forward, CONFIG).medium(model)
-    data = jax.jit(free_density(forward, CONFIG).__call__)(model)
-    config = replace(CONFIG, kind="wavefield", iterations=40)
-    free = invert(forward, data, VELOCITY, config, truth=velocity, true_density=density)
+    free = free_density(forward, CONFIG)
+    velocity, density = free.medium(truth())
+    data = jax.jit(free.__call__)(truth())
+    config = replace(CONFIG, kind="wavefield", iterations=40, gradient_smoothing=1.5)
+    both = invert(forward, data, VELOCITY, config, truth=velocity, true_density=density)
     rule = invert(forward, data, VELOCITY, replace(config, density="rule"), truth=velocity)
-    for error in (free.model_error, free.density_error):
-        assert error[free.best] < 0.5 * error[0]
-    assert free.misfit[free.best] < 0.5 * rule.misfit[rule.best]
+    assert both.density_error[both.best] < 0.4 * both.density_error[0]
+    assert both.model_error[both.best] < 0.5 * rule.model_error[rule.best]
+    assert both.misfit[both.best] < 0.1 * rule.misfit[rule.best]
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
 def test_resumes_with_the_same_bits(optimizer, observed, tmp_path, monkeypatch):
     """Killed in the second of two stages: every array is that of an inversion that was not interrupted."""
     monkeypatch.setattr(descent, "STORE_EVERY", 0.0)
-    stages = [StageConfig(highest_frequency=8.0, iterations=1), StageConfig(iterations=3)]
+    stages = [StageConfig(highest_frequency=8.0, spacing=15.0, iterations=1), StageConfig(iterations=3)]
     config = replace(CONFIG, optimizer=optimizer, stages=stages, preconditioner="illumination", gradient_smoothing=1.0)
     forward, path, left = solver(), tmp_path / "progress.npz", [4]
 
@@ -241,13 +245,20 @@ def test_other_ways_lower_the_misfit(optimizer, changes, make, observed):
         ({}, {"density": np.full(SHAPE, 2.0)}, "starting density leaves inversion.density_bounds"),
         ({}, {"density": np.full((3, 3), 2000.0)}, r"has the shape \(3, 3\)"),
         ({}, {"truth": VELOCITY, "true_density": np.full(SHAPE, 3000.0)}, "true density leaves"),
-        ({"density_bounds": [0.1, 9.0]}, {}, "allow models that the solver cannot simulate"),
         ({}, {"solver": solver()}, "needs the solver"),
     ],
 )
 def test_refusals(changes, options, message):
     with pytest.raises(InputError, match=message):
         invert(solver(), np.ones((2, 141, 12)), VELOCITY, replace(CONFIG, **changes), **options)
+
+
+def test_bounds_must_be_stable():
+    """Samples of a model are simulated as they are: a cell many times as heavy as its neighbors is too stiff."""
+    forward = solver(medium="samples")
+    free_density(forward, replace(CONFIG, density_bounds=[1.0, 1.0]))
+    with pytest.raises(InputError, match="allow models that the solver cannot simulate"):
+        free_density(forward, replace(CONFIG, bounds=[2000.0, 3600.0], density_bounds=[0.1, 9.0]))
 
 
 def test_a_rule_is_needed():
@@ -309,7 +320,7 @@ def test_known_models(tmp_path):
 
 
 def test_observed_data(tmp_path):
-    """Estimates of observed data are written with their place, and read back as the start of a next inversion."""
+    """The density of observed data is written with its place, and read back as the start of a next inversion."""
     forward = solver()
     density = gardner(jnp.asarray(VELOCITY)) * (1 - 0.1 * BLOB)
     data = jax.jit(replace(forward, density=lambda v: density).__call__)(jnp.asarray(VELOCITY))
@@ -334,15 +345,10 @@ def test_observed_data(tmp_path):
         np.testing.assert_array_equal(read_density(tmp_path / "one" / name).velocity, estimate)
         with pytest.raises(InputError, match="holds a density"):
             read_velocity(tmp_path / "one" / name)
-    again = replace(
-        inversion,
-        start=str(tmp_path / "one/velocity.npz"),
-        start_density=str(tmp_path / "one/density.npz"),
-        iterations=1,
-    )
-    following = run_inversion(replace(config, out=str(tmp_path / "two"), inversion=again))
-    # It goes on where the first one ended, but for the fit of the wavelet's amplitude and the resampling's rounding.
-    assert following["misfit"]["start"] < 1.05 * summary["misfit"]["end"]
+    again = replace(inversion, start_density=str(tmp_path / "one/density.segy"))
+    problem = observed_problem(replace(config, inversion=again))
+    assert problem.start_density is not None
+    np.testing.assert_allclose(problem.start_density, estimate, rtol=1e-6)  # on the same cells, of the same line
 
 
 def test_rounding_is_no_reason_to_refuse(float64):
