@@ -7,7 +7,8 @@
     Hessian         P^T (H + R'') P d + (dP / dx . d)^T (g + r)
 
 All but the data's part is computed in float64. Cells that are held fixed keep their velocity. Where density is free,
-v stands for the two fields of density.py, and R_k is the sum of both fields' values.
+v stands for the two fields of density.py, and R_k is the sum of both fields' values. A part that has no gradient, for a
+proximal optimizer, is in none of these: it stands beside them.
 """
 
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from jaxtyping import Array, Bool, Float, Float64
 from surrogate.inversion.bounds import Bounds
 from surrogate.inversion.kept_data import KeptData
 from surrogate.inversion.objective import DataMisfit, DrawnMisfit, Vector
+from surrogate.inversion.optimizers.protocol import Nonsmooth
 from surrogate.inversion.parametrizations.base import Parametrization
 from surrogate.inversion.parametrizations.elementwise import Velocity
 from surrogate.inversion.regularizers.base import Regularizer
@@ -43,6 +45,7 @@ class ModelObjective:
         low: Lowest velocity of a free cell [m/s]; of each field `(2, 1, 1)` where density is free.
         high: Highest velocity of a free cell [m/s], likewise.
         spacing: Side of a cell [m].
+        nonsmooth: Part that a proximal optimizer adds, of unknowns that are velocities; None for none.
     """
 
     data: DataMisfit | DrawnMisfit | KeptData
@@ -53,6 +56,7 @@ class ModelObjective:
     low: float | Float[np.ndarray, "2 1 1"]
     high: float | Float[np.ndarray, "2 1 1"]
     spacing: float
+    nonsmooth: Nonsmooth | None = None
 
     @property
     def shots(self) -> int:
@@ -126,7 +130,7 @@ class ModelObjective:
         return Bounds(lowest, highest)
 
     def penalty(self, x: Vector) -> float:
-        """Compute the regularizers' part of the misfit.
+        """Compute the regularizers' part of the misfit, without that which has no gradient.
 
         Args:
             x: Unknowns `(n,)`.
