@@ -113,6 +113,7 @@ def run_inversion(
         "model_error": None if truth is None else _fall(result.model_error, result.best),
         **({} if problem.true_density is None else {"density_error": _fall(result.density_error, result.best)}),
         **({"stages": _stages(config.inversion, result)} if config.inversion.stages else {}),
+        **({} if config.inversion.noise is None else {"noise": _noise(result)}),
         **({"stopped": result.stopped} if result.stopped else {}),
         "simulations": simulations(result.simulations) | {"checks": result.checks},
         **({"low_simulations": simulations(result.low_simulations)} if config.forward == "corrected" else {}),
@@ -206,6 +207,13 @@ def _start_density(problem: Problem) -> np.ndarray:
         return problem.start_density
     assert isinstance(problem.forward, PhysicsForward)
     return np.asarray(problem.forward.medium(jnp.asarray(problem.start))[1])
+
+
+def _noise(result: Result) -> list[dict[str, Any]]:
+    """Say how each stage ended: at the misfit of noise alone, or for another reason."""
+    misfits = [result.true_misfit[np.flatnonzero(result.stage == number)[-1]] for number in range(len(result.ends))]
+    rows = zip(result.ends, result.levels, misfits, strict=True)
+    return [{"ended": str(end), "level": float(level), "misfit": float(misfit)} for end, level, misfit in rows]
 
 
 def _save(out: Path, result: Result, problem: Problem, forward: ForwardModel) -> None:
