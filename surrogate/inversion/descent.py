@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Float
 
 from data_gen.common.digest import digest_of
 from data_gen.common.errors import InputError, NumericalError
+from data_gen.common.freed_memory import return_freed_memory, returned_after_compiling
 from data_gen.common.smoothing import gaussian_smooth
 from surrogate.inversion.checks import check_fastest, check_observed, check_start, check_truth, check_weights
 from surrogate.inversion.config import InversionConfig
@@ -221,7 +222,8 @@ def invert(
     groups = [(plan.memory, plan.at_once) for of_stage in plans for plan in of_stage]
     identity = digest_of(*given, f"{clock} {spacing} {groups}", *optional)
     descent = _Descent(problem, make, known, on_progress, resume, identity)
-    return descent.run(None if resume is None else read_progress(resume, identity))
+    with returned_after_compiling():
+        return descent.run(None if resume is None else read_progress(resume, identity))
 
 
 @dataclass
@@ -248,6 +250,7 @@ class _Descent:
                 self._run_stage(self.make(self.problem, self.progress.stage, self._model(self.progress.stage_start)))
                 self.progress.end_stage()
                 gc.collect()  # a stage and its compiled functions refer to each other: its data would stay for a while
+                return_freed_memory()
                 self._store(0.0)
         except StopInversion as stop:
             self._store(0.0)
