@@ -89,6 +89,8 @@ def run(problem: Problem, optimizer: str, replay: Replay, report: Report) -> tup
     """The model after all stages, and forwards, gradients and Hessian products; `invert` itself resumes."""
     use_compilation_cache()
     record = record_of(problem)
+    observed, weights = jnp.asarray(record.gathers), record.weights
+    del record  # with its copy of the gathers
 
     def on_progress(entry: int, values: dict[str, float]) -> None:
         numbers = values["misfit"], values["model_error"], int(values["used"]), int(values["low_used"])
@@ -97,11 +99,11 @@ def run(problem: Problem, optimizer: str, replay: Replay, report: Report) -> tup
 
     result = invert(
         forward_of(problem),
-        jnp.asarray(record.gathers),
+        observed,
         problem.start,
         config_of(problem, optimizer),
         truth=problem.truth,
-        weights=record.weights,
+        weights=weights,
         memory_budget=MEMORY,
         make=CorrectedStages(),
         resume=replay.folder.parent / "progress.npz",

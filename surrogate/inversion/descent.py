@@ -25,6 +25,7 @@ from jaxtyping import Array, Bool, Float
 
 from data_gen.common.digest import digest_of
 from data_gen.common.errors import InputError, NumericalError
+from data_gen.common.freed_memory import return_freed_memory, returned_after_compiling
 from data_gen.common.smoothing import gaussian_smooth
 from surrogate.inversion.checks import check_fastest, check_observed, check_start, check_truth, check_weights
 from surrogate.inversion.config import InversionConfig
@@ -257,7 +258,9 @@ def invert(
     noise, simulated = find_noise(config, data, start, memory_budget)
     problem = InversionProblem(config, data, solver, start, held, clock, spacing, memory_budget, noise)
     descent = _Descent(problem, make, known, on_progress, resume, identity)
-    return descent.run(found or Progress(np.asarray(start, np.float64).ravel(), spent=np.array([simulated, 0, 0])))
+    first = Progress(np.asarray(start, np.float64).ravel(), spent=np.array([simulated, 0, 0]))
+    with returned_after_compiling():
+        return descent.run(found or first)
 
 
 @dataclass
@@ -283,6 +286,7 @@ class _Descent:
                 self.progress.level = np.nan if stage.level is None else stage.level
                 self.progress.end_stage(self._run_stage(stage))
                 gc.collect()  # a stage and its compiled functions refer to each other: its data would stay for a while
+                return_freed_memory()
                 self._store(0.0)
         except StopInversion as stop:
             self._store(0.0)
