@@ -166,26 +166,28 @@ def loss(velocity, survey, simulation):
     return jnp.sum(gathers**2) + jnp.sum(jnp.sin(snapshots)) + jnp.sum((fields**2).imag + jnp.abs(fields) ** 2)
 
 
+gradient_of = jax.jit(jax.grad(loss, (0, 1)), static_argnums=2)
+
+
 def others_than_scan():
     """Each takes ten seconds to compile: what another one covers in part is slow."""
-    native = {"keeps": Memory("full"), "recomputes": Memory("recompute", every=7), "runs backwards": Memory("boundary")}
-    fast = {f"native {name}": {"backend": "native", "memory": memory} for name, memory in native.items()}
-    slow = {
-        "native recomputes by itself": {"backend": "native", "memory": Memory("recompute")},
-        "intervals": ENGINES["intervals"],
-    }
-    yield pytest.param([*fast.values(), ENGINES["reversal"]])
-    yield pytest.param([*slow.values()], marks=pytest.mark.slow)
+    # test_free_surface and test_batches recompute in native code.
+    kept, recomputed = ("full", "boundary"), (Memory("recompute"), Memory("recompute", every=7))
+    fast = [{"backend": "native", "memory": Memory(strategy)} for strategy in kept]
+    slow = [{"backend": "native", "memory": memory} for memory in recomputed]
+    return [
+        pytest.param([*fast, ENGINES["reversal"]]),
+        pytest.param([*slow, ENGINES["intervals"]], marks=pytest.mark.slow),
+    ]
 
 
 @pytest.mark.parametrize("others", others_than_scan())
 def test_gradients_agree(others, float64):
     """By model, positions and wavelets, whatever computes it: 72 steps of rounding, 1e-12."""
     velocity, survey, simulation = problem(snapshot_steps=(35,))
-    gradient = jax.grad(loss, (0, 1))
-    expected = gradient(velocity, survey, plain(simulation))
+    expected = gradient_of(velocity, survey, plain(simulation))
     for other in others:
-        assert relative(gradient(velocity, survey, replace(simulation, **other)), expected) < 1e-12, other
+        assert relative(gradient_of(velocity, survey, replace(simulation, **other)), expected) < 1e-12, other
 
 
 def test_free_surface(float64):
@@ -193,7 +195,7 @@ def test_free_surface(float64):
     options = {"widths": (0, 8, 5, 0), "free_surface": True, "substeps": 2}
     velocity, survey, simulation = problem(nt=40, **options, **BARE)
     survey = survey._replace(sources=survey.sources.at[:, 0].set(45.0))
-    expected, computed = (jax.grad(loss)(velocity, survey, s) for s in (plain(simulation), simulation))
+    expected, computed = (gradient_of(velocity, survey, s) for s in (plain(simulation), simulation))
     assert relative(computed, expected) < 1e-12
 
 
@@ -204,9 +206,15 @@ def test_dot_product(float64):
     def fields(wavelets):
         return simulate(velocity, survey._replace(wavelets=wavelets), simulation).harmonic
 
-    computed, adjoint = jax.vjp(fields, survey.wavelets)
-    y = jax.random.normal(jax.random.key(1), computed.shape, computed.dtype)
-    left, right = jnp.sum(y * computed).real, jnp.vdot(survey.wavelets, adjoint(y)[0])
+    y = jax.random.normal(jax.random.key(1), (2, 2, 24, 28), complex)
+
+    @jax.jit
+    def both(wavelets):
+        computed, adjoint = jax.vjp(fields, wavelets)
+        return computed, adjoint(y)[0]
+
+    computed, back = both(survey.wavelets)
+    left, right = jnp.sum(y * computed).real, jnp.vdot(survey.wavelets, back)
     assert abs(left - right) < 1e-12 * jnp.linalg.norm(y) * jnp.linalg.norm(computed)
 
 
@@ -237,9 +245,9 @@ def test_batches(float64):
     def both(v):
         return simulate(v, survey, simulation).harmonic, jax.grad(loss)(v, survey, simulation)
 
-    batched = jax.vmap(both)(models)
+    batched, alone = jax.jit(jax.vmap(both))(models), jax.jit(both)
     for i, model in enumerate(models):
-        assert relative([leaf[i] for leaf in batched], both(model)) < 1e-13
+        assert relative([leaf[i] for leaf in batched], alone(model)) < 1e-13
 
 
 # --- the rest -----------------------------------------------------------------------------------------------
