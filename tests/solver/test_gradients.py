@@ -50,10 +50,6 @@ def loss(velocity, survey, simulation):
     return jnp.sum(gathers**2) + jnp.sum(jnp.sin(snapshots))
 
 
-# One program, where JAX would else compile the way there and the way back apart.
-gradient_of = jax.jit(jax.grad(loss, (0, 1)), static_argnums=2)
-
-
 def loss_of(engine, velocity, survey, simulation):
     """`loss`, by an engine that would not be chosen."""
     with pytest.MonkeyPatch.context() as patch:
@@ -72,8 +68,8 @@ def plain(simulation):
 @pytest.mark.parametrize(
     ("sides", "order", "memories"),
     [
-        ("free surface", 8, (Memory("full"), Memory("recompute"), Memory("boundary"))),
-        slow("free surface", 4, STRATEGIES),
+        ("free surface", 4, (Memory("full"), Memory("recompute"), Memory("boundary"))),
+        slow("free surface", 8, STRATEGIES),
         slow("mixed", 8, STRATEGIES),
         slow("layers", 4, STRATEGIES),
         slow("mixed", 4, STRATEGIES),
@@ -86,9 +82,10 @@ def test_native_is_the_scan(sides, order, memories, float64):
     velocity, survey, simulation = problem(order, **SIDES[sides])
     native = replace(simulation, backend="native")
     assert relative(simulate(velocity, survey, native), simulate(velocity, survey, plain(simulation))) < 1e-13
-    expected = gradient_of(velocity, survey, plain(simulation))
+    gradient = jax.grad(loss, (0, 1))
+    expected = gradient(velocity, survey, plain(simulation))
     for memory in memories:
-        assert relative(gradient_of(velocity, survey, replace(native, memory=memory)), expected) < 1e-12, memory
+        assert relative(gradient(velocity, survey, replace(native, memory=memory)), expected) < 1e-12, memory
 
 
 @pytest.mark.slow
@@ -106,7 +103,7 @@ def test_unrolling_changes_nothing(float64, monkeypatch):
     ("options", "staggered"),
     [
         slow({}, True),
-        ({"free_surface": True, "widths": (0, 8, 8, 8)}, True),
+        slow({"free_surface": True, "widths": (0, 8, 8, 8)}, True),  # test_taylor has a variable density
         slow(BARE | {"substeps": 2}, False),
     ],
 )
@@ -118,16 +115,15 @@ def test_recompute_is_the_scan(options, staggered, float64):
     def misfit(velocity, survey, simulation):
         return jnp.sum(simulate(velocity, survey, simulation, density=density).gathers ** 2)
 
-    gradient = jax.jit(jax.grad(misfit, (0, 1)), static_argnums=2)
     checkpointed = replace(simulation, backend="xla", memory=Memory("recompute"))
-    expected = gradient(velocity, survey, plain(simulation))
-    assert relative(gradient(velocity, survey, checkpointed), expected) < 1e-12
+    expected = jax.grad(misfit, (0, 1))(velocity, survey, plain(simulation))
+    assert relative(jax.grad(misfit, (0, 1))(velocity, survey, checkpointed), expected) < 1e-12
 
 
 @pytest.mark.parametrize(
     ("sides", "strategy"),
     [
-        ("free surface", "boundary"),
+        slow("free surface", "boundary"),  # test_derivatives.py and test_harmonic.py have it with other sides
         slow("mixed", "full"),
         slow("mixed", "boundary"),
         slow("free surface", "full"),
@@ -137,8 +133,8 @@ def test_reversal_is_the_scan(sides, strategy, float64):
     """The adjoint written out in JAX, with the past kept or run backwards from the layers."""
     velocity, survey, simulation = problem(**SIDES[sides])
     reversal = replace(simulation, backend="xla", memory=Memory(strategy))
-    ours = jax.jit(jax.grad(lambda v, s: loss_of(ReversalEngine(), v, s, reversal), (0, 1)))(velocity, survey)
-    assert relative(ours, gradient_of(velocity, survey, plain(simulation))) < 1e-12
+    ours = jax.grad(lambda v, s: loss_of(ReversalEngine(), v, s, reversal), (0, 1))(velocity, survey)
+    assert relative(ours, jax.grad(loss, (0, 1))(velocity, survey, plain(simulation))) < 1e-12
 
 
 @pytest.mark.parametrize(
@@ -161,9 +157,8 @@ def test_float32_and_storage(memory, bound):
     def misfit(velocity, simulation):
         return jnp.sum(simulate(velocity, survey, simulation).gathers ** 2)
 
-    gradient = jax.jit(jax.grad(misfit), static_argnums=1)
-    expected = gradient(velocity, plain(simulation))
-    assert relative(gradient(velocity, replace(simulation, memory=memory, backend="native")), expected) < bound
+    expected = jax.grad(misfit)(velocity, plain(simulation))
+    assert relative(jax.grad(misfit)(velocity, replace(simulation, memory=memory, backend="native")), expected) < bound
 
 
 @pytest.mark.parametrize(
@@ -323,16 +318,15 @@ def test_batches(float64):
     models = velocity * jnp.array([0.9, 1.0, 1.1])[:, None, None]
     wavelets = survey.wavelets * jnp.array([1.0, 2.0])[:, None, None]
 
-    @jax.jit
     def gradient(v, w):
         return jax.grad(lambda v: loss(v, survey._replace(wavelets=w), simulation))(v)
 
-    batched = jax.jit(jax.vmap(lambda w: jax.vmap(lambda v: gradient(v, w))(models)))(wavelets)
+    batched = jax.vmap(lambda w: jax.vmap(lambda v: gradient(v, w))(models))(wavelets)
     looped = jnp.stack([jnp.stack([gradient(v, w) for v in models]) for w in wavelets])
     assert relative(batched, looped) < 1e-14
     # The other way round: the gradient of a batch's sum is the sum over the batch.
     total = jax.grad(lambda v: jnp.sum(jax.vmap(lambda w: loss(v, survey._replace(wavelets=w), simulation))(wavelets)))
-    assert relative(jax.jit(total)(velocity), batched[:, 1].sum(0)) < 1e-12
+    assert relative(total(velocity), batched[:, 1].sum(0)) < 1e-12
 
 
 def test_batch_size_changes_no_bit():

@@ -166,17 +166,13 @@ def loss(velocity, survey, simulation):
     return jnp.sum(gathers**2) + jnp.sum(jnp.sin(snapshots)) + jnp.sum((fields**2).imag + jnp.abs(fields) ** 2)
 
 
-gradient_of = jax.jit(jax.grad(loss, (0, 1)), static_argnums=2)
-
-
 def others_than_scan():
     """Each takes ten seconds to compile: what another one covers in part is slow."""
-    # test_free_surface and test_batches recompute in native code.
-    kept, recomputed = ("full", "boundary"), (Memory("recompute"), Memory("recompute", every=7))
-    fast = [{"backend": "native", "memory": Memory(strategy)} for strategy in kept]
-    slow = [{"backend": "native", "memory": memory} for memory in recomputed]
+    # test_free_surface recomputes in native code, too.
+    memories = Memory("full"), Memory("recompute"), Memory("recompute", every=7)
+    slow = [{"backend": "native", "memory": memory} for memory in memories]
     return [
-        pytest.param([*fast, ENGINES["reversal"]]),
+        pytest.param([{"backend": "native", "memory": Memory("boundary")}, ENGINES["reversal"]]),
         pytest.param([*slow, ENGINES["intervals"]], marks=pytest.mark.slow),
     ]
 
@@ -185,9 +181,10 @@ def others_than_scan():
 def test_gradients_agree(others, float64):
     """By model, positions and wavelets, whatever computes it: 72 steps of rounding, 1e-12."""
     velocity, survey, simulation = problem(snapshot_steps=(35,))
-    expected = gradient_of(velocity, survey, plain(simulation))
+    gradient = jax.grad(loss, (0, 1))
+    expected = gradient(velocity, survey, plain(simulation))
     for other in others:
-        assert relative(gradient_of(velocity, survey, replace(simulation, **other)), expected) < 1e-12, other
+        assert relative(gradient(velocity, survey, replace(simulation, **other)), expected) < 1e-12, other
 
 
 def test_free_surface(float64):
@@ -195,7 +192,7 @@ def test_free_surface(float64):
     options = {"widths": (0, 8, 5, 0), "free_surface": True, "substeps": 2}
     velocity, survey, simulation = problem(nt=40, **options, **BARE)
     survey = survey._replace(sources=survey.sources.at[:, 0].set(45.0))
-    expected, computed = (gradient_of(velocity, survey, s) for s in (plain(simulation), simulation))
+    expected, computed = (jax.grad(loss)(velocity, survey, s) for s in (plain(simulation), simulation))
     assert relative(computed, expected) < 1e-12
 
 
@@ -237,15 +234,17 @@ def test_forward_mode_and_second_derivatives(float64):
     assert relative(curved(simulation), curved(plain(simulation))) < 1e-11
 
 
-def test_batches(float64):
+@pytest.mark.parametrize("derived", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_batches(derived, float64):
     """Fields and gradients of a batch of models are those of each alone."""
     velocity, survey, simulation = problem(backend="native")
     models = velocity * jnp.array([0.9, 1.0])[:, None, None]
 
-    def both(v):
-        return simulate(v, survey, simulation).harmonic, jax.grad(loss)(v, survey, simulation)
+    def values(v):
+        gradient = jax.grad(loss)(v, survey, simulation) if derived else jnp.zeros(1)
+        return simulate(v, survey, simulation).harmonic, gradient
 
-    batched, alone = jax.jit(jax.vmap(both))(models), jax.jit(both)
+    batched, alone = jax.jit(jax.vmap(values))(models), jax.jit(values)
     for i, model in enumerate(models):
         assert relative([leaf[i] for leaf in batched], alone(model)) < 1e-13
 

@@ -133,19 +133,16 @@ def test_derivatives_where_the_bound_acts(float64):
     series = loose.step_length**2 / project_medium(velocity, None, loose).stiffness
     assert jnp.sum(series < simulation.fastest**-2) > 10
 
+    @jax.jit
     def misfit(velocity):
         records = shoot(velocity, simulation)
         return jnp.sum(records.gathers**2) + jnp.sum(jnp.sin(records.snapshots))
 
-    @jax.jit
-    def forward_mode(velocity):
-        return jax.jvp(misfit, (velocity,), (direction,))
-
     step = 0.1
-    ahead, behind = (forward_mode(velocity + sign * step * direction)[0] for sign in (1, -1))
-    along = forward_mode(velocity)[1]
-    assert abs(along - (ahead - behind) / (2 * step)) < 1e-6 * abs(along)
-    assert abs(jnp.vdot(jax.jit(jax.grad(misfit))(velocity), direction) - along) < 1e-10 * abs(along)
+    difference = (misfit(velocity + step * direction) - misfit(velocity - step * direction)) / (2 * step)
+    along = jax.jvp(misfit, (velocity,), (direction,))[1]
+    assert abs(along - difference) < 1e-6 * abs(along)
+    assert abs(jnp.vdot(jax.grad(misfit)(velocity), direction) - along) < 1e-10 * abs(along)
 
 
 def test_a_constant_model_stays_constant(float64):

@@ -150,8 +150,14 @@ def test_absorption(staggered):
     assert np.linalg.norm(field) < 4e-5
 
 
-@pytest.mark.parametrize("staggered", [False, True])
-@pytest.mark.parametrize("order", [pytest.param(2, marks=pytest.mark.slow), 4, 8])
+@pytest.mark.parametrize(
+    ("order", "staggered"),
+    [
+        (4, True),
+        (8, False),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((2, False), (2, True), (4, False), (8, True))),
+    ],
+)
 def test_layers_are_transparent(order, staggered):
     """Against the same shot on a grid too large for echoes: the layers alone change the gather by under 0.5 %."""
     small, time = Grid((40, 40), 10.0), TimeAxis(400, 1e-3)
@@ -362,6 +368,6 @@ def test_checkpointing_changes_nothing(float64):
     simulation, survey, velocity = small_problem()
 
     def gradient(simulation):
-        return jax.jit(jax.grad(lambda v: jnp.sum(simulate(v, survey, simulation).gathers ** 2)))(velocity)
+        return jax.grad(lambda v: jnp.sum(simulate(v, survey, simulation).gathers ** 2))(velocity)
 
     assert relative(gradient(replace(simulation, memory=Memory(every=20))), gradient(simulation)) < 1e-12
