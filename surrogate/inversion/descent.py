@@ -380,7 +380,9 @@ class _Descent:
 
     def _show(self) -> None:
         if self.progress.rows:
-            self.on_progress(len(self.progress.rows) - 1, dict(zip(ENTRIES, map(float, self.progress.rows[-1]), strict=True)))
+            self.on_progress(
+                len(self.progress.rows) - 1, dict(zip(ENTRIES, map(float, self.progress.rows[-1]), strict=True))
+            )
 
     def _store(self, every: float) -> None:
         if self.resume is not None and time.monotonic() - self.stored >= every:
