@@ -172,12 +172,21 @@ def test_both_are_found():
     assert both.misfit[both.best] < 0.1 * rule.misfit[rule.best]
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_resumes_with_the_same_bits(optimizer, observed, tmp_path, monkeypatch):
-    """Killed in the second of two stages: every array is that of an inversion that was not interrupted."""
+STAGES = [StageConfig(highest_frequency=8.0, spacing=15.0, iterations=1), StageConfig(iterations=3)]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "changes"),
+    [
+        ("lbfgs", {"iterations": 5}),
+        ("adam", {"iterations": 5}),
+        pytest.param("lbfgs", {"stages": STAGES, "preconditioner": "illumination"}, marks=pytest.mark.slow),
+    ],
+)
+def test_resumes_with_the_same_bits(optimizer, changes, observed, tmp_path, monkeypatch):
+    """Killed, in the second of two stages or in the only one: every array is that of an uninterrupted inversion."""
     monkeypatch.setattr(descent, "STORE_EVERY", 0.0)
-    stages = [StageConfig(highest_frequency=8.0, spacing=15.0, iterations=1), StageConfig(iterations=3)]
-    config = replace(CONFIG, optimizer=optimizer, stages=stages, preconditioner="illumination", gradient_smoothing=1.0)
+    config = replace(CONFIG, optimizer=optimizer, gradient_smoothing=1.0, **changes)
     forward, path, left = solver(), tmp_path / "progress.npz", [4]
 
     def listen(iteration, values):
@@ -300,7 +309,7 @@ def test_known_models(tmp_path):
         real=RealModelConfig(str(tmp_path / "vp.npy"), spacing=10.0),
         real_density=str(tmp_path / "rho.npy"),
         inversion=InversionConfig(
-            density="free", start_density=str(tmp_path / "start_rho.npy"), shots=2, iterations=6, optimizer="lbfgs",
+            density="free", start_density=str(tmp_path / "start_rho.npy"), shots=2, iterations=3, optimizer="lbfgs",
             smoothing=1.0, density_bounds=[0.9, 1.12], bounds=[2000.0, 3000.0],
         ),
     )  # fmt: skip
@@ -319,6 +328,7 @@ def test_known_models(tmp_path):
         run_diagnosis(config)
 
 
+@pytest.mark.slow
 def test_observed_data(tmp_path):
     """The density of observed data is written with its place, and read back as the start of a next inversion."""
     forward = solver()
