@@ -23,7 +23,7 @@ INNER_OPTIMIZERS = ("lbfgs", "gauss_newton", "newton_cg")
 NORMALIZATIONS = ("none", "traces", "shots")
 SOURCES = ("fixed", "one", "each")
 DENSITIES = ("rule", "free")
-# What treats two fields as it treats one.
+# Parametrizations and optimizers that treat two fields as they treat one.
 FREE_PARAMETRIZATIONS = ("velocity", "slowness", "squared_slowness", "log")
 FREE_OPTIMIZERS = ("adam", "lbfgs", "gauss_newton", "newton_cg")
 PRECONDITIONERS = ("none", "illumination", "gauss_newton")

@@ -38,7 +38,7 @@ from surrogate.inversion.progress import Progress, low_counts, read_progress, st
 from surrogate.inversion.stage import InversionProblem, Stage, StageMaker, check_stages, make_stage
 from surrogate.inversion.stage_data import StageData
 
-# Of a row of the history.
+# Entries of a row of the history.
 ENTRIES = ("stage", "misfit", "penalty", "true_misfit", "model_error", "used", "low_used", "density_error", "weight")
 TRUE_MISFIT, USED = ENTRIES.index("true_misfit"), ENTRIES.index("used")
 AT_NOISE, NO_STEP, MADE, USED_UP, STOPPED = "noise", "no step", "iterations", "simulations", "stopped"

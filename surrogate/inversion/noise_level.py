@@ -54,14 +54,14 @@ class Noise(NamedTuple):
 
 
 def find_noise(
-    config: InversionConfig, data: StageData, start: Float[Array, "nz nx"], memory_budget: float | None = None
+    config: InversionConfig, data: StageData, start: Float[Array, "*fields nz nx"], memory_budget: float | None = None
 ) -> tuple[Noise | None, int]:
     """Find what an inversion knows of its noise.
 
     Args:
         config: Settings of the inversion.
         data: Forward model, observed data and weights of the inversion.
-        start: Starting model `(nz, nx)` [m/s].
+        start: Starting model `(nz, nx)` [m/s], or `(2, nz, nx)` where density is free.
         memory_budget: Memory of each device for the simulations [bytes]; None keeps those of the forward model.
 
     Returns:
