@@ -9,7 +9,7 @@ from data_gen.common.plain import whole
 from data_gen.solver.problem.simulation import SLOWEST_MEANT
 from surrogate.inversion.forward import KINDS
 from surrogate.inversion.misfits.registry import MISFITS
-from surrogate.inversion.optimizers import OPTIMIZERS
+from surrogate.inversion.optimizers import OPTIMIZERS, PROXIMAL
 from surrogate.inversion.parametrizations.registry import PARAMETRIZATIONS
 from surrogate.inversion.regularizers.registry import REGULARIZERS
 
@@ -165,7 +165,8 @@ class InversionConfig:
             bottom.
         start_spacing: Cell size of the start's file [m]; null takes the one that the file gives.
         start_origin: Position `[z, x]` of its first cell [m]; null takes the one that the file gives.
-        optimizer: Optimizer, adam, lbfgs, gauss_newton or newton_cg.
+        optimizer: Optimizer, adam, lbfgs, gauss_newton, newton_cg, or proximal_lbfgs, which takes the regularizer
+            total_variation without smoothing.
         iterations: Largest number of iterations.
         cg_iterations: Largest number of Hessian products in an iteration of gauss_newton and newton_cg.
         learning_rate: Step of Adam in every cell, or largest change by the first trial step of the others [m/s].
@@ -295,6 +296,7 @@ class InversionConfig:
         self._check_draws()
         self._check_gathers_only()
         self._check_regularizers()
+        self._check_proximal()
         for number, stage in enumerate(self.stages):
             self._check_stage(number, stage)
 
@@ -371,6 +373,18 @@ class InversionConfig:
                     f"inversion.regularizers.{name} needs a weight, not negative, by which its value is added to the "
                     f"misfit: weight: NUMBER; but its settings are {dict(settings)}."
                 )
+
+    def _check_proximal(self) -> None:
+        plain = {"parametrization": "velocity", "gradient_smoothing": 0.0, "depth_power": 0.0, "preconditioner": "none"}
+        changed = [name for name, value in plain.items() if getattr(self, name) != value]
+        if self.optimizer in PROXIMAL and changed:
+            given = ", ".join(f"inversion.{name}={getattr(self, name)}" for name in changed)
+            raise InputError(
+                f"inversion.optimizer={self.optimizer} knows the proximal operator of total variation for velocities "
+                f"in which all cells weigh alike, but is given {given}. Set "
+                f"{', '.join(f'inversion.{name}={plain[name]}' for name in changed)}, or take "
+                "inversion.optimizer=lbfgs, which smooths total variation."
+            )
 
     def _check_stage(self, number: int, stage: StageConfig) -> None:
         name = f"inversion.stages[{number}]"

@@ -291,6 +291,7 @@ class _Descent:
             return
         velocity, penalty = stage.objective.velocity(x), stage.objective.penalty(x)
         misfit = value - penalty
+        penalty += 0.0 if stage.objective.nonsmooth is None else stage.objective.nonsmooth.value(x)
         checked = iteration % settings.check_every == 0 or iteration == settings.iterations
         true_misfit = misfit if stage.check is None else self._true_misfit(stage) if checked else np.nan
         error = np.nan if self.known is None else np.linalg.norm(velocity - self.known) / np.linalg.norm(self.known)

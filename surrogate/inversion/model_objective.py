@@ -6,7 +6,8 @@
     Gauss-Newton    P^T (B + R'') P d,      B the data's product, R'' the regularizers' Hessian
     Hessian         P^T (H + R'') P d + (dP / dx . d)^T (g + r)
 
-All but the data's part is computed in float64. Cells that are held fixed keep their velocity.
+All but the data's part is computed in float64. Cells that are held fixed keep their velocity. A part that has no
+gradient, for a proximal optimizer, is in none of these: it stands beside them.
 """
 
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from jaxtyping import Array, Bool, Float, Float64
 from surrogate.inversion.bounds import Bounds
 from surrogate.inversion.kept_data import KeptData
 from surrogate.inversion.objective import DataMisfit, DrawnMisfit, Vector
+from surrogate.inversion.optimizers.protocol import Nonsmooth
 from surrogate.inversion.parametrizations.base import Parametrization
 from surrogate.inversion.parametrizations.elementwise import Velocity
 from surrogate.inversion.regularizers.base import Regularizer
@@ -42,6 +44,7 @@ class ModelObjective:
         low: Lowest velocity of a free cell [m/s].
         high: Highest velocity of a free cell [m/s].
         spacing: Side of a cell [m].
+        nonsmooth: Part that a proximal optimizer adds, of unknowns that are velocities; None for none.
     """
 
     data: DataMisfit | DrawnMisfit | KeptData
@@ -52,6 +55,7 @@ class ModelObjective:
     low: float
     high: float
     spacing: float
+    nonsmooth: Nonsmooth | None = None
 
     @property
     def shots(self) -> int:
@@ -125,7 +129,7 @@ class ModelObjective:
         return Bounds(lowest, highest)
 
     def penalty(self, x: Vector) -> float:
-        """Compute the regularizers' part of the misfit.
+        """Compute the regularizers' part of the misfit, without that which has no gradient.
 
         Args:
             x: Unknowns `(n,)`.

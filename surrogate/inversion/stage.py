@@ -20,7 +20,7 @@ from surrogate.inversion.forward import ForwardModel, PhysicsForward, Selectable
 from surrogate.inversion.misfits.registry import MISFITS
 from surrogate.inversion.model_objective import ModelObjective
 from surrogate.inversion.objective import DataMisfit
-from surrogate.inversion.optimizers import OPTIMIZERS
+from surrogate.inversion.optimizers import OPTIMIZERS, PROXIMAL
 from surrogate.inversion.optimizers.precondition import Preconditioner, make_preconditioner
 from surrogate.inversion.optimizers.protocol import Optimizer, Vector
 from surrogate.inversion.parametrizations.base import ModelSpace, Parametrization
@@ -30,7 +30,9 @@ from surrogate.inversion.preconditioners.illumination import source_illumination
 from surrogate.inversion.processing.both_sides import BothSides
 from surrogate.inversion.processing.mutes import early_mute, late_mute, offset_mute
 from surrogate.inversion.regularizers.base import Regularizer
+from surrogate.inversion.regularizers.proximal import ProximalTotalVariation
 from surrogate.inversion.regularizers.registry import REGULARIZERS
+from surrogate.inversion.regularizers.total_variation import TotalVariation
 from surrogate.inversion.shot_sharding import place_shots
 from surrogate.inversion.stage_data import StageData, narrow
 from surrogate.inversion.stage_memory import plan_stage
@@ -282,7 +284,12 @@ def make_objective(problem: InversionProblem, settings: InversionConfig, data: S
     parametrization, regularizers = _unknowns(settings, problem.start, spacing)
     start = np.asarray(problem.start, np.float64)
     misfit = _data_misfit(problem, settings, data)
-    return ModelObjective(misfit, parametrization, regularizers, start, problem.held, low, high, spacing)
+    nonsmooth = None
+    if settings.optimizer in PROXIMAL and "total_variation" in settings.regularizers:
+        weight = float(settings.regularizers["total_variation"]["weight"])
+        nonsmooth = ProximalTotalVariation(weight, start.shape, spacing)
+        regularizers = tuple(pair for pair in regularizers if not isinstance(pair[1], TotalVariation))
+    return ModelObjective(misfit, parametrization, regularizers, start, problem.held, low, high, spacing, nonsmooth)
 
 
 def _unknowns(

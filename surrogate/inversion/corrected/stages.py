@@ -10,7 +10,7 @@ from surrogate.inversion.corrected.trust_region import Corrected
 from surrogate.inversion.forward import ForwardModel, PhysicsForward
 from surrogate.inversion.kept_data import KeptData
 from surrogate.inversion.objective import DataMisfit
-from surrogate.inversion.optimizers import OPTIMIZERS
+from surrogate.inversion.optimizers import OPTIMIZERS, PROXIMAL
 from surrogate.inversion.optimizers.lbfgs import LBFGS
 from surrogate.inversion.stage import InversionProblem, Stage, make_objective, make_stage
 from surrogate.inversion.stage_data import StageData
@@ -89,6 +89,11 @@ def check_corrected(config: InversionConfig, forward: ForwardModel, surrogate: F
     low = config.corrected.low
     for number in range(config.n_stages):
         settings, stage = config.of_stage(number), config.stage(number)
+        if settings.optimizer in PROXIMAL:
+            raise InputError(
+                "forward=corrected minimizes by inversion.corrected.optimizer, which smooths total variation, but "
+                f"stage {number} asks for inversion.optimizer={settings.optimizer}. Take inversion.optimizer=lbfgs."
+            )
         if settings.batch or settings.encoding:
             raise InputError(
                 f"forward=corrected compares the misfits of models, which need all shots, but stage {number} sees a "

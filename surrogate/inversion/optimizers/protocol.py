@@ -94,6 +94,53 @@ class CurvedObjective(Objective, Protocol):
 
 
 @runtime_checkable
+class Nonsmooth(Protocol):
+    """Compute a convex part h of what is minimized, which has no gradient."""
+
+    def value(self, x: Vector) -> float:
+        """Compute it.
+
+        Args:
+            x: Model `(n,)` [m/s].
+
+        Returns:
+            Its value.
+        """
+        ...
+
+    def proximal(self, x: Vector, step: float, bounds: Bounds, memory: Any) -> tuple[Vector, float, Any]:
+        """Minimize `step h(u) + |u - x|^2 / 2` over u within bounds, about.
+
+        Args:
+            x: Model `(n,)` [m/s].
+            step: Factor of h.
+            bounds: Bounds of every value.
+            memory: What a call with a model nearby has returned; None for nothing.
+
+        Returns:
+            The minimum u `(n,)`; by how much x - u may fail to be a subgradient of `step h` and the bounds at u; and
+            the memory of the next call.
+        """
+        ...
+
+
+@runtime_checkable
+class CompositeObjective(Objective, Protocol):
+    """Compute the smooth part of what is minimized, and know the other part; only proximal optimizers need it.
+
+    Attributes:
+        shots: Simulations that one evaluation takes, by which evaluations are counted.
+        resolution: Relative rounding error of the misfit: smaller differences are taken from gradients.
+        nonsmooth: Part that is added to the misfit; None for none.
+    """
+
+    @property
+    def nonsmooth(self) -> Nonsmooth | None:
+        """Part that is added to the misfit; None for none."""
+        ...
+
+
+@runtime_checkable
 class Optimizer(Protocol):
     """Minimize an objective within bounds, one accepted iteration a call.
 

@@ -62,6 +62,7 @@ def proximal_dual(
     low: float | Float[Array, "nz nx"],
     high: float | Float[Array, "nz nx"],
     iterations: int,
+    start: Float[Array, "2 nz nx"] | None = None,
 ) -> Float[Array, "2 nz nx"]:
     """Compute the dual p of the proximal operator, which proves how near its model u is to the minimum.
 
@@ -73,21 +74,24 @@ def proximal_dual(
         low: Lowest values of u.
         high: Highest values of u.
         iterations: Number of iterations.
+        start: Dual to start from, such as that of a model nearby; None for zero.
 
     Returns:
         The dual `(2, nz, nx)`.
     """
 
+    def limited(dual):
+        length = jnp.sqrt(jnp.sum(dual**2, axis=0))
+        return dual * jnp.where(length > limit, limit / jnp.where(length > 0, length, 1), 1)
+
     def improve(_, carry):
         dual, guess, momentum = carry
-        climbed = guess + differences(_primal(model, guess, low, high)) / 8
-        length = jnp.sqrt(jnp.sum(climbed**2, axis=0))
-        following = climbed * jnp.where(length > limit, limit / jnp.where(length > 0, length, 1), 1)
+        following = limited(guess + differences(_primal(model, guess, low, high)) / 8)
         greater = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
         return following, following + (momentum - 1) / greater * (following - dual), greater
 
-    zero = jnp.zeros((2, *model.shape), model.dtype)
-    return jax.lax.fori_loop(0, iterations, improve, (zero, zero, jnp.ones((), model.dtype)))[0]
+    first = jnp.zeros((2, *model.shape), model.dtype) if start is None else limited(start)
+    return jax.lax.fori_loop(0, iterations, improve, (first, first, jnp.ones((), model.dtype)))[0]
 
 
 @dataclass(frozen=True)
