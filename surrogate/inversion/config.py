@@ -375,13 +375,13 @@ class InversionConfig:
                 )
 
     def _check_proximal(self) -> None:
-        plain = {"parametrization": "velocity", "gradient_smoothing": 0.0, "depth_power": 0.0, "preconditioner": "none"}
+        plain = {"parametrization": "velocity", "gradient_smoothing": 0.0}
         changed = [name for name, value in plain.items() if getattr(self, name) != value]
         if self.optimizer in PROXIMAL and changed:
             given = ", ".join(f"inversion.{name}={getattr(self, name)}" for name in changed)
             raise InputError(
-                f"inversion.optimizer={self.optimizer} knows the proximal operator of total variation for velocities "
-                f"in which all cells weigh alike, but is given {given}. Set "
+                f"inversion.optimizer={self.optimizer} keeps the edges that total variation leaves in a velocity "
+                f"model, but is given {given}. Set "
                 f"{', '.join(f'inversion.{name}={plain[name]}' for name in changed)}, or take "
                 "inversion.optimizer=lbfgs, which smooths total variation."
             )

@@ -89,7 +89,7 @@ def check_corrected(config: InversionConfig, forward: ForwardModel, surrogate: F
     low = config.corrected.low
     for number in range(config.n_stages):
         settings, stage = config.of_stage(number), config.stage(number)
-        if settings.optimizer in PROXIMAL:
+        if low != "none" and settings.optimizer in PROXIMAL:
             raise InputError(
                 "forward=corrected minimizes by inversion.corrected.optimizer, which smooths total variation, but "
                 f"stage {number} asks for inversion.optimizer={settings.optimizer}. Take inversion.optimizer=lbfgs."

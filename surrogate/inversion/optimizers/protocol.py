@@ -108,17 +108,17 @@ class Nonsmooth(Protocol):
         """
         ...
 
-    def proximal(self, x: Vector, step: float, bounds: Bounds, memory: Any) -> tuple[Vector, float, Any]:
-        """Minimize `step h(u) + |u - x|^2 / 2` over u within bounds, about.
+    def proximal(self, x: Vector, steps: Vector, bounds: Bounds, memory: Any) -> tuple[Vector, float, Any]:
+        """Minimize the sum of h(u) and `(u - x)^2 / (2 steps)` over u within bounds, about.
 
         Args:
             x: Model `(n,)` [m/s].
-            step: Factor of h.
+            steps: Step of each value `(n,)`.
             bounds: Bounds of every value.
             memory: What a call with a model nearby has returned; None for nothing.
 
         Returns:
-            The minimum u `(n,)`; by how much x - u may fail to be a subgradient of `step h` and the bounds at u; and
+            The minimum u `(n,)`; the e of which `(x - u) / steps` is an e-subgradient of h with the bounds at u; and
             the memory of the next call.
         """
         ...

@@ -8,8 +8,8 @@ s = x' - x, y = g' - g. proximal_step.py finds u without simulations.
 Source: J. D. Lee, Y. Sun and M. A. Saunders, SIAM Journal on Optimization 24 (2014), 1420-1443.
 
 The first trial step changes no value by more than `learning_rate`. If a line search fails, the step starts again
-without pairs; the minimization ends where that fails, too. There is no preconditioner: the proximal operator weighs all
-cells alike, and the pairs soon know the scales of a survey.
+without pairs; the minimization ends where that fails, too. The weights of a preconditioner belong to B. Smoothing does
+not: the inverse of B would have no short waves, of which edges are made.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class OnlyBounds:
         """See `Nonsmooth.value`."""
         return 0.0
 
-    def proximal(self, x: Vector, step: float, bounds: Bounds, memory: Any) -> tuple[Vector, float, Any]:
+    def proximal(self, x: Vector, steps: Vector, bounds: Bounds, memory: Any) -> tuple[Vector, float, Any]:
         """See `Nonsmooth.proximal`."""
         return bounds.clip(x), 0.0, None
 
@@ -55,10 +55,12 @@ class ProximalLBFGS:
 
     Attributes:
         learning_rate: Largest change by the first trial step [m/s].
+        weights: Weights of the preconditioner `(n,)`, positive.
         memory: Pairs that are remembered.
     """
 
     learning_rate: float
+    weights: Vector
     memory: int = MEMORY
     compares: ClassVar[bool] = True
 
@@ -68,20 +70,20 @@ class ProximalLBFGS:
 
         Args:
             settings: Settings of the inversion.
-            preconditioner: Preconditioner, which must leave vectors as they are.
+            preconditioner: Weights of steps, and no smoothing.
 
         Returns:
             The optimizer.
 
         Raises:
-            InputError: If it does not.
+            InputError: If it smooths.
         """
-        if preconditioner.smoothers or np.any(preconditioner.weights != 1):
+        if preconditioner.smoothers:
             raise InputError(
-                "proximal_lbfgs takes no preconditioner, as its proximal operator weighs all cells alike: leave "
-                "gradient_smoothing, depth_power and preconditioner out (0, 0, none)."
+                "proximal_lbfgs takes weights of cells, but does not smooth gradients, as total variation keeps edges: "
+                "make its preconditioner with smoothing=0 (inversion.gradient_smoothing=0)."
             )
-        return cls(settings.learning_rate)
+        return cls(settings.learning_rate, preconditioner.weights)
 
     def start(self, objective: Objective, x: Vector, bounds: Bounds) -> State:
         """See `Optimizer.start`."""
@@ -109,14 +111,15 @@ class ProximalLBFGS:
         """Return a point that lowers the sum of both parts by enough, if there is one."""
         x, before = point.x, nonsmooth.value(point.x)
         if len(steps):
-            curvature = pairs_curvature(steps, changes)
+            curvature = pairs_curvature(steps, changes, self.weights)
         else:
-            steepest = float(np.max(np.abs(bounds.project(x, point.gradient)), initial=0.0))
+            slope = self.weights**2 * bounds.project(x, point.gradient)
+            steepest = float(np.max(np.abs(slope), initial=0.0))
             # A flat J says nothing of lengths: h then falls by all of it within the learning rate.
             base = steepest / self.learning_rate or before / (len(x) * self.learning_rate**2)
             if not base > 0:
                 return None
-            curvature = flat_curvature(base, len(x))
+            curvature = flat_curvature(base, self.weights)
         visible = tally.objective.resolution * abs(point.value)  # changes that rounding does not hide
         target = proximal_step(x, point.gradient, curvature, nonsmooth, bounds, SLIGHT * visible)
         direction = target - x
@@ -124,7 +127,7 @@ class ProximalLBFGS:
         largest = float(np.max(np.abs(direction), initial=0.0))
         length = 1.0 if len(steps) else min(1.0, self.learning_rate / largest) if largest > 0 else 0.0
         for _ in range(TRIALS if slope < 0 else 0):
-            trial = bounds.clip(x + length * direction)
+            trial = target if length == 1 else bounds.clip(x + length * direction)
             if np.array_equal(trial, x):
                 break
             new = Point(trial, *tally.evaluate(trial))

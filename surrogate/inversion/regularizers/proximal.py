@@ -45,12 +45,12 @@ class ProximalTotalVariation:
         with jax.enable_x64(True):
             return self.by_cell * float(_length(x.reshape(self.shape)))
 
-    def proximal(self, x: Vector, step: float, bounds: Bounds, memory: Any) -> tuple[Vector, float, Any]:
+    def proximal(self, x: Vector, steps: Vector, bounds: Bounds, memory: Any) -> tuple[Vector, float, Any]:
         """See `Nonsmooth.proximal`; the memory is the dual."""
         dual = np.zeros((2, *self.shape)) if memory is None else memory
-        model, low, high = (vector.reshape(self.shape) for vector in (x, *bounds))
+        model, cells, low, high = (vector.reshape(self.shape) for vector in (x, steps, *bounds))
         with jax.enable_x64(True):
-            found, gap, dual = _proximal(model, self.by_cell * step, low, high, dual, ITERATIONS)
+            found, gap, dual = _proximal(model, self.by_cell, low, high, cells, dual, ITERATIONS)
             return np.asarray(found).ravel(), float(gap), dual
 
 
@@ -60,7 +60,7 @@ def _length(model):
 
 
 @partial(jax.jit, static_argnames="iterations")
-def _proximal(model, limit, low, high, dual, iterations):
-    dual = proximal_dual(model, limit, low, high, iterations, dual)
-    found = jnp.clip(model - adjoint_differences(dual), low, high)
+def _proximal(model, limit, low, high, steps, dual, iterations):
+    dual = proximal_dual(model, limit, low, high, iterations, steps, dual)
+    found = jnp.clip(model - steps * adjoint_differences(dual), low, high)
     return found, limit * _length(found) - jnp.vdot(dual, differences(found)), dual

@@ -51,9 +51,9 @@ def adjoint_differences(pair: Float[Array, "2 nz nx"]) -> Float[Array, "nz nx"]:
     return rows + jnp.pad(wide, ((0, 0), (1, 0))) - jnp.pad(wide, ((0, 0), (0, 1)))
 
 
-def _primal(model: Array, dual: Array, low: float | Array, high: float | Array) -> Array:
-    """Compute the model that belongs to a dual: P_C(v - D^T p)."""
-    return jnp.clip(model - adjoint_differences(dual), low, high)
+def _primal(model: Array, dual: Array, low: float | Array, high: float | Array, steps: float | Array = 1.0) -> Array:
+    """Compute the model that belongs to a dual: P_C(v - steps D^T p)."""
+    return jnp.clip(model - steps * adjoint_differences(dual), low, high)
 
 
 def proximal_dual(
@@ -62,11 +62,14 @@ def proximal_dual(
     low: float | Float[Array, "nz nx"],
     high: float | Float[Array, "nz nx"],
     iterations: int,
+    steps: float | Float[Array, "nz nx"] = 1.0,
     start: Float[Array, "2 nz nx"] | None = None,
 ) -> Float[Array, "2 nz nx"]:
     """Compute the dual p of the proximal operator, which proves how near its model u is to the minimum.
 
-    The sum of |u - v|^2 / 2 + limit |D u| is above its minimum by no more than the sum of limit |D u| - p D u.
+    The sum of |u - v|^2 / (2 steps) + limit |D u| is above its minimum by no more than the sum of limit |D u| - p D u.
+    A step of the dual in a cell is 1 / 4 over the largest sum of the steps of the two cells at one of its edges, by
+    Gershgorin's circles of D steps D^T.
 
     Args:
         model: Model v `(nz, nx)`.
@@ -74,11 +77,14 @@ def proximal_dual(
         low: Lowest values of u.
         high: Highest values of u.
         iterations: Number of iterations.
+        steps: Steps of the cells, which move more or less readily.
         start: Dual to start from, such as that of a model nearby; None for zero.
 
     Returns:
         The dual `(2, nz, nx)`.
     """
+    cells = jnp.broadcast_to(jnp.asarray(steps, model.dtype), model.shape)
+    rates = 1 / (4 * jnp.max(2 * cells + differences(cells), axis=0))
 
     def limited(dual):
         length = jnp.sqrt(jnp.sum(dual**2, axis=0))
@@ -86,7 +92,7 @@ def proximal_dual(
 
     def improve(_, carry):
         dual, guess, momentum = carry
-        following = limited(guess + differences(_primal(model, guess, low, high)) / 8)
+        following = limited(guess + rates * differences(_primal(model, guess, low, high, steps)))
         greater = (1 + jnp.sqrt(1 + 4 * momentum**2)) / 2
         return following, following + (momentum - 1) / greater * (following - dual), greater
 
