@@ -59,6 +59,7 @@ class Problem:
     source: whether ours estimates the wavelet along, as `inversion.source` says it.
     budgets: largest number of simulations in each stage, in place of its iterations.
     weights: factors of updates `(nz, nx)`, by depth and illumination.
+    noise: how ours knows the noise, as `inversion.noise` says it, by which it weighs total variation; None for not.
     observed, wavelet: not filtered; longer than the `nt` samples that count.
     """
 
@@ -84,6 +85,7 @@ class Problem:
     observed: np.ndarray
     wavelet: np.ndarray
     filtered: tuple[dict[str, Any], ...]  # `zero_from`, `layers` and the file of the arrays of each stage
+    noise: str | None = None
 
     def stages(self) -> Iterator[StageData]:
         """Stage after stage, read when it is its turn."""

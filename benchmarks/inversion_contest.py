@@ -85,6 +85,7 @@ def request_of(
             "coarser": setup.coarser,
             "source": "one" if noise.turned else "fixed",
             "budgets": budgets,
+            **({"noise": "estimated"} if setup.few_shots and noise.decibels is not None else {}),
         },
     }
 

@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.inversion_contender import Problem
 from benchmarks.peers.ours_inversion import config_of, forward_of, record_of
 from surrogate.inversion.diagnosis.gathers import diagnose_gathers
-from surrogate.runs.diagnose_inversion import make_record
+from surrogate.inversion.diagnosis.record import make_record
 
 
 def findings(problem: Problem) -> list[str]:

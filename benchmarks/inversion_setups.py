@@ -63,6 +63,8 @@ class Setup:
     illumination: whether updates make up for the illumination by the sources, for every contender: ours as each stage
         begins, the others in the start.
     coarser: cells of the cheap model of `corrected` and `coarse_first`, in those of the stage.
+    few_shots: whether least squares would fit noise: of noisy data, ours estimates it, and chooses the weight of total
+        variation by it.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Setup:
     depth_power: float = 0.0
     illumination: bool = False
     coarser: float = 2.0
+    few_shots: bool = False
     seed: int = 0
 
     @cached_property
@@ -286,6 +289,7 @@ def openfwi_like(models: int) -> tuple[Setup, Models]:
         bounds=(1450.0, 4550.0),
         data_spacing=5.0,
         stages=(Stage(8.0, 20.0, 30), Stage(15.0, 15.0, 50), Stage(30.0, 10.0, 120)),
+        few_shots=True,
     )
     return drawn(setup, OPENFWI_FAMILIES, models)
 

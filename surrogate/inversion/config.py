@@ -14,6 +14,8 @@ from surrogate.inversion.parametrizations.registry import PARAMETRIZATIONS
 from surrogate.inversion.regularizers.registry import REGULARIZERS
 
 OPERATOR = "operator"
+ESTIMATED = "estimated"
+DISCREPANCY = "discrepancy"
 STARTS = ("smooth", "constant", "gradient", OPERATOR)
 MODEL_FILES = (".npy", ".npz", ".segy", ".sgy")
 LOW_FIDELITIES = ("coarse", "surrogate", "none")
@@ -189,7 +191,8 @@ class InversionConfig:
         parametrization_settings: Settings of the parametrization, such as knot_spacing of spline.
         regularizers: Regularizers by name: first_order, second_order, total_variation, gaussian_prior, distance. Each
             has a `weight`, by which its value is multiplied before it is added to the misfit (which has no unit), and
-            settings of its own.
+            settings of its own. One may have weight: discrepancy, which follows the misfit so that it stays at that
+            of `noise` (discrepancy.py).
         preconditioner: Sensitivity that updates make up for: none, illumination (of the sources, by the solver), or
             gauss_newton (the diagonal of the Hessian of Gauss and Newton, by random probes), at each stage's start.
         preconditioner_level: Part of its mean that is added to the illumination or the diagonal.
@@ -198,6 +201,9 @@ class InversionConfig:
         normalize: Whether each trace (traces) or each shot (shots) of both sides is divided by its root mean square, or
             none.
         mute: Times and offsets that are left out on both sides. See `MuteConfig`.
+        noise: Noise of the data, at whose misfit a stage stops: estimated (from what is recorded before the first
+            waves), or its root mean square relative to that of the data, taken for white noise; null is for none. For
+            l2 and data that are not normalized. See noise_level.py.
         corrected: The cheap forward model of `forward=corrected`. See `CorrectedConfig`.
     """
 
@@ -235,6 +241,7 @@ class InversionConfig:
     source: str = "fixed"
     normalize: str = "none"
     mute: MuteConfig = field(default_factory=MuteConfig)
+    noise: int | float | str | None = None
     corrected: CorrectedConfig = field(default_factory=CorrectedConfig)
 
     def check(self) -> None:
@@ -295,6 +302,7 @@ class InversionConfig:
         self._check_draws()
         self._check_gathers_only()
         self._check_regularizers()
+        self._check_noise()
         for number, stage in enumerate(self.stages):
             self._check_stage(number, stage)
 
@@ -366,11 +374,45 @@ class InversionConfig:
             if name not in REGULARIZERS:
                 raise InputError(f"inversion.regularizers must be among {tuple(REGULARIZERS)}, but one is {name!r}.")
             weight = settings.get("weight")
-            if weight is None or not 0 <= weight < float("inf"):
+            if weight == DISCREPANCY:
+                self._check_discrepancy(name)
+            elif isinstance(weight, str) or weight is None or not 0 <= weight < float("inf"):
                 raise InputError(
                     f"inversion.regularizers.{name} needs a weight, not negative, by which its value is added to the "
-                    f"misfit: weight: NUMBER; but its settings are {dict(settings)}."
+                    f"misfit: weight: NUMBER or weight: {DISCREPANCY}; but its settings are {dict(settings)}."
                 )
+
+    @property
+    def chooses_weight(self) -> bool:
+        """Whether the weight of a regularizer is to be chosen."""
+        return any(settings.get("weight") == DISCREPANCY for settings in self.regularizers.values())
+
+    def _check_discrepancy(self, name: str) -> None:
+        wanted = {"noise": self.noise is not None, "batch": not self.batch, "encoding": not self.encoding}
+        wanted["regularizers"] = len(self.regularizers) == 1
+        missed = [key for key, met in wanted.items() if not met]
+        if missed:
+            raise InputError(
+                f"inversion.regularizers.{name}.weight={DISCREPANCY} keeps the misfit of all shots at that of noise. "
+                "It needs inversion.noise, no other regularizer, and neither inversion.batch nor encoding; but "
+                f"{', '.join(f'{key} is {getattr(self, key)}' for key in missed)}. Change that, or give a number."
+            )
+
+    def _check_noise(self) -> None:
+        if self.noise is None:
+            return
+        if self.noise != ESTIMATED and (isinstance(self.noise, str | bool) or not 0 < self.noise < float("inf")):
+            raise InputError(
+                f"inversion.noise must be {ESTIMATED}, or the noise's root mean square relative to that of the data, "
+                f"such as 0.1, but is {self.noise!r}. Null is for none."
+            )
+        if self.misfit != "l2" or self.normalize != "none":
+            raise InputError(
+                f"inversion.noise stops at the misfit that noise alone leaves, which is known for inversion.misfit=l2 "
+                f"of data that are not normalized, where it is the noise's part of their energy. But misfit="
+                f"{self.misfit} and normalize={self.normalize}. Take l2 and none, or leave inversion.noise out and "
+                "limit iterations."
+            )
 
     def _check_stage(self, number: int, stage: StageConfig) -> None:
         name = f"inversion.stages[{number}]"

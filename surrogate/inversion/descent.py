@@ -27,14 +27,26 @@ from data_gen.common.errors import InputError, NumericalError
 from data_gen.common.smoothing import gaussian_smooth
 from surrogate.inversion.checks import check_fastest, check_observed, check_start, check_truth, check_weights
 from surrogate.inversion.config import InversionConfig
+from surrogate.inversion.discrepancy import WEIGHT
 from surrogate.inversion.forward import ForwardModel
+from surrogate.inversion.noise_level import find_noise
 from surrogate.inversion.optimizers.protocol import COUNTS, State, simulations
 from surrogate.inversion.progress import Progress, low_counts, read_progress, store_progress
 from surrogate.inversion.stage import InversionProblem, Stage, StageMaker, check_stages, make_stage
 from surrogate.inversion.stage_data import StageData
 
-ENTRIES = ("stage", "misfit", "penalty", "true_misfit", "model_error", "used", "low_used")  # of a row of the history
+ENTRIES = (
+    "stage",
+    "misfit",
+    "penalty",
+    "true_misfit",
+    "model_error",
+    "used",
+    "low_used",
+    "weight",
+)  # of a row of the history
 TRUE_MISFIT, USED = ENTRIES.index("true_misfit"), ENTRIES.index("used")
+AT_NOISE, NO_STEP, MADE, USED_UP, STOPPED = "noise", "no step", "iterations", "simulations", "stopped"
 STORE_EVERY = 10.0  # [s] between two times at which progress is stored: L-BFGS keeps forty models
 
 
@@ -65,6 +77,7 @@ class Result(NamedTuple):
         model_error: `||v - v_true|| / ||v_true||`, NaN where the true model is unknown `(n,)`.
         used: Simulations of a shot up to each entry, where a gradient counts 3 and a Hessian product 6 `(n,)`.
         low_used: Those by the cheap model of forward=corrected `(n,)`.
+        weight: Weight of a regularizer after each entry, where it is chosen, NaN elsewhere `(n,)`.
         best: Entry of `velocity`.
         stage_models: Best model of each stage `(n_stages, nz, nx)` [m/s].
         simulations: Simulations of a shot by the forward model: forwards, gradients and Hessian products `(3,)`.
@@ -72,6 +85,9 @@ class Result(NamedTuple):
         low_simulations: Simulations of a shot by the cheap model of forward=corrected, in the same order `(3,)`.
         trials: Stage of each trial of that model, and the entries TRIAL of corrected/trust_region.py `(n, 7)`.
         stopped: Why the inversion was stopped before its end; empty if it was not.
+        levels: Misfit that noise alone leaves in each stage, NaN where `config.noise` is null `(n_stages,)`.
+        ends: Why each stage ended `(n_stages,)`: noise (the true misfit reached its level), no step (none lowers the
+            misfit), iterations, simulations or stopped.
     """
 
     velocity: np.ndarray
@@ -83,6 +99,7 @@ class Result(NamedTuple):
     model_error: np.ndarray
     used: np.ndarray
     low_used: np.ndarray
+    weight: np.ndarray
     best: int
     stage_models: np.ndarray
     simulations: np.ndarray
@@ -90,6 +107,8 @@ class Result(NamedTuple):
     low_simulations: np.ndarray
     trials: np.ndarray
     stopped: str
+    levels: np.ndarray
+    ends: np.ndarray
 
 
 def starting_model(config: InversionConfig, truth: Float[Array, "nz nx"]) -> Float[Array, "nz nx"]:
@@ -215,13 +234,15 @@ def invert(
     given = (repr(config), type(forward).__name__, identity, *(np.asarray(x) for x in (start, held, observed)))
     optional = ("none" if x is None else np.asarray(x) for x in (weights, truth))
     data = StageData(forward, observed, weights)
-    problem = InversionProblem(config, data, solver, start, held, clock, spacing, memory_budget)
     plans = check_stages(config, forward, np.asarray(start), held, weights, clock, solver, memory_budget)
     # Groups of shots change the rounding of gradients.
     groups = [(plan.memory, plan.at_once) for of_stage in plans for plan in of_stage]
     identity = digest_of(*given, f"{clock} {spacing} {groups}", *optional)
+    found = None if resume is None else read_progress(resume, identity)
+    noise, simulated = find_noise(config, data, start, memory_budget)
+    problem = InversionProblem(config, data, solver, start, held, clock, spacing, memory_budget, noise)
     descent = _Descent(problem, make, known, on_progress, resume, identity)
-    return descent.run(None if resume is None else read_progress(resume, identity))
+    return descent.run(found or Progress(np.asarray(start, np.float64).ravel(), spent=np.array([simulated, 0, 0])))
 
 
 @dataclass
@@ -237,27 +258,27 @@ class _Descent:
     progress: Progress = field(init=False)
     stored: float = field(init=False, default_factory=time.monotonic)
 
-    def run(self, found: Progress | None) -> Result:
+    def run(self, progress: Progress) -> Result:
         """Run from the start, or from stored progress, to the end."""
-        config = self.problem.config
-        self.progress = found or Progress(np.asarray(self.problem.start, np.float64).ravel())
+        config, self.progress = self.problem.config, progress
         try:
-            if found is not None:
-                self._show()
+            self._show()
             while self.progress.stage < config.n_stages and not self.progress.stopped:
-                self._run_stage(self.make(self.problem, self.progress.stage, self._model(self.progress.stage_start)))
-                self.progress.end_stage()
+                stage = self.make(self.problem, self.progress.stage, self._model(self.progress.stage_start))
+                self.progress.level = np.nan if stage.level is None else stage.level
+                self.progress.end_stage(self._run_stage(stage))
                 gc.collect()  # a stage and its compiled functions refer to each other: its data would stay for a while
                 self._store(0.0)
         except StopInversion as stop:
             self._store(0.0)
             if self.progress.state:  # within a stage
-                self.progress.end_stage()
+                self.progress.end_stage(STOPPED)
             self.progress.stopped = str(stop)
         return self._result()
 
-    def _run_stage(self, stage: Stage) -> None:
-        progress, settings = self.progress, stage.settings
+    def _run_stage(self, stage: Stage) -> str:
+        """Run a stage, and say why it ended."""
+        progress = self.progress
         if not progress.state:
             progress.spent = progress.spent + stage.spent
             progress.state = stage.optimizer.start(stage.objective, stage.x, stage.objective.bounds)
@@ -265,18 +286,32 @@ class _Descent:
                 metric = stage.preconditioner(progress.state["gradient"])
                 progress.first_gradient = stage.objective.by_velocity(stage.x, metric)
             self._record(stage)
-        while int(progress.state["iteration"]) < settings.iterations and not self._used_up(stage):
+        while not (end := self._end(stage)):
             progress.state = stage.optimizer.step(stage.objective, progress.state, stage.objective.bounds)
             if progress.state["done"]:
+                end = NO_STEP
                 break
             self._record(stage)
             if progress.stopped:
-                return
+                return STOPPED
             self._store(STORE_EVERY)
         if stage.check is not None and np.isnan(progress.rows[-1][TRUE_MISFIT]):
             progress.rows[-1][TRUE_MISFIT] = self._true_misfit(stage)
             progress.rows[-1][USED] = self._used(progress.state)
             progress.keep_best(stage.objective.velocity(progress.state["x"]))
+        return end
+
+    def _end(self, stage: Stage) -> str:
+        """Say why a stage makes no further iteration; empty if it makes one."""
+        if (
+            stage.level is not None
+            and not stage.settings.chooses_weight
+            and self.progress.rows[-1][TRUE_MISFIT] <= stage.level
+        ):
+            return AT_NOISE
+        if int(self.progress.state["iteration"]) >= stage.settings.iterations:
+            return MADE
+        return USED_UP if self._used_up(stage) else ""
 
     def _record(self, stage: Stage) -> None:
         """Add an entry of the history for the state."""
@@ -289,14 +324,16 @@ class _Descent:
             progress.stopped = _not_finite(iteration, progress.stage, what)
             warnings.warn(progress.stopped, DivergenceWarning, stacklevel=5)
             return
-        velocity, penalty = stage.objective.velocity(x), stage.objective.penalty(x)
+        velocity = stage.objective.velocity(x)
+        weight = float(state.get(WEIGHT, np.nan))
+        penalty = stage.objective.penalty(x) * (weight if WEIGHT in state else 1)
         misfit = value - penalty
         checked = iteration % settings.check_every == 0 or iteration == settings.iterations
         true_misfit = misfit if stage.check is None else self._true_misfit(stage) if checked else np.nan
         error = np.nan if self.known is None else np.linalg.norm(velocity - self.known) / np.linalg.norm(self.known)
         used = self._used(progress.state)  # with the simulations of the true misfit
         low = simulations(progress.low + low_counts(state))["weighted"]
-        progress.rows.append([progress.stage, misfit, penalty, true_misfit, float(error), used, low])
+        progress.rows.append([progress.stage, misfit, penalty, true_misfit, float(error), used, low, weight])
         progress.keep_best(velocity)
         self._show()
 
@@ -344,6 +381,8 @@ class _Descent:
             low_simulations=progress.low,
             trials=progress.trials,
             stopped=progress.stopped,
+            levels=np.array(progress.levels),
+            ends=np.array(progress.ends, str),
         )
 
 

@@ -42,6 +42,7 @@ class ModelObjective:
         low: Lowest velocity of a free cell [m/s].
         high: Highest velocity of a free cell [m/s].
         spacing: Side of a cell [m].
+        factor: Factor of all weights.
     """
 
     data: DataMisfit | DrawnMisfit | KeptData
@@ -52,6 +53,7 @@ class ModelObjective:
     low: float
     high: float
     spacing: float
+    factor: float = 1.0
 
     @property
     def shots(self) -> int:
@@ -72,7 +74,21 @@ class ModelObjective:
         Returns:
             The objective.
         """
-        other = replace(self, data=data)
+        return self._changed(data=data)
+
+    def with_factor(self, factor: float) -> "ModelObjective":
+        """Return the objective of other weights, for which nothing is compiled anew.
+
+        Args:
+            factor: Factor of all weights.
+
+        Returns:
+            The objective.
+        """
+        return self._changed(factor=factor)
+
+    def _changed(self, **changes: Any) -> "ModelObjective":
+        other = replace(self, **changes)
         vars(other).update(_compiled=self._compiled, bounds=self.bounds)
         return other
 
@@ -133,7 +149,19 @@ class ModelObjective:
         Returns:
             The part.
         """
-        return float(self._penalty(self._velocity(x))[0]) if self.regularizers else 0.0
+        return self.penalty_and_gradient(x)[0] if self.regularizers else 0.0
+
+    def penalty_and_gradient(self, x: Vector) -> tuple[float, Vector]:
+        """Compute the regularizers' part of the misfit, and its gradient.
+
+        Args:
+            x: Unknowns `(n,)`.
+
+        Returns:
+            The part, and its gradient by the unknowns `(n,)`.
+        """
+        penalty, pull = self._penalty(self._velocity(x))
+        return penalty, self._pull_back(x, pull)
 
     def value(self, x: Vector) -> float:
         """Compute the misfit with the regularizers.
@@ -170,7 +198,7 @@ class ModelObjective:
             value, slope = self.data.value_and_gradient(np.asarray(velocity).ravel())
             if self.regularizers:
                 penalty, pull = self._penalty(velocity)
-                value, slope = value + float(penalty), slope + np.asarray(pull).ravel()
+                value, slope = value + penalty, slope + pull
             self._last.update(x=np.array(x), found=(value, slope))
         return self._last["found"]
 
@@ -182,7 +210,7 @@ class ModelObjective:
         velocity, change = self._push(x, direction)
         product = of_data(np.asarray(velocity).ravel(), np.asarray(change).ravel())
         if self.regularizers:
-            product = product + np.asarray(self._penalty_product(velocity, change)).ravel()
+            product = product + self.factor * np.asarray(self._penalty_product(velocity, change)).ravel()
         return self._pull_back(x, product)
 
     def _of(self, x: Array) -> Array:
@@ -211,9 +239,10 @@ class ModelObjective:
         with jax.enable_x64(True):
             return np.asarray(self._compiled["bend"](x, direction, slope.reshape(self.start.shape)))
 
-    def _penalty(self, velocity: Array) -> tuple[Array, Array]:
+    def _penalty(self, velocity: Array) -> tuple[float, Cells]:
         with jax.enable_x64(True):
-            return self._compiled["penalty"](velocity)
+            penalty, pull = self._compiled["penalty"](velocity)
+        return self.factor * float(penalty), self.factor * np.asarray(pull).ravel()
 
     def _penalty_product(self, velocity: Array, change: Array) -> Array:
         with jax.enable_x64(True):

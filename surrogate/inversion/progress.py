@@ -15,6 +15,7 @@ from data_gen.common.errors import InputError
 from data_gen.common.files import publish, temporary_name
 from surrogate.devices import all_gather, barrier, is_main_process
 from surrogate.inversion.corrected.trust_region import LOW, TRIAL
+from surrogate.inversion.discrepancy import WEIGHT
 from surrogate.inversion.optimizers.protocol import COUNTS, State, Vector, simulations
 
 STATE = "state."  # in front of the names of the optimizer's arrays
@@ -36,8 +37,12 @@ class Progress:
         checks: Simulations of the true misfit of a surrogate's estimates.
         low: Simulations by the cheap forward model in the stages that are finished, in the order of COUNTS.
         trials: Stage of each trial of that model, and its entries TRIAL of corrected/trust_region.py.
-        rows: Stage, misfit, penalty, true misfit, model error, simulations and cheap ones used of every entry.
+        rows: Stage, misfit, penalty, true misfit, model error, simulations and cheap ones used, and weight, of every
+            entry.
         stopped: Why the inversion was stopped; empty if it was not.
+        level: Misfit of noise alone in the stage, NaN where it is not known.
+        levels: That of each stage that is finished.
+        ends: Why each finished stage ended.
     """
 
     start: Vector
@@ -53,6 +58,9 @@ class Progress:
     trials: np.ndarray = field(default_factory=lambda: np.zeros((0, 1 + len(TRIAL))))
     rows: list[list[float]] = field(default_factory=list)
     stopped: str = ""
+    level: float = np.nan
+    levels: list[float] = field(default_factory=list)
+    ends: list[str] = field(default_factory=list)
 
     @property
     def stage_start(self) -> Vector:
@@ -72,15 +80,22 @@ class Progress:
         """
         last = len(self.rows) - 1
         first = self.best_entry < 0 or self.rows[self.best_entry][0] != self.stage
-        if first or self._minimized(last) < self._minimized(self.best_entry):
+        # Models of other weights are not compared: the last one counts.
+        if first or WEIGHT in self.state or self._minimized(last) < self._minimized(self.best_entry):
             self.best, self.best_entry = velocity, last
 
     def _minimized(self, entry: int) -> float:
         _, _, penalty, true_misfit, *_ = self.rows[entry]
         return penalty + true_misfit
 
-    def end_stage(self) -> None:
-        """Go on to the next stage, from the best model of this one."""
+    def end_stage(self, end: str) -> None:
+        """Go on to the next stage, from the best model of this one.
+
+        Args:
+            end: Why the stage ended.
+        """
+        self.levels.append(self.level)
+        self.ends.append(end)
         self.spent = self.spent + np.array([self.state[name] for name in COUNTS])
         self.low = self.low + low_counts(self.state)
         if "trials" in self.state:
@@ -172,4 +187,7 @@ def _read(path: Path, identity: str) -> Progress:
         trials=arrays["trials"],
         rows=arrays["rows"].tolist(),
         stopped=str(arrays["stopped"]),
+        level=float(arrays["level"]),
+        levels=arrays["levels"].tolist(),
+        ends=arrays["ends"].tolist(),
     )

@@ -15,10 +15,12 @@ from data_gen.common.errors import InputError
 from data_gen.solver.memory_plan import MemoryPlan
 from data_gen.solver.problem.medium import copies_of_cells
 from surrogate.inversion.batches import Batches, Draws, Encodings
-from surrogate.inversion.config import InversionConfig, MuteConfig
+from surrogate.inversion.config import DISCREPANCY, ESTIMATED, InversionConfig, MuteConfig
+from surrogate.inversion.discrepancy import Discrepancy
 from surrogate.inversion.forward import ForwardModel, PhysicsForward, SelectableForward
 from surrogate.inversion.misfits.registry import MISFITS
 from surrogate.inversion.model_objective import ModelObjective
+from surrogate.inversion.noise_level import DEVIATIONS, Noise, check_estimated, noise_misfit
 from surrogate.inversion.objective import DataMisfit
 from surrogate.inversion.optimizers import OPTIMIZERS
 from surrogate.inversion.optimizers.precondition import Preconditioner, make_preconditioner
@@ -32,7 +34,7 @@ from surrogate.inversion.processing.mutes import early_mute, late_mute, offset_m
 from surrogate.inversion.regularizers.base import Regularizer
 from surrogate.inversion.regularizers.registry import REGULARIZERS
 from surrogate.inversion.shot_sharding import place_shots
-from surrogate.inversion.stage_data import StageData, narrow
+from surrogate.inversion.stage_data import Narrowing, StageData, narrow
 from surrogate.inversion.stage_memory import plan_stage
 from surrogate.inversion.stochastic import Stochastic
 
@@ -52,6 +54,7 @@ class InversionProblem:
         clock: Time of the simulation's step 0 on the clock of the records [s].
         spacing: Side of a cell [m]; None takes that of the solver.
         memory_budget: Memory of each device for the solver [bytes]; None keeps its strategy and groups of shots.
+        noise: What is known of the noise, where stages stop at its misfit.
     """
 
     config: InversionConfig
@@ -62,6 +65,7 @@ class InversionProblem:
     clock: float = 0.0
     spacing: float | None = None
     memory_budget: float | None = None
+    noise: Noise | None = None
 
 
 class Stage(NamedTuple):
@@ -77,6 +81,7 @@ class Stage(NamedTuple):
         x: Unknowns to start from `(n,)`.
         spent: Simulations that making it took, in the order of COUNTS.
         limit: Largest number of simulations, or None.
+        level: Misfit of noise alone, or None: the stage stops there, unless it chooses the weight of a regularizer.
     """
 
     settings: InversionConfig
@@ -87,6 +92,7 @@ class Stage(NamedTuple):
     x: Vector
     spent: np.ndarray
     limit: int | None
+    level: float | None = None
 
 
 # Makes one stage of an inversion, of its number, from 0, and the model to start from `(nz, nx)` [m/s].
@@ -109,6 +115,10 @@ def make_stage(problem: InversionProblem, number: int, velocity: np.ndarray) -> 
     """
     config, settings = problem.config, problem.config.of_stage(number)
     data = data_of_stage(problem, number)
+    level = None
+    if problem.noise is not None:
+        narrowing, nt = _narrowing(problem, number), problem.data.observed.shape[1]
+        level = noise_misfit(problem.noise, narrowing, nt, data, 0.0 if settings.chooses_weight else DEVIATIONS)
     draws = make_draws(settings, number, data.forward, velocity, data.weights)
     forwards = plan_stage(settings, number, data.forward, draws, problem.solver, problem.memory_budget)
     data = data._replace(forward=forwards.fitted)
@@ -121,7 +131,12 @@ def make_stage(problem: InversionProblem, number: int, velocity: np.ndarray) -> 
     optimizer = OPTIMIZERS[settings.optimizer](settings, preconditioner)
     if draws is not None:
         optimizer = Stochastic(optimizer, draws)
-    return Stage(settings, objective, check, preconditioner, optimizer, x, spent, config.stage(number).simulations)
+    if settings.chooses_weight:
+        assert level is not None
+        optimizer = Discrepancy(optimizer, level)
+    return Stage(
+        settings, objective, check, preconditioner, optimizer, x, spent, config.stage(number).simulations, level
+    )
 
 
 def data_of_stage(problem: InversionProblem, number: int) -> StageData:
@@ -137,12 +152,14 @@ def data_of_stage(problem: InversionProblem, number: int) -> StageData:
     Raises:
         InputError: If settings do not fit the forward model.
     """
-    config = problem.config
-    lowest = slowest(config, np.asarray(problem.start), problem.held)
-    narrowing = narrow(problem.data.forward, config.stage(number), lowest, number)
-    data = narrowing.data(problem.data.observed, problem.data.weights)
-    mute = config.of_stage(number).mute
+    data = _narrowing(problem, number).data(problem.data.observed, problem.data.weights)
+    mute = problem.config.of_stage(number).mute
     return data._replace(weights=_muted(data.forward, data.weights, mute, problem.clock))
+
+
+def _narrowing(problem: InversionProblem, number: int) -> Narrowing:
+    lowest = slowest(problem.config, np.asarray(problem.start), problem.held)
+    return narrow(problem.data.forward, problem.config.stage(number), lowest, number)
 
 
 def check_stages(
@@ -174,6 +191,13 @@ def check_stages(
         InputError: See `make_stage`.
     """
     plans = []
+    if config.noise == ESTIMATED:
+        check_estimated(forward)
+    if config.chooses_weight and solver is not None:
+        raise InputError(
+            f"A regularizer's weight={DISCREPANCY} keeps the misfit at that of noise, but a surrogate's own misfit is "
+            "not the true one. Give a number, or invert with forward=physics."
+        )
     for number in range(config.n_stages):
         settings = config.of_stage(number)
         narrowing = narrow(forward, config.stage(number), slowest(config, start, held), number)
@@ -295,7 +319,10 @@ def _unknowns(
         kind, options = PARAMETRIZATIONS[settings.parametrization], settings.parametrization_settings
         parametrization = _made("parametrization_settings", kind, options, space)
     return parametrization, tuple(
-        (float(options["weight"]), _made(f"regularizers.{name}", REGULARIZERS[name], _without_weight(options)))
+        (
+            1.0 if settings.chooses_weight else float(options["weight"]),
+            _made(f"regularizers.{name}", REGULARIZERS[name], _without_weight(options)),
+        )
         for name, options in settings.regularizers.items()
     )
 

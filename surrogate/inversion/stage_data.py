@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
 from data_gen.solver.problem.acquisition import Survey
@@ -96,6 +96,20 @@ class Narrowing(NamedTuple):
         if weights is not None and self.samples is not None and weights.shape[1] > 1:
             weights = weights[:, self.samples]
         return weights
+
+    def response(self, nt: int) -> Float[np.ndarray, " nt"]:
+        """Compute the response of the filter.
+
+        Args:
+            nt: Number of samples of the data of the inversion.
+
+        Returns:
+            The response `(nt,)`, an impulse where nothing is filtered.
+        """
+        if self.band is None:
+            return np.eye(1, nt)[0]
+        assert isinstance(self.forward, PhysicsForward)
+        return self.band.causal_response(nt, self.forward.simulation.time.dt / self._stride)
 
     @property
     def _stride(self) -> int:

@@ -214,6 +214,15 @@ def _group_tables(title: str, evaluations: Evaluations, part: Part) -> list[Tabl
     return tables
 
 
+def _noise_in_words(name: str, stages: list[dict[str, Any]]) -> str:
+    """Say at which misfit each stage ended, why, and which one noise alone leaves."""
+    said = [
+        f"stage {number} at {stage['misfit']:.4g} (noise alone: {stage['level']:.4g}) by {stage['ended']}"
+        for number, stage in enumerate(stages, 1)
+    ]
+    return f"{name} ended {'; '.join(said)}."
+
+
 def _inversion_table(inversions: Inversions) -> Table:
     """Misfits and model errors at the start and at the end."""
     columns = ["inversion", "forward", "steps", "model error", "own misfit", "true misfit"]
@@ -241,5 +250,8 @@ def _inversion_table(inversions: Inversions) -> Table:
     note = (
         "Start and estimate of each inversion, which is the model of the smallest true misfit; its iteration stands "
         "under steps. The true misfit is simulated again by the solver; the model error is ||v - v_true|| / ||v_true||."
+    )
+    note = " ".join(
+        [note, *(_noise_in_words(folder.name, result["noise"]) for folder, result in inversions if "noise" in result)]
     )
     return {"title": "Inversions", "columns": columns, "rows": rows, "note": note}

@@ -110,6 +110,7 @@ def run_inversion(
         "true_misfit": _fall(result.true_misfit[last], best),
         "model_error": None if truth is None else _fall(result.model_error, result.best),
         **({"stages": _stages(config.inversion, result)} if config.inversion.stages else {}),
+        **({} if config.inversion.noise is None else {"noise": _noise(result)}),
         **({"stopped": result.stopped} if result.stopped else {}),
         "simulations": simulations(result.simulations) | {"checks": result.checks},
         **({"low_simulations": simulations(result.low_simulations)} if config.forward == "corrected" else {}),
@@ -195,6 +196,13 @@ def _stages(config: InversionConfig, result: Result) -> list[dict[str, Any]]:
         rows.append({**given, "iterations": len(entries) - 1, "best": best, **known, "simulations": used - before})
         before = used
     return rows
+
+
+def _noise(result: Result) -> list[dict[str, Any]]:
+    """Say how each stage ended: at the misfit of noise alone, or for another reason."""
+    misfits = [result.true_misfit[np.flatnonzero(result.stage == number)[-1]] for number in range(len(result.ends))]
+    rows = zip(result.ends, result.levels, misfits, strict=True)
+    return [{"ended": str(end), "level": float(level), "misfit": float(misfit)} for end, level, misfit in rows]
 
 
 def _save(out: Path, result: Result, problem: Problem, forward: ForwardModel) -> None:

@@ -87,6 +87,8 @@ def check_corrected(config: InversionConfig, forward: ForwardModel, surrogate: F
         InputError: If not.
     """
     low = config.corrected.low
+    if config.chooses_weight:
+        raise InputError("forward=corrected needs regularizers of a known weight: give a number, not discrepancy.")
     for number in range(config.n_stages):
         settings, stage = config.of_stage(number), config.stage(number)
         if settings.batch or settings.encoding:

@@ -117,8 +117,7 @@ def diagnose_gathers(record: Record) -> GathersDiagnosis:
     rms, of_predicted = (np.sqrt(np.mean(data**2, axis=1)) for data in (observed, predicted))
     beyond = noise_beyond(observed, dt, record.highest)
     unit = usual_ratio(rms, of_predicted, used)
-    earliest = np.fmin(*(each.times for each in _both(record, np.nan_to_num(beyond), unit)))
-    before = noise_before(observed, earliest, dt, period)
+    before = noise_before(observed, earliest_waves(record), dt, period)
     noise = noise_level(before, beyond)
     faults = find_faults(rms, noise, of_predicted, used)
     live = ~faults.dead
@@ -148,6 +147,20 @@ def diagnose_gathers(record: Record) -> GathersDiagnosis:
     total = total_ratio(rms[usual], noise[usual])
     ratio = signal_to_noise(rms, noise)
     return GathersDiagnosis(findings, breaks, arrivals, common, faults, opposite, ratio, total, spectra)
+
+
+def earliest_waves(record: Record) -> PerTrace:
+    """Find from when on a trace may hold more than noise: the earlier one of both sides' first breaks.
+
+    Args:
+        record: Both sides of the data.
+
+    Returns:
+        The time after the first sample `(n_shots, n_receivers)` [s]; NaN where both sides are silent.
+    """
+    rms, of_predicted = (np.sqrt(np.mean(data**2, axis=1)) for data in (record.observed, record.predicted))
+    floor = np.nan_to_num(noise_beyond(record.observed, record.dt, record.highest))
+    return np.fmin(*(each.times for each in _both(record, floor, usual_ratio(rms, of_predicted, record.used))))
 
 
 def _both(record: Record, floor: PerTrace, unit: float) -> tuple[FirstBreaks, FirstBreaks]:

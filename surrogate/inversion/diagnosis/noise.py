@@ -8,7 +8,7 @@ have as much as the others usually have.
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.signal.windows import tukey
 
 from data_gen.solver.diagnosis import Finding, judge
@@ -36,10 +36,26 @@ def noise_before(
     Returns:
         Root mean squares `(n_shots, n_receivers)`; NaN where less than a period of them is left.
     """
+    quiet = quiet_samples(breaks, gathers.shape[1], dt, period)
+    samples = quiet.sum(axis=1)
+    return np.where(samples > 0, np.sqrt((gathers**2 * quiet).sum(axis=1) / np.maximum(samples, 1)), np.nan)
+
+
+def quiet_samples(breaks: PerTrace, nt: int, dt: float, period: float) -> Bool[np.ndarray, "n_shots nt n_receivers"]:
+    """Mark what is recorded until half a period before the first wave, of traces with a period or more of it.
+
+    Args:
+        breaks: Time of the first wave after the first sample `(n_shots, n_receivers)` [s], or NaN.
+        nt: Number of samples.
+        dt: Time from one sample to the next [s].
+        period: Period of the waves [s].
+
+    Returns:
+        The mask `(n_shots, nt, n_receivers)`.
+    """
     samples = np.floor((np.nan_to_num(breaks) - period / 2) / dt)
-    counted = np.arange(gathers.shape[1])[:, None] < samples[:, None]
-    enough = samples >= max(8, period / dt)
-    return np.where(enough, np.sqrt((gathers**2 * counted).sum(axis=1) / np.maximum(samples, 1)), np.nan)
+    samples = np.where(samples >= max(8, period / dt), samples, 0)
+    return np.arange(nt)[:, None] < samples[:, None]
 
 
 def noise_beyond(gathers: Float[np.ndarray, "n_shots nt n_receivers"], dt: float, highest: float) -> PerTrace:
@@ -134,9 +150,9 @@ def judge_noise(rms: PerTrace, before: PerTrace, beyond: PerTrace, used: np.ndar
     if total < WANTED:
         part = 1 / (1 + 10 ** (total / 10))
         remedy = (
-            f"Noise makes up {part:.2g} of the data's energy, and l2 falls no further than to about that. Take "
-            "inversion.misfit=huber or student_t where few traces are noisy, leave out frequencies without signal by "
-            "inversion.stages, and stop early by inversion.iterations."
+            f"Noise makes up {part:.2g} of the data's energy, and l2 below about that fits noise. Take "
+            "inversion.noise=estimated, which stops there, inversion.misfit=huber or student_t where few traces are "
+            "noisy, and leave out frequencies without signal by inversion.stages."
         )
     ways = (("before the first waves", together(before)), ("beyond the wavelet's band", together(beyond)))
     shown = ", ".join(f"{value:.3g} dB {way}" for way, value in ways if np.isfinite(value)) or "cannot be told"
