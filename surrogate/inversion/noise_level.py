@@ -8,8 +8,8 @@ of the autocovariance R, which begins with the record,
 
     E (h * n)^2 (t) = sum over j, k <= t of h_j h_k R_(j - k) = sum over j <= t of h_j (h_j R_0 + 2 sum_i<j h_i R_(j-i))
 
-R is measured in the time before the first waves, from all traces together, or that of white noise: R_0 alone. What
-is measured is uncertain. An inversion that stops too late fits noise, one that stops too early only lacks detail, so a
+R is measured in the time before the first waves, from all traces together, or that of white noise: R_0 alone. This
+measurement is uncertain. An inversion that stops too late fits noise, one that stops too early only lacks detail, so a
 stage stops at the upper end of a confidence interval, DEVIATIONS standard deviations above E J. Those come from leaving
 out one of PARTS parts of the traces after the other (jackknife).
 
@@ -163,7 +163,7 @@ def noise_misfit(noise: Noise, narrowing: Narrowing, nt: int, stage: StageData, 
     """Compute the misfit that noise alone leaves in a stage, or the end of its confidence interval.
 
     Args:
-        noise: What is known of the noise.
+        noise: Knowledge of the noise.
         narrowing: How the stage narrows the data.
         nt: Number of samples of the data of the inversion.
         stage: Data of the stage, with its mutes.

@@ -57,7 +57,7 @@ class InversionProblem:
         clock: Time of the simulation's step 0 on the clock of the records [s].
         spacing: Side of a cell [m]; None takes that of the solver.
         memory_budget: Memory of each device for the solver [bytes]; None keeps its strategy and groups of shots.
-        noise: What is known of the noise, where stages stop at its misfit.
+        noise: Knowledge of the noise, where stages stop at its misfit.
     """
 
     config: InversionConfig

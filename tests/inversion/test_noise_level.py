@@ -71,6 +71,7 @@ def test_filtered_white_noise_leaves_the_predicted_misfit(forward, stage, measur
     whole = StageData(forward, observed, jnp.asarray(weights))
     data = narrowing.data(observed, whole.weights)
     mute = (np.arange(data.observed.shape[1]) > 0.5 * data.observed.shape[1])[:, None]
+    assert data.weights is not None
     data = data._replace(weights=data.weights * mute)
     left = float(l2(narrowing.data(truth, None).observed, data.observed, data.weights))
     if measured:
@@ -78,6 +79,7 @@ def test_filtered_white_noise_leaves_the_predicted_misfit(forward, stage, measur
     else:
         factor = np.linalg.norm(weights * noise) / np.linalg.norm(weights * observed)
         known, _ = find_noise(replace(CONFIG, noise=float(factor)), whole, MODEL)
+    assert known is not None
     assert noise_misfit(known, narrowing, NT, data) == pytest.approx(left, rel=0.1)
 
 
@@ -93,6 +95,7 @@ def test_noise_of_any_spectrum_leaves_the_predicted_misfit(forward):
     relative, _ = find_noise(
         replace(CONFIG, noise=float(np.linalg.norm(noise) / np.linalg.norm(observed))), whole, MODEL
     )
+    assert relative is not None
     assert noise_misfit(relative, narrowing, NT, data) > 10 * left
 
 

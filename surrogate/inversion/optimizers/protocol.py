@@ -115,7 +115,7 @@ class Nonsmooth(Protocol):
             x: Model `(n,)` [m/s].
             steps: Step of each value `(n,)`.
             bounds: Bounds of every value.
-            memory: What a call with a model nearby has returned; None for nothing.
+            memory: Memory that a call with a model nearby has returned; None for none.
 
         Returns:
             The minimum u `(n,)`; the e of which `(x - u) / steps` is an e-subgradient of h with the bounds at u; and
