@@ -120,6 +120,7 @@ def test_adjoint_identity(float64):
     assert abs(one - other) < 1e-12 * jnp.linalg.norm(change) * jnp.linalg.norm(residual)
 
 
+@pytest.mark.slow  # bounds are those of test_bounds.py
 def test_equal_bounds_are_the_rule(float64):
     """Where density cannot leave the rule, velocities are those of an inversion by the rule, to rounding.
 
@@ -179,7 +180,7 @@ STAGES = [StageConfig(highest_frequency=8.0, spacing=15.0, iterations=1), StageC
     ("optimizer", "changes"),
     [
         ("lbfgs", {"iterations": 5}),
-        ("adam", {"iterations": 5}),
+        pytest.param("adam", {"iterations": 5}, marks=pytest.mark.slow),
         pytest.param("lbfgs", {"stages": STAGES, "preconditioner": "illumination"}, marks=pytest.mark.slow),
     ],
 )
