@@ -161,7 +161,8 @@ def shoot(forward, observed, start, config, seen=None, **changes):
 
 @pytest.mark.parametrize(
     ("optimizer", "draws"),
-    [(optimizer, {"batch": 2}) for optimizer in OPTIMIZERS] + [("adam", {"encoding": 1}), ("lbfgs", {"encoding": 1})],
+    [(optimizer, {"batch": 2}) for optimizer in OPTIMIZERS]
+    + [("adam", {"encoding": 1}), pytest.param("lbfgs", {"encoding": 1}, marks=pytest.mark.slow)],
 )
 def test_resumes_and_counts(forward, observed, optimizer, draws, tmp_path, monkeypatch):
     """Killed, it ends with the same bits; it counts what was simulated, and compiles one gradient."""

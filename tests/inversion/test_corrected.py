@@ -1,5 +1,7 @@
 """A corrected cheap model agrees with the misfit at its center; it may slow a minimization down, but not mislead it."""
 
+import json
+import sys
 from dataclasses import replace
 
 import jax
@@ -9,11 +11,12 @@ import pytest
 
 from data_gen import Grid, Simulation, TimeAxis, make_survey, ricker, surface_line
 from data_gen.common.errors import InputError
+from surrogate.commands import invert as command
 from surrogate.inversion import descent
 from surrogate.inversion.config import CorrectedConfig, InversionConfig, StageConfig
 from surrogate.inversion.corrected.corrected_objective import rank_ones
 from surrogate.inversion.corrected.stages import CorrectedStages, check_corrected
-from surrogate.inversion.corrected.trust_region import Corrected
+from surrogate.inversion.corrected.trust_region import ACCEPT, Corrected
 from surrogate.inversion.descent import Result, invert
 from surrogate.inversion.forward import PhysicsForward
 from surrogate.inversion.kept_data import KeptData
@@ -228,6 +231,29 @@ def test_coarser_cells():
     assert led.simulations[1] < plain.simulations[1]
     assert led.misfit[-1] < plain.misfit[-1]
     assert led.low_simulations[1] > led.simulations[1] and led.low_used[-1] >= 3 * led.low_simulations[1]
+
+
+def test_by_the_command(tmp_path, monkeypatch):
+    """One trial on coarser cells: the solver's own misfit falls, and the folder counts both kinds of simulations."""
+    keys = ["data=tiny", "data.absorbing_width=4", f"out={tmp_path}", "forward=corrected"]
+    keys += ["inversion.shots=2", "inversion.iterations=1", "inversion.optimizer=lbfgs", "inversion.smoothing=3"]
+    monkeypatch.setattr(sys, "argv", ["wave invert", *keys, "inversion.corrected.iterations=2"])
+    command.main()
+    summary = json.loads((tmp_path / "inversion.json").read_text())
+    assert summary["forward"] == "physics, corrected coarse"
+    assert summary["misfit"]["end"] < summary["misfit"]["start"]
+    # The comparison simulates start and estimate by the solver: the misfit of both shots lies between theirs.
+    with np.load(tmp_path / "comparison.npz") as compared:
+        low, high = np.sort(compared["misfit_by_shot"], axis=1).T
+    fine = np.array([summary["misfit"]["start"], summary["misfit"]["end"]])
+    assert (low <= 1.001 * fine).all() and (fine <= 1.001 * high).all()
+    with np.load(tmp_path / "result.npz") as result:
+        (trial,) = result["trials"]
+        kind, _, _, _, gradients, low_gradients = trial[1:]
+        np.testing.assert_array_equal(result["low_simulations"], list(summary["low_simulations"].values())[:3])
+    # The solver takes a gradient of two shots in the start and one for the trial; the others are on coarser cells.
+    assert kind == ACCEPT and summary["simulations"]["gradients"] == gradients == 4
+    assert summary["low_simulations"]["gradients"] == low_gradients > 4
 
 
 @pytest.mark.parametrize(

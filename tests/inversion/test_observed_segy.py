@@ -72,20 +72,23 @@ def test_every_quirk(name, tmp_path):
     assert segy.frame.datum == pytest.approx(arrays.frame.datum)
 
 
+MOVING = Written("little", feet=True, delay=60, delay_scalar=-10, coordinate_scalar=10, elevation_scalar=10)
+
+
+@pytest.mark.slow  # test_observed.py inverts a simpler survey of both
 def test_the_same_model(tmp_path, monkeypatch):
-    """Two steps from SEG-Y and from arrays give one model, to rounding; a geometry file says the same as arrays do.
+    """Two steps from SEG-Y and from arrays give one model, to rounding.
 
     In feet, of two sources and a spread that moves, recorded from 60 ms after the shot on.
     """
     monkeypatch.chdir(tmp_path)
-    how = Written("little", feet=True, delay=60, delay_scalar=-10, coordinate_scalar=10, elevation_scalar=10)
-    observed = read_observed(save(Path("arrays.npz"), how))
+    observed = read_observed(save(Path("arrays.npz"), MOVING))
     setup = setup_inversion(observed, choose_wavelet(observed, None, 10.0), BOUNDS, SETUP)
     forward = PhysicsForward(setup.simulation, setup.survey, "gather", setup.steps)
     truth = jnp.full(setup.simulation.grid.shape, 1900.0).at[4:].set(2200.0)
     gathers = np.asarray(jax.jit(forward.__call__)(truth), np.float32)
     assert gathers.shape == (SHOTS, NT, RECEIVERS) and setup.survey.sources.shape == (SHOTS, SOURCES, 2)
-    files, models = (save(Path("arrays.npz"), how, gathers), write(Path("shots.sgy"), how, gathers)), []
+    files, models = (save(Path("arrays.npz"), MOVING, gathers), write(Path("shots.sgy"), MOVING, gathers)), []
     for file in files:
         settings = InversionConfig(start="gradient", iterations=2, bounds=[*BOUNDS])
         run_inversion(InvertConfig(out=file.stem, observed=str(file), setup=SETUP, inversion=settings))
@@ -93,7 +96,13 @@ def test_the_same_model(tmp_path, monkeypatch):
             models.append(result["velocity"])
             assert np.abs(models[-1] - result["start"]).max() > 1.0
     np.testing.assert_allclose(*models, rtol=1e-5)
-    np.save("plain.npy", gathers)
+
+
+def test_geometry_files(tmp_path, monkeypatch):
+    """A file beside plain gathers says the same as arrays do, of the survey above."""
+    monkeypatch.chdir(tmp_path)
+    observed = read_observed(save(Path("arrays.npz"), MOVING))
+    np.save("plain.npy", observed.gathers)
     sources = [[[10, float(x)] for x in shot] for shot in X_SOURCES]
     Path("plain.yaml").write_text(
         f"dt: {DT}\ndelay: 0.06\nunit: ft\ndatum: 250\nsources: {sources}\n"

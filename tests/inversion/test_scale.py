@@ -16,7 +16,7 @@ from surrogate.inversion.optimizers import OPTIMIZERS
 from tests.helpers import relative, tiny_config
 from tests.inversion.toy import Toy
 
-SCALES = [1e-20, 1e-8, 1e8, 1e20]
+SCALES = [1e-20, 1e20]  # near the ends of float32: what another size would change, these would
 START = 2500.0 + 100.0 * np.sin(np.arange(30.0)).reshape(6, 5)
 TRUTH = 2500.0 + 300.0 * np.cos(np.arange(30.0)).reshape(6, 5)
 

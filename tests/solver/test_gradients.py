@@ -68,9 +68,9 @@ def plain(simulation):
 @pytest.mark.parametrize(
     ("sides", "order", "memories"),
     [
-        ("free surface", 4, STRATEGIES),
-        ("mixed", 8, STRATEGIES[-1:]),
-        slow("mixed", 8, STRATEGIES[:-1]),
+        ("free surface", 4, (Memory("full"), Memory("recompute"), Memory("boundary"))),
+        slow("free surface", 8, STRATEGIES),
+        slow("mixed", 8, STRATEGIES),
         slow("layers", 4, STRATEGIES),
         slow("mixed", 4, STRATEGIES),
         slow("walls", 4, STRATEGIES),
@@ -103,7 +103,7 @@ def test_unrolling_changes_nothing(float64, monkeypatch):
     ("options", "staggered"),
     [
         slow({}, True),
-        ({"free_surface": True, "widths": (0, 8, 8, 8)}, True),
+        slow({"free_surface": True, "widths": (0, 8, 8, 8)}, True),  # test_taylor has a variable density
         slow(BARE | {"substeps": 2}, False),
     ],
 )
@@ -123,7 +123,7 @@ def test_recompute_is_the_scan(options, staggered, float64):
 @pytest.mark.parametrize(
     ("sides", "strategy"),
     [
-        ("free surface", "boundary"),
+        slow("free surface", "boundary"),  # test_derivatives.py and test_harmonic.py have it with other sides
         slow("mixed", "full"),
         slow("mixed", "boundary"),
         slow("free surface", "full"),

@@ -168,14 +168,13 @@ def loss(velocity, survey, simulation):
 
 def others_than_scan():
     """Each takes ten seconds to compile: what another one covers in part is slow."""
-    native = {"keeps": Memory("full"), "recomputes": Memory("recompute", every=7), "runs backwards": Memory("boundary")}
-    fast = {f"native {name}": {"backend": "native", "memory": memory} for name, memory in native.items()}
-    slow = {
-        "native recomputes by itself": {"backend": "native", "memory": Memory("recompute")},
-        "intervals": ENGINES["intervals"],
-    }
-    yield pytest.param([*fast.values(), ENGINES["reversal"]])
-    yield pytest.param([*slow.values()], marks=pytest.mark.slow)
+    # test_free_surface recomputes in native code, too.
+    memories = Memory("full"), Memory("recompute"), Memory("recompute", every=7)
+    slow = [{"backend": "native", "memory": memory} for memory in memories]
+    return [
+        pytest.param([{"backend": "native", "memory": Memory("boundary")}, ENGINES["reversal"]]),
+        pytest.param([*slow, ENGINES["intervals"]], marks=pytest.mark.slow),
+    ]
 
 
 @pytest.mark.parametrize("others", others_than_scan())
@@ -204,9 +203,15 @@ def test_dot_product(float64):
     def fields(wavelets):
         return simulate(velocity, survey._replace(wavelets=wavelets), simulation).harmonic
 
-    computed, adjoint = jax.vjp(fields, survey.wavelets)
-    y = jax.random.normal(jax.random.key(1), computed.shape, computed.dtype)
-    left, right = jnp.sum(y * computed).real, jnp.vdot(survey.wavelets, adjoint(y)[0])
+    y = jax.random.normal(jax.random.key(1), (2, 2, 24, 28), complex)
+
+    @jax.jit
+    def both(wavelets):
+        computed, adjoint = jax.vjp(fields, wavelets)
+        return computed, adjoint(y)[0]
+
+    computed, back = both(survey.wavelets)
+    left, right = jnp.sum(y * computed).real, jnp.vdot(survey.wavelets, back)
     assert abs(left - right) < 1e-12 * jnp.linalg.norm(y) * jnp.linalg.norm(computed)
 
 
@@ -229,17 +234,19 @@ def test_forward_mode_and_second_derivatives(float64):
     assert relative(curved(simulation), curved(plain(simulation))) < 1e-11
 
 
-def test_batches(float64):
+@pytest.mark.parametrize("derived", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_batches(derived, float64):
     """Fields and gradients of a batch of models are those of each alone."""
     velocity, survey, simulation = problem(backend="native")
     models = velocity * jnp.array([0.9, 1.0])[:, None, None]
 
-    def both(v):
-        return simulate(v, survey, simulation).harmonic, jax.grad(loss)(v, survey, simulation)
+    def values(v):
+        gradient = jax.grad(loss)(v, survey, simulation) if derived else jnp.zeros(1)
+        return simulate(v, survey, simulation).harmonic, gradient
 
-    batched = jax.vmap(both)(models)
+    batched, alone = jax.jit(jax.vmap(values))(models), jax.jit(values)
     for i, model in enumerate(models):
-        assert relative([leaf[i] for leaf in batched], both(model)) < 1e-13
+        assert relative([leaf[i] for leaf in batched], alone(model)) < 1e-13
 
 
 # --- the rest -----------------------------------------------------------------------------------------------

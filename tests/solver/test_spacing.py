@@ -84,6 +84,7 @@ def test_a_smooth_field_keeps_its_values_between_the_grids(float64):
     assert relative(columns.interpolation @ field(columns.solved_centers), field(points)) < 1e-6
 
 
+@pytest.mark.slow  # test_medium.py compares a gradient on the solver's own cells with differences
 @pytest.mark.filterwarnings("ignore::data_gen.solver.problem.checks.DispersionWarning")
 @pytest.mark.parametrize("sides", ["free surface"])
 def test_gradients_agree(sides, float64):

@@ -99,12 +99,12 @@ def gradient(shoot):
 @pytest.fixture(scope="module")
 def expected():
     with jax.enable_x64(True):
-        return gradient(partial(separately, by_scan))
+        return gradient(partial(separately, by_native_code))
 
 
 @pytest.mark.parametrize(
     "run",
-    [by_native_code, by_scan, *(pytest.param(run, marks=pytest.mark.slow) for run in (by_reversal, by_slabs))],
+    [by_native_code, *(pytest.param(run, marks=pytest.mark.slow) for run in (by_scan, by_reversal, by_slabs))],
     ids=lambda run: run.__name__,
 )
 def test_gradients_are_those_of_separate_shots(run, expected, float64):
@@ -114,16 +114,20 @@ def test_gradients_are_those_of_separate_shots(run, expected, float64):
     assert relative(found, expected) < 1e-12
 
 
+@pytest.mark.slow  # test_derivatives.py has those of a shot of several sources
 def test_hessian_vector_product(float64):
     """The native loop's is the central difference of its gradient: h^2 / 6 of the third derivative, 1e-6 here."""
     velocity, survey, simulation = problem()
 
-    def slope(velocity):
-        return jax.grad(lambda v: loss(by_native_code, v, survey, simulation)[0])(velocity)
-
+    slope = jax.grad(lambda v: loss(by_native_code, v, survey, simulation)[0])
     change, small = directions(velocity, survey, 1)[0], 1e-3
-    difference = (slope(velocity + small * change) - slope(velocity - small * change)) / (2 * small)
-    assert relative(jax.jvp(slope, (velocity,), (change,))[1], difference) < 1e-6
+
+    @jax.jit
+    def both(velocity):
+        return jax.jvp(slope, (velocity,), (change,))
+
+    difference = (both(velocity + small * change)[0] - both(velocity - small * change)[0]) / (2 * small)
+    assert relative(both(velocity)[1], difference) < 1e-6
 
 
 @pytest.mark.slow
@@ -141,21 +145,29 @@ def test_second_derivatives(float64):
     assert relative(product(by_native_code), product(by_scan)) < 1e-11
 
 
-@pytest.mark.parametrize("run", [by_other_cells, by_dense_scan], ids=lambda run: run.__name__)
+@pytest.mark.parametrize(
+    "run", [by_other_cells, pytest.param(by_dense_scan, marks=pytest.mark.slow)], ids=lambda run: run.__name__
+)
 def test_other_media(run, float64):
     """Media that only some engines compute: the sum of single shots, to 40 steps of rounding."""
     velocity, survey, simulation = problem()
     assert relative(run(velocity, survey, simulation), separately(run, velocity, survey, simulation)) < 1e-12
 
 
+@pytest.mark.slow  # test_gradients.py has batches of models and wavelets, test_solver.py of positions
 def test_batches(float64):
-    """`vmap` over whole surveys equals a loop; shared receivers are the same as a spread that does not move."""
+    """`vmap` over whole surveys equals a loop."""
     velocity, survey, simulation = problem(backend="native")
     surveys = jax.tree.map(lambda leaf: jnp.stack([leaf, 0.9 * leaf]), survey)
     batched = jax.vmap(lambda s: simulate(velocity, s, simulation))(surveys)
     for i in range(2):
         alone = simulate(velocity, jax.tree.map(lambda leaf, i=i: leaf[i], surveys), simulation)
         assert relative(jax.tree.map(lambda leaf, i=i: leaf[i], batched), alone) < 1e-14
+
+
+def test_shared_receivers_and_some_shots(float64):
+    """Shared receivers are the same as a spread that does not move; a shot is the same without the others."""
+    velocity, survey, simulation = problem(backend="native")
     shared = survey._replace(receivers=survey.receivers[0])
     moving = survey._replace(receivers=jnp.stack([survey.receivers[0]] * SHOTS))
     assert relative(simulate(velocity, shared, simulation), simulate(velocity, moving, simulation)) < 1e-14
@@ -188,6 +200,7 @@ def test_plane_wave(float64):
     assert relative(gathers.T, velocity / (2 * grid.spacing) * np.stack(exact)) < 1e-3
 
 
+@pytest.mark.slow  # test_pallas.py has the kernel with one source in a shot
 def test_kernel_on_a_chip():
     """Single precision: 40 steps, each rounding at 6e-8."""
     velocity, survey, simulation = problem(1, order=2, widths=(0, 0, 0, 0), snapshot_steps=())

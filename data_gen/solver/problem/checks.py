@@ -282,7 +282,8 @@ def largest_local_velocity(velocity: np.ndarray, density: np.ndarray, simulation
         The square root of the largest kappa / rho on the solver's grid, with 1 / rho the mean over the faces that a
         cell's stencil reaches along both axes, each by the size of its weight [m/s].
     """
-    medium = jax.device_get(project_medium(jnp.asarray(velocity), jnp.asarray(density), simulation))
+    with jax.ensure_compile_time_eval():  # the survey may be traced
+        medium = jax.device_get(project_medium(jnp.asarray(velocity), jnp.asarray(density), simulation))
     stiffness, half = medium.stiffness, simulation.order // 2
     weights, buoyancy = np.abs(staggered_weights(simulation.order)), np.zeros(stiffness.shape)
     for axis, between in enumerate(medium.buoyancy):

@@ -28,7 +28,7 @@ def data() -> StageData:
     return StageData(forward, jax.jit(forward.__call__)(START.at[10:16, 12:20].add(150.0)), None)
 
 
-SETTINGS: dict[str, dict[str, Any]] = {
+APART: dict[str, dict[str, Any]] = {
     "a band": {"stages": [StageConfig(highest_frequency=8.0, shots=1), StageConfig()]},
     "amplitudes": {"source": "one", "normalize": "traces", "mute": MuteConfig(early_velocity=1500.0)},
     "unknowns": {
@@ -37,9 +37,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "regularizers": {"first_order": {"weight": 1e-3}},
     },
 }
+SETTINGS = APART | {"all": {key: value for settings in APART.values() for key, value in settings.items()}}
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", [*(pytest.param(name, marks=pytest.mark.slow) for name in APART), "all"])
 def test_every_setting_is_in_the_objective(data, name, monkeypatch):
     """The slope is 2 with the gradient, and 1 once it is spoiled by 5 %."""
     config = InversionConfig(bounds=[1800.0, 3200.0], **SETTINGS[name])
