@@ -211,6 +211,7 @@ def test_none_is_the_plain_optimizer():
     assert len(found.trials) == 0
 
 
+@pytest.mark.slow  # test_by_the_command takes coarser cells, too
 def test_coarser_cells():
     """On cells of twice the side, three iterations end lower than nine of L-BFGS, by fewer gradients of the solver.
 
@@ -235,19 +236,24 @@ def test_coarser_cells():
 
 def test_by_the_command(tmp_path, monkeypatch):
     """One trial on coarser cells: the solver's own misfit falls, and the folder counts both kinds of simulations."""
-    keys = ["data=tiny", "data.absorbing_width=4", f"out={tmp_path}", "forward=corrected"]
+    # A model of a file and rigid walls are quick to compile.
+    z, x = np.mgrid[:24, :20]
+    np.save(tmp_path / "model.npy", 2500.0 + 300.0 * np.exp(-((z - 12) ** 2 + (x - 9) ** 2) / 20.0))
+    out = tmp_path / "out"
+    keys = ["data=tiny", "data.absorbing_width=0", f"real.path={tmp_path / 'model.npy'}", "real.spacing=10"]
     keys += ["inversion.shots=2", "inversion.iterations=1", "inversion.optimizer=lbfgs", "inversion.smoothing=3"]
-    monkeypatch.setattr(sys, "argv", ["wave invert", *keys, "inversion.corrected.iterations=2"])
+    keys += ["forward=corrected", "inversion.corrected.iterations=2", f"out={out}"]
+    monkeypatch.setattr(sys, "argv", ["wave invert", *keys])
     command.main()
-    summary = json.loads((tmp_path / "inversion.json").read_text())
+    summary = json.loads((out / "inversion.json").read_text())
     assert summary["forward"] == "physics, corrected coarse"
     assert summary["misfit"]["end"] < summary["misfit"]["start"]
     # The comparison simulates start and estimate by the solver: the misfit of both shots lies between theirs.
-    with np.load(tmp_path / "comparison.npz") as compared:
+    with np.load(out / "comparison.npz") as compared:
         low, high = np.sort(compared["misfit_by_shot"], axis=1).T
     fine = np.array([summary["misfit"]["start"], summary["misfit"]["end"]])
     assert (low <= 1.001 * fine).all() and (fine <= 1.001 * high).all()
-    with np.load(tmp_path / "result.npz") as result:
+    with np.load(out / "result.npz") as result:
         (trial,) = result["trials"]
         kind, _, _, _, gradients, low_gradients = trial[1:]
         np.testing.assert_array_equal(result["low_simulations"], list(summary["low_simulations"].values())[:3])
