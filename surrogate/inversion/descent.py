@@ -380,9 +380,8 @@ class _Descent:
 
     def _show(self) -> None:
         if self.progress.rows:
-            self.on_progress(
-                len(self.progress.rows) - 1, dict(zip(ENTRIES, map(float, self.progress.rows[-1]), strict=True))
-            )
+            values = map(float, self.progress.rows[-1])  # counts, too
+            self.on_progress(len(self.progress.rows) - 1, dict(zip(ENTRIES, values, strict=True)))
 
     def _store(self, every: float) -> None:
         if self.resume is not None and time.monotonic() - self.stored >= every:

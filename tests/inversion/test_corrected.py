@@ -211,6 +211,7 @@ def test_none_is_the_plain_optimizer():
     assert len(found.trials) == 0
 
 
+@pytest.mark.slow  # test_by_the_command takes coarser cells, too
 def test_coarser_cells():
     """On cells of twice the side, three iterations end lower than nine of L-BFGS, by fewer gradients of the solver.
 
