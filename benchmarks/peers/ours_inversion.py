@@ -56,7 +56,9 @@ def config_of(problem: Problem, optimizer: str) -> InversionConfig:
         fixed_rows=problem.fixed_rows,
         source=problem.source,
         noise=problem.noise,
-        regularizers={} if problem.noise is None else {"total_variation": {"weight": DISCREPANCY}},
+        regularizers={}
+        if problem.noise is None or optimizer == "corrected"
+        else {"total_variation": {"weight": DISCREPANCY}},
         stages=staged,
     )
 

@@ -33,6 +33,7 @@ class CorrectedStages:
         corrected, data = settings.corrected, stage.objective.data
         if corrected.low == "none":
             return stage
+        _check_weight(settings)
         assert isinstance(data, DataMisfit)
         low = make_objective(
             problem, settings, StageData(self._cheap(settings, data.forward), data.observed, data.weights)
@@ -75,6 +76,14 @@ def coarser(forward: ForwardModel, ratio: float) -> PhysicsForward:
     return replace(forward, simulation=replace(forward.simulation, internal_spacing=spacing))
 
 
+def _check_weight(config: InversionConfig) -> None:
+    if config.chooses_weight and config.corrected.low != "none":
+        raise InputError(
+            "forward=corrected minimizes around one model after the other, which needs regularizers of a known weight, "
+            "but one has weight=discrepancy. Give a number, or invert with forward=physics."
+        )
+
+
 def check_corrected(config: InversionConfig, forward: ForwardModel, surrogate: ForwardModel | None = None) -> None:
     """Check that stages can be made with a cheap forward model, before the first one runs.
 
@@ -87,8 +96,7 @@ def check_corrected(config: InversionConfig, forward: ForwardModel, surrogate: F
         InputError: If not.
     """
     low = config.corrected.low
-    if config.chooses_weight:
-        raise InputError("forward=corrected needs regularizers of a known weight: give a number, not discrepancy.")
+    _check_weight(config)
     for number in range(config.n_stages):
         settings, stage = config.of_stage(number), config.stage(number)
         if low != "none" and settings.optimizer in PROXIMAL:
