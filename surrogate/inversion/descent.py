@@ -282,9 +282,7 @@ class _Descent:
         try:
             self._show()
             while self.progress.stage < config.n_stages and not self.progress.stopped:
-                stage = self.make(self.problem, self.progress.stage, self._model(self.progress.stage_start))
-                self.progress.level = np.nan if stage.level is None else stage.level
-                self.progress.end_stage(self._run_stage(stage))
+                self.progress.end_stage(self._run_stage())
                 gc.collect()  # a stage and its compiled functions refer to each other: its data would stay for a while
                 return_freed_memory()
                 self._store(0.0)
@@ -295,9 +293,11 @@ class _Descent:
             self.progress.stopped = str(stop)
         return self._result()
 
-    def _run_stage(self, stage: Stage) -> str:
-        """Run a stage, and say why it ended."""
+    def _run_stage(self) -> str:
+        """Make a stage and run it, and say why it ended."""
         progress = self.progress
+        stage = self.make(self.problem, progress.stage, self._model(progress.stage_start))
+        progress.level = np.nan if stage.level is None else stage.level
         if not progress.state:
             progress.spent = progress.spent + stage.spent
             progress.state = stage.optimizer.start(stage.objective, stage.x, stage.objective.bounds)
