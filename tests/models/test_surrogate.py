@@ -122,7 +122,9 @@ def test_statistics_have_no_unit(batch):
     np.testing.assert_allclose(expected.medium_mean[0], velocities.mean(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.parametrize(
+    "name", ["coarse", *(pytest.param(name, marks=pytest.mark.slow) for name in ("background", "source_map"))]
+)
 def test_training_overfits_one_batch(name, batch):
     """Four samples are learned to 5 % within 300 steps, whatever the encoding: all three train."""
     spec, samples = batch
