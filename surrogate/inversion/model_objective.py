@@ -52,8 +52,8 @@ class ModelObjective:
     data: DataMisfit | DrawnMisfit | KeptData
     parametrization: Parametrization
     regularizers: tuple[tuple[float, Regularizer], ...]
-    start: Float64[np.ndarray, "*fields nz nx"]
-    held: Bool[np.ndarray, "*fields nz nx"]
+    start: Float64[np.ndarray, "... nz nx"]
+    held: Bool[np.ndarray, "... nz nx"]
     low: float | Float[np.ndarray, "2 1 1"]
     high: float | Float[np.ndarray, "2 1 1"]
     spacing: float
@@ -108,7 +108,7 @@ class ModelObjective:
         """
         return np.asarray(self._velocity(x)).ravel()
 
-    def unknowns(self, velocity: Float[np.ndarray, "*fields nz nx"]) -> Vector:
+    def unknowns(self, velocity: Float[np.ndarray, "... nz nx"]) -> Vector:
         """Compute the unknowns of a velocity model.
 
         Args:

@@ -63,8 +63,8 @@ class InversionProblem:
     config: InversionConfig
     data: StageData
     solver: ForwardModel | None
-    start: Float[Array, "*fields nz nx"]
-    held: Bool[np.ndarray, "*fields nz nx"]
+    start: Float[Array, "... nz nx"]
+    held: Bool[np.ndarray, "... nz nx"]
     clock: float = 0.0
     spacing: float | None = None
     memory_budget: float | None = None
