@@ -59,7 +59,7 @@ class Problem:
     source: whether ours estimates the wavelet along, as `inversion.source` says it.
     budgets: largest number of simulations in each stage, in place of its iterations.
     weights: factors of updates `(nz, nx)`, by depth and illumination.
-    noise: how ours knows the noise, as `inversion.noise` says it, by which it weighs total variation; None for not.
+    noise: how ours knows the noise, as `inversion.noise` says it, at whose misfit stages stop; None for not.
     observed, wavelet: not filtered; longer than the `nt` samples that count.
     """
 

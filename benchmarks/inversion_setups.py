@@ -63,8 +63,7 @@ class Setup:
     illumination: whether updates make up for the illumination by the sources, for every contender: ours as each stage
         begins, the others in the start.
     coarser: cells of the cheap model of `corrected` and `coarse_first`, in those of the stage.
-    few_shots: whether least squares would fit noise: of noisy data, ours estimates it, and chooses the weight of total
-        variation by it.
+    few_shots: whether least squares would fit noise: of noisy data, ours estimates it, and stops at its misfit.
     """
 
     name: str

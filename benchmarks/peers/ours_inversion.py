@@ -14,7 +14,7 @@ from data_gen.common.compile_cache import use_compilation_cache
 from data_gen.common.frame import Frame
 from data_gen.solver.problem.acquisition import make_survey
 from data_gen.solver.problem.grid import Grid, TimeAxis
-from surrogate.inversion.config import DISCREPANCY, CorrectedConfig, InversionConfig, StageConfig
+from surrogate.inversion.config import CorrectedConfig, InversionConfig, StageConfig
 from surrogate.inversion.corrected.stages import CorrectedStages
 from surrogate.inversion.descent import StopInversion, invert
 from surrogate.inversion.forward import PhysicsForward
@@ -56,9 +56,6 @@ def config_of(problem: Problem, optimizer: str) -> InversionConfig:
         fixed_rows=problem.fixed_rows,
         source=problem.source,
         noise=problem.noise,
-        regularizers={}
-        if problem.noise is None or optimizer == "corrected"
-        else {"total_variation": {"weight": DISCREPANCY}},
         stages=staged,
     )
 
