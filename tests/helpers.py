@@ -64,10 +64,14 @@ def spoil(patch: pytest.MonkeyPatch, change: Callable[[np.ndarray], np.ndarray])
 
 
 def relative(a, b) -> float:
-    """The relative L2 difference of two arrays; the largest one over the leaves of two trees, empty leaves apart."""
+    """The relative L2 difference of two arrays; the largest one over the leaves of two trees, empty leaves apart.
+
+    It is NaN as soon as one leaf holds NaN (Python's `max` would pass over it), and 0 for two leaves of zeros.
+    """
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     flat = [(np.ravel(np.asarray(x)), np.ravel(np.asarray(y))) for x, y in pairs]
-    return max(float(np.linalg.norm(x - y) / np.linalg.norm(y)) for x, y in flat if y.size)
+    norms = [(np.linalg.norm(x - y), np.linalg.norm(y)) for x, y in flat if y.size]
+    return float(np.max([off / size if off else 0.0 for off, size in norms]))
 
 
 def listening() -> list[str]:

@@ -214,5 +214,7 @@ def _difference(stored: np.ndarray, made: np.ndarray) -> float:
     if stored.tobytes() == made.tobytes():
         return 0.0
     stored, made = stored.astype(np.float64), made.astype(np.float64)
+    if not (np.isfinite(stored).all() and np.isfinite(made).all()):
+        return float("inf")
     tiny = np.finfo(np.float64).tiny  # never 0, which means the same bits: -0.0 is not 0.0
     return max(tiny, float(np.abs(stored - made).max() / max(np.abs(stored).max(), tiny)))

@@ -68,7 +68,7 @@ def _shift(run: str, observed: Observed, spec: DataSpec) -> float:
     alike = shape == learned and observed.sources.shape[1] == 1 and bool((observed.weights > 0).all())
     if alike:
         pairs = (observed.sources[:, 0], spec.sources), (observed.receivers, spec.receivers)
-        apart = max(float(np.abs(ours - theirs - (0.0, shift)).max()) for ours, theirs in pairs)
+        apart = np.max([np.abs(ours - theirs - (0.0, shift)).max() for ours, theirs in pairs])
         alike, given = apart < NEAR * spec.simulation.grid.spacing, f"{given}, up to {apart:.3g} m from these"
     if not alike:
         raise InputError(

@@ -20,7 +20,7 @@ from data_gen.commands import manage as cli
 from data_gen.common.errors import DatasetError, InputError
 from data_gen.common.files import read_json, write_json
 from data_gen.dataset import generation as dataset
-from data_gen.dataset import importing
+from data_gen.dataset import importing, verification
 from data_gen.dataset.description import describe
 from data_gen.dataset.drawing import divide
 from data_gen.dataset.exporting import export
@@ -145,6 +145,14 @@ def test_rebuild(generated, tmp_path, capsys):
     changes, versions = rebuild(generated.path, "test", 1)
     assert changes.keys() == dataset.read_manifest(generated.path)["fields"].keys()
     assert not any(changes.values()) and not versions
+    intact = verification.read_shard
+
+    def spoilt(*given):
+        return [record | {"velocity": np.nan * record["velocity"]} for record in intact(*given)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verification, "read_shard", spoilt)
+        assert rebuild(generated.path, "test", 1)[0]["velocity"] == np.inf
     cli.main(["rebuild", generated.path, "--sample", "4"])
     assert "identical to the stored one, bit for bit" in capsys.readouterr().out
     with pytest.raises(SystemExit, match=r"There is no sample 5 in split 'train'"):
