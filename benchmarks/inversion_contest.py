@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.inversion_contender import CONTENDERS
-from benchmarks.inversion_data import FLANK, Case, Noise, kept, low_passed
+from benchmarks.inversion_data import Case, Noise, band_up_to, kept, low_passed
 from benchmarks.inversion_stages import Stage
 from benchmarks.worker import ROOT, WorkerError
 from data_gen.common.digest import digest_of
@@ -61,9 +61,10 @@ def request_of(
                 "wavelet": low_passed(wavelet, setup.time.dt, cut, axis=0),
             }
 
+        band = band_up_to(stage.highest_frequency, setup.time.dt)
         layers = discretize(replace(setup.simulation, internal_spacing=stage.spacing)).widths[1]
-        file = kept(folder, "stage", make, observed, wavelet, f"{stage.highest_frequency} {setup.time.dt}")
-        return {"zero_from": FLANK * stage.highest_frequency, "layers": layers, "file": file}
+        file = kept(folder, "stage", make, observed, wavelet, f"{band} {setup.time.dt}")
+        return {"zero_from": band.corners[-1], "layers": layers, "file": file}
 
     return {
         "module": module,

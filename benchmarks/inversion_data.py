@@ -32,12 +32,13 @@ from data_gen.solver.problem.grid import TimeAxis
 from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.problem.wavelets import ricker
 from data_gen.solver.simulator import simulate
+from surrogate.inversion.config import StageConfig
 from surrogate.inversion.preconditioners.illumination import source_illumination
 from surrogate.inversion.processing.filters import Band, filter_traces
+from surrogate.inversion.stage_data import stage_band
 
 EXTRA = 0.2  # [s]
 TOGETHER = 4  # shots simulated at a time
-FLANK = 1.3  # from the end of a band to where its gain is zero
 MASK_SOURCES = 24  # receivers that stand for all in the mask, spread evenly
 
 
@@ -143,8 +144,12 @@ def turned(wavelet: np.ndarray, degrees: float) -> np.ndarray:
 
 def low_passed(traces: np.ndarray, dt: float, highest: float, axis: int = 1) -> np.ndarray:
     """Traces up to a frequency, by a causal filter: the same for wavelets and gathers."""
-    band = Band((0.0, 0.0, highest, FLANK * highest), phase="minimum")
-    return np.asarray(filter_traces(jnp.asarray(traces, jnp.float32), dt, band, axis))
+    return np.asarray(filter_traces(jnp.asarray(traces, jnp.float32), dt, band_up_to(highest, dt), axis))
+
+
+def band_up_to(highest: float, dt: float) -> Band:
+    """The filter of a stage of ours, whose data all contenders get."""
+    return stage_band(StageConfig(highest_frequency=highest), dt)
 
 
 @partial(jax.jit, static_argnames="simulation")

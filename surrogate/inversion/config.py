@@ -35,10 +35,10 @@ class StageConfig:
     """Describe one stage of an inversion: what is null is as in `InversionConfig`, whose stages follow one another.
 
     Attributes:
-        highest_frequency: Frequency [Hz] up to which data and wavelets are kept; the gain falls to zero at FLANK times
-            it. Null keeps all above.
-        lowest_frequency: Frequency [Hz] from which on they are kept; the gain is zero below it by the same factor. Null
-            keeps all below.
+        highest_frequency: End of the band of data and wavelets [Hz]: the gain falls from one in the middle of the band
+            to zero at FLANK times this. Null keeps all above.
+        lowest_frequency: Frequency [Hz] from which on the gain is one; it is zero below half of it. Null keeps all
+            below.
         spacing: Side of the solver's own cells [m]; null takes the largest that the stage's band allows. The model
             keeps its cells.
         shots: Number of shots, spread evenly over those of the survey; null takes all.
@@ -121,6 +121,8 @@ class CorrectedConfig:
         iterations: Largest number of its iterations around a center.
         secants: Number of past centers whose gradients correct its curvature; each costs a cheap gradient.
         radius: First radius of the trust region, the largest change of an unknown [m/s]; null for none.
+        gradient_smoothing: Standard deviation of the Gaussian that smooths steps by the cheap model, which does not see
+            the finest scales [cells]; null for half the side of the cells of `coarse`, 0 for none.
     """
 
     low: str = "coarse"
@@ -129,6 +131,7 @@ class CorrectedConfig:
     iterations: int = 10
     secants: int = 2
     radius: float | None = None
+    gradient_smoothing: float | None = None
 
     def check(self) -> None:
         """Refuse values that no inversion can use.
@@ -144,6 +147,11 @@ class CorrectedConfig:
         for name, least in (("iterations", 1), ("secants", 0)):
             if whole(getattr(self, name), f"inversion.corrected.{name}") < least:
                 raise InputError(f"inversion.corrected.{name} must be at least {least}, but is {getattr(self, name)}.")
+        if self.gradient_smoothing is not None and not 0 <= self.gradient_smoothing < float("inf"):
+            raise InputError(
+                "inversion.corrected.gradient_smoothing is a standard deviation in cells, 0 for none, but is "
+                f"{self.gradient_smoothing}. Null is for half the side of the coarser cells."
+            )
         if self.radius is not None and not 0 < self.radius < float("inf"):
             raise InputError(f"inversion.corrected.radius must be positive, but is {self.radius}. Null is for none.")
 

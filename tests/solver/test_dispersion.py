@@ -1,5 +1,7 @@
 """The leap-frog's dispersion in time is undone: tones, a resonator of known motion, and a box whose modes are known."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -74,6 +76,28 @@ def test_nothing_fires_beyond_the_band():
     frequencies = np.fft.rfftfreq(8192, STEP)
     beyond = frequencies > td.numerical_frequency((td.TAPER + 4 * td.TAPER_WIDTH) * PEAK, STEP)
     assert beyond.any() and spectrum[beyond].max() < 1e-5 * spectrum.max()
+
+
+@pytest.mark.filterwarnings("ignore::data_gen.solver.problem.checks.BandWarning")
+def test_a_wavelet_may_be_cut_while_it_moves(float64):
+    """A record with Ricker wavelets around its end is that of a longer one, but for what their jump in curvature fires.
+
+    For a tone of angular frequency w and samples T apart that is 0.04 (w T)^2 (resampling.py): 1.4e-3 of the peak
+    frequency, 9e-3 of 2.5 times it. Wavelets that ended at once fired up to 0.046.
+    """
+    axis, velocity = TimeAxis(201, TIME.dt), 1900.0
+    whole = Simulation(Grid((16, 16), 10.0), TimeAxis(401, TIME.dt), velocity, PEAK, widths=(0, 0, 0, 0))
+    late = np.pi * PEAK * (whole.time.times - axis.times[-1] - np.arange(-0.02, 0.03, 0.01)[:, None, None])
+    wavelets = (1 - 2 * late**2) * np.exp(-(late**2))
+
+    def record(simulation):
+        at = np.full((len(wavelets), 1, 2), 70.0)
+        survey = make_survey(at, [[70.0, 90.0], [90.0, 90.0]], wavelets[..., : simulation.time.nt])
+        return simulate(jnp.full((16, 16), velocity), survey, simulation).gathers
+
+    expected = record(whole)
+    found = record(replace(whole, time=axis))
+    assert jnp.abs(found - expected[:, : axis.nt]).max() < 9e-3 * jnp.abs(expected).max()
 
 
 @pytest.mark.parametrize("order", [8, 12])

@@ -1,6 +1,7 @@
 """Convert wavelets to what the sources add in each internal step, and what the receivers hear back to samples."""
 
 from functools import partial
+from math import ceil
 
 import jax
 import jax.numpy as jnp
@@ -28,8 +29,12 @@ def fire(wavelets: Float[Array, "*shots nt"], simulation: Simulation) -> Float[A
     if not simulation.time_correction:
         return upsample(wavelets, simulation.substeps)
     time, dt, peak = simulation.time, simulation.step_length, simulation.peak_frequency
-    windows = temporal_dispersion.firing(time.dt, time.nt, dt, simulation.steps, peak)
-    return temporal_dispersion.trigger(windows).apply_to_last(wavelets)
+    # A wavelet that the end of the record cuts off goes on as in resampling.py: its jump would fire before it, too.
+    more = min(time.nt - 1, ceil(temporal_dispersion.RESPONSE / (peak * time.dt)))
+    beyond = [(0, 0)] * (wavelets.ndim - 1) + [(0, more)]
+    continued = jnp.pad(wavelets, beyond, mode="reflect", reflect_type="odd")
+    windows = temporal_dispersion.firing(time.dt, time.nt + more, dt, simulation.steps, peak)
+    return temporal_dispersion.trigger(windows).apply_to_last(continued)
 
 
 def read_gathers(

@@ -12,6 +12,7 @@ from surrogate.inversion.kept_data import KeptData
 from surrogate.inversion.objective import DataMisfit
 from surrogate.inversion.optimizers import OPTIMIZERS, PROXIMAL
 from surrogate.inversion.optimizers.lbfgs import LBFGS
+from surrogate.inversion.optimizers.precondition import Preconditioner
 from surrogate.inversion.stage import InversionProblem, Stage, make_objective, make_stage
 from surrogate.inversion.stage_data import StageData
 
@@ -35,12 +36,11 @@ class CorrectedStages:
             return stage
         _check_weight(settings)
         assert isinstance(data, DataMisfit)
-        low = make_objective(
-            problem, settings, StageData(self._cheap(settings, data.forward), data.observed, data.weights)
-        )
+        cheap = self._cheap(settings, data.forward)
+        low = make_objective(problem, settings, StageData(cheap, data.observed, data.weights))
         optimizer = Corrected(
             low,
-            OPTIMIZERS[corrected.optimizer](settings, stage.preconditioner),
+            OPTIMIZERS[corrected.optimizer](settings, _smoothed(stage, cheap, velocity.shape)),
             LBFGS.create(settings, stage.preconditioner),
             stage.preconditioner,
             corrected.iterations,
@@ -55,6 +55,20 @@ class CorrectedStages:
             return coarser(forward, settings.corrected.coarser)
         assert self.surrogate is not None
         return self.surrogate
+
+
+def _smoothed(stage: Stage, cheap: ForwardModel, shape: tuple[int, ...]) -> Preconditioner:
+    """Smooth steps by the cheap model over the scales that it does not see, where the unknowns are cells.
+
+    The coarser cells average the model, so that J_k has no curvature along what they cannot tell apart, but the linear
+    term of its correction has a slope: its minimum is far away, and no part of it is in the data.
+    """
+    deviation = stage.settings.corrected.gradient_smoothing
+    if deviation is None:
+        grid = cheap.simulation if isinstance(cheap, PhysicsForward) else None
+        deviation = grid.solved_spacing / grid.grid.spacing / 2 if grid else 0.0
+    whole = stage.preconditioner.weights.size == np.prod(shape)
+    return stage.preconditioner.smoother(shape, deviation) if deviation and whole else stage.preconditioner
 
 
 def coarser(forward: ForwardModel, ratio: float) -> PhysicsForward:
