@@ -71,7 +71,7 @@ def relative(a, b) -> float:
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     flat = [(np.ravel(np.asarray(x)), np.ravel(np.asarray(y))) for x, y in pairs]
     norms = [(np.linalg.norm(x - y), np.linalg.norm(y)) for x, y in flat if y.size]
-    return float(np.max([off / size if off else 0.0 for off, size in norms]))
+    return float(np.max([float(off / size) if off else 0.0 for off, size in norms]))
 
 
 def listening() -> list[str]:

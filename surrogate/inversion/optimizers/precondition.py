@@ -115,7 +115,7 @@ class Preconditioner:
         """
         more = tuple(_gaussian(length, deviation) for length in shape[-2:])
         if self.smoothers:
-            more = tuple((new @ old).tocsr() for new, old in zip(more, self.smoothers, strict=True))
+            more = tuple(scipy.sparse.csr_array(new @ old) for new, old in zip(more, self.smoothers, strict=True))
         return replace(self, smoothers=more)
 
     @cached_property
