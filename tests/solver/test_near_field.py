@@ -39,7 +39,8 @@ def shoot(source, receivers, simulation, density=None):
     """The gather, and what was added to it."""
     survey = make_survey([source], receivers, ricker(TIME, PEAK))
     gathers = simulate(MODEL, survey, simulation, density=density).gathers
-    added = add_near_field(jnp.zeros_like(gathers), survey.with_source_axis(), simulation, density)
+    add = jax.jit(add_near_field, static_argnames="simulation")
+    added = add(jnp.zeros_like(gathers), survey.with_source_axis(), simulation, density)
     return np.asarray(gathers[0]), np.asarray(added[0])
 
 

@@ -5,6 +5,7 @@ from math import ceil
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
@@ -56,21 +57,28 @@ def read_gathers(
     return temporal_dispersion.reader(windows).apply(pressures)
 
 
-def _images(points: Float[Array, "*points 2"], solved: Simulation) -> list[tuple[float, Float[Array, "*points 2"]]]:
-    """List points [cells] and their first images in walls and the free surface, with the signs of their fields."""
-    found = [(1.0, points)]
+def _images(solved: Simulation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """List a point's first images in walls and the free surface, the point itself first.
+
+    Returns:
+        The signs of their fields `(n_images,)`, and along each axis the side `(n_images, 2)`, 1 or -1, and the start
+        `(n_images, 2)` [cells]: an image of a point at x is at start + side x.
+    """
+    found = [(1.0, np.ones(2), np.zeros(2))]
     for axis, cells in enumerate(solved.grid.shape):
         low, high = solved.widths[2 * axis : 2 * axis + 2]
         free = solved.free_surface and axis == 0
         # An image in a wall lies half a cell beyond the outermost center, in a free surface about the first row.
         mirrors = [(0.0 if free else -1.0, -1.0 if free else 1.0)] if low == 0 else []
         mirrors += [(2.0 * cells - 1, 1.0)] if high == 0 else []
+        along = np.arange(2) == axis
         found += [
-            (sign * mirrored, there.at[..., axis].set(about - there[..., axis]))
+            (sign * mirrored, np.where(along, -side, side), np.where(along, about, start))
             for about, mirrored in mirrors
-            for sign, there in found
+            for sign, side, start in found
         ]
-    return found
+    signs, sides, starts = (np.array(each) for each in zip(*found, strict=True))
+    return signs, sides, starts
 
 
 def add_near_field(
@@ -100,8 +108,10 @@ def add_near_field(
         least_distance=near_field.LEAST_DISTANCE * simulation.grid.spacing / side,
     )
     missing = jnp.vectorize(between, signature="(d),(d)->()")
-    found = [sign * missing(there[:, :, None], receivers) for sign, there in _images(sources, solved)]
-    factors = jnp.sum(jnp.stack(found), axis=0)
+    signs, sides, starts = (jnp.asarray(each, dtype) for each in _images(solved))
+    images = starts[:, None, None] + sides[:, None, None] * sources
+    found = missing(images[:, :, :, None], receivers)
+    factors = jnp.sum(signs[:, None, None, None] * found, axis=0)
     if density is not None:
         at_sources, at_receivers = (
             jnp.sqrt(density[tuple(jnp.moveaxis(jnp.round(points / simulation.grid.spacing).astype(int), -1, 0))])

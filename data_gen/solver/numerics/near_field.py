@@ -25,9 +25,10 @@ varying ones, rho being the geometric mean of both points'. For the next order, 
 to be chosen among those of all cells around.
 """
 
-from functools import cache
+from functools import cache, partial
 from math import ceil
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -124,12 +125,11 @@ def near_field(
     Returns:
         The factor c of the wavelet.
     """
-    axes = (_along(source[axis], receiver[axis], half_width) for axis in (0, 1))
-    (rows, row_weights, deep), (columns, column_weights, wide) = axes
+    distances, (row_weights, column_weights), apart = jax.vmap(partial(_along, half_width=half_width))(source, receiver)
     weights = row_weights[:, None] * column_weights
-    limited = [jnp.minimum(distances, len(response) - 1) for distances in (rows, columns)]
-    short = jnp.asarray(response, source.dtype)[limited[0][:, None], limited[1]]
-    squared = jnp.maximum(deep**2 + wide**2, least_distance**2)
+    rows, columns = jnp.minimum(distances, len(response) - 1)
+    short = jnp.asarray(response, source.dtype)[rows[:, None], columns]
+    squared = jnp.maximum(jnp.sum(apart**2), least_distance**2)
     missing = -jnp.sum(weights * (jnp.log(squared) / (4 * np.pi) + short))
     fade = (jnp.sqrt(squared) - WHOLE) / (NOTHING - WHOLE)
     return missing * jnp.cos(np.pi / 2 * jnp.clip(fade, 0, 1)) ** 2

@@ -235,12 +235,10 @@ def surface_line(grid: Grid, depth: float, every: int = 1) -> np.ndarray:
     return np.stack([np.full_like(x, depth), x], axis=1)
 
 
-def _axis_weights(
-    coordinate: Float[Array, ""], size: int, before: int, half_width: int, free_surface: bool
+def _within(
+    index: Int[Array, " k"], weights: Float[Array, " k"], size: int, free_surface: bool
 ) -> tuple[Int[Array, " k"], Float[Array, " k"]]:
-    """Find cells and weights along one axis; `coordinate` counts from the first of the cells after `before` padded."""
-    index, weights = windowed_sinc(coordinate, half_width)
-    index = index + before
+    """Take cells beyond an end of an axis of so many cells back to those that they are images of."""
     # Beyond a wall the field continues as its mirror image; beyond an absorbing layer there is no field.
     if free_surface:
         weights = weights * jnp.sign(index)
@@ -265,9 +263,10 @@ def point_cells(position: Float[Array, "2"], simulation: Simulation) -> tuple[In
     """
     top, _, left, _ = simulation.widths
     mz, mx = simulation.padded_shape
-    cells, half_width = position / simulation.grid.spacing, simulation.half_width
-    rows, row_weights = _axis_weights(cells[0], mz, top, half_width, simulation.free_surface)
-    columns, column_weights = _axis_weights(cells[1], mx, left, half_width, False)
+    along = jax.vmap(partial(windowed_sinc, half_width=simulation.half_width))
+    (rows, columns), (row_weights, column_weights) = along(position / simulation.grid.spacing)
+    rows, row_weights = _within(rows + top, row_weights, mz, simulation.free_surface)
+    columns, column_weights = _within(columns + left, column_weights, mx, False)
     index = (rows[:, None] * mx + columns[None, :]).astype(jnp.int32)
     return index.ravel(), (row_weights[:, None] * column_weights[None, :]).ravel()
 
