@@ -52,6 +52,14 @@ def pytest_collection_finish():
     gc.set_threshold(50_000, 20, 20)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def collected_and_frozen():
+    """Keep what a file leaves, such as compiled programs, from the collections of the next: one at each stage's end."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def nothing_leaves_the_machine():
     """Fail a test whose process called another machine or listened for one, although a caught error hides it."""
