@@ -8,7 +8,7 @@ other. tests/velocity/test_velocity.py compares the results bit for bit on CPU.
 """
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import TypeVar
 
 import jax
@@ -32,14 +32,19 @@ def reproducible(draw: Draw) -> Draw:
     def wrapped(self, key, *static):
         kind = jax.random.key_impl(key)
 
+        # Traced once, for its shapes and for the loop: families within families would take twice as long at each level.
+        @partial(jax.jit, inline=True)
+        def drawn(bits):
+            return draw(self, jax.random.wrap_key_data(bits, impl=kind), *static)
+
         @sequential_vmap
         def run(bits):
             def once(state):
                 # The index is zero. Without it nothing would depend on the loop, and the draw would be moved out.
                 index, _ = state
-                return index + 1, draw(self, jax.random.wrap_key_data(bits ^ index, impl=kind), *static)
+                return index + 1, drawn(bits ^ index)
 
-            empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(once, (index, None))[1])
+            empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(drawn, bits))
             return jax.lax.while_loop(lambda state: state[0] < rounds, once, (index, empty))[1]
 
         index, rounds = jnp.uint32(0), jax.lax.optimization_barrier(jnp.uint32(1))
