@@ -34,6 +34,7 @@ for library in LIBRARIES.split():
 import jax
 import pytest
 from hydra._internal.hydra import Hydra
+from threadpoolctl import threadpool_limits
 
 from data_gen.dataset import generation as dataset
 from data_gen.dataset.config import DataConfig
@@ -74,6 +75,13 @@ def freed_memory_is_given_back():
     """A test process trains many models: what `train.main` asks of the allocator would keep the memory of all."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "keep_freed_memory", lambda: True)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread_of_linear_algebra():
+    """Let NumPy compute on one thread: the others of a test process would wait busily, where another process tests."""
+    with threadpool_limits(limits=1, user_api="blas"):
         yield
 
 

@@ -159,9 +159,12 @@ def test_absorption(staggered):
     ],
 )
 def test_layers_are_transparent(order, staggered):
-    """Against the same shot on a grid too large for echoes: the layers alone change the gather by under 0.5 %."""
+    """Against the same shot on a grid too large for echoes: the layers alone change the gather by under 0.5 %.
+
+    In 0.4 s waves go 800 m. By way of the large grid's left edge, the nearest, it is 810 m to the last receiver.
+    """
     small, time = Grid((40, 40), 10.0), TimeAxis(400, 1e-3)
-    big, margin = Grid((240, 240), 10.0), 100
+    big, margin = Grid((106, 106), 10.0), 33
     wavelet = ricker(time, 15.0)
     receivers = np.array([[20.0, 380.0], [380.0, 200.0], [200.0, 10.0]])
 
