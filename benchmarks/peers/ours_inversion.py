@@ -23,7 +23,7 @@ from surrogate.inversion.observed.record import Observed, check_record
 __all__ = ["run", "versions"]
 
 MEMORY = 5e8  # [bytes] of a simulation: groups of shots, which take 5 % more CPU time than all at once
-COARSE_ITERATIONS = 30  # of the uncorrected stage on the cells of the cheap model
+COARSE_ITERATIONS = 80  # of the uncorrected stage on the cells of the cheap model: each takes an eighth of the time
 UNLIMITED = 10**6  # iterations of a stage whose budget is in simulations
 
 

@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from scipy.signal import hilbert
 
 from benchmarks import inversion_setups
+from benchmarks.corrected import PROBLEMS
 from benchmarks.inversion import NOISE
 from benchmarks.inversion_contest import Runner, at_equal_error, budgets_of
 from benchmarks.inversion_data import Case
@@ -25,9 +27,9 @@ def section(tmp_path, monkeypatch):
     monkeypatch.setenv(OVERTHRUST, str(path))
 
 
-@pytest.mark.parametrize("name", SETUPS)
-def test_set_ups_are_consistent(name, section):
-    setup, models = SETUPS[name](1)
+@pytest.mark.parametrize("make", [*(partial(make, 1) for make in SETUPS.values()), *PROBLEMS.values()])
+def test_set_ups_are_consistent(make, section):
+    setup, models = make()
     spacing, last = setup.grid.spacing, setup.grid.extent
     for points in (setup.sources, setup.held_out, setup.receivers):
         np.testing.assert_allclose(points / spacing, np.round(points / spacing), atol=1e-9)

@@ -1,0 +1,220 @@
+"""Does a cheap model that leads pay? `python -m benchmarks.corrected --folder FOLDER`.
+
+The cells of the solver are finer than the band needs, as where a model is to be known in such detail. Contenders, from
+the same start, with the same data, which come from finer cells still and another order of the differences:
+
+- `ours`: L-BFGS on these cells, one stage
+- `coarse_first`: L-BFGS on cells of twice the side, whose error is inverted along; then on the cells themselves
+- `corrected`: `forward=corrected`, the cheap model being the solver on cells of twice the side
+
+They take turns, iteration by iteration (inversion_contest.py), for `--seconds` each. Of each it is measured at how many
+gradients, on the cells and on the coarser ones, and after how many seconds it first has the misfit, and the error of
+the model, that `ours` has after GRADIENTS of its gradients.
+
+Writes `results/corrected-<device>.json` and docs/results/corrected.md. FOLDER keeps data and progress: after a kill the
+same command goes on. The section of Overthrust is named by WAVE_OVERTHRUST, and left out where that is not set.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.accuracy_page import table
+from benchmarks.inversion import NOISE
+from benchmarks.inversion_contest import Runner, compete, request_of
+from benchmarks.inversion_data import Case, make_case
+from benchmarks.inversion_page import NAMES
+from benchmarks.inversion_setups import Models, Setup, Unavailable, drawn, line, overthrust_file, shots
+from benchmarks.inversion_stages import Stage
+from benchmarks.report import machine, write_rows
+from benchmarks.worker import ROOT
+from data_gen.common.compile_cache import use_compilation_cache
+from data_gen.solver.problem.grid import Grid, TimeAxis
+
+CONTENDERS = ("ours", "coarse_first", "corrected")
+GRADIENTS = 45  # of `ours`, whose misfit and error the others are to reach
+ITERATIONS = 200  # more than any contender has time for
+HIGHEST, SPACING = 8.0, 25.0  # [Hz], [m]
+MEASURES = ("misfit", "error")
+COLUMNS = ("gradients", "coarser", "seconds")
+HEAD = ("", "noise", *COLUMNS, *COLUMNS, "stopped [s]", "misfit", "error", "in the mask", "SSIM", "held out", "memory")
+INTRO = f"""# A cheap model that leads
+
+What `forward=corrected` saves where the solver's cells are finer than the band needs, by
+`python -m benchmarks.corrected`. All contenders have the same start (the true model smoothed by 250 m), data and steps,
+and take turns. The first three columns of numbers say what each spent until it first had the misfit that
+{NAMES["ours"]} has after {GRADIENTS} gradients, the next three until it had its model error: gradients of all shots by
+the solver on its cells, such on cells of twice the side, and seconds. A dash: not in its time. The others are of the
+model at the end, as in [Inversion](inversion.md).
+
+- **{NAMES["coarse_first"]}**: what good practice is. L-BFGS on cells of twice the side first, then on the cells.
+- **{NAMES["corrected"]}**: the solver on cells of twice the side leads, and the solver on its cells corrects it.
+"""
+
+
+def setup_of(name: str, grid: Grid, duration: float, bounds: tuple[float, float]) -> Setup:
+    """16 shots and receivers on every other cell, all in the fifth row."""
+    depth = 4 * grid.spacing
+    sources, held_out = shots(grid, 16, 4, depth)
+    return Setup(
+        name,
+        grid,
+        TimeAxis(round(duration / 8e-3) + 1, 8e-3),
+        10.0,
+        sources,
+        held_out,
+        line(grid, grid.shape[1] // 2, depth),
+        smoothing=250.0,
+        bounds=bounds,
+        data_spacing=grid.spacing / 2,
+        stages=(Stage(HIGHEST, grid.spacing, ITERATIONS),),
+        illumination=True,
+    )
+
+
+def overthrust_half() -> tuple[Setup, Models]:
+    """The left half of the section, on its own cells."""
+    velocity, spacing = overthrust_file()
+    left = velocity[:, : velocity.shape[1] // 2].astype(np.float32)
+    setup = setup_of("overthrust_half", Grid(left.shape, spacing), 4.0, (2200.0, 6200.0))
+    return setup, {"overthrust_half": lambda: left}
+
+
+def folded() -> tuple[Setup, Models]:
+    """A folded and faulted model of 256 x 512 cells."""
+    setup = setup_of("folded", Grid((256, 512), SPACING), 5.0, (1450.0, 4550.0))
+    return drawn(setup, ("curve_fault_a",), 1)
+
+
+PROBLEMS: dict[str, Callable[[], tuple[Setup, Models]]] = {"overthrust_half": overthrust_half, "folded": folded}
+
+
+def say(contender: str, reply: dict[str, Any]) -> None:
+    """Print an entry of a history."""
+    print(contender, "  ".join(f"{key} {x:.4g}" for key, x in reply.items() if isinstance(x, int | float)), flush=True)
+
+
+def spent(runner: Runner, entry: dict[str, Any]) -> tuple[float, float]:
+    """Gradients of all shots by the solver and on coarser cells, up to an entry; three forwards count as a gradient."""
+    fine, low = entry["used"], entry["low"]
+    if runner.name == "coarse_first":
+        coarse = [line["used"] for line in runner.history if line["stage"] == 0][-1]
+        fine, low = (0, fine) if entry["stage"] == 0 else (fine - coarse, coarse)
+    return fine, low
+
+
+def reached(runner: Runner, shots: int, measure: str, wanted: float) -> dict[str, float] | None:
+    """What a contender spent until it first had a misfit or an error, on the cells themselves; None if it never had."""
+    last = max(entry["stage"] for entry in runner.history)
+    history = [entry for entry in runner.history if measure == "error" or entry["stage"] == last]
+    entry = next((entry for entry in history if entry[measure] <= wanted), None)
+    if entry is None:
+        return None
+    fine, low = (count / (3 * shots) for count in spent(runner, entry))
+    return {"fine": fine, "low": low, "seconds": entry["seconds"]}
+
+
+def rows_of(case: Case, noise: str, runners: list[Runner]) -> list[dict[str, Any]]:
+    """What is measured of each contender of a case."""
+    ours, shots = runners[0], len(case.setup.sources)
+    paid = [entry for entry in ours.history if entry["used"] <= 3 * shots * GRADIENTS]
+    wanted = {measure: min(entry[measure] for entry in paid) for measure in MEASURES}
+    return [
+        {
+            "case": case.name,
+            "noise": noise,
+            "contender": runner.name,
+            "seconds": runner.seconds,
+            "peak_bytes": max(line["peak"] for line in runner.history),
+            "wanted": wanted,
+            "reached": {measure: reached(runner, shots, measure, value) for measure, value in wanted.items()},
+            "history": {key: [line[key] for line in runner.history] for key in ("stage", "misfit", "error", "seconds")}
+            | {"spent": [spent(runner, line) for line in runner.history]},
+        }
+        | case.judged(runner.model)
+        for runner in runners
+    ]
+
+
+def lines_of(card: dict[str, Any], case: str) -> list[tuple[str, ...]]:
+    """The table of a case."""
+    lines = []
+    for row in card["rows"]:
+        if row["case"] != case:
+            continue
+        cells = []
+        for measure in MEASURES:
+            found = row["reached"][measure]
+            cells += [f"{found['fine']:.0f}", f"{found['low']:.0f}", f"{found['seconds']:.0f}"] if found else ["-"] * 3
+        ends = (
+            f"{row['seconds']:.0f}",
+            f"{row['history']['misfit'][-1]:.2e}",
+            f"{row['error']:.4f}",
+            f"{row['masked']:.4f}",
+        )
+        ends += (f"{row['ssim']:.3f}", f"{row['held_out']:.2e}", f"{row['peak_bytes'] / 1e9:.2f} GB")
+        lines.append((NAMES[row["contender"]], row["noise"], *cells, *ends))
+    return lines
+
+
+def write_page(results: Path, docs: Path) -> Path:
+    """Write the page; return its path."""
+    page, text = docs / "results" / "corrected.md", INTRO
+    page.parent.mkdir(parents=True, exist_ok=True)
+    for path in sorted(results.glob("corrected-*.json")):
+        card = json.loads(path.read_text(encoding="utf-8"))
+        used = card["machine"]
+        for setup in card["setups"]:
+            order, (rows, columns) = setup["order"], setup["grid"]["shape"]
+            text += (
+                f"\n## {setup['name']}\n\n{rows} x {columns} cells of {setup['grid']['spacing']:g} m, "
+                f"{len(setup['sources'])} shots, {len(setup['receivers'])} receivers, a Ricker wavelet of "
+                f"{setup['peak_frequency']:g} Hz up to {HIGHEST:g} Hz; data from cells of {setup['data_spacing']:g} m "
+                f"and order {order['data']}, inversions of order {order['inversion']}. {used['cores_used']} core(s) of "
+                f"{used['processor']}.\n\n"
+            ) + table(HEAD, lines_of(card, setup["case"]))
+    page.write_text(text, encoding="utf-8")
+    return page
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.corrected", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--folder", type=Path, required=True, help="where data and progress are kept")
+    parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS), help="which")
+    parser.add_argument("--noise", nargs="+", choices=("clean", "10dB"), default=["clean", "10dB"])
+    parser.add_argument("--seconds", type=float, default=300.0, help="of computing, for each contender")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of the documents")
+    options = parser.parse_args()
+    use_compilation_cache()
+    before, setups, rows = machine(), [], []
+    for problem in options.problems:
+        try:
+            setup, models = PROBLEMS[problem]()
+        except Unavailable as missing:
+            print(f"{problem}: skipped, {missing}.")
+            continue
+        for name, model in models.items():
+            case = make_case(setup, name, model(), options.folder / problem / "data")
+            setups.append(setup.described() | {"case": name})
+            for noise in options.noise:
+                place = options.folder / problem / noise
+                runners = [
+                    Runner(c, request_of(case, NOISE[noise], c, place), place, options.seconds) for c in CONTENDERS
+                ]
+                if failed := compete(runners, inf, say):
+                    raise SystemExit(f"{name}, {noise}: {failed}")
+                rows += rows_of(case, noise, runners)
+                print(write_rows(options.out, "corrected", {"machine": before, "setups": setups}, rows), flush=True)
+    print(write_page(options.out, options.docs))
+
+
+if __name__ == "__main__":
+    main()
