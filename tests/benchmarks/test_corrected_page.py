@@ -1,13 +1,14 @@
 """What a contender spent until it was as good as L-BFGS: counted by cells, and only where misfits compare."""
 
 from types import SimpleNamespace
+from typing import Any
 
 from benchmarks.corrected import reached
 
 SHOTS = 2
 
 
-def runner(name, *entries):
+def runner(name, *entries) -> Any:
     keys = ("stage", "used", "low", "seconds", "misfit", "error")
     return SimpleNamespace(name=name, history=[dict(zip(keys, entry, strict=True)) for entry in entries])
 
