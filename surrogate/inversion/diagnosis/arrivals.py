@@ -24,6 +24,10 @@ BEFORE, AFTER = 0.5, 1.5  # periods of the window around a first break
 ALIKE = 0.6  # likeness from which on two waves are the same one
 NEIGHBORS = 4  # receivers at either side
 OPPOSITE = 135.0  # degrees from the common phase
+# How a trace that is alone among its neighbors agrees with them but for its sign; else their first waves interfere.
+SCATTER = 0.8  # length of the mean of the neighbors' unit vectors of twice the phase, which knows no sign; 19 degrees
+ALIGNED = 20.0  # degrees from that mean, or from its opposite
+TOGETHER = 0.1  # periods from the median of the neighbors' delays
 ROTATED = 15.0  # degrees
 ENOUGH = 1 / 3  # part of the traces: a few may agree by chance
 CERTAIN = 0.5  # length of the mean of the unit vectors; 60 degrees of scatter
@@ -169,24 +173,32 @@ def find_reversed(arrivals: Arrivals, common: CommonPhase, period: float) -> Boo
     """
     apart = (arrivals.phase - common.degrees + 180) % 360 - 180
     alike = _same_waves(arrivals, period)
-    return common.told & _of_instruments(alike & (np.abs(apart) > OPPOSITE), alike)
+    return common.told & _of_instruments(alike & (np.abs(apart) > OPPOSITE), alike, arrivals, period)
 
 
-def _of_instruments(opposite: np.ndarray, alike: np.ndarray) -> np.ndarray:
-    """Keep opposite traces that are so by their shot, their receiver, or alone among their neighbors.
+def _of_instruments(opposite: np.ndarray, alike: np.ndarray, arrivals: Arrivals, period: float) -> np.ndarray:
+    """Keep opposite traces that are so by their shot, their receiver, or alone among neighbors that agree.
 
     First waves also change their polarity beyond some offset, where a wave of another path overtakes: then neighbors do
-    so together, at other receivers in every shot.
+    so together, at other receivers in every shot. Where both waves interfere, single traces may have any phase, but
+    neighbors have others, too.
     """
 
     def mostly(axis: int) -> np.ndarray:
         return 2 * opposite.sum(axis=axis, keepdims=True) > alike.sum(axis=axis, keepdims=True)
 
-    def around(mask: np.ndarray) -> np.ndarray:
-        padded = np.pad(mask.astype(int), ((0, 0), (NEIGHBORS, NEIGHBORS)))
-        return sliding_window_view(padded, 2 * NEIGHBORS + 1, axis=1).sum(axis=-1) - mask
+    def neighbors(values: np.ndarray, outside: Any) -> np.ndarray:
+        padded = np.pad(values, ((0, 0), (NEIGHBORS, NEIGHBORS)), constant_values=outside)
+        return np.delete(sliding_window_view(padded, 2 * NEIGHBORS + 1, axis=1), NEIGHBORS, axis=-1)
 
-    alone = 2 * around(opposite) < around(alike)
+    count = neighbors(alike, False).sum(axis=-1)
+    twice = np.where(alike, np.exp(2j * np.radians(arrivals.phase)), 0)
+    shared = neighbors(twice, 0).sum(axis=-1)
+    turned = np.abs(np.degrees(np.angle(twice * np.conj(shared)))) / 2
+    around = np.ma.masked_invalid(neighbors(np.where(alike, arrivals.delay, np.nan), np.nan))
+    later = np.abs(arrivals.delay - np.ma.median(around, axis=-1).filled(np.nan))
+    agrees = (np.abs(shared) > SCATTER * count) & (turned < ALIGNED) & (later < TOGETHER * period)
+    alone = agrees & (2 * neighbors(opposite, False).sum(axis=-1) < count)
     return opposite & (mostly(0) | mostly(1) | alone)
 
 

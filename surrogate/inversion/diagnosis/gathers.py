@@ -48,6 +48,7 @@ DEAD = (
 )
 NOISY = "Give them `weights` of zero, or take inversion.misfit=huber or student_t."
 REVERSED = "Multiply them by -1 in the file: no key does it."
+INTERFERENCE = 1e-3  # of the traces: where waves of two paths meet, single first waves may look reversed by chance
 
 
 class Record(NamedTuple):
@@ -134,7 +135,7 @@ def diagnose_gathers(record: Record) -> GathersDiagnosis:
         judge_noise(rms, before, beyond, usual),
         judge_traces("dead", faults.dead, DEAD),
         judge_traces("noisy", faults.noisy, NOISY),
-        judge_traces("reversed", opposite, REVERSED),
+        judge_traces("reversed", opposite, REVERSED, few=INTERFERENCE),
         judge_mute("top", top, live, dt),
         judge_mute("bottom", bottom, live, dt),
         judge_times(picked, expected, record.offsets, record.bounds, record.fired, period),

@@ -95,17 +95,19 @@ def listed(mask: Mask) -> str:
     return "; ".join(parts) + ("; ..." if left < 0 or mask.any(axis=1).sum() > len(parts) else "")
 
 
-def judge_traces(name: str, mask: Mask, remedy: str) -> Finding:
-    """Judge whether any trace is marked.
+def judge_traces(name: str, mask: Mask, remedy: str, few: float = 0.0) -> Finding:
+    """Judge whether traces are marked.
 
     Args:
         name: Name of the fault: dead, noisy or reversed.
         mask: Marked traces `(n_shots, n_receivers)`.
         remedy: Remedy of the fault.
+        few: Part of all traces that may be marked by chance.
 
     Returns:
         The finding.
     """
     count = int(mask.sum())
     measured = f"{count} of {mask.size}" + (f" (receivers of {listed(mask)})" if count else "")
-    return judge(f"{name} traces", measured, "none", remedy if count else "")
+    wanted = f"at most {few:.1%}" if few else "none"
+    return judge(f"{name} traces", measured, wanted, remedy if count > few * mask.size else "")
