@@ -110,8 +110,8 @@ def spent(runner: Runner, entry: dict[str, Any]) -> tuple[float, float]:
 
 def reached(runner: Runner, shots: int, measure: str, wanted: float) -> dict[str, float] | None:
     """What a contender spent until it first had a misfit or an error, on the cells themselves; None if it never had."""
-    last = max(entry["stage"] for entry in runner.history)
-    history = [entry for entry in runner.history if measure == "error" or entry["stage"] == last]
+    cells = 1 if runner.name == "coarse_first" else 0  # the stage on the cells
+    history = [entry for entry in runner.history if measure == "error" or entry["stage"] == cells]
     entry = next((entry for entry in history if entry[measure] <= wanted), None)
     if entry is None:
         return None

@@ -32,3 +32,4 @@ def test_a_stage_on_coarser_cells_is_no_stage_of_the_cells():
     )
     assert reached(staged, SHOTS, "misfit", 0.05) == {"fine": 2.0, "low": 10.0, "seconds": 4.0}
     assert reached(staged, SHOTS, "error", 0.06) == {"fine": 0.0, "low": 10.0, "seconds": 2.0}
+    assert reached(runner("coarse_first", (0, 6, 0, 1.0, 0.05, 0.10)), SHOTS, "misfit", 0.05) is None
