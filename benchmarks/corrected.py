@@ -122,6 +122,10 @@ def reached(runner: Runner, shots: int, measure: str, wanted: float) -> dict[str
 def rows_of(case: Case, noise: str, runners: list[Runner]) -> list[dict[str, Any]]:
     """What is measured of each contender of a case."""
     ours, shots = runners[0], len(case.setup.sources)
+    if ours.history[-1]["used"] < 3 * shots * GRADIENTS:
+        raise SystemExit(
+            f"{case.name}, {noise}: {NAMES['ours']} has fewer than {GRADIENTS} gradients. Raise --seconds."
+        )
     paid = [entry for entry in ours.history if entry["used"] <= 3 * shots * GRADIENTS]
     wanted = {measure: min(entry[measure] for entry in paid) for measure in MEASURES}
     return [

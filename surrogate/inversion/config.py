@@ -450,6 +450,11 @@ class InversionConfig:
         """Whether the weight of a regularizer is to be chosen."""
         return any(settings.get("weight") == DISCREPANCY for settings in self.regularizers.values())
 
+    @property
+    def unknowns_are_cells(self) -> bool:
+        """Whether each unknown is that of a cell, so that they can be weighed and smoothed as cells."""
+        return self.parametrization not in ("spline", "network")
+
     def _check_discrepancy(self, name: str) -> None:
         wanted = {"noise": self.noise is not None, "batch": not self.batch, "encoding": not self.encoding}
         wanted["regularizers"] = len(self.regularizers) == 1

@@ -385,7 +385,7 @@ def _muted(forward: ForwardModel, weights: Array | None, mute: MuteConfig, clock
 
 def _check_preconditioner(settings: InversionConfig, forward: ForwardModel) -> bool:
     """Check that the preconditioner fits the unknowns and the forward model; whether the unknowns are cells."""
-    cells = settings.parametrization not in ("spline", "network")
+    cells = settings.unknowns_are_cells
     if not cells and (settings.gradient_smoothing, settings.depth_power, settings.preconditioner) != (0, 0, "none"):
         raise InputError(
             f"inversion.gradient_smoothing, depth_power and preconditioner weigh cells, but the unknowns of "

@@ -1,9 +1,9 @@
 """Narrow the data and the simulation of an inversion to what one of its stages needs.
 
     band      data and wavelets pass the same causal filter, so that predicted data are filtered to the last sample;
-              its flanks are half an octave wide or more, since steep ones ring: 99 % of the energy of the response of
-              a low-pass lie before 2.3 / f, and before 4.5 / f if its gain falls from f on, which would move most
-              of the waves in a short record beyond its end
+              its flanks are wide, since steep ones ring: 99 % of the energy of the response of a low-pass lie before
+              2.5 / f, and before 4.5 / f if its gain falls from f on, which would move most of the waves in a short
+              record beyond its end
     cells     h = v_min / (f_end n),    n cells in the shortest wavelength, f_end = FLANK f, where the gain is 0
     samples   every k-th, 1 / (2 k dt) >= SAMPLED f_end, so that what fires does not reach the band's first image
     shots     spread evenly over those of the survey

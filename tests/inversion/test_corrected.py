@@ -275,6 +275,11 @@ def test_by_the_command(tmp_path, monkeypatch):
             "knows those of its training only",
         ),
         ({"corrected": CorrectedConfig(low="coarse")}, None, "must be the solver"),
+        (
+            {"corrected": CorrectedConfig(gradient_smoothing=1.0), "parametrization": "spline"},
+            None,
+            "smooths over cells, but the unknowns of parametrization=spline are none",
+        ),
     ],
 )
 def test_refused(changes, surrogate, message):

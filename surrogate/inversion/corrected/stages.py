@@ -67,8 +67,8 @@ def _smoothed(stage: Stage, cheap: ForwardModel, shape: tuple[int, ...]) -> Prec
     if deviation is None:
         grid = cheap.simulation if isinstance(cheap, PhysicsForward) else None
         deviation = grid.solved_spacing / grid.grid.spacing / 2 if grid else 0.0
-    whole = stage.preconditioner.weights.size == np.prod(shape)
-    return stage.preconditioner.smoother(shape, deviation) if deviation and whole else stage.preconditioner
+    cells = stage.settings.unknowns_are_cells
+    return stage.preconditioner.smoother(shape, deviation) if deviation and cells else stage.preconditioner
 
 
 def coarser(forward: ForwardModel, ratio: float) -> PhysicsForward:
@@ -111,6 +111,11 @@ def check_corrected(config: InversionConfig, forward: ForwardModel, surrogate: F
     """
     low = config.corrected.low
     _check_weight(config)
+    if config.corrected.gradient_smoothing and not config.unknowns_are_cells:
+        raise InputError(
+            "inversion.corrected.gradient_smoothing smooths over cells, but the unknowns of "
+            f"parametrization={config.parametrization} are none: leave it out."
+        )
     for number in range(config.n_stages):
         settings, stage = config.of_stage(number), config.stage(number)
         if low != "none" and settings.optimizer in PROXIMAL:

@@ -138,8 +138,8 @@ def make_preconditioner(
         The preconditioner.
     """
     weights = np.broadcast_to(depth_weights(shape[-2], depth_power), shape).ravel()
-    smoothers = tuple(_gaussian(length, smoothing) for length in shape[-2:]) if smoothing else ()
-    return Preconditioner(weights, smoothers, copies)
+    plain = Preconditioner(weights, copies=copies)
+    return plain.smoother(shape, smoothing) if smoothing else plain
 
 
 def _gaussian(length: int, deviation: float) -> scipy.sparse.csr_array:
