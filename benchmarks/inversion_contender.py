@@ -31,11 +31,14 @@ Report = Callable[..., bool]
 CONTENDERS = {
     "ours": ("ours_inversion", "lbfgs"),
     "adam": ("ours_inversion", "adam"),
+    "batches": ("ours_inversion", "lbfgs"),
+    "adam_batches": ("ours_inversion", "adam"),
     "corrected": ("ours_inversion", "corrected"),
     "coarse_first": ("ours_inversion", "coarse_first"),
     "deepwave": ("deepwave_inversion", "scipy"),
     "deepwave_torch": ("deepwave_inversion", "torch"),
 }
+BATCHED = ("batches", "adam_batches")  # see some shots in each iteration
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +62,7 @@ class Problem:
     source: whether ours estimates the wavelet along, as `inversion.source` says it.
     budgets: largest number of simulations in each stage, in place of its iterations.
     weights: factors of updates `(nz, nx)`, by depth and illumination.
+    batch: shots that an iteration of ours sees; 0 for all.
     noise: how ours knows the noise, as `inversion.noise` says it, at whose misfit stages stop; None for not.
     observed, wavelet: not filtered; longer than the `nt` samples that count.
     """
@@ -85,6 +89,7 @@ class Problem:
     observed: np.ndarray
     wavelet: np.ndarray
     filtered: tuple[dict[str, Any], ...]  # `zero_from`, `layers` and the file of the arrays of each stage
+    batch: int = 0
     noise: str | None = None
 
     def stages(self) -> Iterator[StageData]:

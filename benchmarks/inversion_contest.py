@@ -22,7 +22,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.inversion_contender import CONTENDERS
+from benchmarks.inversion_contender import BATCHED, CONTENDERS
 from benchmarks.inversion_data import Case, Noise, band_up_to, kept, low_passed
 from benchmarks.inversion_stages import Stage
 from benchmarks.worker import ROOT, WorkerError
@@ -86,6 +86,7 @@ def request_of(
             "coarser": setup.coarser,
             "source": "one" if noise.turned else "fixed",
             "budgets": budgets,
+            **({"batch": setup.batch} if contender in BATCHED else {}),
             **({"noise": "estimated"} if setup.few_shots and noise.decibels is not None else {}),
         },
     }

@@ -14,6 +14,8 @@ from benchmarks.accuracy_page import table
 NAMES = {
     "ours": "ours, L-BFGS",
     "adam": "ours, Adam",
+    "batches": "ours, L-BFGS in batches",
+    "adam_batches": "ours, Adam in batches",
     "corrected": "ours, corrected coarse",
     "coarse_first": "ours, coarse first",
     "deepwave": "Deepwave, SciPy's L-BFGS-B",
@@ -22,6 +24,8 @@ NAMES = {
 COLORS = {
     "ours": "tab:blue",
     "adam": "tab:cyan",
+    "batches": "tab:purple",
+    "adam_batches": "tab:pink",
     "corrected": "tab:green",
     "coarse_first": "tab:olive",
     "deepwave": "tab:red",
@@ -50,7 +54,10 @@ stages, and size of the first step.
 - **Simulations**: of one shot; a forward counts 1, a gradient 3, a Hessian product 6.
 - **Memory**: the largest resident memory of the contender's process, libraries included.
 - **At equal error**: seconds and simulations until both first have the larger one of the two smallest errors. Ours and
-  Deepwave take turns, iteration by iteration; our Adam runs after them, with as many simulations in each stage.
+  Deepwave take turns, iteration by iteration; the other ones of ours run after them, with as many simulations in each
+  stage.
+- **In batches**: an iteration sees some shots, others each time (`batch` of a stage): see
+  [batches](../guides/inversion.md#batches-and-super-shots).
 
 A contender that reaches a limit of time (`--seconds`) is stopped, and its best model so far is judged: tables are
 followed by what was stopped, and figures have a cross there. Deepwave runs as well as we know how: see

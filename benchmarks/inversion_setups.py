@@ -63,6 +63,7 @@ class Setup:
     illumination: whether updates make up for the illumination by the sources, for every contender: ours as each stage
         begins, the others in the start.
     coarser: cells of the cheap model of `corrected` and `coarse_first`, in those of the stage.
+    batch: shots that an iteration of contenders with batches sees; 0 if there are too few for batches.
     few_shots: whether least squares would fit noise: of noisy data, ours estimates it, and stops at its misfit.
     """
 
@@ -84,6 +85,7 @@ class Setup:
     depth_power: float = 0.0
     illumination: bool = False
     coarser: float = 2.0
+    batch: int = 0
     few_shots: bool = False
     seed: int = 0
 
@@ -182,6 +184,7 @@ def overthrust() -> tuple[Setup, Models]:
         data_spacing=12.5,
         stages=(Stage(3.0, 125.0, 15), Stage(5.0, 80.0, 15), Stage(8.0, 50.0, 30), Stage(15.0, 100 / 3, 30)),
         illumination=True,
+        batch=8,
     )
     return setup, {"overthrust": lambda: velocity.astype(np.float32)}
 
@@ -205,6 +208,7 @@ def overthrust_left() -> tuple[Setup, Models]:
         data_spacing=25 / 3,
         stages=(Stage(3.0, 125.0, 15), Stage(5.0, 80.0, 15), Stage(8.0, 50.0, 30), Stage(15.0, 100 / 3, 30)),
         illumination=True,
+        batch=8,
     )
     return setup, {"overthrust_left": lambda: left.astype(np.float32)}
 
@@ -226,6 +230,7 @@ def marmousi_like() -> tuple[Setup, Models]:
         stages=(Stage(2.5, 80.0, 20), Stage(4.0, 60.0, 20), Stage(8.0, 40.0, 30)),
         fixed_rows=water + 1,
         free_surface=True,
+        batch=8,
         seed=seed,
     )
     trend = Layered(1600.0, 4600.0, 8, 10, thinnest=0.04, curved=True, min_faults=3, max_faults=4, throw=0.15)

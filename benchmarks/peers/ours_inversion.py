@@ -36,6 +36,7 @@ def stages(problem: Problem) -> list[StageConfig]:
             spacing=stage.spacing,
             iterations=stage.iterations if budget is None else UNLIMITED,
             simulations=budget,
+            batch=problem.batch,
         )
         for stage, budget in zip(problem.stage_list, budgets, strict=True)
     ]

@@ -4,9 +4,10 @@
 
 |C| is largest at the delay of the envelopes; there arg C is the constant phase by which the observed wave is rotated,
 and |C| over the norms of both is their likeness, which is one for waves that a delay and a rotation make equal. The
-rotation of a trace x by an angle a is cos(a) x - sin(a) H(x), H the Hilbert transform. The common phase of all traces
-is that of the sum of their unit vectors, weighted by likeness: some reversed traces make the sum shorter, but do not
-turn it.
+rotation of a trace x by an angle a is cos(a) x - sin(a) H(x), H the Hilbert transform. The common phase of traces is
+that of the sum of their unit vectors, weighted by likeness: some reversed traces make the sum shorter, but do not turn
+it. The nearest traces tell it: a starting model turns first waves that have come far, by waves of other paths, however
+alike both sides are.
 """
 
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ SCATTER = 0.8  # length of the mean of the neighbors' unit vectors of twice the 
 ALIGNED = 20.0  # degrees from that mean, or from its opposite
 TOGETHER = 0.1  # periods from the median of the neighbors' delays
 ROTATED = 15.0  # degrees
+NEAREST = 0.2  # part of the compared traces that tell the common phase
 ENOUGH = 1 / 3  # part of the traces: a few may agree by chance
 CERTAIN = 0.5  # length of the mean of the unit vectors; 60 degrees of scatter
 
@@ -50,14 +52,14 @@ class Arrivals(NamedTuple):
 
 
 class CommonPhase(NamedTuple):
-    """Hold the phase that most traces share.
+    """Hold the phase that most of the nearest traces share.
 
     Attributes:
         degrees: The phase [degrees], from -180 to 180.
         certainty: Length of the mean of the traces' unit vectors, 0 to 1; traces in opposition count as if they were
             not.
         traces: Number of traces that count.
-        part: Part of the traces that were compared.
+        part: Their part of the nearest traces.
     """
 
     degrees: float
@@ -137,17 +139,20 @@ def _same_waves(arrivals: Arrivals, period: float) -> np.ndarray:
     return (arrivals.likeness >= ALIKE) & (np.abs(np.nan_to_num(arrivals.delay)) < period)
 
 
-def common_phase(arrivals: Arrivals, period: float) -> CommonPhase:
-    """Find the phase that the traces share.
+def common_phase(arrivals: Arrivals, offsets: PerTrace, period: float) -> CommonPhase:
+    """Find the phase that the nearest traces share.
 
     Args:
         arrivals: Comparison of the first waves.
+        offsets: Distances from the sources `(n_shots, n_receivers)` [m].
         period: Period of the waves [s].
 
     Returns:
         The phase.
     """
-    alike = _same_waves(arrivals, period)
+    compared = arrivals.likeness > 0
+    nearest = compared & (offsets <= np.quantile(offsets[compared], NEAREST)) if compared.any() else compared
+    alike = nearest & _same_waves(arrivals, period)
     weights, radians = arrivals.likeness[alike], np.radians(arrivals.phase[alike])
     if not len(weights):
         return CommonPhase(0.0, 0.0, 0, 0.0)
@@ -156,8 +161,7 @@ def common_phase(arrivals: Arrivals, period: float) -> CommonPhase:
     with_it = np.cos(turned) > np.cos(np.radians(OPPOSITE))
     certainty = np.abs(np.sum((weights * np.exp(1j * turned))[with_it])) / np.sum(weights[with_it])
     count = int(with_it.sum())
-    part = count / int((arrivals.likeness > 0).sum())
-    return CommonPhase(float(np.degrees(shared)), float(certainty), count, part)
+    return CommonPhase(float(np.degrees(shared)), float(certainty), count, count / int(nearest.sum()))
 
 
 def find_reversed(arrivals: Arrivals, common: CommonPhase, period: float) -> Bool[np.ndarray, "n_shots n_receivers"]:
@@ -165,11 +169,11 @@ def find_reversed(arrivals: Arrivals, common: CommonPhase, period: float) -> Boo
 
     Args:
         arrivals: Comparison of the first waves.
-        common: Phase that the traces share.
+        common: Phase that the nearest traces share.
         period: Period of the waves [s].
 
     Returns:
-        Mask of the reversed traces `(n_shots, n_receivers)`; none where the traces share no phase.
+        Mask of the reversed traces `(n_shots, n_receivers)`; none where these share no phase.
     """
     apart = (arrivals.phase - common.degrees + 180) % 360 - 180
     alike = _same_waves(arrivals, period)
@@ -198,7 +202,9 @@ def _of_instruments(opposite: np.ndarray, alike: np.ndarray, arrivals: Arrivals,
     around = np.ma.masked_invalid(neighbors(np.where(alike, arrivals.delay, np.nan), np.nan))
     later = np.abs(arrivals.delay - np.ma.median(around, axis=-1).filled(np.nan))
     agrees = (np.abs(shared) > SCATTER * count) & (turned < ALIGNED) & (later < TOGETHER * period)
-    alone = agrees & (2 * neighbors(opposite, False).sum(axis=-1) < count)
+    # Against the neighbors, not the common phase: where all turn slowly, one is the first beyond the threshold.
+    like_it = np.cos(np.radians(neighbors(arrivals.phase, 0) - arrivals.phase[..., None])) > 0
+    alone = agrees & (2 * (like_it & neighbors(alike, False)).sum(axis=-1) < count)
     return opposite & (mostly(0) | mostly(1) | alone)
 
 
@@ -206,17 +212,17 @@ def judge_phase(common: CommonPhase) -> Finding:
     """Judge the phase of the wavelet.
 
     Args:
-        common: Phase that the traces share.
+        common: Phase that the nearest traces share.
 
     Returns:
         The finding.
     """
     wanted = f"within {ROTATED:g} degrees"
     if not common.told:
-        return Finding("wavelet phase", f"not told by the {common.traces} first waves that are alike", wanted)
+        return Finding("wavelet phase", f"not told by the {common.traces} nearest first waves that are alike", wanted)
     measured = (
-        f"observed waves are rotated by {common.degrees:+.0f} degrees (mean of {common.traces} first waves, "
-        f"certainty {common.certainty:.2f} of 1)"
+        f"observed waves are rotated by {common.degrees:+.0f} degrees (mean of the {common.traces} nearest first "
+        f"waves, certainty {common.certainty:.2f} of 1)"
     )
     remedy = ""
     if abs(common.degrees) > ROTATED:

@@ -125,7 +125,7 @@ def diagnose_gathers(record: Record) -> GathersDiagnosis:
     usual = live & ~faults.noisy
     breaks = _both(record, noise, unit)
     arrivals = compare_arrivals(observed, predicted, breaks, live, dt, period)
-    common = common_phase(arrivals, period)
+    common = common_phase(arrivals, record.offsets, period)
     opposite = find_reversed(arrivals, common, period)
     signal = np.sqrt(np.maximum(rms**2 - noise**2, 0))
     spectra = mean_spectra(observed, predicted, noise, live, dt)

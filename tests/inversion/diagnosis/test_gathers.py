@@ -86,7 +86,8 @@ def test_all_defects_of_a_bad_line_are_named():
     np.testing.assert_array_equal(found.faults.dead, DEAD)
     np.testing.assert_array_equal(found.reversed, REVERSED)
     assert found.total == pytest.approx(10, abs=0.5)
-    assert found.common.degrees == pytest.approx(30, abs=3)
+    # Noise of 10 dB turns a first wave by some 20 degrees, and a fifth of the 108 live traces tells the phase.
+    assert found.common.degrees == pytest.approx(30, abs=2 * 20 / np.sqrt(108 / 5))
 
 
 def test_delays_are_those_of_the_models():

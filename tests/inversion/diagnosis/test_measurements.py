@@ -49,7 +49,7 @@ def test_the_phase_is_the_rotation(angle):
     observed[1, :, 3:6] *= -1
     breaks = (pick_first_breaks(observed, DT, PERIOD), pick_first_breaks(predicted, DT, PERIOD))
     arrivals = compare_arrivals(observed, predicted, breaks, USED, DT, PERIOD)
-    common = common_phase(arrivals, PERIOD)
+    common = common_phase(arrivals, OFFSETS, PERIOD)
     assert common.degrees == pytest.approx(angle, abs=7) and common.told
     assert np.argwhere(find_reversed(arrivals, common, PERIOD)).tolist() == [[1, 3], [1, 4], [1, 5]]
 
@@ -65,16 +65,29 @@ def test_interfering_waves_are_not_reversed_traces():
     delay = np.where(zone, random.uniform(-0.4, 0.4, zone.shape) * PERIOD, 0.0)
     phase[7, 150] += 180
     arrivals = Arrivals(delay, phase, np.full(zone.shape, 0.9))
-    found = find_reversed(arrivals, common_phase(arrivals, PERIOD), PERIOD)
+    found = find_reversed(arrivals, common_phase(arrivals, np.abs(receivers - 5.0 * shots), PERIOD), PERIOD)
     assert found[7, 150]
     assert found.sum() - 1 <= INTERFERENCE * found.size
+
+
+def test_the_nearest_waves_tell_the_phase():
+    """Where the start turns first waves beyond some offset, by 50 degrees and more with the offset, nearer ones do not.
+
+    No trace is reversed: where all turn slowly, some are the first beyond the threshold against the common phase.
+    """
+    random, offsets = np.random.default_rng(0), np.abs(np.arange(200) - 20.0 * np.arange(10)[:, None])
+    turned = np.where(offsets < 30, 0.0, 50 + offsets) + random.normal(0, 5, offsets.shape)
+    arrivals = Arrivals(np.zeros(offsets.shape), 30 + turned, np.full(offsets.shape, 0.9))
+    common = common_phase(arrivals, offsets, PERIOD)
+    assert common.told and common.degrees == pytest.approx(30, abs=1)
+    assert not find_reversed(arrivals, common, PERIOD).any()
 
 
 def test_waves_that_are_not_alike_tell_no_phase():
     observed, predicted = np.random.default_rng(0).normal(size=(2, *gathers().shape))
     breaks = (pick_first_breaks(observed, DT, PERIOD), pick_first_breaks(predicted, DT, PERIOD))
     arrivals = compare_arrivals(observed, predicted, breaks, USED, DT, PERIOD)
-    common = common_phase(arrivals, PERIOD)
+    common = common_phase(arrivals, OFFSETS, PERIOD)
     assert not common.told and not find_reversed(arrivals, common, PERIOD).any()
 
 
