@@ -55,7 +55,7 @@ EXTRA = 1.3  # of its simulations
 LIMIT = 10**6  # iterations, where simulations are limited
 REACHED = 1.01  # of the misfit that L-BFGS ends with
 COARSER = 2.0
-BOUNDS = [1400.0, 4600.0]
+BOUNDS = (1400.0, 4600.0)  # [m/s]
 
 TRAINED = "trained"
 
@@ -64,7 +64,7 @@ def settings(low: str = "none", **changes: Any) -> InversionConfig:
     """The settings of all inversions."""
     corrected = CorrectedConfig(low=low, coarser=COARSER)
     return InversionConfig(
-        kind="wavefield", optimizer="lbfgs", learning_rate=50.0, bounds=BOUNDS, corrected=corrected, **changes
+        kind="wavefield", optimizer="lbfgs", learning_rate=50.0, bounds=list(BOUNDS), corrected=corrected, **changes
     )
 
 
@@ -133,7 +133,7 @@ def row_of(spec: DataSpec, operators: dict[str, Surrogate], index: int) -> dict[
     """What is measured of one model."""
     grid = spec.simulation.grid
     truth = np.asarray(jax.jit(spec.draw)(spec.key(SPLITS.index("test"), index)).velocity, np.float32)
-    start = np.clip(np.asarray(gaussian_smooth(jnp.asarray(truth), SMOOTHING)), *BOUNDS)
+    start = np.clip(np.asarray(gaussian_smooth(jnp.asarray(truth), SMOOTHING)), BOUNDS[0], BOUNDS[1])
     sources = spread_sources(grid, SHOTS, DEPTH)
     observed = observe(spec, truth, sources, index)
     solver = PhysicsForward(spec.simulation, spec.survey(sources), "wavefield")

@@ -1,9 +1,9 @@
 """Invert named set-ups and write a card of each: `python -m benchmarks.inversion overthrust --folder FOLDER`.
 
 Contenders: ours by L-BFGS in stages; Deepwave's gradients under L-BFGS-B of SciPy and under L-BFGS of PyTorch, where
-it is installed, with the same stages, data, start, bounds and steps; then our Adam, and ours in batches of shots where
-a set-up has enough of them, with as many simulations in each stage as our L-BFGS used. The first three take turns,
-iteration by iteration (inversion_contest.py).
+it is installed, with the same stages, data, start, bounds and steps; ours in batches, where a set-up has shots enough,
+with the same iterations, each of some shots; then our Adam, with as many simulations in each stage as our L-BFGS used,
+with all shots and in batches. All but Adam take turns, iteration by iteration (inversion_contest.py).
 
 Data are without noise, with it, or as from the field: noisy, with dead traces and a wavelet of another phase. Ours
 leaves these traces out and estimates the wavelet along; Deepwave estimates none, and is not run on these.
@@ -37,7 +37,7 @@ from data_gen.common.compile_cache import use_compilation_cache
 from surrogate.inversion.optimizers.protocol import simulations
 
 OURS = "ours"
-FOLLOWERS = ("adam", *BATCHED)  # run after ours, with as many simulations in each stage
+FOLLOWERS = {"adam": OURS, "adam_batches": "batches"}  # run after another one, with as many simulations in each stage
 NOISE = {"clean": Noise(), "10dB": Noise(10.0), "field": Noise(10.0, dead=0.1, turned=30.0)}
 PEERS = ["ours", "adam", "deepwave", "deepwave_torch"]
 DIGITS = 5
@@ -120,7 +120,7 @@ class Card:
 def contest(
     case: Case, noise: str, folder: Path, options: argparse.Namespace, deadline: float
 ) -> tuple[list[Runner], dict[str, str]]:
-    """Let all contenders invert a case, the followers of ours last. Also says what failed, why."""
+    """Let all contenders invert a case, those that follow others last. Also says what failed, why."""
 
     def say(contender: str, reply: dict[str, Any]) -> None:
         shown = "  ".join(f"{key} {value:.4g}" for key, value in reply.items() if isinstance(value, int | float))
@@ -129,14 +129,15 @@ def contest(
     def runner(contender: str, budgets: list[int] | None = None) -> Runner:
         return Runner(contender, request_of(case, NOISE[noise], contender, folder, budgets), folder, options.seconds)
 
-    able = (OURS, *FOLLOWERS) if NOISE[noise].turned else CONTENDERS
+    able = (OURS, "batches", *FOLLOWERS) if NOISE[noise].turned else tuple(CONTENDERS)
+    able = [contender for contender in able if case.setup.batch or contender not in BATCHED]
     chosen = [contender for contender in options.contenders if contender in able]
     runners = [runner(contender) for contender in chosen if contender not in FOLLOWERS]
     failed = compete(runners, deadline, say)
-    ours = next((one for one in runners if one.name == OURS and OURS not in failed), None)
-    for contender in FOLLOWERS:
-        if contender in chosen and ours is not None and (case.setup.batch or contender not in BATCHED):
-            runners.append(runner(contender, budgets_of(ours)))
+    for contender in chosen:
+        leader = next((one for one in runners if one.name == FOLLOWERS.get(contender) not in failed), None)
+        if leader is not None:
+            runners.append(runner(contender, budgets_of(leader)))
             failed |= compete(runners[-1:], deadline, say)
     return runners, failed
 

@@ -54,10 +54,9 @@ stages, and size of the first step.
 - **Simulations**: of one shot; a forward counts 1, a gradient 3, a Hessian product 6.
 - **Memory**: the largest resident memory of the contender's process, libraries included.
 - **At equal error**: seconds and simulations until both first have the larger one of the two smallest errors. Ours and
-  Deepwave take turns, iteration by iteration; the other ones of ours run after them, with as many simulations in each
-  stage.
-- **In batches**: an iteration sees some shots, others each time (`batch` of a stage): see
-  [batches](../guides/inversion.md#batches-and-super-shots).
+  Deepwave take turns, iteration by iteration; our Adam runs after them, with as many simulations in each stage.
+- **In batches**: as many iterations, each of 8 shots, others each time
+  (`inversion.batch`, see [batches](../guides/inversion.md#batches-and-super-shots)).
 
 A contender that reaches a limit of time (`--seconds`) is stopped, and its best model so far is judged: tables are
 followed by what was stopped, and figures have a cross there. Deepwave runs as well as we know how: see

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data_gen.common.files import flatten, read_json
+from data_gen.common.sealed import opened
 
 # Keys of a config that say where a run is and how it is recorded, but not what it is.
 PLACE = ("run", "tracking", "parallel")
@@ -79,7 +80,7 @@ def read_trainings(root: Path) -> list[Training]:
     Returns:
         The runs, in the order of their folders.
     """
-    found = [(file.parent, read_json(file)) for file in sorted(root.rglob("config.json"))]
+    found = [(file.parent, opened(read_json(file), file)) for file in sorted(root.rglob("config.json"))]
     return [Training(folder, config) for folder, config in found if isinstance(config.get("training"), dict)]
 
 

@@ -10,18 +10,31 @@ damaged, and the newest one that was due: a preempted run saves between two due 
 the same checkpoint whether there was a preemption or not. The newest best weights are kept, and those that were the
 best at each kept last state.
 
+Each checkpoint has a digest of its arrays, another one of what stands beside them, that digest among it, and the values
+of the config that decide what weights mean. They are compared whenever a checkpoint is read: flipped bits, changed
+digits, and weights of another run are refused. Checkpoints of earlier versions, without digests, give a warning.
+
 This is the only module that imports Orbax. A run's folder holds arrays and JSON, and no file in it is executed.
 """
 
+import contextlib
 import shutil
+import warnings
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
+from data_gen.common.digest import digest_of
 from data_gen.common.errors import InputError
+from data_gen.common.files import differences
+from data_gen.common.sealed import DIGEST, opened, sealed
+from surrogate.devices import fetch
+from surrogate.runs.folder import CONFIG, STEPS, WARMUP, announces_digests, identity_of, read_run
 
 Tree = dict[Any, Any]  # nested dictionaries of arrays
 
@@ -30,6 +43,11 @@ class CheckpointError(InputError):
     """Report a checkpoint that does not exist or does not fit the model."""
 
 
+class EarlierCheckpointWarning(UserWarning):
+    """Warn of a checkpoint without digests, whose damage nobody would see."""
+
+
+ARRAYS, OF_CONFIG = "arrays", "config"  # keys beside the progress
 REMOVED = "removed"  # deleted checkpoints are moved there first: a kill half-way leaves nothing that looks complete
 
 
@@ -43,7 +61,8 @@ class Checkpoints:
     """
 
     def __init__(self, run: str | Path, *, every: int = 1, read_only: bool = False):
-        self.folder, self._every, self._create = Path(run) / "checkpoints", every, not read_only
+        self.run, self._every, self._create = Path(run), every, not read_only
+        self.folder = self.run / "checkpoints"
 
     @cached_property
     def _last(self) -> ocp.CheckpointManager:
@@ -100,7 +119,7 @@ class Checkpoints:
         Raises:
             CheckpointError: There is no checkpoint, it belongs to another model, or it is damaged.
         """
-        return _restore(self._last, like, self.folder / "last")
+        return self._restore(self._last, like, self.folder / "last")
 
     def restore_best(self, like: Tree) -> tuple[Tree, dict[str, Any]]:
         """Restore the best model.
@@ -114,12 +133,22 @@ class Checkpoints:
         Raises:
             CheckpointError: There is no checkpoint, it belongs to another model, or it is damaged.
         """
-        return _restore(self._best, like, self.folder / "best")
+        return self._restore(self._best, like, self.folder / "best")
 
     def best_progress(self) -> dict[str, Any]:
-        """Read what was saved with the best model: its validation error."""
-        items = ocp.args.Composite(progress=ocp.args.JsonRestore())
-        return dict(self._best.restore(self.best_step, args=items)["progress"])
+        """Read what was saved with the best model: its validation error.
+
+        Returns:
+            The progress.
+
+        Raises:
+            CheckpointError: It is damaged.
+        """
+        where = self.folder / "best" / str(self.best_step)
+        with _named(where):
+            items = ocp.args.Composite(progress=ocp.args.JsonRestore())
+            stored = dict(self._best.restore(self.best_step, args=items)["progress"])
+        return self._opened(stored, where)[0]
 
     def forget_after(self, step: int) -> None:
         """Delete the checkpoints after a step from which a run resumes: the run will reach their steps again.
@@ -152,10 +181,66 @@ class Checkpoints:
                 getattr(self, name).close()
 
     def _save(self, manager: ocp.CheckpointManager, step: int, tree: Tree, progress: dict[str, Any]) -> None:
-        items = ocp.args.Composite(state=ocp.args.StandardSave(tree), progress=ocp.args.JsonSave(progress))
+        beside = sealed(progress | {ARRAYS: _digest(tree), OF_CONFIG: self._config})
+        items = ocp.args.Composite(state=ocp.args.StandardSave(tree), progress=ocp.args.JsonSave(beside))
         manager.save(step, args=items, force=True)
         manager.wait_until_finished()
         self._prune()
+
+    @property
+    def _config(self) -> dict[str, Any]:
+        """The values of the run's config that decide what its weights mean; a run may be trained further."""
+        if not (self.run / CONFIG).is_file():
+            return {}
+        return {key: value for key, value in identity_of(read_run(self.run)).items() if key not in (STEPS, WARMUP)}
+
+    def _restore(self, manager: ocp.CheckpointManager, like: Tree, folder: Path) -> tuple[Tree, dict[str, Any]]:
+        step = manager.latest_step()
+        if step is None:
+            raise CheckpointError(f"There is no checkpoint in {folder}. Train first: `python train.py run=...`.")
+        where = folder / str(step)
+        with _named(where):
+            stored = manager.item_metadata(step)["state"].tree
+            earlier = set(stored) == {"0", "1"}
+            expected = _to_earlier_format(like) if earlier else like
+            _check_fit(stored, expected, folder)
+            abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, expected)
+            items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), progress=ocp.args.JsonRestore())
+            restored = manager.restore(step, args=items)
+        tree = restored["state"]
+        progress, digest = self._opened(dict(restored["progress"]), where)
+        if digest is not None and digest != (found := _digest(tree)):
+            raise CheckpointError(
+                f"The checkpoint {where} is damaged: its arrays are not those that were saved (digest {found}, but "
+                f"{digest} was saved). Remove it, and an earlier one is used; or restore it from a copy."
+            )
+        return _from_earlier_format(tree) if earlier else tree, progress
+
+    def _opened(self, stored: dict[str, Any], where: Path) -> tuple[dict[str, Any], str | None]:
+        """Check what stands beside the arrays: the progress and the digest of the arrays, None in earlier versions."""
+        if DIGEST not in stored:
+            if announces_digests(self.run):
+                raise CheckpointError(
+                    f"The checkpoint {where} has no digest, but {self.run / CONFIG} is of a version that writes one: "
+                    "it is damaged, or of another run. Remove it, and an earlier one is used; or restore a copy."
+                )
+            warnings.warn(
+                f"The checkpoint {where} is of an earlier version, without digests: damage to it would not be seen.",
+                EarlierCheckpointWarning,
+                stacklevel=2,
+            )
+            return stored, None
+        progress = opened(stored, where)
+        digest, config = progress.pop(ARRAYS), progress.pop(OF_CONFIG)
+        here = self._config
+        shared = here.keys() & config.keys()  # later versions have more keys
+        there, here = ({key: values[key] for key in sorted(shared)} for values in (config, here))
+        if there != here:
+            raise CheckpointError(
+                f"The checkpoint {where} was saved with another config ({differences(here, there)}): it is of another "
+                f"run, or {self.run / CONFIG} was changed. Restore both from one copy."
+            )
+        return progress, digest
 
     def _prune(self) -> None:
         last, best = sorted(self._last.all_steps()), sorted(self._best.all_steps())
@@ -183,24 +268,23 @@ def _delete(manager: ocp.CheckpointManager, steps: set[int]) -> None:
         empty()
 
 
-def _restore(manager: ocp.CheckpointManager, like: Tree, where: Path) -> tuple[Tree, dict[str, Any]]:
-    step = manager.latest_step()
-    if step is None:
-        raise CheckpointError(f"There is no checkpoint in {where}. Train first: `python train.py run=...`.")
+@contextlib.contextmanager
+def _named(where: Path) -> Iterator[None]:
+    """Name the checkpoint in whatever error is raised while it is read."""
     try:
-        stored = manager.item_metadata(step)["state"].tree
-        earlier = set(stored) == {"0", "1"}
-        expected = _to_earlier_format(like) if earlier else like
-        _check_fit(stored, expected, where)
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, expected)
-        items = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), progress=ocp.args.JsonRestore())
-        restored = manager.restore(step, args=items)
-    except CheckpointError:
+        yield
+    except InputError:
         raise
     except Exception as error:  # Orbax has many errors for a damaged tree; the remedy is the same
-        raise CheckpointError(f"The checkpoint {where / str(step)} is damaged ({error}). Remove it.") from error
-    tree = restored["state"]
-    return _from_earlier_format(tree) if earlier else tree, dict(restored["progress"])
+        raise CheckpointError(f"The checkpoint {where} is damaged ({error}). Remove it.") from error
+
+
+def _digest(tree: Tree) -> str:
+    """Compute the digest of all arrays, by their names; all processes call this."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+    parts = ((name, fetch(leaf) if isinstance(leaf, jax.Array) else np.asarray(leaf)) for name, leaf in named.items())
+    return digest_of(*(part for pair in sorted(parts, key=lambda pair: pair[0]) for part in pair))
 
 
 def _check_fit(stored: Tree, expected: Tree, where: Path) -> None:

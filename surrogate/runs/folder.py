@@ -1,4 +1,8 @@
-"""Keep the config of a run in its folder as plain JSON, and decide which config may write into a folder."""
+"""Keep the config of a run in its folder as plain JSON, and decide which config may write into a folder.
+
+The file holds a digest of its other values, which tells damage from what was written. Checkpoints hold those of its
+values that decide what weights mean (checkpoints.py).
+"""
 
 import json
 from dataclasses import asdict
@@ -11,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from data_gen.common.errors import InputError
 from data_gen.common.files import differences, flatten, holds_files, make_folder, read_json, write_json
 from data_gen.common.hydra_app import Schema, typed
+from data_gen.common.sealed import DIGEST, opened, sealed
 from data_gen.dataset.config import with_solver_of_its_time
 from data_gen.dataset.manifest import MANIFEST
 from data_gen.velocity.registry import drawn_families
@@ -95,8 +100,8 @@ def is_claimed(folder: Path, config: TrainConfig | InvertConfig) -> bool:
     file = folder / CONFIG
     if file.exists():
         # Through the schema: a key that is newer than the folder has its default there.
-        stored = from_plain(read_json(file), type(config), str(file))
-        ours, theirs = _identity(config), _identity(stored)
+        stored = from_plain(read_config(file), type(config), str(file))
+        ours, theirs = identity_of(config), identity_of(stored)
         if isinstance(config, TrainConfig) and isinstance(stored, TrainConfig):
             if (config.training.warmup_steps is None) != (stored.training.warmup_steps is None):
                 ours[WARMUP], theirs[WARMUP] = config.training.warmup, stored.training.warmup
@@ -118,10 +123,16 @@ def is_claimed(folder: Path, config: TrainConfig | InvertConfig) -> bool:
     return False
 
 
-def _identity(config: TrainConfig | InvertConfig) -> dict[str, Any]:
-    """Return what decides a result: not its folder, its tracking, the devices, and the places of its data.
+def identity_of(config: TrainConfig | InvertConfig) -> dict[str, Any]:
+    """Find what decides a result: not its folder, its tracking, the devices, and the places of its data.
 
     Families that are not drawn do not count either.
+
+    Args:
+        config: Config of a run or of an inversion.
+
+    Returns:
+        The values that decide, by their keys, such as `data.nz`.
     """
     values = json.loads(json.dumps(asdict(config)))
     values["data"]["families"] = drawn_families(values["data"]["families"])
@@ -156,8 +167,38 @@ def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
     further = claimed and isinstance(config, TrainConfig) and config.training.steps > read_run(folder).training.steps
     if further or not claimed:
         make_folder(folder)
-        write_json(folder / CONFIG, asdict(config))
+        values = asdict(config)
+        # A run of an earlier version has checkpoints without digests, which stay readable when it is trained further.
+        write_json(folder / CONFIG, values if further and not announces_digests(folder) else sealed(values))
     return claimed
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """Read the config of a run or of an inversion.
+
+    Args:
+        file: Its file.
+
+    Returns:
+        Its values.
+
+    Raises:
+        InputError: If the file is missing or damaged.
+    """
+    return opened(read_json(file), file)
+
+
+def announces_digests(run: str | Path) -> bool:
+    """Find out whether a run was claimed by a version that writes digests.
+
+    Args:
+        run: Folder of the run.
+
+    Returns:
+        Whether its config has a digest, and so its checkpoints have to have one.
+    """
+    file = Path(run) / CONFIG
+    return file.is_file() and DIGEST in read_json(file)
 
 
 def read_run(run: str | Path) -> TrainConfig:
@@ -174,7 +215,7 @@ def read_run(run: str | Path) -> TrainConfig:
     """
     folder, file = Path(run), Path(run) / CONFIG
     if str(run) and file.is_file():
-        values = read_json(file)
+        values = read_config(file)
         if "inversion" in values and "training" not in values:
             raise InputError(f"{run} is an inversion, not a run. Give the folder of a run that `train.py` has trained.")
         return from_plain(values, TrainConfig, str(file))

@@ -1,0 +1,140 @@
+"""Flipped bits, changed digits and files of another run are named when a run is read: no result changes in silence."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from data_gen.common.errors import InputError
+from data_gen.common.files import read_json, write_json
+from data_gen.common.sealed import DIGEST, opened, sealed
+from data_gen.dataset import generation as dataset
+from surrogate.config import TrainConfig
+from surrogate.encodings.schemas import SourceMapConfig
+from surrogate.operators.fno import FNOConfig
+from surrogate.runs.checkpoints import CheckpointError, EarlierCheckpointWarning
+from surrogate.runs.fit import fit
+from surrogate.runs.folder import CONFIG
+from surrogate.runs.load import best_validation, load_surrogate
+from surrogate.training.config import TrainingConfig
+from surrogate.training.tracking import TrackingConfig
+from tests.helpers import tiny_config
+
+
+def config_of(folder: Path, steps: int = 4) -> TrainConfig:
+    return TrainConfig(
+        run=str(folder / "run"),
+        data=tiny_config(folder / "data"),
+        model=FNOConfig(width=4, depth=1, modes=[2, 2], mlp_ratio=2),
+        encoding=SourceMapConfig(),
+        training=TrainingConfig(steps=steps, warmup_steps=1, batch_size=4, checkpoint_every=2, validate_every=2),
+        tracking=TrackingConfig("disabled"),
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    dataset.generate(tiny_config(folder / "data"))
+    fit(config_of(folder))
+    return folder
+
+
+@pytest.fixture
+def folder(trained, tmp_path) -> Path:
+    """A copy of the run, and the data set."""
+    shutil.copytree(trained / "run", tmp_path / "run")
+    (tmp_path / "data").symlink_to(trained / "data")
+    return tmp_path
+
+
+def weights(run: Path) -> list[bytes]:
+    return [np.asarray(x).tobytes() for x in jax.tree.leaves(nnx.to_pure_dict(nnx.state(load_surrogate(run))))]
+
+
+def beside(run: Path, series: str) -> Path:
+    """The file of what stands beside the arrays of the newest checkpoint."""
+    steps = [path for path in (run / "checkpoints" / series).iterdir() if path.name.isdigit()]
+    return max(steps, key=lambda path: int(path.name)) / "progress" / "metadata"
+
+
+def test_flipped_bits_of_weights_are_named(folder):
+    """Of any file of the best checkpoint: either the weights are the same, or an error names the checkpoint."""
+    before, random, named = weights(folder / "run"), np.random.default_rng(0), 0
+    files = sorted(path for path in (folder / "run/checkpoints/best").rglob("*") if path.is_file())
+    sizes = np.array([path.stat().st_size for path in files])
+    for file in (files[n] for n in random.choice(len(files), 24, p=sizes / sizes.sum())):
+        content = file.read_bytes()
+        place = int(random.integers(len(content)))
+        file.write_bytes(
+            content[:place] + bytes([content[place] ^ 1 << int(random.integers(8))]) + content[place + 1 :]
+        )
+        try:
+            assert weights(folder / "run") == before
+        except InputError as error:
+            assert "checkpoints/best" in str(error)
+            named += 1
+        file.write_bytes(content)
+    assert named > 5  # the others are of files that nobody reads back
+
+
+@pytest.mark.parametrize("key", ["step", "best", "rollbacks"])
+def test_changed_digits_of_the_progress_are_named(folder, key):
+    file = beside(folder / "run", "last")
+    text = file.read_text(encoding="utf-8")
+    changed = re.sub(rf'("{key}": )[^,}}]+', r"\g<1>3", text)
+    assert changed != text
+    file.write_text(changed, encoding="utf-8")
+    with pytest.raises(InputError, match="not those that were written"):
+        fit(config_of(folder, steps=8))
+
+
+def test_a_validation_error_that_was_changed_is_named(folder):
+    file = beside(folder / "run", "best")
+    file.write_text(
+        re.sub(r'("validation": )[^,}]+', r"\g<1>0.001", file.read_text(encoding="utf-8")), encoding="utf-8"
+    )
+    with pytest.raises(InputError, match="not those that were written"):
+        best_validation(folder / "run")
+
+
+def test_a_changed_config_is_named(folder):
+    """By its own digest; and by the checkpoint, if it has been sealed again, as where it is of another run."""
+    file = folder / "run" / CONFIG
+    values = read_json(file)
+    values["data"]["peak_frequency"] += 1.0
+    write_json(file, values)
+    with pytest.raises(InputError, match=f"{CONFIG} is damaged"):
+        load_surrogate(folder / "run")
+    write_json(file, sealed({key: value for key, value in values.items() if key != DIGEST}))
+    with pytest.raises(CheckpointError, match=r"another config \(data.peak_frequency: "):
+        load_surrogate(folder / "run")
+
+
+def test_a_checkpoint_without_digests_is_of_an_earlier_version_or_refused(folder):
+    """Earlier versions wrote none: a warning says so. Where the config has one, it was lost."""
+    before = weights(folder / "run")
+    file, config = beside(folder / "run", "best"), folder / "run" / CONFIG
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({"validation": stored["validation"]}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="has no digest"):
+        load_surrogate(folder / "run")
+    write_json(config, opened(read_json(config), config))
+    with pytest.warns(EarlierCheckpointWarning):
+        assert weights(folder / "run") == before
+
+
+def test_a_run_that_is_trained_further_keeps_its_best_weights_readable(folder):
+    """More steps are no other config, also where an earlier version made the run."""
+    fit(config_of(folder, steps=6))
+    weights(folder / "run")
+    config = folder / "run" / CONFIG
+    write_json(config, opened(read_json(config), config))
+    fit(config_of(folder, steps=8))
+    assert DIGEST not in read_json(config)
+    weights(folder / "run")
