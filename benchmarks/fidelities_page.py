@@ -94,8 +94,8 @@ def prediction(rows: list[dict[str, Any]], limit: float, reached: float) -> str:
     pairs = [(row, name) for row in rows for name in row["corrected"]]
     costs = [limit if (found := cost(row, name, reached)) is None else found for row, name in pairs]
     offs = ([row["off"][name][key] for row, name in pairs] for key in ("cosine", "field_error"))
-    found: list[Any] = [spearmanr(off, costs) for off in offs]  # SciPy's own annotation has no name for the statistic
-    by_gradient, by_field = (each.statistic for each in found)
+    ranks: list[Any] = [spearmanr(off, costs) for off in offs]  # SciPy's own annotation has no name for the statistic
+    by_gradient, by_field = (each.statistic for each in ranks)
     return (
         f"\n## Does fidelity predict cost?\n\nRank correlation (Spearman) with the simulations of {len(pairs)} pairs "
         f"of cheap model and velocity model, where a dash counts as {limit:g}: {-by_gradient:.2f} of 1 - cosine, "
