@@ -10,6 +10,7 @@ from jax.core import Tracer
 
 from data_gen.common.errors import InputError
 
+SEEDS = 2**32  # JAX takes seeds modulo this number
 
 def settle(frozen: Any, kinds: dict[str, Callable[[Any, str], Any]]) -> None:
     """Replace fields of a frozen object by their plain values; for its `__post_init__`.
@@ -42,6 +43,25 @@ def whole(value: Any, name: str) -> int:
         with suppress(TypeError):
             return operator.index(value)
     raise InputError(f"{name} must be a whole number{_traced(value)}, but is {value!r}.")
+
+
+def random_seed(value: Any, name: str) -> int:
+    """Read a seed of random numbers.
+
+    Args:
+        value: The seed.
+        name: Its name in errors.
+
+    Returns:
+        The seed.
+
+    Raises:
+        InputError: If it is no whole number, or the generators, which know 32 bits of it, would take it for another.
+    """
+    number = whole(value, name)
+    if not 0 <= number < SEEDS:
+        raise InputError(f"{name} must be 0 to {SEEDS - 1}, but is {number}.")
+    return number
 
 
 def real(value: Any, name: str) -> float:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from data_gen.common.errors import InputError
-from data_gen.common.plain import whole
+from data_gen.common.plain import random_seed, whole
 from data_gen.solver.problem.simulation import SLOWEST_MEANT
 from surrogate.inversion.forward import KINDS
 from surrogate.inversion.misfits.registry import MISFITS
@@ -306,14 +306,15 @@ class InversionConfig:
                 f"inversion.start_velocity = {self.start_velocity} m/s lies outside inversion.bounds = "
                 f"{self.bounds} m/s. Change one of them.{meant}"
             )
-        for name in ("index", "fixed_rows", "shots", "iterations", "cg_iterations", "check_every", "seed"):
+        for name in ("index", "fixed_rows", "shots", "iterations", "cg_iterations", "check_every"):
             whole(getattr(self, name), f"inversion.{name}")
         for name in ("shots", "iterations", "cg_iterations", "check_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"inversion.{name} must be at least 1, but is {getattr(self, name)}.")
+        random_seed(self.seed, "inversion.seed")
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"inversion.learning_rate must be positive, but is {self.learning_rate}.")
-        for name in ("smoothing", "gradient_smoothing", "depth_power", "index", "fixed_rows", "seed"):
+        for name in ("smoothing", "gradient_smoothing", "depth_power", "index", "fixed_rows"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InputError(f"inversion.{name} must not be negative, but is {getattr(self, name)}.")
         if not 0 < self.preconditioner_level < float("inf"):

@@ -5,6 +5,7 @@ from math import inf
 from typing import NamedTuple
 
 from data_gen.common.errors import InputError
+from data_gen.common.plain import random_seed
 from surrogate.losses.loss import LossConfig
 from surrogate.training.mode_schedule import ModeSchedule
 from surrogate.training.precision import PRECISIONS
@@ -98,8 +99,7 @@ class TrainingConfig:
         for name in ("steps", "batch_size", "accumulate", "log_every", "validate_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"training.{name} must be at least 1, but is {getattr(self, name)}.")
-        if self.seed < 0:
-            raise InputError(f"training.seed must be 0 or above, but is {self.seed}.")
+        random_seed(self.seed, "training.seed")
         if self.workers < 0:
             raise InputError(f"training.workers must be 0 (threads) or more processes, but is {self.workers}.")
         if not (0 < self.learning_rate < inf and self.clip_norm > 0 and 0 <= self.weight_decay < inf):

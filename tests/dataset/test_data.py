@@ -363,6 +363,8 @@ def test_folders_are_not_overwritten(generated, tmp_path):
         ({"families": {"inclusions": {"min_velocity": 1.5, "max_velocity": 4.5}}}, "looks like km/s"),
         ({"families": {"inclusions": {"max_velocity": "fast"}}}, "must be numbers"),
         ({"nt": 1}, "at least two|nt >= 2"),
+        ({"seed": -(2**32)}, "data.seed must be 0 to 4294967295"),
+        ({"seed": 2**32}, "data.seed must be 0 to 4294967295"),
         ({"order": 3}, "order in space must be one of"),
     ],
 )

@@ -289,7 +289,7 @@ def refused(forward, observed, start, config, message, **changes):
         ({"encoding": 1, "misfit": "huber"}, "inversion.misfit=l2 only, but it is huber"),
         ({"encoding": 1, "source": "one"}, "inversion.source=fixed only"),
         ({"stages": [StageConfig(), StageConfig(encoding=1, misfit="huber")]}, r"stages\[1\].*misfit=l2 only"),
-        ({"seed": -1}, "seed must not be negative"),
+        ({"seed": -1}, "seed must be 0 to 4294967295"),
         ({"batch": 2}, "a Toy cannot"),
         ({"encoding": 2}, "invert with the solver"),
     ],

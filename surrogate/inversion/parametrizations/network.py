@@ -23,6 +23,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
+from data_gen.common.plain import random_seed
 from surrogate.inversion.parametrizations.base import ModelSpace
 from surrogate.inversion.parametrizations.elementwise import Elementwise, Velocity
 
@@ -106,13 +107,14 @@ class CoordinateNetwork:
             The parametrization.
 
         Raises:
-            InputError: If the length or a size is not positive.
+            InputError: If the length or a size is not positive, or the seed is none.
         """
         if not 0 < length < np.inf or min(width, depth, features) < 1:
             raise InputError(
                 f"A coordinate network needs a positive length in meters and positive sizes, but length = {length}, "
                 f"width = {width}, depth = {depth} and features = {features}."
             )
+        random_seed(seed, "The seed of a coordinate network")
         nz, nx = space.start.shape
         points = np.stack(np.meshgrid(np.arange(nz), np.arange(nx), indexing="ij"), -1).reshape(-1, 2) * space.spacing
         phases = points @ np.random.default_rng(seed).normal(size=(2, features)) / length
