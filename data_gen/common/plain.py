@@ -12,6 +12,7 @@ from data_gen.common.errors import InputError
 
 SEEDS = 2**32  # JAX takes seeds modulo this number
 
+
 def settle(frozen: Any, kinds: dict[str, Callable[[Any, str], Any]]) -> None:
     """Replace fields of a frozen object by their plain values; for its `__post_init__`.
 

@@ -28,6 +28,7 @@ from surrogate.schemas import schema_of
 
 CONFIG = "config.json"
 DIAGNOSIS = "diagnosis"  # folder of the diagnosis of an inversion, which may come before the inversion
+UNREADABLE = "[\\"  # Orbax and TensorStore take these for parts of a pattern: what they write there is not found again
 STEPS, WARMUP = "training.steps", "training.warmup_steps"
 STORAGE = ("data.path", "data.shard_size", "data.batch_size", "data.truth_samples")
 # Configs of runs that are older than the choice have no name in these groups.
@@ -163,6 +164,8 @@ def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
     Raises:
         InputError: If the folder belongs to another config, or holds something else; raised before anything is written.
     """
+    if isinstance(config, TrainConfig):
+        _check_path(folder)
     claimed = is_claimed(folder, config)
     further = claimed and isinstance(config, TrainConfig) and config.training.steps > read_run(folder).training.steps
     if further or not claimed:
@@ -171,6 +174,15 @@ def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
         # A run of an earlier version has checkpoints without digests, which stay readable when it is trained further.
         write_json(folder / CONFIG, values if further and not announces_digests(folder) else sealed(values))
     return claimed
+
+
+def _check_path(run: Path) -> None:
+    """Refuse a run whose checkpoints could not be read again."""
+    if found := sorted(set(UNREADABLE) & set(str(run.absolute()))):
+        raise InputError(
+            f"Checkpoints in {run.absolute()} could not be read again, because of {' and '.join(found)} in the path. "
+            "Choose another folder for the run, such as run='${hydra:sweep.dir}/${hydra:job.num}' in a sweep."
+        )
 
 
 def read_config(file: Path) -> dict[str, Any]:

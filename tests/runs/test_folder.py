@@ -1,15 +1,19 @@
 """A folder that is not one of a run is refused with what it is."""
 
+import contextlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from data_gen.common.errors import InputError
 from data_gen.common.files import write_json
 from data_gen.dataset.manifest import claim as claim_data
 from data_gen.dataset.manifest import new_manifest
-from surrogate.config import InvertConfig
+from surrogate.config import InvertConfig, TrainConfig
 from surrogate.inversion.config import InversionConfig
+from surrogate.operators.fno import FNOConfig
+from surrogate.runs.checkpoints import Checkpoints
 from surrogate.runs.folder import claim_folder, read_run
 from tests.helpers import tiny_config
 
@@ -48,3 +52,23 @@ def test_the_message_says_what_is_there(make, message, tmp_path):
         read_run(tmp_path / "given")
     with pytest.raises(InputError, match="Set run=FOLDER"):
         read_run("")
+
+
+@pytest.mark.parametrize("name", ["a b", "{x}", "q'u\"ote", "lr=1e-3,w=$W", "ünïcode", "x*y?", "#%20", "n" * 240])
+def test_checkpoints_are_read_back_whatever_the_name_of_the_folder(name, tmp_path):
+    weights = {"kernel": np.arange(6.0)}
+    with contextlib.closing(Checkpoints(tmp_path / name)) as checkpoints:
+        checkpoints.save_best(1, weights, {"validation": 0.5})
+    with contextlib.closing(Checkpoints(tmp_path / name, read_only=True)) as checkpoints:
+        restored, progress = checkpoints.restore_best(weights)
+    np.testing.assert_array_equal(restored["kernel"], weights["kernel"])
+    assert progress == {"validation": 0.5}
+
+
+@pytest.mark.parametrize("name", ["model.modes=[8,8]", "back\\slash"])
+def test_a_folder_whose_checkpoints_cannot_be_read_back_is_refused(name, tmp_path):
+    """Before anything is written: such a run was trained to its end, and could never be loaded."""
+    config = TrainConfig(run=str(tmp_path / name), data=tiny_config(tmp_path / "data"), model=FNOConfig())
+    with pytest.raises(InputError, match="could not be read again, because of"):
+        claim_folder(tmp_path / name, config)
+    assert not any(tmp_path.iterdir())
