@@ -16,6 +16,8 @@ from data_gen.common.errors import DatasetError, InputError
 # Disk full, quota used up, file larger than allowed: C++ libraries report these only as text.
 NO_ROOM = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
+NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)  # of a file system that has none
+
 
 def temporary_name(path: Path) -> Path:
     """Choose a name in the same folder that no other process uses; killed processes leave files `*.tmp`.
@@ -69,6 +71,53 @@ def write_json(path: Path, content: Any) -> None:
         content: Content that `json` can encode.
     """
     write_text(path, json.dumps(content, indent=1))
+
+
+def write_json_once(path: Path, content: Any) -> bool:
+    """Write a JSON file unless there is one, so that of several processes one writes it.
+
+    Args:
+        path: Path of the file.
+        content: Content that `json` can encode.
+
+    Returns:
+        Whether it was written.
+    """
+    temporary = temporary_name(path)
+    try:
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        os.link(temporary, path)  # unlike a rename it replaces nothing
+        publish(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
+        if path.exists():
+            return False
+        publish(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuse a folder with links in it, through which files elsewhere would be overwritten.
+
+    The folder itself may be a link, such as to a disk for results.
+
+    Args:
+        folder: The folder, which may not exist.
+
+    Raises:
+        InputError: If there is a link, other than those that W&B makes.
+    """
+    for path in folder.rglob("*"):
+        if path.is_symlink() and "wandb" not in path.relative_to(folder).parts:
+            raise InputError(
+                f"{path} is a link to {path.readlink()}: what is written there would change a file elsewhere. Remove "
+                "the link, or choose another folder; the folder itself may be a link."
+            )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -175,11 +224,18 @@ def exclusive(lock: Path, *, wait: bool = True) -> Iterator[None]:
         wait: Whether to wait until the lock is free.
 
     Raises:
-        InputError: If another process holds the lock and `wait` is False; the message names the holder.
+        InputError: If another process holds the lock and `wait` is False; the message names the holder. Or if the lock
+            file is a link.
         DatasetError: If the file system has no locks.
     """
     while True:
-        with lock.open("a+", encoding="utf-8") as file:
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise InputError(f"{lock} is a link, which no lock is. Remove it.") from error
+            raise
+        with os.fdopen(descriptor, "a+", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError as error:

@@ -25,6 +25,7 @@ from data_gen.dataset.manifest import (
     new_manifest,
     read_manifest,
     shards_of,
+    tfds_fault,
 )
 from data_gen.dataset.records import fields_of
 from data_gen.dataset.sample import SPLITS
@@ -134,10 +135,13 @@ def data_source(path: str | Path, split: str):
     Raises:
         DatasetError: If there is no data set, or it has no samples in that split.
     """
-    splits = read_manifest(Path(path))["splits"]
+    manifest = read_manifest(Path(path))
+    splits = manifest["splits"]
     if not splits.get(split):
         known = ", ".join(f"{name} ({samples} samples)" for name, samples in splits.items())
         raise DatasetError(f"The data set at {path} has no samples in {split!r}, but in {known}.")
+    if fault := tfds_fault(Path(path), manifest):
+        raise DatasetError(f"{fault}. Run the command that made the data set again: it writes that file anew.")
     import tensorflow_datasets as tfds
 
     return tfds.builder_from_directory(str(path)).as_data_source(split=split)  # pyright: ignore[reportCallIssue]

@@ -36,6 +36,7 @@ from data_gen.velocity.registry import drawn_families
 
 FORMAT = 2
 MANIFEST = "manifest.json"
+TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"  # of the names of shards, as TFDS writes it
 KEYS = {"source", "complete", "fingerprint", "recipe", "splits", "layout", "fields", "versions", "shards"}
 
 
@@ -247,12 +248,13 @@ def _decisive(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _restore_receipts(path: Path, manifest: dict[str, Any]) -> None:
-    """Write the receipts of a finished data set that was copied without them, from its manifest."""
+    """Write the receipts of a finished data set from its manifest, where it was copied without them or they differ."""
     for shard in shards_of(manifest) if manifest["complete"] else ():
-        if shard.name in manifest["shards"] and read_receipt(path, shard) is None:
-            (path / RECEIPTS).mkdir(exist_ok=True)
+        if shard.name in manifest["shards"]:
             receipt = manifest["shards"][shard.name] | {"versions": manifest["versions"]}
-            write_json(receipt_file(path, shard), receipt)
+            if read_receipt(path, shard) != receipt:
+                (path / RECEIPTS).mkdir(exist_ok=True)
+                write_json(receipt_file(path, shard), receipt)
 
 
 def finish(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -284,7 +286,7 @@ def finish(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     shards = {name: {key: receipt[key] for key in ("split", "samples", "sha256")} for name, receipt in made.items()}
     finished = manifest | {"complete": True, "versions": versions, "shards": shards}
     with explain_full_disk(path), exclusive(path / f"{MANIFEST}.lock"):
-        if finished != read_json(path / MANIFEST) or not (path / "features.json").is_file():
+        if finished != read_json(path / MANIFEST) or tfds_fault(path, finished):
             _write_tfds_metadata(path, finished)
             write_json(path / MANIFEST, finished)
         for leftover in path.glob(f"{MANIFEST}*.tmp"):
@@ -293,6 +295,37 @@ def finish(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         with exclusive(lock):
             pass
     return finished
+
+
+def tfds_fault(path: Path, manifest: Mapping[str, Any]) -> str:
+    """Find out where the metadata of TFDS, by which records are read, are not those of the manifest.
+
+    Args:
+        path: Folder of the data set.
+        manifest: Finished manifest.
+
+    Returns:
+        The first file that differs, and how; empty if there is none.
+    """
+    from google.protobuf import json_format
+    from tensorflow_datasets.core.dataset_info import read_proto_from_builder_dir
+
+    # TFDS imports the classes that features.json names, so the file must be the one that was written here.
+    file = path / "features.json"
+    try:
+        if read_json(file) != json_format.MessageToDict(features(manifest["fields"]).to_proto()):
+            return f"{file} does not match the manifest"
+        file = path / "dataset_info.json"
+        info = read_proto_from_builder_dir(path)
+    except Exception as error:  # TFDS has many errors for a damaged file; the remedy is the same
+        return f"{file} is missing or damaged ({error})"
+    lengths = {split: [] for split in SPLITS}
+    for shard in shards_of(manifest):
+        lengths[shard.split].append(len(shard.indices))
+    expected = {split: (TEMPLATE, found) for split, found in lengths.items() if found}
+    found = {split.name: (split.filepath_template, list(split.shard_lengths)) for split in info.splits}
+    same = found == expected and (info.name, info.file_format) == (NAME, "array_record")
+    return "" if same else f"{file} names other files or records than the manifest"
 
 
 def _write_tfds_metadata(path: Path, manifest: Mapping[str, Any]) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from data_gen.common.errors import DatasetError, InputError
-from data_gen.common.files import differences, read_json
-from data_gen.dataset.manifest import config_of, read_manifest, shards_of
-from data_gen.dataset.records import add_to_digest, features, made_with, sample_records
+from data_gen.common.files import differences
+from data_gen.dataset.manifest import config_of, read_manifest, shards_of, tfds_fault
+from data_gen.dataset.records import add_to_digest, made_with, sample_records
 from data_gen.dataset.sample import SPLITS
 from data_gen.dataset.shards import Shard, read_shard
 from data_gen.solver.problem.checks import check_velocity
@@ -144,15 +144,12 @@ def verify(
         DatasetError: If the data set is unfinished, or if files are missing, truncated or changed; the message names
             the files.
     """
-    from google.protobuf import json_format
-
     path = Path(path)
     manifest = read_manifest(path)
     if not manifest["complete"]:
         raise DatasetError(f"The data set at {path} is unfinished. Run the command that started it again.")
-    # TFDS imports the classes that features.json names, so the file must be the one that was written here.
-    if read_json(path / "features.json") != json_format.MessageToDict(features(manifest["fields"]).to_proto()):
-        raise DatasetError(f"{path / 'features.json'} does not match the manifest. Generate the data set again.")
+    if fault := tfds_fault(path, manifest):
+        raise DatasetError(f"{fault}. Run the command that made the data set again: it writes that file anew.")
     if not checksums:
         return manifest
     checked = _contents(manifest, path) if contents else None

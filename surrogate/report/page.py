@@ -160,7 +160,8 @@ def _inversion_section(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
 
 def _figures(folder: Path, drawn: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
     """Embed the stored figures: those of the drawn examples first, each with the name of its example."""
-    files = sorted((folder / "figures").glob("*.png"))
+    # Links are left out: a page is passed on, and shall hold nothing from elsewhere.
+    files = sorted(file for file in (folder / "figures").glob("*.png") if not file.is_symlink())
     captions = dict.fromkeys(files, "")
     for which, entry in drawn.items():
         for file in files:

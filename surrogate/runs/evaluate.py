@@ -14,14 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data_gen.common.files import write_json
+from data_gen.common.files import exclusive, refuse_links, write_json
 from surrogate import figures
 from surrogate.config import EvaluateConfig, TrainConfig
 from surrogate.models.surrogate import Surrogate, count_parameters
 from surrogate.protocols import Method, Task
 from surrogate.report.page import example_title, write_report
 from surrogate.runs.error_tables import ExampleErrors, best_median_worst, error_tables, example_errors, write_examples
-from surrogate.runs.evaluation_request import earlier_answer, read_request
+from surrogate.runs.evaluation_request import Request, earlier_answer, read_request
 from surrogate.runs.load import load_surrogate
 from surrogate.runs.other_data import evaluate_other
 from surrogate.runs.other_model import evaluate_model
@@ -31,6 +31,8 @@ from surrogate.runs.timing import time_per_sample
 from surrogate.runs.transfer import same_grid
 from surrogate.tasks.common import SnapshotTask
 from surrogate.training.batches import Examples, ordered_batches
+
+LOCK = "evaluation.lock"
 
 
 def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda stage: None) -> dict[str, Any]:
@@ -46,12 +48,19 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
         The metrics.
 
     Raises:
-        InputError: The run, a data set or the model file cannot be used; nothing is written then.
+        InputError: The run, a data set or the model file cannot be used, or another process evaluates the run; nothing
+            is written then.
     """
     on_progress("checking the run and the data")
     request = read_request(config)
     if (done := earlier_answer(config, request.evaluated)) is not None:
         return done
+    refuse_links(Path(config.run))
+    with exclusive(Path(config.run) / LOCK, wait=False):
+        return _evaluate(config, request, on_progress)
+
+
+def _evaluate(config: EvaluateConfig, request: Request, on_progress: Callable[[str], None]) -> dict[str, Any]:
     run, out = request.run, Path(config.run)
     model = load_surrogate(config.run)
     task, methods = model.task.for_evaluation(), _methods(model)

@@ -13,7 +13,16 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from data_gen.common.errors import InputError
-from data_gen.common.files import differences, flatten, holds_files, make_folder, read_json, write_json
+from data_gen.common.files import (
+    differences,
+    flatten,
+    holds_files,
+    make_folder,
+    read_json,
+    refuse_links,
+    write_json,
+    write_json_once,
+)
 from data_gen.common.hydra_app import Schema, typed
 from data_gen.common.sealed import DIGEST, opened, sealed
 from data_gen.dataset.config import with_solver_of_its_time
@@ -120,6 +129,8 @@ def is_claimed(folder: Path, config: TrainConfig | InvertConfig) -> bool:
             f"Choose another folder, set the same values, or remove it.{further}"
         )
     if holds_files(folder, besides=DIAGNOSIS):
+        if file.exists():  # another process has claimed the folder meanwhile
+            return is_claimed(folder, config)
         raise InputError(f"{folder} exists and holds something else. Choose another folder, or empty it.")
     return False
 
@@ -162,17 +173,21 @@ def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
         Whether the folder belonged to this config already.
 
     Raises:
-        InputError: If the folder belongs to another config, or holds something else; raised before anything is written.
+        InputError: If the folder belongs to another config, or holds something else, or links; raised before anything
+            is written.
     """
     if isinstance(config, TrainConfig):
         _check_path(folder)
+    refuse_links(folder)
     claimed = is_claimed(folder, config)
-    further = claimed and isinstance(config, TrainConfig) and config.training.steps > read_run(folder).training.steps
-    if further or not claimed:
+    if not claimed:
         make_folder(folder)
-        values = asdict(config)
+        if not write_json_once(folder / CONFIG, sealed(asdict(config))):  # another process was faster
+            return is_claimed(folder, config)
+    elif isinstance(config, TrainConfig) and config.training.steps > read_run(folder).training.steps:
         # A run of an earlier version has checkpoints without digests, which stay readable when it is trained further.
-        write_json(folder / CONFIG, values if further and not announces_digests(folder) else sealed(values))
+        values = asdict(config)
+        write_json(folder / CONFIG, sealed(values) if announces_digests(folder) else values)
     return claimed
 
 

@@ -1,6 +1,7 @@
 """Run one inversion from its config: the problem, the descent, and the folder of the result."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_gen.common.errors import InputError
-from data_gen.common.files import read_json, write_json
+from data_gen.common.files import exclusive, read_json, write_json
 from surrogate import figures
 from surrogate.config import InvertConfig
 from surrogate.devices import all_gather, barrier, is_main_process
@@ -28,6 +29,7 @@ from surrogate.runs.problem import Problem, known_model_problem
 from surrogate.runs.provenance import environment, weights_digest
 
 PROGRESS = "progress.npz"  # until the inversion is finished
+LOCK = "inversion.lock"
 
 
 def run_inversion(
@@ -53,7 +55,8 @@ def run_inversion(
         The summary, which is the content of `inversion.json`.
 
     Raises:
-        InputError: The config, the run or a file cannot be used; nothing is written then.
+        InputError: The config, the run or a file cannot be used, or another process writes into the folder; nothing is
+            written then.
     """
     config.inversion.check()
     if config.memory_budget is not None and not 0 < config.memory_budget < float("inf"):
@@ -72,63 +75,73 @@ def run_inversion(
         on_progress(config.inversion.most_entries, {})
         return done
 
-    with barrier():
-        if is_main_process():
-            claim_folder(out, config)
-    if isinstance(problem.forward, PhysicsForward):
-        if config.memory_budget is not None and is_main_process():
-            print("\n".join(f"stage {number}: {derivative}" for number, (derivative, *_) in enumerate(plans)))
-        on_progress(0, {"predicted_peak": float(max(plan.peak for of_stage in plans for plan in of_stage))})
-    forward, observed = problem.complete()
-    truth = problem.truth
-    result = invert(
-        forward,
-        observed,
-        problem.start,
-        config.inversion,
-        weights=problem.weights,
-        truth=None if truth is None else jnp.asarray(truth),
-        density=problem.start_density,
-        true_density=problem.true_density,
-        solver=problem.solver,
-        clock=problem.clock,
-        spacing=problem.spacing,
-        memory_budget=config.memory_budget,
-        resume=out / PROGRESS,
-        identity=f"{config.forward} {weights} {problem.contents}",
-        make=CorrectedStages(problem.surrogate) if config.forward == "corrected" else make_stage,
-        on_progress=on_progress,
-    )
-    last = result.stage == result.stage[-1]  # the stages differ in their data: misfits are those of the last one
-    best = result.best - int(np.argmax(last))
-    summary = {
-        "model": problem.described,
-        "forward": _forward_in_words(config),
-        "kind": config.inversion.kind,
-        "shots": problem.shots,
-        "iterations": len(result.misfit) - 1,
-        "best": result.best,
-        "misfit": _fall(result.misfit[last], best),
-        "true_misfit": _fall(result.true_misfit[last], best),
-        "model_error": None if truth is None else _fall(result.model_error, result.best),
-        **({} if problem.true_density is None else {"density_error": _fall(result.density_error, result.best)}),
-        **({"stages": _stages(config.inversion, result)} if config.inversion.stages else {}),
-        **({} if config.inversion.noise is None else {"noise": _noise(result)}),
-        **({"stopped": result.stopped} if result.stopped else {}),
-        "simulations": simulations(result.simulations) | {"checks": result.checks},
-        **({"low_simulations": simulations(result.low_simulations)} if config.forward == "corrected" else {}),
-        **({} if weights is None else {"weights": weights}),
-        **({} if problem.contents is None else {"contents": problem.contents}),
-        "environment": environment(),
-    }
-    with barrier():
-        if is_main_process():
-            _save(out, result, problem, forward)
-            write_comparison(out, problem, forward, observed, result.velocity, config.inversion.source, result.density)
-            write_json(out / "inversion.json", summary)
-            (out / PROGRESS).unlink(missing_ok=True)
-            write_report(out)
-    return summary
+    with _claimed(out, config):
+        if isinstance(problem.forward, PhysicsForward):
+            if config.memory_budget is not None and is_main_process():
+                print("\n".join(f"stage {number}: {derivative}" for number, (derivative, *_) in enumerate(plans)))
+            on_progress(0, {"predicted_peak": float(max(plan.peak for of_stage in plans for plan in of_stage))})
+        forward, observed = problem.complete()
+        truth = problem.truth
+        result = invert(
+            forward,
+            observed,
+            problem.start,
+            config.inversion,
+            weights=problem.weights,
+            truth=None if truth is None else jnp.asarray(truth),
+            density=problem.start_density,
+            true_density=problem.true_density,
+            solver=problem.solver,
+            clock=problem.clock,
+            spacing=problem.spacing,
+            memory_budget=config.memory_budget,
+            resume=out / PROGRESS,
+            identity=f"{config.forward} {weights} {problem.contents}",
+            make=CorrectedStages(problem.surrogate) if config.forward == "corrected" else make_stage,
+            on_progress=on_progress,
+        )
+        last = result.stage == result.stage[-1]  # the stages differ in their data: misfits are those of the last one
+        best = result.best - int(np.argmax(last))
+        summary = {
+            "model": problem.described,
+            "forward": _forward_in_words(config),
+            "kind": config.inversion.kind,
+            "shots": problem.shots,
+            "iterations": len(result.misfit) - 1,
+            "best": result.best,
+            "misfit": _fall(result.misfit[last], best),
+            "true_misfit": _fall(result.true_misfit[last], best),
+            "model_error": None if truth is None else _fall(result.model_error, result.best),
+            **({} if problem.true_density is None else {"density_error": _fall(result.density_error, result.best)}),
+            **({"stages": _stages(config.inversion, result)} if config.inversion.stages else {}),
+            **({} if config.inversion.noise is None else {"noise": _noise(result)}),
+            **({"stopped": result.stopped} if result.stopped else {}),
+            "simulations": simulations(result.simulations) | {"checks": result.checks},
+            **({"low_simulations": simulations(result.low_simulations)} if config.forward == "corrected" else {}),
+            **({} if weights is None else {"weights": weights}),
+            **({} if problem.contents is None else {"contents": problem.contents}),
+            "environment": environment(),
+        }
+        with barrier():
+            if is_main_process():
+                _save(out, result, problem, forward)
+                estimate = result.velocity, config.inversion.source, result.density
+                write_comparison(out, problem, forward, observed, *estimate)
+                write_json(out / "inversion.json", summary)
+                (out / PROGRESS).unlink(missing_ok=True)
+                write_report(out)
+        return summary
+
+
+@contextlib.contextmanager
+def _claimed(out: Path, config: InvertConfig) -> Iterator[None]:
+    """Claim the folder, and hold it against every other process."""
+    with contextlib.ExitStack() as stack:
+        with barrier():
+            if is_main_process():
+                claim_folder(out, config)
+                stack.enter_context(exclusive(out / LOCK, wait=False))
+        yield
 
 
 def _forward_in_words(config: InvertConfig) -> str:

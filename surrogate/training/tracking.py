@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from data_gen.common.errors import InputError
-from data_gen.common.files import read_json, write_json
+from data_gen.common.files import read_json, temporary_name, write_json
 from surrogate.figures import Figure
 
 # Files of artifacts are taken from where they are: W&B would leave a copy of each in the user's home folder.
@@ -108,7 +108,7 @@ class Curves:
         rows = _rows(self._file.read_text(encoding="utf-8"))
         kept = [row for row, r in rows if (r["step"], "rollback" in r) <= (step, not resumed)]
         try:
-            temporary = self._file.with_suffix(".tmp")
+            temporary = temporary_name(self._file)
             temporary.write_text("".join(f"{row}\n" for row in kept), encoding="utf-8")
             temporary.replace(self._file)
         except OSError as error:

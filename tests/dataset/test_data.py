@@ -295,16 +295,70 @@ def test_versions_are_not_mixed(generated, tmp_path):
     dataset.generate(config)
     shard = "wave_data-train.array_record-00001-of-00002"
     Path(config.path, shard).unlink()
-    receipts = sorted(Path(config.path, "receipts").iterdir())
+    receipts, manifest = sorted(Path(config.path, "receipts").iterdir()), Path(config.path, "manifest.json")
+    finished = read_json(manifest)
+    write_json(manifest, finished | {"complete": False})
     for file in receipts:
         write_json(file, read_json(file) | {"versions": read_json(file)["versions"] | {"jax": "0.1"}})
     with pytest.raises(DatasetError, match=r"started with other software.*jax: 0\.1 -> "):
         dataset.generate(config)
-    for file in receipts:
-        write_json(file, read_json(file) | {"versions": made_with(config.create(), 2), "sha256": "0"})
+    assert finished["versions"] == made_with(config.create(), 2)
+    shards = {name: entry | {"sha256": "0"} for name, entry in finished["shards"].items()}
+    write_json(manifest, finished | {"shards": shards})
     with pytest.raises(DatasetError, match=f"{shard} was made again, but its records differ"):
         dataset.generate(config)
     assert not Path(config.path, shard).exists()
+
+
+def test_a_complete_manifest_decides_over_receipts(generated, tmp_path):
+    """One flipped digit in a receipt spoiled a sound data set for good: the same command wrote it into the manifest."""
+    config = replace(generated, path=str(tmp_path / "receipts"), train=5, validation=1, test=1)
+    manifest = dataset.generate(config)
+    receipt = next(Path(config.path, "receipts").glob("*train*00001*.json"))
+    sound = read_json(receipt)
+    write_json(receipt, sound | {"sha256": "0" + sound["sha256"][1:]})
+    assert dataset.generate(config) == manifest
+    assert read_json(receipt) == sound
+    dataset.verify(config.path)
+
+
+def to_elsewhere(info: dict, train: dict) -> None:
+    train["filepathTemplate"] = "../other/" + train["filepathTemplate"]
+
+
+def to_fewer_records(info: dict, train: dict) -> None:
+    train["shardLengths"] = ["1", "1"]
+
+
+def to_another_split(info: dict, train: dict) -> None:
+    train |= {"filepathTemplate": train["filepathTemplate"].replace("{SPLIT}", "test"), "shardLengths": ["1"]}
+
+
+def to_unknown_keys(info: dict, train: dict) -> None:
+    info["zzz"] = 1
+
+
+@pytest.mark.parametrize("change", [to_elsewhere, to_fewer_records, to_another_split, to_unknown_keys, None])
+def test_metadata_of_tfds_that_are_not_those_of_the_manifest_are_refused(generated, tmp_path, change):
+    """By readers and by `verify`; the command that made the data set writes them anew."""
+    config = replace(generated, path=str(tmp_path / "info"), train=5, validation=1, test=1)
+    dataset.generate(config)
+    file = Path(config.path, "dataset_info.json")
+    info = read_json(file)
+    if change is None:
+        file.unlink()
+    else:
+        change(info, next(split for split in info["splits"] if split["name"] == "train"))
+        write_json(file, info)
+    for read in (
+        lambda: dataset.verify(config.path, checksums=False),
+        lambda: dataset.data_source(config.path, "train"),
+    ):
+        with pytest.raises(DatasetError, match=r"dataset_info\.json (is missing or damaged|names other files)"):
+            read()
+    dataset.generate(config)
+    assert len(dataset.data_source(config.path, "train")) == 5
+    dataset.verify(config.path)
 
 
 @pytest.mark.parametrize("damage", ["truncate", "edit", "delete"])

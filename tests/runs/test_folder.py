@@ -1,20 +1,24 @@
 """A folder that is not one of a run is refused with what it is."""
 
 import contextlib
+import errno
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from data_gen.common.errors import InputError
-from data_gen.common.files import write_json
+from data_gen.common.files import exclusive, read_json, write_json
 from data_gen.dataset.manifest import claim as claim_data
 from data_gen.dataset.manifest import new_manifest
 from surrogate.config import InvertConfig, TrainConfig
 from surrogate.inversion.config import InversionConfig
 from surrogate.operators.fno import FNOConfig
 from surrogate.runs.checkpoints import Checkpoints
-from surrogate.runs.folder import claim_folder, read_run
+from surrogate.runs.folder import CONFIG, claim_folder, read_run
 from tests.helpers import tiny_config
 
 
@@ -72,3 +76,61 @@ def test_a_folder_whose_checkpoints_cannot_be_read_back_is_refused(name, tmp_pat
     with pytest.raises(InputError, match="could not be read again, because of"):
         claim_folder(tmp_path / name, config)
     assert not any(tmp_path.iterdir())
+
+
+def test_one_of_two_configs_claims_a_folder(tmp_path):
+    """Twelve races of four threads with two configs: the folder is told to be theirs of one config alone."""
+    configs = [InvertConfig(data=tiny_config("unused"), inversion=InversionConfig(index=index)) for index in (0, 1)]
+    for race in range(12):
+        folder, barrier = tmp_path / str(race), threading.Barrier(4)
+
+        def attempt(number: int, folder=folder, barrier=barrier) -> int | None:
+            barrier.wait()
+            try:
+                claim_folder(folder, configs[number % 2])
+            except InputError:
+                return None
+            return number % 2
+
+        with ThreadPoolExecutor(4) as pool:
+            winners = set(pool.map(attempt, range(4))) - {None}
+        assert len(winners) == 1
+        assert read_json(folder / CONFIG)["inversion"]["index"] == winners.pop()
+        assert [file.name for file in folder.iterdir()] == [CONFIG]
+
+
+@pytest.mark.parametrize("name", ["training.lock", "metrics.jsonl", "figures/models.png", "checkpoints"])
+def test_links_in_a_folder_are_refused(name, tmp_path):
+    """What is written there would change a file elsewhere. The folder itself, and those of W&B, may be links."""
+    config = InvertConfig(data=tiny_config("unused"))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "folder").symlink_to(tmp_path / "elsewhere")
+    claim_folder(tmp_path / "folder", config)
+    (tmp_path / "folder/wandb").mkdir()
+    (tmp_path / "folder/wandb/latest-run").symlink_to(tmp_path)
+    claim_folder(tmp_path / "folder", config)
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "folder" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "folder" / name).symlink_to(tmp_path / "precious")
+    with pytest.raises(InputError, match=f"{name} is a link to .*precious"):
+        claim_folder(tmp_path / "folder", config)
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_a_lock_is_no_link(tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "x.lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(InputError, match=r"x\.lock is a link"), exclusive(tmp_path / "x.lock"):
+        pass
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_folders_are_claimed_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, "no hard links")
+
+    monkeypatch.setattr(os, "link", refuse)
+    config = InvertConfig(data=tiny_config("unused"))
+    assert not claim_folder(tmp_path, config) and claim_folder(tmp_path, config)
+    with pytest.raises(InputError, match="another config"):
+        claim_folder(tmp_path, InvertConfig(data=tiny_config("unused"), inversion=InversionConfig(index=1)))
