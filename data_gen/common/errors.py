@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from data_gen.common.interruption import Interrupted, ended_at_once
+
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # XLA's errors have this status, and no type of their own
 
 
@@ -38,7 +40,8 @@ def one_paragraph(main: Callable[..., Any]) -> Callable[..., Any]:
         main: Entry point.
 
     Returns:
-        The same entry point, which ends the process on an error of this module, of a file, or of too little memory.
+        The same entry point, which ends the process on an error of this module, of a file, or of too little memory, and
+        on Ctrl-C, SIGTERM and SIGHUP, with one line and the exit status 128 + signal.
     """
 
     @functools.wraps(main)
@@ -48,7 +51,11 @@ def one_paragraph(main: Callable[..., Any]) -> Callable[..., Any]:
                 stream.reconfigure(errors="backslashreplace")
         formatted, warnings.formatwarning = warnings.formatwarning, _one_line
         try:
-            return main(*args, **kwargs)
+            with ended_at_once():
+                return main(*args, **kwargs)
+        except Interrupted as stop:
+            print(stop, file=sys.stderr)
+            sys.exit(stop.status)
         except (InputError, NumericalError) as error:
             sys.exit(f"error: {error}")
         except OSError as error:

@@ -19,7 +19,7 @@ from data_gen.dataset.config import SOLVER, DataConfig
 from data_gen.dataset.manifest import MANIFEST, config_of, read_manifest
 from surrogate.config import TrainConfig, register
 from surrogate.devices import is_main_process
-from surrogate.runs.fit import fit
+from surrogate.runs.fit import fit, interrupted
 from surrogate.runs.folder import CONFIG, read_run
 from surrogate.runs.load import best_step, best_validation
 from surrogate.runs.provenance import find_dataset
@@ -94,21 +94,6 @@ def stored_data(given: DataConfig, run: str) -> DataConfig:
     given = replace(given, path=str(path))
     own = ["path", "source"] + ["train"] * (given.source == "online")
     return adopt(given, stored, "data", f"the data set at {path}", own)
-
-
-def interrupted(reached: int, steps: int) -> str:
-    """Say how to resume an interrupted run.
-
-    Args:
-        reached: Last step of the run that is saved; 0 for none.
-        steps: Steps of the whole run.
-
-    Returns:
-        Sentence for the terminal.
-    """
-    if not reached:
-        return "Interrupted before the first step: the same command starts from the beginning."
-    return f"Interrupted at step {reached} of {steps}, which is saved. The same command resumes from there."
 
 
 def status(values: Mapping[str, float]) -> str:

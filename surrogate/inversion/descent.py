@@ -26,6 +26,7 @@ from jaxtyping import Array, Bool, Float
 from data_gen.common.digest import digest_of
 from data_gen.common.errors import InputError, NumericalError
 from data_gen.common.freed_memory import return_freed_memory, returned_after_compiling
+from data_gen.common.interruption import Interrupted
 from data_gen.common.smoothing import gaussian_smooth
 from surrogate.inversion.checks import check_fastest, check_observed, check_start, check_truth, check_weights
 from surrogate.inversion.config import InversionConfig
@@ -286,6 +287,9 @@ class _Descent:
                 gc.collect()  # a stage and its compiled functions refer to each other: its data would stay for a while
                 return_freed_memory()
                 self._store(0.0)
+        except Interrupted:
+            self._store(0.0)
+            raise
         except StopInversion as stop:
             self._store(0.0)
             if self.progress.state:  # within a stage

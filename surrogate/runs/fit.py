@@ -13,6 +13,7 @@ import jax
 from flax import nnx
 
 from data_gen.common.files import exclusive
+from data_gen.common.interruption import ENDING, Interrupted, Interruption
 from data_gen.dataset.manifest import MANIFEST
 from surrogate.config import TrainConfig
 from surrogate.devices import all_gather, barrier, is_main_process
@@ -21,7 +22,6 @@ from surrogate.runs.checkpoints import Checkpoints
 from surrogate.runs.folder import claim_folder, is_claimed, read_run
 from surrogate.runs.initialization import initialize
 from surrogate.runs.load import last_step
-from surrogate.runs.preemption import Interruption
 from surrogate.runs.provenance import find_dataset
 from surrogate.runs.rollback import roll_back
 from surrogate.runs.training_run import OnProgress, TrainingRun
@@ -41,7 +41,8 @@ def fit(
     With more steps than a run was to be trained for before, it is trained further: from its last state, by the
     learning rates that the schedule of the new number of steps has from there on.
 
-    On SIGTERM or SIGUSR1 the current step is finished and saved: the step returned is then not the last one.
+    On a signal that ends a command, or SIGUSR1, the current step is finished and saved. Then `Interrupted` is raised;
+    on SIGUSR1 the step is returned, which is not the last one.
 
     Args:
         config: Config of the run.
@@ -55,6 +56,7 @@ def fit(
         InputError: The config, the data set (`DatasetError`) or the folder (`CheckpointError`) do not fit. It is raised
             before anything is compiled or written.
         NumericalError: Training diverged for good; the last good checkpoint is kept.
+        Interrupted: A signal came.
     """
     training, folder = config.training, Path(config.run)
     config = _with_data(config)
@@ -80,7 +82,8 @@ def fit(
             further = earlier if earlier and earlier < training.steps else None
             schedule = describe_schedule(training, run.step, further)
             announce(f"{start.text} {schedule}" if start else schedule)
-        while run.step < training.steps and not _interrupted(run, interruption):
+        caught = 0
+        while run.step < training.steps and not (caught := _caught(run, interruption)):
             metrics = run.advance()
             due = training.due(run.step)
             if not any(due) or roll_back(run):
@@ -95,7 +98,24 @@ def fit(
             run.finish()
         elif not roll_back(run):
             run.save()
+        if caught in ENDING:
+            raise Interrupted(caught, interrupted(run.step, training.steps))
         return run.step
+
+
+def interrupted(reached: int, steps: int) -> str:
+    """Say how to resume an interrupted run.
+
+    Args:
+        reached: Last step of the run that is saved; 0 for none.
+        steps: Steps of the whole run.
+
+    Returns:
+        Sentence for the terminal.
+    """
+    if not reached:
+        return "Interrupted before the first step: the same command starts from the beginning."
+    return f"Interrupted at step {reached} of {steps}, which is saved. The same command resumes from there."
 
 
 def _with_data(config: TrainConfig) -> TrainConfig:
@@ -118,8 +138,8 @@ def _claimed(config: TrainConfig, task: Task):
         yield
 
 
-def _interrupted(run: TrainingRun, interruption: Interruption) -> bool:
-    """Whether to stop here. Each process receives its own signal, so several of them agree where they log."""
+def _caught(run: TrainingRun, interruption: Interruption) -> int:
+    """Return the signal to stop by, 0 for none. Each process receives its own, so several agree where they log."""
     if jax.process_count() > 1 and run.step % run.training.log_every:
-        return False
-    return any(all_gather(interruption.caught is not None))
+        return 0
+    return max(all_gather(interruption.caught))

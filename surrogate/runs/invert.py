@@ -10,6 +10,7 @@ import numpy as np
 
 from data_gen.common.errors import InputError
 from data_gen.common.files import exclusive, read_json, write_json
+from data_gen.common.interruption import Interrupted, Interruption
 from surrogate import figures
 from surrogate.config import InvertConfig
 from surrogate.devices import all_gather, barrier, is_main_process
@@ -55,6 +56,7 @@ def run_inversion(
         The summary, which is the content of `inversion.json`.
 
     Raises:
+        Interrupted: A signal came; what was reached is kept, and the same command goes on from there.
         InputError: The config, the run or a file cannot be used, or another process writes into the folder; nothing is
             written then.
     """
@@ -75,7 +77,13 @@ def run_inversion(
         on_progress(config.inversion.most_entries, {})
         return done
 
-    with _claimed(out, config):
+    with _claimed(out, config), Interruption() as interruption:
+
+        def obedient(iteration: int, values: dict[str, float]) -> None:
+            on_progress(iteration, values)
+            if caught := max(all_gather(interruption.caught)):
+                raise Interrupted(caught, f"Iteration {iteration} is saved, and the same command goes on from there.")
+
         if isinstance(problem.forward, PhysicsForward):
             if config.memory_budget is not None and is_main_process():
                 print("\n".join(f"stage {number}: {derivative}" for number, (derivative, *_) in enumerate(plans)))
@@ -98,7 +106,7 @@ def run_inversion(
             resume=out / PROGRESS,
             identity=f"{config.forward} {weights} {problem.contents}",
             make=CorrectedStages(problem.surrogate) if config.forward == "corrected" else make_stage,
-            on_progress=on_progress,
+            on_progress=obedient,
         )
         last = result.stage == result.stage[-1]  # the stages differ in their data: misfits are those of the last one
         best = result.best - int(np.argmax(last))

@@ -1,5 +1,6 @@
 """An interrupted inversion resumes with the same bits, and takes no other inversion's progress."""
 
+import os
 from dataclasses import replace
 
 import jax.numpy as jnp
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from data_gen.common.errors import InputError
+from data_gen.common.interruption import ENDING, Interrupted
 from surrogate.config import InvertConfig
 from surrogate.inversion import descent
 from surrogate.inversion.config import InversionConfig, StageConfig
@@ -131,3 +133,29 @@ def test_a_folder_that_was_interrupted(tmp_path, monkeypatch):
     np.testing.assert_array_equal(*results)
     monkeypatch.setattr(runs, "invert", None)
     assert run_inversion(config) == summary
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_ends_after_the_iteration(number, tmp_path):
+    """The iteration under way is finished and kept, and the same command ends with the same bits."""
+    config = InvertConfig(
+        out=str(tmp_path / "whole"),
+        data=tiny_config(tmp_path / "unused"),
+        inversion=InversionConfig(iterations=3, shots=1, optimizer="lbfgs"),
+    )
+    run_inversion(config)
+    config, heard = replace(config, out=str(tmp_path / "out")), []
+
+    def interrupt(iteration: int, values: dict[str, float]) -> None:
+        if "misfit" in values:
+            heard.append(iteration)
+            if heard == [0, 1]:
+                os.kill(os.getpid(), number)
+
+    with pytest.raises(Interrupted, match="Iteration 1 is saved"):
+        run_inversion(config, interrupt)
+    assert not (tmp_path / "out" / "inversion.json").exists()
+    run_inversion(config, interrupt)
+    assert heard == [0, 1, 1, 2, 3]
+    results = [np.load(tmp_path / name / "result.npz")["velocity"] for name in ("whole", "out")]
+    np.testing.assert_array_equal(*results)
