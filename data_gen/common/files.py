@@ -264,6 +264,23 @@ def exclusive(lock: Path, *, wait: bool = True) -> Iterator[None]:
             return
 
 
+def check_room(folder: Path, needed: int) -> None:
+    """Refuse to begin what the disk has no room for.
+
+    Args:
+        folder: Folder that is to be written to; it exists.
+        needed: Size of what is to be written [bytes].
+
+    Raises:
+        DatasetError: If less is free.
+    """
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise DatasetError(
+            f"{folder} takes no more data: {needed / 1e6:.1f} MB are to be written, but {free / 1e6:.1f} MB are free "
+            "there. Finished files stay. Free some space, then run the same command again to resume."
+        )
+
+
 @contextmanager
 def explain_full_disk(folder: Path) -> Iterator[None]:
     """Replace the error of a write that found no space by a `DatasetError` with a remedy.
@@ -276,11 +293,13 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        if not any(reason in str(error) for reason in NO_ROOM):
+    except Exception as error:  # libraries have many errors for it
+        reason = next((reason for reason in NO_ROOM if reason in str(error)), None)
+        if reason is None or isinstance(error, DatasetError):
             raise
+        there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
         raise DatasetError(
-            f"{folder} takes no more data: {error} ({shutil.disk_usage(folder).free / 1e6:.1f} MB are free there). "
+            f"{folder} takes no more data: {reason} ({shutil.disk_usage(there).free / 1e6:.1f} MB are free there). "
             "Finished files stay. Free some space (or raise the quota or the limit on file sizes), then run the same "
             "command again to resume."
         ) from error

@@ -133,9 +133,12 @@ def store_progress(path: Path, progress: Progress, identity: str) -> None:
     arrays |= {item.name: getattr(progress, item.name) for item in fields(progress) if item.name != "state"}
     arrays["stage_models"] = np.reshape(progress.stage_models, (-1, len(progress.start)))
     temporary = temporary_name(path)
-    with temporary.open("wb") as file:
-        np.savez(file, identity=identity, **arrays)
-    publish(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            np.savez(file, identity=identity, **arrays)
+        publish(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_progress(path: Path, identity: str) -> Progress | None:

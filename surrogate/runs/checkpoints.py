@@ -31,7 +31,7 @@ import orbax.checkpoint as ocp
 
 from data_gen.common.digest import digest_of
 from data_gen.common.errors import InputError
-from data_gen.common.files import differences
+from data_gen.common.files import check_room, differences
 from data_gen.common.sealed import DIGEST, opened, sealed
 from surrogate.devices import fetch
 from surrogate.runs.folder import CONFIG, STEPS, WARMUP, announces_digests, identity_of, read_run
@@ -47,6 +47,7 @@ class EarlierCheckpointWarning(UserWarning):
     """Warn of a checkpoint without digests, whose damage nobody would see."""
 
 
+ROOM, BESIDE = 1.1, 300_000  # of a checkpoint, in the size of its arrays, and beside them [bytes]
 ARRAYS, OF_CONFIG = "arrays", "config"  # keys beside the progress
 REMOVED = "removed"  # deleted checkpoints are moved there first: a kill half-way leaves nothing that looks complete
 
@@ -150,6 +151,17 @@ class Checkpoints:
             stored = dict(self._best.restore(self.best_step, args=items)["progress"])
         return self._opened(stored, where)[0]
 
+    def check_room(self, tree: Tree) -> None:
+        """Check that there is room for a checkpoint, before Orbax prints a page of tracebacks.
+
+        Args:
+            tree: What is to be saved.
+
+        Raises:
+            DatasetError: There is none.
+        """
+        check_room(self.run, BESIDE + round(ROOM * sum(leaf.nbytes for leaf in jax.tree.leaves(tree))))
+
     def forget_after(self, step: int) -> None:
         """Delete the checkpoints after a step from which a run resumes: the run will reach their steps again.
 
@@ -181,6 +193,7 @@ class Checkpoints:
                 getattr(self, name).close()
 
     def _save(self, manager: ocp.CheckpointManager, step: int, tree: Tree, progress: dict[str, Any]) -> None:
+        self.check_room(tree)
         beside = sealed(progress | {ARRAYS: _digest(tree), OF_CONFIG: self._config})
         items = ocp.args.Composite(state=ocp.args.StandardSave(tree), progress=ocp.args.JsonSave(beside))
         manager.save(step, args=items, force=True)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data_gen.common.files import exclusive, refuse_links, write_json
+from data_gen.common.files import exclusive, explain_full_disk, refuse_links, write_json
 from surrogate import figures
 from surrogate.config import EvaluateConfig, TrainConfig
 from surrogate.models.surrogate import Surrogate, count_parameters
@@ -56,7 +56,7 @@ def evaluate(config: EvaluateConfig, on_progress: Callable[[str], None] = lambda
     if (done := earlier_answer(config, request.evaluated)) is not None:
         return done
     refuse_links(Path(config.run))
-    with exclusive(Path(config.run) / LOCK, wait=False):
+    with explain_full_disk(Path(config.run)), exclusive(Path(config.run) / LOCK, wait=False):
         return _evaluate(config, request, on_progress)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 from flax import nnx
 
-from data_gen.common.files import exclusive
+from data_gen.common.files import exclusive, explain_full_disk
 from data_gen.common.interruption import ENDING, Interrupted, Interruption
 from data_gen.dataset.manifest import MANIFEST
 from surrogate.config import TrainConfig
@@ -69,6 +69,7 @@ def fit(
     devices = config.parallel.create(training.batch_size, training.accumulate)
     devices.shardings(nnx.state(model))
     with contextlib.ExitStack() as stack:
+        stack.enter_context(explain_full_disk(folder))
         stack.enter_context(_claimed(config, model.task))
         interruption = stack.enter_context(Interruption())
         checkpoints = stack.enter_context(contextlib.closing(Checkpoints(folder, every=training.checkpoint_every)))
@@ -78,6 +79,7 @@ def fit(
             return training.steps
         run = TrainingRun(config, model, devices, checkpoints, on_progress, start=start, earlier=earlier)
         stack.enter_context(contextlib.closing(run))
+        checkpoints.check_room(run.state.to_dict())  # before hours of work
         if is_main_process():
             further = earlier if earlier and earlier < training.steps else None
             schedule = describe_schedule(training, run.step, further)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_gen.common.errors import InputError
-from data_gen.common.files import exclusive, read_json, write_json
+from data_gen.common.files import exclusive, explain_full_disk, read_json, write_json
 from data_gen.common.interruption import Interrupted, Interruption
 from surrogate import figures
 from surrogate.config import InvertConfig
@@ -77,7 +77,7 @@ def run_inversion(
         on_progress(config.inversion.most_entries, {})
         return done
 
-    with _claimed(out, config), Interruption() as interruption:
+    with explain_full_disk(out), _claimed(out, config), Interruption() as interruption:
 
         def obedient(iteration: int, values: dict[str, float]) -> None:
             on_progress(iteration, values)

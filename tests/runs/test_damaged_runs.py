@@ -1,6 +1,8 @@
 """Flipped bits, changed digits and files of another run are named when a run is read: no result changes in silence."""
 
+import errno
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -10,8 +12,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from data_gen.common.errors import InputError
-from data_gen.common.files import read_json, write_json
+from data_gen.common.errors import DatasetError, InputError
+from data_gen.common.files import explain_full_disk, read_json, write_json
 from data_gen.common.sealed import DIGEST, opened, sealed
 from data_gen.dataset import generation as dataset
 from surrogate.config import TrainConfig
@@ -138,3 +140,29 @@ def test_a_run_that_is_trained_further_keeps_its_best_weights_readable(folder):
     fit(config_of(folder, steps=8))
     assert DIGEST not in read_json(config)
     weights(folder / "run")
+
+
+def test_a_full_disk_is_told_before_the_first_step_and_at_a_checkpoint(trained, tmp_path, monkeypatch):
+    """In one paragraph; the same command goes on, and ends with the same weights."""
+    (tmp_path / "data").symlink_to(trained / "data")
+    usage, reached = shutil.disk_usage, []
+
+    def full(place):
+        return usage(place)._replace(free=1000)
+
+    monkeypatch.setattr(shutil, "disk_usage", full)
+    with pytest.raises(DatasetError, match=r"run takes no more data: .* MB are to be written"):
+        fit(config_of(tmp_path), lambda step, values: reached.append(step))
+    assert set(reached) == {0}
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    with pytest.raises(DatasetError, match="takes no more data"):
+        fit(config_of(tmp_path), lambda step, values: step < 3 or monkeypatch.setattr(shutil, "disk_usage", full))
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    assert fit(config_of(tmp_path)) == 4
+    assert weights(tmp_path / "run") == weights(trained / "run")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), ValueError(f"y: {os.strerror(errno.EDQUOT)} z")])
+def test_a_full_disk_is_one_paragraph_whatever_the_library(error, tmp_path):
+    with pytest.raises(DatasetError, match=r"folder takes no more data"), explain_full_disk(tmp_path / "no" / "folder"):
+        raise error
