@@ -162,7 +162,9 @@ def test_a_full_disk_is_told_before_the_first_step_and_at_a_checkpoint(trained, 
     assert weights(tmp_path / "run") == weights(trained / "run")
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), ValueError(f"y: {os.strerror(errno.EDQUOT)} z")])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), ValueError(f"y: {os.strerror(errno.EDQUOT)} z")]
+)
 def test_a_full_disk_is_one_paragraph_whatever_the_library(error, tmp_path):
     with pytest.raises(DatasetError, match=r"folder takes no more data"), explain_full_disk(tmp_path / "no" / "folder"):
         raise error
