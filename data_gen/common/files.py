@@ -6,8 +6,8 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,20 @@ def write_json_once(path: Path, content: Any) -> bool:
     return True
 
 
+def refuse_folders(folder: Path, names: Iterable[str]) -> None:
+    """Refuse a folder in which other folders stand where files are going to be written.
+
+    Args:
+        folder: The folder, which may not exist.
+        names: Names of the files.
+
+    Raises:
+        InputError: If there is such a folder.
+    """
+    if found := [name for name in names if (folder / name).is_dir()]:
+        raise InputError(f"{folder / found[0]} is a folder, where a file is to be written. Remove it.")
+
+
 def refuse_links(folder: Path) -> None:
     """Refuse a folder with links in it, through which files elsewhere would be overwritten.
 
@@ -157,6 +171,23 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Read a file of rows of JSON, each of which has a step; a full disk or a power cut may have damaged some.
+
+    Args:
+        path: Path of the file, which may not exist.
+
+    Yields:
+        The text of each row that is sound, and its content: numbers by name.
+    """
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        with suppress(json.JSONDecodeError):
+            row = json.loads(line)
+            known = isinstance(row, dict) and isinstance(row.get("step"), int)
+            if known and all(isinstance(value, int | float) for value in row.values()):
+                yield line, row
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:

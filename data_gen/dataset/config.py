@@ -297,7 +297,8 @@ class DataConfig:
 
     def _simulation(self, max_velocity: float, half_width: int = 0) -> Simulation:
         steps = np.array(self.snapshot_times if "snapshots" in self.records else []) / self.dt
-        if ("snapshots" in self.records and not len(steps)) or np.abs(steps - np.round(steps)).max(initial=0) > 1e-3:
+        whole = np.isfinite(steps).all() and np.abs(steps - np.round(steps)).max(initial=0) <= 1e-3
+        if not whole or ("snapshots" in self.records and not len(steps)):
             raise InputError(
                 f"Snapshots need times that are multiples of dt = {self.dt} s, but data.snapshot_times is "
                 f"{self.snapshot_times}. Set them, or record gathers only: data.records=[gathers]."

@@ -7,6 +7,7 @@ docs/guides/velocity.md shows all of them.
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
+from math import inf
 from typing import Any
 
 from data_gen.common.errors import InputError
@@ -115,7 +116,7 @@ def make_family(name: str, options: Mapping[str, Any]) -> Family:
     return family
 
 
-def make_mixture(config: Mapping[str, Mapping[str, Any] | None]) -> Mixture:
+def make_mixture(config: Mapping[str, Any]) -> Mixture:
     """Make a mixture of families from a config.
 
     Args:
@@ -129,15 +130,14 @@ def make_mixture(config: Mapping[str, Mapping[str, Any] | None]) -> Mixture:
         InputError: If a weight is no number, negative, or all are zero, or if `make_family` refuses an entry.
     """
     made: dict[str, tuple[Family, float]] = {}
-    for name, entry in config.items():
-        options = dict(entry or {})
+    for name, options in _entries(config).items():
         weight = options.pop("weight", 1.0)
         try:
             weight = _coerced(weight, 1.0)
         except (TypeError, ValueError) as error:
             raise InputError(f"The weight of family {name} must be a number, but is {weight!r}.") from error
-        if not weight >= 0:
-            raise InputError(f"The weight of family {name} must not be negative, but is {weight}.")
+        if not 0 <= weight < inf:
+            raise InputError(f"The weight of family {name} must be 0 or more and finite, but is {weight}.")
         if weight > 0:
             made[name] = make_family(name, options), weight
     if not made:
@@ -146,7 +146,15 @@ def make_mixture(config: Mapping[str, Mapping[str, Any] | None]) -> Mixture:
     return Mixture(families, tuple(weight / sum(weights) for weight in weights), tuple(made))
 
 
-def drawn_families(config: Mapping[str, Mapping[str, Any] | None]) -> dict[str, dict[str, Any]]:
+def _entries(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Copy the entries of a mixture; an entry may be empty."""
+    for name, entry in config.items():
+        if not isinstance(entry, Mapping | None):
+            raise InputError(f"Family {name} needs its parameters, such as {{weight: 1}}, but has {entry!r}.")
+    return {name: dict(entry or {}) for name, entry in config.items()}
+
+
+def drawn_families(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Select the families that are drawn: an entry of weight 0 changes no model.
 
     Args:
@@ -155,11 +163,10 @@ def drawn_families(config: Mapping[str, Mapping[str, Any] | None]) -> dict[str, 
     Returns:
         The entries without those of weight 0.
     """
-    entries = {name: dict(entry or {}) for name, entry in config.items()}
-    return {name: entry for name, entry in entries.items() if entry.get("weight", 1) != 0}
+    return {name: entry for name, entry in _entries(config).items() if entry.get("weight", 1) != 0}
 
 
-def pin_files(config: Mapping[str, Mapping[str, Any] | None]) -> dict[str, dict[str, Any]]:
+def pin_files(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Select the families that are drawn, and add the `sha256` of every model file to them.
 
     A manifest holds the result: a mixture made from it refuses a file whose content has changed.

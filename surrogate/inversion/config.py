@@ -306,15 +306,16 @@ class InversionConfig:
                 f"inversion.start_velocity = {self.start_velocity} m/s lies outside inversion.bounds = "
                 f"{self.bounds} m/s. Change one of them.{meant}"
             )
-        for name in ("index", "fixed_rows", "shots", "iterations", "cg_iterations", "check_every"):
+        for name in ("fixed_rows", "shots", "iterations", "cg_iterations", "check_every"):
             whole(getattr(self, name), f"inversion.{name}")
         for name in ("shots", "iterations", "cg_iterations", "check_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"inversion.{name} must be at least 1, but is {getattr(self, name)}.")
-        random_seed(self.seed, "inversion.seed")
+        for name in ("index", "seed"):
+            random_seed(getattr(self, name), f"inversion.{name}")
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"inversion.learning_rate must be positive, but is {self.learning_rate}.")
-        for name in ("smoothing", "gradient_smoothing", "depth_power", "index", "fixed_rows"):
+        for name in ("smoothing", "gradient_smoothing", "depth_power", "fixed_rows"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InputError(f"inversion.{name} must not be negative, but is {getattr(self, name)}.")
         if not 0 < self.preconditioner_level < float("inf"):

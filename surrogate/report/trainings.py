@@ -3,12 +3,11 @@
 import json
 import math
 import shlex
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from data_gen.common.files import flatten, read_json
+from data_gen.common.files import flatten, read_json, read_rows
 from data_gen.common.sealed import opened
 
 # Keys of a config that say where a run is and how it is recorded, but not what it is.
@@ -33,11 +32,7 @@ class Training:
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """Rows of `metrics.jsonl`, without those that a full disk or a power cut has damaged."""
-        file, rows = self.folder / "metrics.jsonl", []
-        for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
-            with suppress(json.JSONDecodeError):
-                rows.append(json.loads(line))
-        return rows
+        return [row for _, row in read_rows(self.folder / "metrics.jsonl")]
 
     @property
     def step(self) -> int:

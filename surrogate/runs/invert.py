@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_gen.common.errors import InputError
-from data_gen.common.files import exclusive, explain_full_disk, read_json, write_json
+from data_gen.common.files import exclusive, explain_full_disk, read_json, refuse_folders, write_json
 from data_gen.common.interruption import Interrupted, Interruption
 from surrogate import figures
 from surrogate.config import InvertConfig
@@ -31,6 +31,7 @@ from surrogate.runs.provenance import environment, weights_digest
 
 PROGRESS = "progress.npz"  # until the inversion is finished
 LOCK = "inversion.lock"
+FILES = (PROGRESS, "inversion.json", "result.npz", "comparison.npz", "velocity.npz", "velocity.segy", "report.html")
 
 
 def run_inversion(
@@ -147,6 +148,7 @@ def _claimed(out: Path, config: InvertConfig) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with barrier():
             if is_main_process():
+                refuse_folders(out, FILES)
                 claim_folder(out, config)
                 stack.enter_context(exclusive(out / LOCK, wait=False))
         yield

@@ -15,13 +15,13 @@ import secrets
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data_gen.common.errors import InputError
-from data_gen.common.files import read_json, temporary_name, write_json
+from data_gen.common.files import read_json, read_rows, temporary_name, write_json
 from surrogate.figures import Figure
 
 # Files of artifacts are taken from where they are: W&B would leave a copy of each in the user's home folder.
@@ -47,13 +47,6 @@ class TrackingConfig:
 
 class TrackingWarning(UserWarning):
     """Warn that a run continues without some of its records."""
-
-
-def _rows(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Parse the rows that are JSON; a full disk or a power cut may have damaged others."""
-    for row in text.splitlines():
-        with suppress(json.JSONDecodeError):
-            yield row, json.loads(row)
 
 
 def offline_record(run: Path | str) -> Path | None:
@@ -92,7 +85,7 @@ class Curves:
 
     def rows(self) -> list[dict[str, Any]]:
         """Read all rows."""
-        return [row for _, row in _rows(self._file.read_text(encoding="utf-8"))] if self._file.exists() else []
+        return [row for _, row in read_rows(self._file)]
 
     def rewind(self, step: int, *, resumed: bool) -> None:
         """Drop the rows that were written after a checkpoint: they will be written again.
@@ -105,8 +98,7 @@ class Curves:
         """
         if not self._file.exists():
             return
-        rows = _rows(self._file.read_text(encoding="utf-8"))
-        kept = [row for row, r in rows if (r["step"], "rollback" in r) <= (step, not resumed)]
+        kept = [row for row, r in read_rows(self._file) if (r["step"], "rollback" in r) <= (step, not resumed)]
         try:
             temporary = temporary_name(self._file)
             temporary.write_text("".join(f"{row}\n" for row in kept), encoding="utf-8")

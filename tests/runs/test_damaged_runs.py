@@ -13,12 +13,13 @@ import pytest
 from flax import nnx
 
 from data_gen.common.errors import DatasetError, InputError
-from data_gen.common.files import explain_full_disk, read_json, write_json
+from data_gen.common.files import explain_full_disk, read_json, read_rows, write_json
 from data_gen.common.sealed import DIGEST, opened, sealed
 from data_gen.dataset import generation as dataset
 from surrogate.config import TrainConfig
 from surrogate.encodings.schemas import SourceMapConfig
 from surrogate.operators.fno import FNOConfig
+from surrogate.report.trainings import Training
 from surrogate.runs.checkpoints import CheckpointError, EarlierCheckpointWarning
 from surrogate.runs.fit import fit
 from surrogate.runs.folder import CONFIG
@@ -155,8 +156,13 @@ def test_a_full_disk_is_told_before_the_first_step_and_at_a_checkpoint(trained, 
         fit(config_of(tmp_path), lambda step, values: reached.append(step))
     assert set(reached) == {0}
     monkeypatch.setattr(shutil, "disk_usage", usage)
+
+    def fill(step: int, values: dict[str, float]) -> None:
+        if step == 3:
+            monkeypatch.setattr(shutil, "disk_usage", full)
+
     with pytest.raises(DatasetError, match="takes no more data"):
-        fit(config_of(tmp_path), lambda step, values: step < 3 or monkeypatch.setattr(shutil, "disk_usage", full))
+        fit(config_of(tmp_path), fill)
     monkeypatch.setattr(shutil, "disk_usage", usage)
     assert fit(config_of(tmp_path)) == 4
     assert weights(tmp_path / "run") == weights(trained / "run")
@@ -168,3 +174,14 @@ def test_a_full_disk_is_told_before_the_first_step_and_at_a_checkpoint(trained, 
 def test_a_full_disk_is_one_paragraph_whatever_the_library(error, tmp_path):
     with pytest.raises(DatasetError, match=r"folder takes no more data"), explain_full_disk(tmp_path / "no" / "folder"):
         raise error
+
+
+def test_damaged_rows_of_the_curves_are_left_out(tmp_path):
+    """Bytes that are no text, rows that are numbers, damaged keys, and steps that are texts."""
+    sound = ['{"step": 1, "loss": 0.5}', '{"step": 2, "validation": 0.25}']
+    file = tmp_path / "metrics.jsonl"
+    damaged = [b"\xff\xfe", b"5", b'{"stdp": 3, "loss": 0.1}', b'{"step": "4"}', b'{"step": 5, "loss": "x"}', b'{"st']
+    file.write_bytes(b"\n".join([sound[0].encode(), *damaged, sound[1].encode()]))
+    assert [line for line, _ in read_rows(file)] == sound
+    assert Training(tmp_path, {}).best == (0.25, 2)
+    assert not list(read_rows(tmp_path / "none"))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from data_gen.common.errors import InputError
-from data_gen.common.files import exclusive, read_json, write_json
+from data_gen.common.files import exclusive, read_json, refuse_folders, write_json
 from data_gen.dataset.manifest import claim as claim_data
 from data_gen.dataset.manifest import new_manifest
 from surrogate.config import InvertConfig, TrainConfig
@@ -134,3 +134,10 @@ def test_folders_are_claimed_where_there_are_no_hard_links(tmp_path, monkeypatch
     assert not claim_folder(tmp_path, config) and claim_folder(tmp_path, config)
     with pytest.raises(InputError, match="another config"):
         claim_folder(tmp_path, InvertConfig(data=tiny_config("unused"), inversion=InversionConfig(index=1)))
+
+
+def test_a_folder_where_a_file_is_to_be_written_is_refused(tmp_path):
+    (tmp_path / "result.npz").mkdir()
+    refuse_folders(tmp_path, ["inversion.json"])
+    with pytest.raises(InputError, match=r"result\.npz is a folder"):
+        refuse_folders(tmp_path, ["inversion.json", "result.npz"])
