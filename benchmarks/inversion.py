@@ -113,6 +113,7 @@ class Card:
             "equal": self.equal,
             "diagnosis": self.diagnosis,
             "not_measured": self.missing,
+            "note": self.options.note,
         }
         return write_rows(self.options.out, f"inversion-{self.setup.name}", settings, self.rows)
 
@@ -168,6 +169,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, help="models of each family, where a set-up has families")
     parser.add_argument("--cases", nargs="+", metavar="CASE", help="models of these names only, such as style_a-0")
     parser.add_argument("--quick", action="store_true", help="few shots and iterations: does everything work?")
+    parser.add_argument("--note", default="", help="what the card has to say of how it was measured")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the cards")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of the documents")
     options = parser.parse_args()

@@ -197,7 +197,7 @@ def write_page(results: Path, docs: Path) -> Path:
         name = card["setup"]["name"]
         text += f"\n## {name}\n\n{settings(card)}\n\n{result_table(card)}"
         text += f"\n{equal_table(card)}" if card["equal"] else ""
-        text += "".join(f"\n{remark}\n" for remark in remarks(card))
+        text += "".join(f"\n{remark}\n" for remark in (*remarks(card), card.get("note", "")) if remark)
         if figure(card, static / f"inversion-{name}.png"):
             text += f"\n![Errors of {name} over time and simulations](../_static/inversion-{name}.png)\n"
         for missing in card["not_measured"]:
