@@ -12,6 +12,13 @@ and L-BFGS through each cheap model alone, which is what `corrected` corrects. O
 far its fields and its gradients are off, in the mean over the start, the model that L-BFGS ends with, and the one
 between them.
 
+The runs are made by `python -m data_gen data=reference data.train=4000` and, with T for `python train.py
+experiment=reference data.train=4000 training.validate_every=100`:
+
+    T run=runs/trained training.steps=600 training.loss.jacobian=0.5
+    T run=runs/plain training.steps=600
+    T run=runs/early training.steps=6 training.warmup_steps=1 training.validate_every=6 training.loss.jacobian=0.5
+
 Writes `results/fidelities-<device>.json` and docs/results/fidelities.md. FOLDER keeps what is measured of each model:
 after a kill the same command goes on.
 """
