@@ -190,6 +190,8 @@ def main() -> None:
     runs = dict(pair.partition("=")[::2] for pair in options.runs)
     if TRAINED not in runs or not all(runs.values()):
         parser.error(f"--runs takes NAME=RUN, `{TRAINED}` among the names, but got {' '.join(options.runs)}")
+    if reserved := {"coarse", "shuffled"} & runs.keys():
+        parser.error(f"{', '.join(sorted(reserved))} is made by the benchmark itself: give the run another name")
     configs = {name: read_run(run) for name, run in runs.items()}
     if len({repr(config.data.physics()) for config in configs.values()}) > 1:
         parser.error("the runs have learned from data of different simulations")
@@ -218,6 +220,8 @@ def main() -> None:
                 continue
             write_json(file, row_of(spec, operators, index))
         rows.append(read_json(file))
+    if len(rows) < 2:
+        parser.error("the intervals of the page need two models at least: give --models or --minutes more")
     print(write_rows(options.out, "fidelities", {"machine": before, "training": training} | about, rows))
     print(write_page(options.out, options.docs))
 

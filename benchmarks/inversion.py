@@ -39,7 +39,7 @@ from surrogate.inversion.optimizers.protocol import simulations
 OURS = "ours"
 FOLLOWERS = {"adam": OURS, "adam_batches": "batches"}  # run after another one, with as many simulations in each stage
 NOISE = {"clean": Noise(), "10dB": Noise(10.0), "field": Noise(10.0, dead=0.1, turned=30.0)}
-PEERS = ["ours", "adam", "deepwave", "deepwave_torch"]
+PEERS = ["ours", "adam", *BATCHED, "deepwave", "deepwave_torch"]
 DIGITS = 5
 
 

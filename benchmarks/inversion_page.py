@@ -55,8 +55,8 @@ stages, and size of the first step.
 - **Memory**: the largest resident memory of the contender's process, libraries included.
 - **At equal error**: seconds and simulations until both first have the larger one of the two smallest errors. Ours and
   Deepwave take turns, iteration by iteration; our Adam runs after them, with as many simulations in each stage.
-- **In batches**: as many iterations, each of 8 shots, others each time
-  (`inversion.batch`, see [batches](../guides/inversion.md#batches-and-super-shots)).
+- **In batches**: L-BFGS makes as many iterations, each of some shots, others each time (`inversion.batch`, see
+  [batches](../guides/inversion.md#batches-and-super-shots)), and Adam in batches as many simulations as it.
 
 A contender that reaches a limit of time (`--seconds`) is stopped, and its best model so far is judged: tables are
 followed by what was stopped, and figures have a cross there. Deepwave runs as well as we know how: see

@@ -126,7 +126,8 @@ class Setup:
         """The same with few shots and iterations: does everything work?"""
         every = max(1, len(self.sources) // 4)
         stages = tuple(replace(stage, iterations=3) for stage in self.stages[:2])
-        return replace(self, sources=self.sources[::every], held_out=self.held_out[:1], stages=stages)
+        few = {"sources": self.sources[::every], "held_out": self.held_out[:1], "batch": min(self.batch, 2)}
+        return replace(self, stages=stages, **few)
 
 
 def simulation_of(

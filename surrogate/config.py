@@ -15,6 +15,7 @@ from omegaconf import MISSING, OmegaConf
 
 from data_gen.common.errors import InputError
 from data_gen.common.hydra_app import store
+from data_gen.common.plain import random_seed
 from data_gen.dataset.config import DataConfig
 from surrogate.devices import ParallelConfig
 from surrogate.encodings.registry import encoding_schemas, make_encoding
@@ -132,6 +133,7 @@ class TrainConfig:
             InputError: If the model could not be trained with a setting, or if a setting would change nothing.
         """
         self.training.check()
+        random_seed(self.data.seed, "data.seed")
         self.encoding.check()
         if self.training.workers and self.data.source == "online":
             raise InputError(

@@ -126,12 +126,14 @@ def refuse_links(folder: Path) -> None:
     Raises:
         InputError: If there is a link, other than those that W&B makes.
     """
-    for path in folder.rglob("*"):
-        if path.is_symlink() and "wandb" not in path.relative_to(folder).parts:
-            raise InputError(
-                f"{path} is a link to {path.readlink()}: what is written there would change a file elsewhere. Remove "
-                "the link, or choose another folder; the folder itself may be a link."
-            )
+    for place, folders, files in os.walk(folder):  # follows no links, and bears what another process removes meanwhile
+        for path in (Path(place, name) for name in (*folders, *files)):
+            if path.is_symlink():
+                raise InputError(
+                    f"{path} is a link to {os.path.realpath(path)}: what is written there would change a file there. "
+                    "Remove the link, or choose another folder; the folder itself may be a link."
+                )
+        folders[:] = [name for name in folders if name != "wandb"]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -305,7 +307,9 @@ def check_room(folder: Path, needed: int) -> None:
     Raises:
         DatasetError: If less is free.
     """
-    if (free := shutil.disk_usage(folder).free) < needed:
+    usage = shutil.disk_usage(folder)
+    free = usage.free if usage.total else needed  # some file systems do not tell
+    if free < needed:
         raise DatasetError(
             f"{folder} takes no more data: {needed / 1e6:.1f} MB are to be written, but {free / 1e6:.1f} MB are free "
             "there. Finished files stay. Free some space, then run the same command again to resume."

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from data_gen.common.errors import InputError
-from data_gen.common.plain import random_seed
 from data_gen.dataset.recorded import HALF_WIDTH, RecordedConfig
 from data_gen.dataset.recording import Recording, make_recording
 from data_gen.dataset.sample import SPLITS, DataSpec, slowest_velocity
@@ -224,7 +223,6 @@ class DataConfig:
         """
         if self.accuracy is not None:
             return self.settled().create()
-        random_seed(self.seed, "data.seed")
         self._check_counts()
         if self.recorded is not None:
             return self._recorded(self.recorded)

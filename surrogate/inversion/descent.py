@@ -287,9 +287,6 @@ class _Descent:
                 gc.collect()  # a stage and its compiled functions refer to each other: its data would stay for a while
                 return_freed_memory()
                 self._store(0.0)
-        except Interrupted:
-            self._store(0.0)
-            raise
         except StopInversion as stop:
             self._store(0.0)
             if self.progress.state:  # within a stage
@@ -385,7 +382,11 @@ class _Descent:
     def _show(self) -> None:
         if self.progress.rows:
             values = map(float, self.progress.rows[-1])  # counts, too
-            self.on_progress(len(self.progress.rows) - 1, dict(zip(ENTRIES, values, strict=True)))
+            try:
+                self.on_progress(len(self.progress.rows) - 1, dict(zip(ENTRIES, values, strict=True)))
+            except Interrupted:
+                self._store(0.0)  # here the progress is whole; a signal that interrupts a step leaves what is stored
+                raise
 
     def _store(self, every: float) -> None:
         if self.resume is not None and time.monotonic() - self.stored >= every:

@@ -29,11 +29,11 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from data_gen.common.digest import digest_of
+from data_gen.common.digest import digest_of_all
 from data_gen.common.errors import InputError
 from data_gen.common.files import check_room, differences
 from data_gen.common.sealed import DIGEST, opened, sealed
-from surrogate.devices import fetch
+from surrogate.devices import barrier, fetch, is_main_process
 from surrogate.runs.folder import CONFIG, STEPS, WARMUP, announces_digests, identity_of, read_run
 
 Tree = dict[Any, Any]  # nested dictionaries of arrays
@@ -160,7 +160,10 @@ class Checkpoints:
         Raises:
             DatasetError: There is none.
         """
-        check_room(self.run, BESIDE + round(ROOM * sum(leaf.nbytes for leaf in jax.tree.leaves(tree))))
+        needed = BESIDE + round(ROOM * sum(leaf.nbytes for leaf in jax.tree.leaves(tree)))
+        with barrier():
+            if is_main_process():
+                check_room(self.run, needed)
 
     def forget_after(self, step: int) -> None:
         """Delete the checkpoints after a step from which a run resumes: the run will reach their steps again.
@@ -202,10 +205,11 @@ class Checkpoints:
 
     @property
     def _config(self) -> dict[str, Any]:
-        """The values of the run's config that decide what its weights mean; a run may be trained further."""
+        """What decides the meaning of weights in the config of the run: not how long, or from which run, it trains."""
         if not (self.run / CONFIG).is_file():
             return {}
-        return {key: value for key, value in identity_of(read_run(self.run)).items() if key not in (STEPS, WARMUP)}
+        others = (STEPS, WARMUP, "init.run")
+        return {key: value for key, value in identity_of(read_run(self.run)).items() if key not in others}
 
     def _restore(self, manager: ocp.CheckpointManager, like: Tree, folder: Path) -> tuple[Tree, dict[str, Any]]:
         step = manager.latest_step()
@@ -243,7 +247,10 @@ class Checkpoints:
                 stacklevel=2,
             )
             return stored, None
-        progress = opened(stored, where)
+        try:
+            progress = opened(stored, where)
+        except InputError as error:
+            raise CheckpointError(f"{error} Or remove it, and an earlier checkpoint is used.") from error
         digest, config = progress.pop(ARRAYS), progress.pop(OF_CONFIG)
         here = self._config
         shared = here.keys() & config.keys()  # later versions have more keys
@@ -296,8 +303,13 @@ def _digest(tree: Tree) -> str:
     """Compute the digest of all arrays, by their names; all processes call this."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
-    parts = ((name, fetch(leaf) if isinstance(leaf, jax.Array) else np.asarray(leaf)) for name, leaf in named.items())
-    return digest_of(*(part for pair in sorted(parts, key=lambda pair: pair[0]) for part in pair))
+
+    def parts() -> Iterator[str | np.ndarray]:
+        for name in sorted(named):
+            yield name
+            yield fetch(named[name]) if isinstance(named[name], jax.Array) else np.asarray(named[name])
+
+    return digest_of_all(parts())
 
 
 def _check_fit(stored: Tree, expected: Tree, where: Path) -> None:

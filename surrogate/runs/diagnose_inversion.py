@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_gen.common.errors import InputError
-from data_gen.common.files import make_folder, read_json, write_json
+from data_gen.common.files import make_folder, read_json, refuse_links, write_json
 from data_gen.common.smoothing import gaussian_smooth
 from data_gen.solver.diagnosis import Diagnosis, Finding, diagnose
 from surrogate import figures
@@ -86,6 +86,7 @@ def run_diagnosis(config: InvertConfig, on_stage: Callable[[str], None] = lambda
     problem = known_model_problem(config) if config.observed is None else observed_problem(config)
     assert isinstance(problem.forward, PhysicsForward)
     planned, _ = problem.forward.within(config.memory_budget)
+    refuse_links(Path(config.out))
     make_folder(Path(config.out) / DIAGNOSIS)
     on_stage("predicting data in the start")
     forward, observed = problem.complete()

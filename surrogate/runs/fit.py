@@ -19,7 +19,7 @@ from surrogate.config import TrainConfig
 from surrogate.devices import all_gather, barrier, is_main_process
 from surrogate.protocols import Task
 from surrogate.runs.checkpoints import Checkpoints
-from surrogate.runs.folder import claim_folder, is_claimed, read_run
+from surrogate.runs.folder import claim_folder, is_claimed, read_run, write_more_steps
 from surrogate.runs.initialization import initialize
 from surrogate.runs.load import last_step
 from surrogate.runs.provenance import find_dataset
@@ -54,7 +54,7 @@ def fit(
 
     Raises:
         InputError: The config, the data set (`DatasetError`) or the folder (`CheckpointError`) do not fit. It is raised
-            before anything is compiled or written.
+            before anything is compiled; of a full disk and a damaged checkpoint, after the folder is claimed.
         NumericalError: Training diverged for good; the last good checkpoint is kept.
         Interrupted: A signal came.
     """
@@ -137,6 +137,7 @@ def _claimed(config: TrainConfig, task: Task):
             if is_main_process():
                 claim_folder(Path(config.run), config)
                 stack.enter_context(exclusive(Path(config.run) / LOCK, wait=False))
+                write_more_steps(Path(config.run), config)
         yield
 
 

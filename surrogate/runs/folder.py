@@ -167,7 +167,7 @@ def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
 
     Args:
         folder: Folder of a run or of an inversion.
-        config: Config of it; one with more training steps than the run's own is written, too.
+        config: Config of it.
 
     Returns:
         Whether the folder belonged to this config already.
@@ -184,11 +184,20 @@ def claim_folder(folder: Path, config: TrainConfig | InvertConfig) -> bool:
         make_folder(folder)
         if not write_json_once(folder / CONFIG, sealed(asdict(config))):  # another process was faster
             return is_claimed(folder, config)
-    elif isinstance(config, TrainConfig) and config.training.steps > read_run(folder).training.steps:
-        # A run of an earlier version has checkpoints without digests, which stay readable when it is trained further.
-        values = asdict(config)
-        write_json(folder / CONFIG, sealed(values) if announces_digests(folder) else values)
     return claimed
+
+
+def write_more_steps(run: Path, config: TrainConfig) -> None:
+    """Write the config of a run that is trained further than its own config says; the caller holds the run's lock.
+
+    Args:
+        run: Folder of the run.
+        config: Config, which has claimed the folder.
+    """
+    if config.training.steps > read_run(run).training.steps:
+        # A run of an earlier version has checkpoints without digests, which stay readable.
+        values = asdict(config)
+        write_json(run / CONFIG, sealed(values) if announces_digests(run) else values)
 
 
 def _check_path(run: Path) -> None:

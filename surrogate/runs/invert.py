@@ -80,16 +80,20 @@ def run_inversion(
 
     with explain_full_disk(out), _claimed(out, config), Interruption() as interruption:
 
+        def obey(saved: str) -> None:
+            if caught := max(all_gather(interruption.caught)):
+                raise Interrupted(caught, f"{saved}, and the same command goes on from there.")
+
         def obedient(iteration: int, values: dict[str, float]) -> None:
             on_progress(iteration, values)
-            if caught := max(all_gather(interruption.caught)):
-                raise Interrupted(caught, f"Iteration {iteration} is saved, and the same command goes on from there.")
+            obey(f"Iteration {iteration} is saved")
 
         if isinstance(problem.forward, PhysicsForward):
             if config.memory_budget is not None and is_main_process():
                 print("\n".join(f"stage {number}: {derivative}" for number, (derivative, *_) in enumerate(plans)))
             on_progress(0, {"predicted_peak": float(max(plan.peak for of_stage in plans for plan in of_stage))})
         forward, observed = problem.complete()
+        obey("No iteration was begun")
         truth = problem.truth
         result = invert(
             forward,

@@ -99,12 +99,14 @@ class Curves:
         if not self._file.exists():
             return
         kept = [row for row, r in read_rows(self._file) if (r["step"], "rollback" in r) <= (step, not resumed)]
+        temporary = temporary_name(self._file)
         try:
-            temporary = temporary_name(self._file)
             temporary.write_text("".join(f"{row}\n" for row in kept), encoding="utf-8")
             temporary.replace(self._file)
         except OSError as error:
             self._warn(error)
+        finally:
+            temporary.unlink(missing_ok=True)
         self._end = self._file.stat().st_size
 
     def append(self, row: dict[str, Any]) -> None:

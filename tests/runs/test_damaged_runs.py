@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -13,15 +14,15 @@ import pytest
 from flax import nnx
 
 from data_gen.common.errors import DatasetError, InputError
-from data_gen.common.files import explain_full_disk, read_json, read_rows, write_json
+from data_gen.common.files import exclusive, explain_full_disk, read_json, read_rows, write_json
 from data_gen.common.sealed import DIGEST, opened, sealed
 from data_gen.dataset import generation as dataset
-from surrogate.config import TrainConfig
+from surrogate.config import InitConfig, TrainConfig
 from surrogate.encodings.schemas import SourceMapConfig
 from surrogate.operators.fno import FNOConfig
 from surrogate.report.trainings import Training
 from surrogate.runs.checkpoints import CheckpointError, EarlierCheckpointWarning
-from surrogate.runs.fit import fit
+from surrogate.runs.fit import LOCK, fit
 from surrogate.runs.folder import CONFIG
 from surrogate.runs.load import best_validation, load_surrogate
 from surrogate.training.config import TrainingConfig
@@ -102,7 +103,7 @@ def test_a_validation_error_that_was_changed_is_named(folder):
     file.write_text(
         re.sub(r'("validation": )[^,}]+', r"\g<1>0.001", file.read_text(encoding="utf-8")), encoding="utf-8"
     )
-    with pytest.raises(InputError, match="not those that were written"):
+    with pytest.raises(CheckpointError, match="not those that were written"):
         best_validation(folder / "run")
 
 
@@ -132,11 +133,31 @@ def test_a_checkpoint_without_digests_is_of_an_earlier_version_or_refused(folder
         assert weights(folder / "run") == before
 
 
+def test_a_run_is_loaded_from_another_working_directory_than_it_began_in(folder, tmp_path, monkeypatch):
+    """Also one that took over the weights of a run at a relative path."""
+    monkeypatch.chdir(tmp_path)
+    fit(replace(config_of(folder), run="fine", init=InitConfig(run="run")))
+    before = weights(Path("fine"))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert weights(tmp_path / "fine") == before
+
+
+def test_more_steps_do_not_change_the_config_of_a_run_that_is_being_trained(folder):
+    """The command that is refused by the lock leaves the folder as it is."""
+    config = folder / "run" / CONFIG
+    before = config.read_bytes()
+    with exclusive(folder / "run" / LOCK), pytest.raises(InputError, match="is being written by"):
+        fit(config_of(folder, steps=8))
+    assert config.read_bytes() == before
+
+
 def test_a_run_that_is_trained_further_keeps_its_best_weights_readable(folder):
     """More steps are no other config, also where an earlier version made the run."""
     fit(config_of(folder, steps=6))
     weights(folder / "run")
     config = folder / "run" / CONFIG
+    assert read_json(config)["training"]["steps"] == 6
     write_json(config, opened(read_json(config), config))
     fit(config_of(folder, steps=8))
     assert DIGEST not in read_json(config)

@@ -30,6 +30,7 @@ SCATTER = 0.8  # length of the mean of the neighbors' unit vectors of twice the 
 ALIGNED = 20.0  # degrees from that mean, or from its opposite
 TOGETHER = 0.1  # periods from the median of the neighbors' delays
 ROTATED = 15.0  # degrees
+FEWEST = 6  # traces
 NEAREST = 0.2  # part of the compared traces that tell the common phase
 ENOUGH = 1 / 3  # part of the traces: a few may agree by chance
 CERTAIN = 0.5  # length of the mean of the unit vectors; 60 degrees of scatter
@@ -70,7 +71,7 @@ class CommonPhase(NamedTuple):
     @property
     def told(self) -> bool:
         """Whether enough traces agree on it."""
-        return self.certainty > CERTAIN and self.part >= ENOUGH
+        return self.certainty > CERTAIN and self.part >= ENOUGH and self.traces >= FEWEST
 
 
 def compare_arrivals(
