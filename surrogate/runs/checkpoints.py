@@ -155,7 +155,7 @@ class Checkpoints:
         """Check that there is room for a checkpoint, before Orbax prints a page of tracebacks.
 
         Args:
-            tree: What is to be saved.
+            tree: State or model that is to be saved.
 
         Raises:
             DatasetError: There is none.
@@ -205,7 +205,7 @@ class Checkpoints:
 
     @property
     def _config(self) -> dict[str, Any]:
-        """What decides the meaning of weights in the config of the run: not how long, or from which run, it trains."""
+        """Values of the config that decide what weights mean: not how long, or from which run, it trains."""
         if not (self.run / CONFIG).is_file():
             return {}
         others = (STEPS, WARMUP, "init.run")
