@@ -27,7 +27,7 @@ from surrogate.operators.fno import FNOConfig
 from surrogate.operators.unet import UNetConfig
 from surrogate.runs import export
 from surrogate.runs.checkpoints import Checkpoints
-from surrogate.runs.folder import claim_folder
+from surrogate.runs.folder import claim_folder, read_config
 from surrogate.runs.load import load_surrogate
 from surrogate.tasks.registry import TASKS
 from surrogate.training.config import TrainingConfig
@@ -183,7 +183,7 @@ def test_the_description(run_of, exported):
     assert (velocity["name"], velocity["unit"], velocity["range"][0]) == ("velocity", "m/s", 2000)
     assert source["range"] == [[20.0, 0.0], [200.0, 190.0]]
     np.testing.assert_allclose(content["outputs"][0]["times"], TIMES)
-    assert content["config"] == json.loads((run_of("source_map") / "config.json").read_text())
+    assert content["config"] == read_config(run_of("source_map") / "config.json")
     assert all(0 <= difference < 1e-5 for difference in content["difference"].values())
 
 
