@@ -4,12 +4,14 @@ The cells of the solver are finer than the band needs, as where a model is to be
 the same start, with the same data, which come from finer cells still and another order of the differences:
 
 - `ours`: L-BFGS on these cells, one stage
-- `coarse_first`: L-BFGS on cells of twice the side, whose error is inverted along; then on the cells themselves
-- `corrected`: `forward=corrected`, the cheap model being the solver on cells of twice the side
+- `coarse_first`: L-BFGS on coarser cells, whose error is inverted along; then on the cells themselves
+- `corrected`: `forward=corrected`, the cheap model being the solver on the coarser cells
+- `coarse_corrected`: L-BFGS on the coarser cells first, then `forward=corrected`
 
-They take turns, iteration by iteration (inversion_contest.py), for `--seconds` each. Of each it is measured at how many
-gradients, on the cells and on the coarser ones, and after how many seconds it first has the misfit, and the error of
-the model, that `ours` has after GRADIENTS of its gradients.
+each of the last three with cells of RATIOS times the side. `ours` makes GRADIENTS gradients; then the others take
+turns, iteration by iteration (inversion_contest.py), until they have the misfit, and the error of the model, that it
+ends with, or for `--seconds` each. Of each it is measured at how many gradients, on the cells and on the coarser ones,
+and after how many seconds it first had them.
 
 Writes `results/corrected-<device>.json` and docs/results/corrected.md. FOLDER keeps data and progress: after a kill the
 same command goes on. The section of Overthrust is named by WAVE_OVERTHRUST, and left out where that is not set.
@@ -18,8 +20,10 @@ same command goes on. The section of Overthrust is named by WAVE_OVERTHRUST, and
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -36,7 +40,8 @@ from benchmarks.worker import ROOT
 from data_gen.common.compile_cache import use_compilation_cache
 from data_gen.solver.problem.grid import Grid, TimeAxis
 
-CONTENDERS = ("ours", "coarse_first", "corrected")
+LED = ("coarse_first", "corrected", "coarse_corrected")  # by coarser cells
+RATIOS = (2.0, 4.0)  # sides of these cells, in those of the cells themselves
 GRADIENTS = 45  # of `ours`, whose misfit and error the others are to reach
 ITERATIONS = 200  # more than any contender has time for
 HIGHEST, SPACING = 8.0, 25.0  # [Hz], [m]
@@ -46,14 +51,16 @@ HEAD = ("", "noise", *COLUMNS, *COLUMNS, "stopped [s]", "misfit", "error", "in t
 INTRO = f"""# A cheap model that leads
 
 What `forward=corrected` saves where the solver's cells are finer than the band needs, by
-`python -m benchmarks.corrected`. All contenders have the same start (the true model smoothed by 250 m), data and steps,
-and take turns. The first three columns of numbers say what each spent until it first had the misfit that
+`python -m benchmarks.corrected`. All contenders have the same start (the true model smoothed by 250 m), data and steps.
+The first three columns of numbers say what each spent until it first had the misfit that
 {NAMES["ours"]} has after {GRADIENTS} gradients, the next three until it had its model error: gradients of all shots by
-the solver on its cells, such on cells of twice the side, and seconds. A dash: not in its time. The others are of the
-model at the end, as in [Inversion](inversion.md).
+the solver on its cells, such on coarser cells, and seconds. A dash: not in its time. The others are of the model at the
+end, as in [Inversion](inversion.md): those that are led stop when they have both. A number with x is the side of the
+coarser cells, in that of the cells.
 
-- **{NAMES["coarse_first"]}**: what good practice is. L-BFGS on cells of twice the side first, then on the cells.
-- **{NAMES["corrected"]}**: the solver on cells of twice the side leads, and the solver on its cells corrects it.
+- **{NAMES["coarse_first"]}**: what good practice is. L-BFGS on coarser cells first, then on the cells.
+- **{NAMES["corrected"]}**: the solver on coarser cells leads, and the solver on its cells corrects it.
+- **{NAMES["coarse_corrected"]}**: the first part of the one, then the other.
 """
 
 
@@ -102,15 +109,15 @@ def say(contender: str, reply: dict[str, Any]) -> None:
 def spent(runner: Runner, entry: dict[str, Any]) -> tuple[float, float]:
     """Gradients of all shots by the solver and on coarser cells, up to an entry; three forwards count as a gradient."""
     fine, low = entry["used"], entry["low"]
-    if runner.name == "coarse_first":
+    if runner.name.startswith("coarse"):
         coarse = [line["used"] for line in runner.history if line["stage"] == 0][-1]
-        fine, low = (0, fine) if entry["stage"] == 0 else (fine - coarse, coarse)
+        fine, low = (0, fine) if entry["stage"] == 0 else (fine - coarse, low + coarse)
     return fine, low
 
 
 def reached(runner: Runner, shots: int, measure: str, wanted: float) -> dict[str, float] | None:
     """What a contender spent until it first had a misfit or an error, on the cells themselves; None if it never had."""
-    cells = 1 if runner.name == "coarse_first" else 0  # the stage on the cells
+    cells = int(runner.name.startswith("coarse"))  # the stage on the cells
     history = [entry for entry in runner.history if measure == "error" or entry["stage"] == cells]
     entry = next((entry for entry in history if entry[measure] <= wanted), None)
     if entry is None:
@@ -119,20 +126,61 @@ def reached(runner: Runner, shots: int, measure: str, wanted: float) -> dict[str
     return {"fine": fine, "low": low, "seconds": entry["seconds"]}
 
 
-def rows_of(case: Case, noise: str, runners: list[Runner]) -> list[dict[str, Any]]:
-    """What is measured of each contender of a case."""
-    ours, shots = runners[0], len(case.setup.sources)
-    if ours.history[-1]["used"] < 3 * shots * GRADIENTS:
-        raise SystemExit(
-            f"{case.name}, {noise}: {NAMES['ours']} has fewer than {GRADIENTS} gradients. Raise --seconds."
-        )
-    paid = [entry for entry in ours.history if entry["used"] <= 3 * shots * GRADIENTS]
-    wanted = {measure: min(entry[measure] for entry in paid) for measure in MEASURES}
+def baseline(case: Case, noise: str, folder: Path) -> Runner:
+    """L-BFGS on the cells themselves, with all its gradients."""
+    budget = [3 * len(case.setup.sources) * GRADIENTS]
+    return Runner("ours", request_of(case, NOISE[noise], "ours", folder, budget), folder)
+
+
+def led(case: Case, noise: str, folder: Path, seconds: float, wanted: dict[str, float]) -> dict[Runner, float]:
+    """The contenders that coarser cells lead, and how much coarser they are."""
+    found, shots = {}, len(case.setup.sources)
+
+    def enough(runner: Runner) -> bool:
+        return all(reached(runner, shots, measure, value) for measure, value in wanted.items())
+
+    for ratio in RATIOS:
+        coarser = replace(case, setup=replace(case.setup, coarser=ratio))
+        for name in LED:
+            request = request_of(coarser, NOISE[noise], name, folder)
+            found[Runner(name, request, folder, seconds, enough)] = ratio
+    return found
+
+
+def run_all(runners: list[Runner]) -> None:
+    """Let contenders take turns up to their ends."""
+    if failed := compete(runners, inf, say):
+        raise SystemExit("\n".join(failed.values()))
+
+
+def contest(case: Case, noise: str, folder: Path, seconds: float) -> list[dict[str, Any]]:
+    """Run all contenders of a case; what is measured of each."""
+    ours = baseline(case, noise, folder)
+    run_all([ours])
+    wanted = {measure: min(entry[measure] for entry in ours.history) for measure in MEASURES}
+    others = led(case, noise, folder, seconds, wanted)
+    run_all(list(others))
+    return rows_of(case, noise, {ours: None, **others}, wanted)
+
+
+def price(runner: Runner, shots: int) -> float:
+    """Seconds that a gradient of all shots takes in the first stage, starting and compiling left out."""
+    first, *_, last = [entry for entry in runner.history if entry["stage"] == 0]
+    return 3 * shots * (last["seconds"] - first["seconds"]) / (last["used"] - first["used"])
+
+
+def rows_of(
+    case: Case, noise: str, runners: dict[Runner, float | None], wanted: dict[str, float]
+) -> list[dict[str, Any]]:
+    """What is measured of each contender of a case, and how much coarser the cells are that lead it."""
+    shots = len(case.setup.sources)
     return [
         {
             "case": case.name,
             "noise": noise,
             "contender": runner.name,
+            "coarser": ratio,
+            "price": price(runner, shots) if runner.name in ("ours", "coarse_first") else None,
             "seconds": runner.seconds,
             "peak_bytes": max(line["peak"] for line in runner.history),
             "wanted": wanted,
@@ -141,8 +189,26 @@ def rows_of(case: Case, noise: str, runners: list[Runner]) -> list[dict[str, Any
             | {"spent": [spent(runner, line) for line in runner.history]},
         }
         | case.judged(runner.model)
-        for runner in runners
+        for runner, ratio in runners.items()
     ]
+
+
+def named(row: dict[str, Any]) -> str:
+    """A contender in words."""
+    return NAMES[row["contender"]] + (f", {row['coarser']:g}x" if row["coarser"] else "")
+
+
+def ceilings(rows: list[dict[str, Any]]) -> str:
+    """What a gradient on coarser cells costs, and the most that this lets a cheap model save."""
+    text, fine = "", {row["noise"]: row["price"] for row in rows if row["contender"] == "ours"}
+    for ratio in RATIOS:
+        led = [row for row in rows if row["contender"] == "coarse_first" and row["coarser"] == ratio]
+        cost = median(row["price"] / fine[row["noise"]] for row in led)
+        text += (
+            f"A gradient on cells of {ratio:g} times the side takes {cost:.3f} of the time of one on the cells: a "
+            f"cheap model that needs as many gradients and a tenth more saves a factor of {1 / (1.1 * cost):.1f}.\n"
+        )
+    return text
 
 
 def lines_of(card: dict[str, Any], case: str) -> list[tuple[str, ...]]:
@@ -162,7 +228,7 @@ def lines_of(card: dict[str, Any], case: str) -> list[tuple[str, ...]]:
             f"{row['masked']:.4f}",
         )
         ends += (f"{row['ssim']:.3f}", f"{row['held_out']:.2e}", f"{row['peak_bytes'] / 1e9:.2f} GB")
-        lines.append((NAMES[row["contender"]], row["noise"], *cells, *ends))
+        lines.append((named(row), row["noise"], *cells, *ends))
     return lines
 
 
@@ -182,6 +248,7 @@ def write_page(results: Path, docs: Path) -> Path:
                 f"and order {order['data']}, inversions of order {order['inversion']}. {used['cores_used']} core(s) of "
                 f"{used['processor']}.\n\n"
             ) + table(HEAD, lines_of(card, setup["case"]))
+            text += "\n" + ceilings([row for row in card["rows"] if row["case"] == setup["case"]])
     page.write_text(text, encoding="utf-8")
     return page
 
@@ -193,7 +260,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where data and progress are kept")
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS), help="which")
     parser.add_argument("--noise", nargs="+", choices=("clean", "10dB"), default=["clean", "10dB"])
-    parser.add_argument("--seconds", type=float, default=300.0, help="of computing, for each contender")
+    parser.add_argument("--seconds", type=float, default=300.0, help="of computing, for each that is led")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of the documents")
     options = parser.parse_args()
@@ -209,13 +276,7 @@ def main() -> None:
             case = make_case(setup, name, model(), options.folder / problem / "data")
             setups.append(setup.described() | {"case": name})
             for noise in options.noise:
-                place = options.folder / problem / noise
-                runners = [
-                    Runner(c, request_of(case, NOISE[noise], c, place), place, options.seconds) for c in CONTENDERS
-                ]
-                if failed := compete(runners, inf, say):
-                    raise SystemExit(f"{name}, {noise}: {failed}")
-                rows += rows_of(case, noise, runners)
+                rows += contest(case, noise, options.folder / problem / noise, options.seconds)
                 print(write_rows(options.out, "corrected", {"machine": before, "setups": setups}, rows), flush=True)
     print(write_page(options.out, options.docs))
 

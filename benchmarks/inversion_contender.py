@@ -35,6 +35,7 @@ CONTENDERS = {
     "adam_batches": ("ours_inversion", "adam"),
     "corrected": ("ours_inversion", "corrected"),
     "coarse_first": ("ours_inversion", "coarse_first"),
+    "coarse_corrected": ("ours_inversion", "coarse_corrected"),
     "deepwave": ("deepwave_inversion", "scipy"),
     "deepwave_torch": ("deepwave_inversion", "torch"),
 }

@@ -95,11 +95,18 @@ def request_of(
 class Runner:
     """A contender with its folder, its history so far, and its process while it runs.
 
-    Once its turns have taken as many seconds as `limit` it is told to stop.
+    Once its turns have taken as many seconds as `limit`, or `enough` says so of its history, it is told to stop.
     """
 
-    def __init__(self, name: str, request: dict[str, Any], folder: Path, limit: float = inf):
-        self.name, self.limit = name, limit
+    def __init__(
+        self,
+        name: str,
+        request: dict[str, Any],
+        folder: Path,
+        limit: float = inf,
+        enough: Callable[["Runner"], bool] = lambda runner: False,
+    ):
+        self.name, self.limit, self.enough = name, limit, enough
         self.folder = folder / f"{name}-{digest_of(json.dumps(request))}"
         make_folder(self.folder)
         write_json(self.folder / "request.json", request)
@@ -110,14 +117,19 @@ class Runner:
         self._lines.write_text("".join(json.dumps(line) + "\n" for line in found), encoding="utf-8")
         self.history = [line for line in found if "entry" in line]
         last = found[-1] if found else {}
-        goes_on = "done" not in last or (last["stopped"] and last["seconds"] < limit)
-        self.finished: dict[str, Any] | None = None if goes_on else last
+        self.finished: dict[str, Any] | None = last if "done" in last else None
+        if self.finished and self.finished["stopped"] and not self._may_stop:
+            self.finished = None
         self.restarts = sum("restart" in line for line in found)
         self.process: subprocess.Popen[str] | None = None
         self._reached = -1  # last entry of the process
         if self.history and self.finished is None:
             self._keep({"restart": True})
             self.restarts += 1
+
+    @property
+    def _may_stop(self) -> bool:
+        return self.seconds >= self.limit or self.enough(self)
 
     @property
     def seconds(self) -> float:
@@ -135,7 +147,7 @@ class Runner:
         self.process = self.process or self._start()
         assert self.process.stdin is not None and self.process.stdout is not None
         back = bool(self.history) and self._reached >= self.history[-1]["entry"]
-        self.process.stdin.write("stop\n" if back and self.seconds >= self.limit else "go\n")
+        self.process.stdin.write("stop\n" if back and self._may_stop else "go\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         reply: dict[str, Any] = (

@@ -18,6 +18,7 @@ NAMES = {
     "adam_batches": "ours, Adam in batches",
     "corrected": "ours, corrected coarse",
     "coarse_first": "ours, coarse first",
+    "coarse_corrected": "ours, coarse first, then corrected",
     "deepwave": "Deepwave, SciPy's L-BFGS-B",
     "deepwave_torch": "Deepwave, PyTorch's L-BFGS",
 }
@@ -28,6 +29,7 @@ COLORS = {
     "adam_batches": "tab:pink",
     "corrected": "tab:green",
     "coarse_first": "tab:olive",
+    "coarse_corrected": "tab:brown",
     "deepwave": "tab:red",
     "deepwave_torch": "tab:orange",
 }

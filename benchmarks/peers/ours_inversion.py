@@ -24,6 +24,8 @@ __all__ = ["run", "versions"]
 
 MEMORY = 5e8  # [bytes] of a simulation: groups of shots, which take 5 % more CPU time than all at once
 COARSE_ITERATIONS = 80  # of the uncorrected stage on the cells of the cheap model: each takes an eighth of the time
+COARSE_FIRST = ("coarse_first", "coarse_corrected")
+CORRECTED = ("corrected", "coarse_corrected")
 UNLIMITED = 10**6  # iterations of a stage whose budget is in simulations
 
 
@@ -43,13 +45,13 @@ def stages(problem: Problem) -> list[StageConfig]:
 
 
 def config_of(problem: Problem, optimizer: str) -> InversionConfig:
-    """The settings of the inversion; `corrected` and `coarse_first` have a cheap model."""
+    """The settings of the inversion; `corrected`, `coarse_first` and `coarse_corrected` have a cheap model."""
     staged = stages(problem)
-    if optimizer == "coarse_first":
+    if optimizer in COARSE_FIRST:
         staged = [one for stage in staged for one in (coarse(stage, problem.coarser), stage)]
     return InversionConfig(
         optimizer="adam" if optimizer == "adam" else "lbfgs",
-        corrected=CorrectedConfig(low="coarse" if optimizer == "corrected" else "none", coarser=problem.coarser),
+        corrected=CorrectedConfig(low="coarse" if optimizer in CORRECTED else "none", coarser=problem.coarser),
         learning_rate=problem.learning_rate,
         depth_power=problem.depth_power,
         preconditioner="illumination" if problem.illumination else "none",
@@ -64,7 +66,7 @@ def config_of(problem: Problem, optimizer: str) -> InversionConfig:
 def coarse(stage: StageConfig, coarser: float) -> StageConfig:
     """The stage on the cells of the cheap model, whose error is inverted with the data."""
     assert stage.spacing is not None
-    return replace(stage, spacing=coarser * stage.spacing, iterations=COARSE_ITERATIONS)
+    return replace(stage, spacing=coarser * stage.spacing, iterations=COARSE_ITERATIONS, low="none")
 
 
 def forward_of(problem: Problem) -> PhysicsForward:

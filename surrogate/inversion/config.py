@@ -52,6 +52,7 @@ class StageConfig:
         depth_power: Power of depth by which updates are weighted.
         batch: Number of shots that an iteration sees; 0 for all.
         encoding: Number of super-shots into which an iteration sums the shots; 0 sums none.
+        low: Cheap forward model of `forward=corrected`, as in `CorrectedConfig`.
     """
 
     highest_frequency: float | None = None
@@ -67,6 +68,7 @@ class StageConfig:
     depth_power: float | None = None
     batch: int | None = None
     encoding: int | None = None
+    low: str | None = None
 
     @property
     def filters(self) -> bool:
@@ -344,8 +346,14 @@ class InversionConfig:
         stage = self.stage(number)
         shared = {item.name for item in fields(StageConfig)} & {item.name for item in fields(self)} - {"shots"}
         given = {name: getattr(stage, name) for name in shared if getattr(stage, name) is not None}
-        settings = replace(self, **given, stages=[])
+        corrected = self.corrected if stage.low is None else replace(self.corrected, low=stage.low)
+        settings = replace(self, **given, corrected=corrected, stages=[])
         return replace(settings, batch=settings.batch or None, encoding=settings.encoding or None)
+
+    @property
+    def lows(self) -> set[str]:
+        """Cheap forward models of `forward=corrected` in the stages."""
+        return {self.of_stage(number).corrected.low for number in range(self.n_stages)}
 
     def stage(self, number: int) -> StageConfig:
         """Return one stage.

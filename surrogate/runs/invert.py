@@ -161,8 +161,8 @@ def _claimed(out: Path, config: InvertConfig) -> Iterator[None]:
 def _forward_in_words(config: InvertConfig) -> str:
     surrogate = f"surrogate {Path(config.run).name}"
     if config.forward == "corrected":
-        low = config.inversion.corrected.low
-        return f"physics, corrected {surrogate if low == 'surrogate' else low}"
+        lows = config.inversion.lows
+        return f"physics, corrected {', '.join(surrogate if low == 'surrogate' else low for low in sorted(lows))}"
     return surrogate if config.forward == "surrogate" else "physics"
 
 

@@ -196,8 +196,13 @@ def uses_surrogate(config: InvertConfig) -> bool:
     """
     if config.forward not in FORWARDS:
         raise InputError(f"forward must be one of {FORWARDS}, but is {config.forward!r}.")
-    low = config.inversion.corrected.low
-    return config.forward == "surrogate" or (config.forward == "corrected" and low == "surrogate")
+    for number, stage in enumerate(config.inversion.stages):
+        if stage.low is not None and config.forward != "corrected":
+            raise InputError(
+                f"inversion.stages[{number}].low is the cheap model of forward=corrected, but forward is "
+                f"{config.forward}. Change one of them."
+            )
+    return config.forward == "surrogate" or (config.forward == "corrected" and "surrogate" in config.inversion.lows)
 
 
 def _physics_steps(config: InvertConfig, spec: DataSpec) -> tuple[int, ...]:

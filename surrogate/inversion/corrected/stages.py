@@ -91,7 +91,7 @@ def coarser(forward: ForwardModel, ratio: float) -> PhysicsForward:
 
 
 def _check_weight(config: InversionConfig) -> None:
-    if config.chooses_weight and config.corrected.low != "none":
+    if config.chooses_weight and config.lows != {"none"}:
         raise InputError(
             "forward=corrected minimizes around one model after the other, which needs regularizers of a known weight, "
             "but one has weight=discrepancy. Give a number, or invert with forward=physics."
@@ -109,7 +109,6 @@ def check_corrected(config: InversionConfig, forward: ForwardModel, surrogate: F
     Raises:
         InputError: If not.
     """
-    low = config.corrected.low
     _check_weight(config)
     if config.corrected.gradient_smoothing and not config.unknowns_are_cells:
         raise InputError(
@@ -118,7 +117,10 @@ def check_corrected(config: InversionConfig, forward: ForwardModel, surrogate: F
         )
     for number in range(config.n_stages):
         settings, stage = config.of_stage(number), config.stage(number)
-        if low != "none" and settings.optimizer in PROXIMAL:
+        low = settings.corrected.low
+        if low == "none":
+            continue
+        if settings.optimizer in PROXIMAL:
             raise InputError(
                 "forward=corrected minimizes by inversion.corrected.optimizer, which smooths total variation, but "
                 f"stage {number} asks for inversion.optimizer={settings.optimizer}. Take inversion.optimizer=lbfgs."
@@ -133,9 +135,9 @@ def check_corrected(config: InversionConfig, forward: ForwardModel, surrogate: F
                 f"inversion.stages[{number}] chooses a band, cells or shots, but inversion.corrected.low=surrogate "
                 "knows those of its training only. Leave them out, or take low=coarse."
             )
-    if low == "coarse":
+    if "coarse" in config.lows:
         coarser(forward, config.corrected.coarser)
-    if low == "surrogate" and (surrogate is None or surrogate.steps != forward.steps):
+    if "surrogate" in config.lows and (surrogate is None or surrogate.steps != forward.steps):
         raise InputError(
             "inversion.corrected.low=surrogate needs a surrogate that predicts the solver's data, at the same times: "
             "give run=FOLDER of a run of task=gather or wavefield, and leave inversion.record_every out."
