@@ -1,6 +1,6 @@
 """Evaluate a trained run: `python evaluate.py run=runs/mine`, see `--help`."""
 
-from surrogate.commands.evaluate import main
+from data_gen.common.errors import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("surrogate.commands.evaluate")

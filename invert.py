@@ -1,6 +1,6 @@
 """Invert data for a velocity model: `python invert.py inversion=gathers forward=physics out=runs/fwi`."""
 
-from surrogate.commands.invert import main
+from data_gen.common.errors import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("surrogate.commands.invert")

@@ -1,6 +1,6 @@
 """Train a surrogate: `python train.py encoding=coarse run=runs/mine training.steps=2000`."""
 
-from surrogate.commands.train import main
+from data_gen.common.errors import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("surrogate.commands.train")

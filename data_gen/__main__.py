@@ -1,6 +1,6 @@
 """Run `python -m data_gen`; see commands/generate.py."""
 
-from data_gen.commands.generate import run
+from data_gen.common.errors import run_command
 
 if __name__ == "__main__":
-    run()
+    run_command("data_gen.commands.generate", "run")

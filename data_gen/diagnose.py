@@ -1,6 +1,6 @@
 """Run `python -m data_gen.diagnose`; see commands/diagnose.py."""
 
-from data_gen.commands.diagnose import main
+from data_gen.common.errors import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("data_gen.commands.diagnose")

@@ -3,7 +3,12 @@
 import re
 import sys
 import zlib
+from importlib import import_module
 from pathlib import Path
+
+from docutils import nodes
+from omegaconf import OmegaConf
+from sphinx.util.docutils import SphinxDirective
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -87,7 +92,30 @@ def _skip_fields(app, what, name, obj, skip, options) -> bool | None:
     return True if type(obj).__name__ == "_tuplegetter" else None
 
 
+class Settings(SphinxDirective):
+    """Make the table of the settings of a config, from its dataclass: `settings:: MODULE.CLASS PREFIX`."""
+
+    required_arguments, optional_arguments = 1, 1
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        from data_gen.common.config_docs import keys_of
+
+        module, _, name = self.arguments[0].rpartition(".")
+        prefix = self.arguments[1] if len(self.arguments) > 1 else ""
+        schema = getattr(import_module(module), name)
+        rows = [("", "default", "values", "")]
+        for key in keys_of(OmegaConf.structured(schema), prefix):
+            value = "null" if key.value is None else str(key.value).replace("'", "")
+            rows.append((f"`{key.name}`", f"`{value}`" if value else "", key.allowed or key.kind, key.text))
+        lines = [":::{list-table}", ":header-rows: 1", ":widths: 28 14 22 36", ""]
+        for row in rows:
+            lines += [f"{'  ' if number else '* '}- {cell}" for number, cell in enumerate(row)]
+        return self.parse_text_to_nodes("\n".join([*lines, ":::"]))
+
+
 def setup(app) -> None:
-    """Register the treatment of docstrings before napoleon's."""
+    """Register the tables of settings, and the treatment of docstrings before napoleon's."""
+    app.add_directive("settings", Settings)
     app.connect("autodoc-process-docstring", _to_rest, priority=100)
     app.connect("autodoc-skip-member", _skip_fields)

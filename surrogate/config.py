@@ -15,7 +15,7 @@ from omegaconf import MISSING, OmegaConf
 
 from data_gen.common.errors import InputError
 from data_gen.common.hydra_app import store
-from data_gen.common.plain import random_seed
+from data_gen.common.ranges import check_fields, ranged
 from data_gen.dataset.config import DataConfig
 from surrogate.devices import ParallelConfig
 from surrogate.encodings.registry import encoding_schemas, make_encoding
@@ -36,6 +36,8 @@ from surrogate.tasks.registry import TASKS
 from surrogate.tasks.wavefield import WavefieldConfig
 from surrogate.training.config import TrainingConfig
 from surrogate.training.tracking import TrackingConfig
+
+FORWARDS = ("physics", "surrogate", "corrected")
 
 
 @cache
@@ -58,8 +60,8 @@ class InitConfig:
     """
 
     run: str | None = None
-    optimizer: str = "fresh"
-    statistics: str = "keep"
+    optimizer: str = ranged("fresh", ("keep", "fresh"))
+    statistics: str = ranged("keep", ("keep", "fresh"))
 
     def check(self) -> None:
         """Check the values.
@@ -67,9 +69,7 @@ class InitConfig:
         Raises:
             InputError: A value is none of its choices, or would change nothing.
         """
-        for name in ("optimizer", "statistics"):
-            if getattr(self, name) not in ("keep", "fresh"):
-                raise InputError(f"init.{name} must be keep or fresh, but is {getattr(self, name)!r}.")
+        check_fields(self, "init")
         if self.run is None and self != InitConfig():
             raise InputError("init.optimizer and init.statistics need init.run=RUN, the run that they are of.")
 
@@ -133,7 +133,6 @@ class TrainConfig:
             InputError: If the model could not be trained with a setting, or if a setting would change nothing.
         """
         self.training.check()
-        random_seed(self.data.seed, "data.seed")
         self.encoding.check()
         if self.training.workers and self.data.source == "online":
             raise InputError(
@@ -161,8 +160,8 @@ class RealModelConfig:
     """
 
     path: str | None = None
-    spacing: float | None = None
-    origin: list[float] | None = None
+    spacing: float | None = ranged(None, "(0, inf)")
+    origin: list[float] | None = ranged(None, "(-inf, inf)", length=2)
 
 
 @dataclass
@@ -191,8 +190,8 @@ class EvaluateConfig:
     """
 
     run: str = ""
-    batch_size: int = 16
-    repeats: int = 5
+    batch_size: int = ranged(16, "[1, inf)")
+    repeats: int = ranged(5, "[1, inf)")
     other: str | None = None
     real: RealModelConfig = field(default_factory=RealModelConfig)
     data: DataPlaceConfig = field(default_factory=DataPlaceConfig)
@@ -227,7 +226,7 @@ class InvertConfig:
     """
 
     out: str = "runs/inversion"
-    forward: str = "physics"
+    forward: str = ranged("physics", FORWARDS)
     run: str = ""
     data: DataConfig = field(default_factory=DataConfig)
     observed: str | None = None
@@ -235,7 +234,7 @@ class InvertConfig:
     wavelet: str | None = None
     setup: SetupConfig = field(default_factory=SetupConfig)
     inversion: InversionConfig = field(default_factory=InversionConfig)
-    memory_budget: float | None = None
+    memory_budget: float | None = ranged(None, "(0, inf)")
     parallel: ShotsConfig = field(default_factory=ShotsConfig)
     real: RealModelConfig = field(default_factory=RealModelConfig)
     real_density: str | None = None

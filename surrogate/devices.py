@@ -25,6 +25,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from data_gen.common.errors import InputError
+from data_gen.common.ranges import check_fields, ranged
 
 DATA, MODEL = "data", "model"
 Tree = TypeVar("Tree")
@@ -48,11 +49,11 @@ class ProcessesConfig:
         timeout_seconds: Longest time to wait for the other processes [s].
     """
 
-    distributed: str = "auto"
+    distributed: str = ranged("auto", ("auto", "on", "off"))
     coordinator: str | None = None
-    processes: int | None = None
-    process: int | None = None
-    timeout_seconds: int = 300
+    processes: int | None = ranged(None, "[1, inf)")
+    process: int | None = ranged(None, "[0, inf)")
+    timeout_seconds: int = ranged(300, "[1, inf)")
 
     def check(self) -> None:
         """Check the values.
@@ -60,10 +61,7 @@ class ProcessesConfig:
         Raises:
             InputError: A value is out of its range, or values do not go together.
         """
-        if self.distributed not in ("auto", "on", "off"):
-            raise InputError(f"parallel.distributed must be auto, on or off, but is {self.distributed!r}.")
-        if self.timeout_seconds < 1:
-            raise InputError(f"parallel.timeout_seconds must be at least 1, but is {self.timeout_seconds}.")
+        check_fields(self, "parallel")
         if (self.processes is None) != (self.process is None) or (self.processes and not self.coordinator):
             raise InputError(
                 "parallel.processes and parallel.process go together, and with parallel.coordinator, but got "
@@ -115,13 +113,7 @@ class ParallelConfig(ProcessesConfig):
         model_axis: Number of devices over which the spectral weights of one model are split; 1 keeps them whole.
     """
 
-    model_axis: int = 1
-
-    def check(self) -> None:
-        """See `ProcessesConfig.check`."""
-        super().check()
-        if self.model_axis < 1:
-            raise InputError(f"parallel.model_axis must be at least 1, but is {self.model_axis}.")
+    model_axis: int = ranged(1, "[1, inf)")
 
     def create(self, batch_size: int, parts: int = 1) -> "Devices":
         """Make the mesh of all devices.

@@ -1,6 +1,6 @@
 """Run `python -m surrogate.export`; see commands/export.py."""
 
-from surrogate.commands.export import main
+from data_gen.common.errors import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("surrogate.commands.export")

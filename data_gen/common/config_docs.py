@@ -1,20 +1,13 @@
-"""Describe the keys of a config from the docstrings of the dataclasses that are its schema.
+"""Describe the keys of a config: their types and ranges, their values, and the docstrings of their dataclasses."""
 
-A config dataclass documents every field under `Attributes:` of its docstring (Google style). Those entries are what
-`--help` prints, so that a key is explained in one place.
-"""
-
-import inspect
-import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-ENTRY = re.compile(r"^    (\w+): (.*(?:\n(?: {5,}.*|[ \t]*$))*)", re.MULTILINE)
-SECTION = re.compile(r"^Attributes:[ \t]*\n((?:(?: .*)?(?:\n|\Z))*)", re.MULTILINE)
-SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[^a-z\s])")
+from data_gen.common.docstrings import attribute_texts, first_sentence
+from data_gen.common.ranges import Range, stated_range
 
 
 class Key(NamedTuple):
@@ -25,29 +18,14 @@ class Key(NamedTuple):
         kind: Type of its values.
         value: Value that the composed config gives it.
         text: First sentence of its documentation; empty if there is none.
+        allowed: Range of its values; None for one that states none.
     """
 
     name: str
     kind: str
     value: Any
     text: str
-
-
-def attribute_texts(schema: type) -> dict[str, str]:
-    """Read the entries under `Attributes:` of a dataclass, and of the classes that it extends.
-
-    Args:
-        schema: Dataclass.
-
-    Returns:
-        Text of each field, on one line.
-    """
-    texts: dict[str, str] = {}
-    for base in reversed(schema.__mro__):
-        section = SECTION.search(inspect.cleandoc(base.__doc__ or ""))
-        if section:
-            texts |= {name: " ".join(text.split()) for name, text in ENTRY.findall(section[1])}
-    return texts
+    allowed: Range | None = None
 
 
 def keys_of(config: DictConfig, prefix: str = "") -> Iterator[Key]:
@@ -70,8 +48,8 @@ def keys_of(config: DictConfig, prefix: str = "") -> Iterator[Key]:
             yield from keys_of(node, f"{prefix}{field.name}.")
         else:
             kind = field.type.__name__ if type(field.type) is type else str(field.type).replace("typing.", "")
-            text = SENTENCE.split(texts.get(field.name, ""), maxsplit=1)[0]
-            yield Key(prefix + field.name, kind, _plain(config, field.name), text)
+            text = first_sentence(texts.get(field.name, ""))
+            yield Key(prefix + field.name, kind, _plain(config, field.name), text, stated_range(field))
 
 
 def _plain(config: DictConfig, name: str) -> Any:

@@ -5,6 +5,7 @@ import io
 import sys
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from data_gen.common.interruption import Interrupted, ended_at_once
@@ -74,3 +75,17 @@ def one_paragraph(main: Callable[..., Any]) -> Callable[..., Any]:
             warnings.formatwarning = formatted
 
     return wrapped
+
+
+@one_paragraph
+def run_command(module: str, function: str = "main") -> Any:
+    """Import the module of a command, and run the command: its import takes seconds, in which Ctrl-C is one line, too.
+
+    Args:
+        module: Name of the module.
+        function: Name of the entry point in it.
+
+    Returns:
+        What the command returns.
+    """
+    return getattr(import_module(module), function)()

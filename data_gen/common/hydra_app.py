@@ -20,6 +20,7 @@ from data_gen.common.errors import InputError, one_paragraph
 from data_gen.common.hydra_dictionaries import replace_dictionaries
 from data_gen.common.hydra_errors import check_choices, explain, nearest
 from data_gen.common.hydra_help import Command, help_text
+from data_gen.common.ranges import check_all
 
 Schema = TypeVar("Schema")
 
@@ -107,7 +108,7 @@ def command(config_name: str, *paths: str) -> Callable[[Callable[[DictConfig], A
 
 
 def typed(config: DictConfig, schema: type[Schema]) -> Schema:
-    """Convert a composed config to the dataclass that it describes.
+    """Convert a composed config to the dataclass that it describes, and check the values of its fields.
 
     Args:
         config: Composed config.
@@ -117,11 +118,13 @@ def typed(config: DictConfig, schema: type[Schema]) -> Schema:
         An object of that class.
 
     Raises:
-        InputError: The config has a key that the schema has not; `+KEY=VALUE` can add such keys.
+        InputError: The config has a key that the schema has not (`+KEY=VALUE` can add such keys), or a value is outside
+            its range.
     """
     _refuse_unknown(config)
     result = OmegaConf.to_object(config)
     assert isinstance(result, schema)
+    check_all(result)
     return result
 
 

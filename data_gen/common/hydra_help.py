@@ -100,7 +100,8 @@ def help_text(command: Command, description: str, overrides: Sequence[str]) -> s
     lines.append("keys, with the values that the presets give them:")
     for key in keys_of(command.compose(overrides)):
         value = "null" if key.value is None else str(key.value).replace("'", "").replace(": ", ":")
-        add(f"{key.name}={value}  ({key.kind}) {key.text}".rstrip())
+        kind = key.kind if key.allowed is None else f"{key.kind}, {key.allowed}"
+        add(f"{key.name}={value}  ({kind}) {key.text}".rstrip())
     return "\n".join([*lines, "", OPTIONS])
 
 

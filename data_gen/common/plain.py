@@ -10,7 +10,7 @@ from jax.core import Tracer
 
 from data_gen.common.errors import InputError
 
-SEEDS = 2**32  # JAX takes seeds modulo this number
+SEEDS = "[0, 4294967295]"  # JAX takes seeds modulo 2^32
 
 
 def settle(frozen: Any, kinds: dict[str, Callable[[Any, str], Any]]) -> None:
@@ -60,8 +60,8 @@ def random_seed(value: Any, name: str) -> int:
         InputError: If it is no whole number, or the generators, which know 32 bits of it, would take it for another.
     """
     number = whole(value, name)
-    if not 0 <= number < SEEDS:
-        raise InputError(f"{name} must be 0 to {SEEDS - 1}, but is {number}.")
+    if not 0 <= number < 2**32:
+        raise InputError(f"{name} must be from 0 to {2**32 - 1}, but is {number}.")
     return number
 
 

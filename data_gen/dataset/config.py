@@ -11,21 +11,26 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from data_gen.common.errors import InputError
+from data_gen.common.plain import SEEDS
+from data_gen.common.ranges import check_fields, ranged
 from data_gen.dataset.recorded import HALF_WIDTH, RecordedConfig
-from data_gen.dataset.recording import Recording, make_recording
+from data_gen.dataset.recording import PRECISIONS, RECORDS, Recording, make_recording
 from data_gen.dataset.sample import SPLITS, DataSpec, slowest_velocity
-from data_gen.dataset.shots import make_shots
+from data_gen.dataset.shots import PLACEMENTS, make_shots
 from data_gen.solver.accuracy import simulation_for_error
 from data_gen.solver.error_law import WITHIN
+from data_gen.solver.numerics.stencils import ORDERS
 from data_gen.solver.problem.checks import check_layers, check_sampling, largest_local_velocity, meeting
 from data_gen.solver.problem.grid import Grid, TimeAxis
-from data_gen.solver.problem.simulation import Simulation, check_cfl
+from data_gen.solver.problem.simulation import MEDIA, Simulation, check_cfl
 from data_gen.velocity.density import gardner
 from data_gen.velocity.mixture import Mixture
 from data_gen.velocity.registry import make_mixture, pin_files
 from data_gen.velocity.water import add_water
 
 DENSITIES = ("none", "gardner")
+INDICES = "[0, 4294967296]"  # numbers of samples: their indices are random seeds
+SIDES = "[2, 2147483647]"  # of arrays, which are indexed by 32 bits
 READ_FROM = ("disk", "online")
 
 # The solver of data sets and runs that were stored before its dispersion in time and its medium could be chosen. Data
@@ -103,45 +108,45 @@ class DataConfig:
     """
 
     path: str = "data/demo"
-    source: str = "disk"
-    seed: int = 0
-    train: int = 1000
-    validation: int = 64
-    test: int = 128
-    shard_size: int = 64
-    batch_size: int = 16
+    source: str = ranged("disk", READ_FROM)
+    seed: int = ranged(0, SEEDS)
+    train: int = ranged(1000, INDICES)
+    validation: int = ranged(64, INDICES)
+    test: int = ranged(128, INDICES)
+    shard_size: int = ranged(64, "[1, inf)")
+    batch_size: int = ranged(16, "[1, inf)")
     families: dict[str, Any] = field(default_factory=dict)
-    water_depth: list[float] | None = None
-    density: str = "none"
-    nz: int = 64
-    nx: int = 64
-    spacing: float = 10.0
-    nt: int = 401
-    dt: float = 1e-3
-    sources: int = 1
-    placement: str = "random"
-    source_depths: list[float] = field(default_factory=lambda: [0.0, 0.0])
-    peak_frequency: float = 15.0
-    peak_frequency_spread: float = 0.0
-    receiver_depth: float = 20.0
-    receiver_every: int = 2
-    records: list[str] = field(default_factory=lambda: ["snapshots", "gathers"])
-    snapshot_times: list[float] = field(default_factory=list)
-    gather_every: int = 4
-    frequencies: list[float] = field(default_factory=list)
-    directions: int = 1
-    precision: str = "float32"
-    accuracy: float | None = None
-    order: int = 8
-    kappa: float = 0.0
-    absorbing_width: int = 20
+    water_depth: list[float] | None = ranged(None, "[0, inf)", length=2)
+    density: str = ranged("none", DENSITIES)
+    nz: int = ranged(64, SIDES)
+    nx: int = ranged(64, SIDES)
+    spacing: float = ranged(10.0, "(0, inf)")
+    nt: int = ranged(401, SIDES)
+    dt: float = ranged(1e-3, "(0, inf)")
+    sources: int = ranged(1, "[1, 65536]")
+    placement: str = ranged("random", PLACEMENTS)
+    source_depths: list[float] = ranged([0.0, 0.0], "[0, inf)", length=2)
+    peak_frequency: float = ranged(15.0, "(0, inf)")
+    peak_frequency_spread: float = ranged(0.0, "[0, inf)")
+    receiver_depth: float = ranged(20.0, "[0, inf)")
+    receiver_every: int = ranged(2, "[1, inf)")
+    records: list[str] = ranged(["snapshots", "gathers"], RECORDS)
+    snapshot_times: list[float] = ranged([], "[0, inf)")
+    gather_every: int = ranged(4, "[1, inf)")
+    frequencies: list[float] = ranged([], "(0, inf)")
+    directions: int = ranged(1, "[1, 1024]")
+    precision: str = ranged("float32", PRECISIONS)
+    accuracy: float | None = ranged(None, "(0, inf)")
+    order: int = ranged(8, ORDERS)
+    kappa: float = ranged(0.0, "[0, inf)")
+    absorbing_width: int = ranged(20, "[0, 65536]")
     free_surface: bool = False
-    max_velocity: float | None = None
+    max_velocity: float | None = ranged(None, "(0, inf)")
     time_correction: bool = True
-    medium: str = "cells"
-    internal_spacing: float | None = None
-    substeps: int = 1
-    truth_samples: int = field(default=2, compare=False)
+    medium: str = ranged("cells", MEDIA)
+    internal_spacing: float | None = ranged(None, "(0, inf)")
+    substeps: int = ranged(1, "[1, 65536]")
+    truth_samples: int = ranged(2, INDICES, compare=False)
     recorded: RecordedConfig | None = None
 
     def identity(self) -> dict[str, Any]:
@@ -221,9 +226,9 @@ class DataConfig:
         Raises:
             InputError: If a simulation cannot use a setting.
         """
+        self._check()
         if self.accuracy is not None:
             return self.settled().create()
-        self._check_counts()
         if self.recorded is not None:
             return self._recorded(self.recorded)
         mixture = make_mixture(self.families)
@@ -275,23 +280,16 @@ class DataConfig:
                 "Online training simulates samples as it uses them, but imported data have no families of models to "
                 "draw from: set data.source=disk."
             )
+        check_fields(recorded, "data.recorded")
         recording = Recording(("gathers",), self.gather_every, self.precision)
         simulation = self._simulation(recorded.velocities[1], HALF_WIDTH)
         return recorded.create(simulation, self.sources, recording)
 
-    def _check_counts(self) -> None:
-        for name in ("validation", "test", "shard_size", "batch_size", "receiver_every"):
-            if self.recorded is not None and name in SPLITS:
-                continue  # an import may leave a split out
-            if getattr(self, name) < 1:
+    def _check(self) -> None:
+        check_fields(self, "data")
+        for name in ("validation", "test"):
+            if self.recorded is None and getattr(self, name) < 1:  # an import may leave a split out
                 raise InputError(f"data.{name} must be at least 1, but is {getattr(self, name)}.")
-        if self.truth_samples < 0:
-            raise InputError(f"data.truth_samples must be at least 0 (none), but is {self.truth_samples}.")
-        if self.train < 0:
-            raise InputError(f"data.train must be at least 0 (none, for online training), but is {self.train}.")
-        for name, known in (("source", READ_FROM), ("density", DENSITIES)):
-            if getattr(self, name) not in known:
-                raise InputError(f"data.{name} must be one of {', '.join(known)}, but is {getattr(self, name)!r}.")
 
     def _simulation(self, max_velocity: float, half_width: int = 0) -> Simulation:
         steps = np.array(self.snapshot_times if "snapshots" in self.records else []) / self.dt

@@ -6,7 +6,7 @@ wavelet. A surrogate that predicts models from gathers needs none of these, one 
 positions, and the solver can stand next to it where the wavelet is known, too.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from data_gen.common.errors import InputError
+from data_gen.common.ranges import ranged
 from data_gen.dataset.recording import Recording
 from data_gen.dataset.sample import DataSpec, Draw
 from data_gen.dataset.shots import Shots
@@ -46,8 +47,8 @@ class RecordedConfig:
     """
 
     fingerprint: str = ""
-    velocities: list[float] = field(default_factory=list)
-    receivers: int = 0
+    velocities: list[float] = ranged([], "(0, inf)", length=(0, 2))
+    receivers: int = ranged(0, "[0, inf)")
     source_positions: Any = None
     receiver_positions: Any = None
     ricker: bool = False

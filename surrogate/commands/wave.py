@@ -6,9 +6,9 @@ A command's module is imported when it is chosen, so that `wave --help` answers 
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
-from importlib import import_module
 
 from data_gen import __version__
+from data_gen.common.errors import run_command
 
 MANAGE = "data_gen.commands.manage"
 # Module whose `main` is the command, and what the command does.
@@ -74,4 +74,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(NO_COMMAND)
     module, _ = COMMANDS[name]
     sys.argv = ["wave", *arguments] if module == MANAGE else [f"wave {name}", *rest]
-    import_module(module).main()
+    run_command(module)

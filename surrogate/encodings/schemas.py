@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data_gen.common.errors import InputError
+from data_gen.common.ranges import check_fields, ranged
 from data_gen.solver.problem.checks import check_velocity
 from surrogate.encodings.coarse_solver import RATIO
 
@@ -25,6 +25,7 @@ class EncodingConfig:
         Raises:
             InputError: If there is such a value.
         """
+        check_fields(self, "encoding")
 
     def on_spacing(self, ours: float, theirs: float) -> "EncodingConfig":
         """Return the settings that mean the same on cells of another size.
@@ -50,12 +51,7 @@ class SourceMapConfig(EncodingConfig):
     """
 
     name: str = "source_map"
-    radius: float = 2.0
-
-    def check(self) -> None:
-        """See `EncodingConfig.check`."""
-        if not 0 < self.radius < np.inf:
-            raise InputError(f"encoding.radius must be a positive number of cells, but is {self.radius:g}.")
+    radius: float = ranged(2.0, "(0, inf)")
 
     def on_spacing(self, ours: float, theirs: float) -> "SourceMapConfig":
         """See `EncodingConfig.on_spacing`: the radius keeps its length in meters."""
@@ -72,10 +68,11 @@ class BackgroundConfig(EncodingConfig):
     """
 
     name: str = "background"
-    velocity: float = 2500.0
+    velocity: float = ranged(2500.0, "(0, inf)")
 
     def check(self) -> None:
         """See `EncodingConfig.check`."""
+        super().check()
         check_velocity(np.asarray(self.velocity), "encoding.velocity")
 
 
@@ -89,15 +86,7 @@ class CoarseConfig(EncodingConfig):
     """
 
     name: str = "coarse"
-    ratio: float = RATIO
-
-    def check(self) -> None:
-        """See `EncodingConfig.check`."""
-        if not 1 < self.ratio < np.inf:
-            raise InputError(
-                f"encoding.ratio must be above 1, so that the coarse solver has larger cells than the data, but is "
-                f"{self.ratio:g}."
-            )
+    ratio: float = ranged(RATIO, "(1, inf)")
 
     def on_spacing(self, ours: float, theirs: float) -> "CoarseConfig":
         """See `EncodingConfig.on_spacing`: the coarse solver keeps its cells in meters."""

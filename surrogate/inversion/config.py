@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from data_gen.common.errors import InputError
-from data_gen.common.plain import random_seed, whole
+from data_gen.common.plain import SEEDS
+from data_gen.common.ranges import check_fields, ranged
 from data_gen.solver.problem.simulation import SLOWEST_MEANT
 from surrogate.inversion.forward import KINDS
 from surrogate.inversion.misfits.registry import MISFITS
@@ -55,20 +56,20 @@ class StageConfig:
         low: Cheap forward model of `forward=corrected`, as in `CorrectedConfig`.
     """
 
-    highest_frequency: float | None = None
-    lowest_frequency: float | None = None
-    spacing: float | None = None
-    shots: int | None = None
-    misfit: str | None = None
-    optimizer: str | None = None
-    iterations: int | None = None
-    simulations: int | None = None
-    learning_rate: float | None = None
-    gradient_smoothing: float | None = None
-    depth_power: float | None = None
-    batch: int | None = None
-    encoding: int | None = None
-    low: str | None = None
+    highest_frequency: float | None = ranged(None, "(0, inf)")
+    lowest_frequency: float | None = ranged(None, "(0, inf)")
+    spacing: float | None = ranged(None, "(0, inf)")
+    shots: int | None = ranged(None, "[1, inf)")
+    misfit: str | None = ranged(None, MISFITS)
+    optimizer: str | None = ranged(None, OPTIMIZERS)
+    iterations: int | None = ranged(None, "[1, inf)")
+    simulations: int | None = ranged(None, "[1, inf)")
+    learning_rate: float | None = ranged(None, "(0, inf)")
+    gradient_smoothing: float | None = ranged(None, "[0, inf)")
+    depth_power: float | None = ranged(None, "[0, inf)")
+    batch: int | None = ranged(None, "[0, inf)")
+    encoding: int | None = ranged(None, "[0, inf)")
+    low: str | None = ranged(None, LOW_FIDELITIES)
 
     @property
     def filters(self) -> bool:
@@ -96,14 +97,14 @@ class MuteConfig:
         offset_taper: Distance over which weights rise and fall [m].
     """
 
-    early_velocity: float | None = None
+    early_velocity: float | None = ranged(None, "(0, inf]")
     early_start: float = 0.0
-    late_velocity: float | None = None
+    late_velocity: float | None = ranged(None, "(0, inf]")
     late_start: float = 0.0
-    time_taper: float = 0.05
-    nearest: float = 0.0
-    farthest: float | None = None
-    offset_taper: float = 0.0
+    time_taper: float = ranged(0.05, "[0, inf)")
+    nearest: float = ranged(0.0, "[0, inf)")
+    farthest: float | None = ranged(None, "[0, inf]")
+    offset_taper: float = ranged(0.0, "[0, inf)")
 
     @property
     def mutes(self) -> bool:
@@ -127,13 +128,13 @@ class CorrectedConfig:
             the finest scales [cells]; null for half the side of the cells of `coarse`, 0 for none.
     """
 
-    low: str = "coarse"
-    coarser: float = 2.0
-    optimizer: str = "lbfgs"
-    iterations: int = 10
-    secants: int = 2
-    radius: float | None = None
-    gradient_smoothing: float | None = None
+    low: str = ranged("coarse", LOW_FIDELITIES)
+    coarser: float = ranged(2.0, "(1, inf)")
+    optimizer: str = ranged("lbfgs", INNER_OPTIMIZERS)
+    iterations: int = ranged(10, "[1, inf)")
+    secants: int = ranged(2, "[0, inf)")
+    radius: float | None = ranged(None, "(0, inf)")
+    gradient_smoothing: float | None = ranged(None, "[0, inf)")
 
     def check(self) -> None:
         """Refuse values that no inversion can use.
@@ -141,21 +142,7 @@ class CorrectedConfig:
         Raises:
             InputError: For such a value.
         """
-        for name, choices in (("low", LOW_FIDELITIES), ("optimizer", INNER_OPTIMIZERS)):
-            if getattr(self, name) not in choices:
-                raise InputError(f"inversion.corrected.{name} must be among {choices}, but is {getattr(self, name)!r}.")
-        if not 1 < self.coarser < float("inf"):
-            raise InputError(f"inversion.corrected.coarser must be more than 1, but is {self.coarser}.")
-        for name, least in (("iterations", 1), ("secants", 0)):
-            if whole(getattr(self, name), f"inversion.corrected.{name}") < least:
-                raise InputError(f"inversion.corrected.{name} must be at least {least}, but is {getattr(self, name)}.")
-        if self.gradient_smoothing is not None and not 0 <= self.gradient_smoothing < float("inf"):
-            raise InputError(
-                "inversion.corrected.gradient_smoothing is a standard deviation in cells, 0 for none, but is "
-                f"{self.gradient_smoothing}. Null is for half the side of the coarser cells."
-            )
-        if self.radius is not None and not 0 < self.radius < float("inf"):
-            raise InputError(f"inversion.corrected.radius must be positive, but is {self.radius}. Null is for none.")
+        check_fields(self, "inversion.corrected")
 
 
 @dataclass
@@ -227,44 +214,44 @@ class InversionConfig:
         corrected: The cheap forward model of `forward=corrected`. See `CorrectedConfig`.
     """
 
-    kind: str = "gather"
-    misfit: str = "l2"
-    index: int = 0
-    shots: int = 5
-    source_depth: float = 20.0
-    record_every: int | None = None
+    kind: str = ranged("gather", KINDS)
+    misfit: str = ranged("l2", MISFITS)
+    index: int = ranged(0, SEEDS)
+    shots: int = ranged(5, "[1, inf)")
+    source_depth: float = ranged(20.0, "[0, inf)")
+    record_every: int | None = ranged(None, "[1, inf)")
     start: str = "smooth"
-    smoothing: float = 6.0
-    start_velocity: float | None = None
+    smoothing: float = ranged(6.0, "[0, inf)")
+    start_velocity: float | None = ranged(None, "(0, inf)")
     start_gradient: float | None = None
-    start_spacing: float | None = None
-    start_origin: list[float] | None = None
-    optimizer: str = "adam"
-    iterations: int = 100
-    cg_iterations: int = 10
-    learning_rate: float = 20.0
-    gradient_smoothing: float = 0.0
-    depth_power: float = 0.0
-    bounds: list[float] = field(default_factory=lambda: [1500.0, 4500.0])
-    density: str = "rule"
-    density_bounds: list[float] = field(default_factory=lambda: [0.8, 1.2])
+    start_spacing: float | None = ranged(None, "(0, inf)")
+    start_origin: list[float] | None = ranged(None, "(-inf, inf)", length=2)
+    optimizer: str = ranged("adam", OPTIMIZERS)
+    iterations: int = ranged(100, "[1, inf)")
+    cg_iterations: int = ranged(10, "[1, inf)")
+    learning_rate: float = ranged(20.0, "(0, inf)")
+    gradient_smoothing: float = ranged(0.0, "[0, inf)")
+    depth_power: float = ranged(0.0, "[0, inf)")
+    bounds: list[float] = ranged([1500.0, 4500.0], "(0, inf)", length=2)
+    density: str = ranged("rule", DENSITIES)
+    density_bounds: list[float] = ranged([0.8, 1.2], "(0, inf)", length=2)
     start_density: str | None = None
-    fixed_rows: int = 0
-    check_every: int = 10
-    batch: int | None = None
-    encoding: int | None = None
-    seed: int = 0
+    fixed_rows: int = ranged(0, "[0, inf)")
+    check_every: int = ranged(10, "[1, inf)")
+    batch: int | None = ranged(None, "[0, inf)")
+    encoding: int | None = ranged(None, "[0, inf)")
+    seed: int = ranged(0, SEEDS)
     stages: list[StageConfig] = field(default_factory=list)
-    simulations: int | None = None
-    parametrization: str = "velocity"
+    simulations: int | None = ranged(None, "[1, inf)")
+    parametrization: str = ranged("velocity", PARAMETRIZATIONS)
     parametrization_settings: dict[str, Any] = field(default_factory=dict)
     regularizers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    preconditioner: str = "none"
-    preconditioner_level: float = 0.1
-    source: str = "fixed"
-    normalize: str = "none"
+    preconditioner: str = ranged("none", PRECONDITIONERS)
+    preconditioner_level: float = ranged(0.1, "(0, inf)")
+    source: str = ranged("fixed", SOURCES)
+    normalize: str = ranged("none", NORMALIZATIONS)
     mute: MuteConfig = field(default_factory=MuteConfig)
-    noise: int | float | str | None = None
+    noise: int | float | str | None = ranged(None, "(0, inf)")
     corrected: CorrectedConfig = field(default_factory=CorrectedConfig)
 
     def check(self) -> None:
@@ -273,30 +260,14 @@ class InversionConfig:
         Raises:
             InputError: For such a value.
         """
-        for name, choices in (
-            ("kind", KINDS),
-            ("misfit", tuple(MISFITS)),
-            ("optimizer", tuple(OPTIMIZERS)),
-            ("parametrization", tuple(PARAMETRIZATIONS)),
-            ("preconditioner", PRECONDITIONERS),
-            ("density", DENSITIES),
-            ("source", SOURCES),
-            ("normalize", NORMALIZATIONS),
-        ):
-            if getattr(self, name) not in choices:
-                raise InputError(f"inversion.{name} must be one of {choices}, but is {getattr(self, name)!r}.")
+        check_fields(self, "inversion")
+        check_fields(self.mute, "inversion.mute")
         if self.start not in STARTS and Path(self.start).suffix.lower() not in MODEL_FILES:
             raise InputError(
                 f"inversion.start must be one of {STARTS} or the path of a model file ({', '.join(MODEL_FILES)}), but "
                 f"is {self.start!r}."
             )
-        if self.start_spacing is not None and not 0 < self.start_spacing < float("inf"):
-            raise InputError(f"inversion.start_spacing must be a positive length in m, but is {self.start_spacing}.")
-        if self.start_origin is not None and len(self.start_origin) != 2:
-            raise InputError(f"inversion.start_origin must be [z, x] in m, but is {self.start_origin}.")
-        if self.record_every is not None and self.record_every < 1:
-            raise InputError(f"inversion.record_every must be at least 1, but is {self.record_every}.")
-        if len(self.bounds) != 2 or not 0 < self.bounds[0] < self.bounds[1] < float("inf"):
+        if not self.bounds[0] < self.bounds[1]:
             raise InputError(f"inversion.bounds must be [lowest, highest] in m/s, but is {self.bounds}.")
         if self.bounds[1] < SLOWEST_MEANT:
             raise InputError(
@@ -308,22 +279,6 @@ class InversionConfig:
                 f"inversion.start_velocity = {self.start_velocity} m/s lies outside inversion.bounds = "
                 f"{self.bounds} m/s. Change one of them.{meant}"
             )
-        for name in ("fixed_rows", "shots", "iterations", "cg_iterations", "check_every"):
-            whole(getattr(self, name), f"inversion.{name}")
-        for name in ("shots", "iterations", "cg_iterations", "check_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"inversion.{name} must be at least 1, but is {getattr(self, name)}.")
-        for name in ("index", "seed"):
-            random_seed(getattr(self, name), f"inversion.{name}")
-        if not 0 < self.learning_rate < float("inf"):
-            raise InputError(f"inversion.learning_rate must be positive, but is {self.learning_rate}.")
-        for name in ("smoothing", "gradient_smoothing", "depth_power", "fixed_rows"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise InputError(f"inversion.{name} must not be negative, but is {getattr(self, name)}.")
-        if not 0 < self.preconditioner_level < float("inf"):
-            raise InputError(f"inversion.preconditioner_level must be positive, but is {self.preconditioner_level}.")
-        if self.simulations is not None and whole(self.simulations, "inversion.simulations") < 1:
-            raise InputError(f"inversion.simulations must be at least 1, but is {self.simulations}.")
         self.corrected.check()
         self._check_draws()
         self._check_gathers_only()
@@ -377,10 +332,8 @@ class InversionConfig:
         return sum(self.of_stage(number).iterations + 1 for number in range(self.n_stages)) - 1
 
     def _check_draws(self) -> None:
-        for name, least in (("batch", 2), ("encoding", 1)):
-            value = getattr(self, name)
-            if value and whole(value, f"inversion.{name}") < least:
-                raise InputError(f"inversion.{name} must be at least {least}, but is {value}. 0 takes all shots.")
+        if self.batch == 1:
+            raise InputError("inversion.batch must be at least 2, but is 1. 0 takes all shots.")
         if not self.encoding:
             return
         if self.batch:
@@ -404,7 +357,7 @@ class InversionConfig:
             raise InputError(f"inversion.{name} is for gathers, but inversion.kind is {self.kind!r}. Leave it out.")
 
     def _check_density(self) -> None:
-        if len(self.density_bounds) != 2 or not 0 < self.density_bounds[0] <= self.density_bounds[1] < float("inf"):
+        if not self.density_bounds[0] <= self.density_bounds[1]:
             raise InputError(
                 "inversion.density_bounds must be [lowest, highest], in parts of the density by the rule, such as "
                 f"[0.8, 1.2], but is {self.density_bounds}."
@@ -479,7 +432,7 @@ class InversionConfig:
     def _check_noise(self) -> None:
         if self.noise is None:
             return
-        if self.noise != ESTIMATED and (isinstance(self.noise, str | bool) or not 0 < self.noise < float("inf")):
+        if isinstance(self.noise, str) and self.noise != ESTIMATED:
             raise InputError(
                 f"inversion.noise must be {ESTIMATED}, or the noise's root mean square relative to that of the data, "
                 f"such as 0.1, but is {self.noise!r}. Null is for none."
@@ -494,15 +447,10 @@ class InversionConfig:
 
     def _check_stage(self, number: int, stage: StageConfig) -> None:
         name = f"inversion.stages[{number}]"
-        for key in ("highest_frequency", "lowest_frequency", "spacing"):
-            value = getattr(stage, key)
-            if value is not None and not 0 < value < float("inf"):
-                raise InputError(f"{name}.{key} must be positive, but is {value}.")
+        check_fields(stage, name)
         low, high = stage.lowest_frequency, stage.highest_frequency
         if low is not None and high is not None and not low < high:
             raise InputError(f"The band of {name} must ascend, but is {low:g} to {high:g} Hz.")
-        if stage.shots is not None and whole(stage.shots, f"{name}.shots") < 1:
-            raise InputError(f"{name}.shots must be at least 1, but is {stage.shots}.")
         if stage.needs_solver and self.kind != "gather":
             raise InputError(f"{name} chooses a band, cells or shots of gathers, but inversion.kind is {self.kind!r}.")
         try:

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
 from data_gen.common.errors import InputError
-from data_gen.common.plain import whole
+from data_gen.common.ranges import ranged
 from data_gen.solver.many_shots import AXIS, shot_mesh
 from surrogate.devices import ProcessesConfig
 from surrogate.inversion.forward import ForwardModel, PhysicsForward
@@ -28,13 +28,7 @@ class ShotsConfig(ProcessesConfig):
             several processes all of their devices take part.
     """
 
-    devices: int | None = None
-
-    def check(self) -> None:
-        """See `ProcessesConfig.check`."""
-        super().check()
-        if self.devices is not None and whole(self.devices, "parallel.devices") < 1:
-            raise InputError(f"parallel.devices must be at least 1, but is {self.devices}.")
+    devices: int | None = ranged(None, "[1, inf)")
 
     def create(self, shots: int) -> Mesh | None:
         """Make the mesh over which shots are split.

@@ -18,6 +18,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from data_gen.common.errors import InputError
+from data_gen.common.ranges import check_fields, ranged
 from surrogate.losses.jacobian import jacobian
 from surrogate.losses.terms import Judged, Term, bands, relative_l2, sobolev, traces
 from surrogate.losses.wave_residual import residual
@@ -98,15 +99,15 @@ class LossConfig:
             data set has none stored.
     """
 
-    relative_l2: float = 1.0
-    sobolev: float = 0.0
-    bands: float = 0.0
-    traces: float = 0.0
-    jacobian: float = 0.0
-    residual: float = 0.0
-    sobolev_order: int = 1
+    relative_l2: float = ranged(1.0, "[0, inf)")
+    sobolev: float = ranged(0.0, "[0, inf)")
+    bands: float = ranged(0.0, "[0, inf)")
+    traces: float = ranged(0.0, "[0, inf)")
+    jacobian: float = ranged(0.0, "[0, inf)")
+    residual: float = ranged(0.0, "[0, inf)")
+    sobolev_order: int = ranged(1, f"[1, {HIGHEST_ORDER}]")
     band_weights: dict[str, float] = field(default_factory=lambda: {"low": 1.0, "middle": 4.0, "high": 16.0})
-    directions: int = 1
+    directions: int = ranged(1, "[1, 1024]")
 
     def weights(self) -> dict[str, float]:
         """Return the weights of the terms that are computed."""
@@ -119,16 +120,11 @@ class LossConfig:
         Raises:
             InputError: If there is such a value.
         """
-        weights = self.weights()
-        if not weights or not all(0 < weight < float("inf") for weight in weights.values()):
+        check_fields(self, "training.loss")
+        if not self.weights():
             raise InputError(
-                "The weights of the loss's terms must be 0 (not computed) or positive, and one at least positive, but "
-                f"training.loss has {weights or 'none'}. For the default set training.loss.relative_l2=1."
-            )
-        if not 1 <= self.sobolev_order <= HIGHEST_ORDER or self.directions < 1:
-            raise InputError(
-                f"training.loss.sobolev_order must be from 1 to {HIGHEST_ORDER} and training.loss.directions at least "
-                f"1, but they are {self.sobolev_order} and {self.directions}."
+                "The weight of one of the loss's terms at least must be positive, but training.loss has none. For the "
+                "default set training.loss.relative_l2=1."
             )
         given = self.band_weights
         if given.keys() != BANDS.keys() or not (min(given.values()) >= 0 and 0 < max(given.values()) < float("inf")):

@@ -22,6 +22,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
+from data_gen.common.ranges import check_fields, ranged
 from surrogate.operators.layers.pointwise import NORMS, Linear, conv3x3, make_norm, positions
 
 
@@ -76,6 +77,7 @@ class OperatorConfig:
                 f"model.name = {self.name!r} stands in the settings of {type(self).name!r}. This key only records the "
                 f"operator of the settings; choose another operator with model={self.name}."
             )
+        check_fields(self, "model")
 
     def reach(self) -> tuple[float, float] | None:
         """Return the largest wavenumbers of the spectral path along z and x [cycles per domain]; None without one."""
@@ -112,11 +114,11 @@ class GridOperatorConfig(OperatorConfig):
             padding=0.
     """
 
-    width: int = 32
-    padding: float = 0.0625
-    norm: str = "sample"
-    drop_path: float = 0.0
-    products: int = 0
+    width: int = ranged(32, "[1, 65536]")
+    padding: float = ranged(0.0625, "[0, 1]")
+    norm: str = ranged("sample", NORMS)
+    drop_path: float = ranged(0.0, "[0, 1)")
+    products: int = ranged(0, "[0, 65536]")
     periodic: bool = False
 
     def check(self) -> None:
@@ -126,16 +128,6 @@ class GridOperatorConfig(OperatorConfig):
             InputError: If a setting is outside its range.
         """
         super().check()
-        if self.width < 1:
-            raise InputError(f"model.width must be a positive number of channels, but is {self.width}.")
-        if not 0 <= self.padding <= 1:
-            raise InputError(f"model.padding must be a fraction of the domain, 0 to 1, but is {self.padding}.")
-        if not 0 <= self.drop_path < 1:
-            raise InputError(f"model.drop_path must be a probability below 1, but is {self.drop_path}.")
-        if self.products < 0:
-            raise InputError(f"model.products must be 0 (none) or a number of channels, but is {self.products}.")
-        if self.norm not in NORMS:
-            raise InputError(f"model.norm must be one of {', '.join(NORMS)}, but is {self.norm!r}.")
         if self.periodic and self.padding:
             raise InputError(f"A periodic box has no sides to pad: set model.padding=0 (it is {self.padding}).")
 

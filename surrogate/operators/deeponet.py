@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from data_gen.common.errors import InputError
+from data_gen.common.ranges import ranged
 from surrogate.operators.base import GridOperator
 from surrogate.operators.fno import FourierConfig
 from surrogate.operators.layers.pointwise import Linear, positions
@@ -35,18 +35,8 @@ class DeepONetConfig(FourierConfig):
     """
 
     name: str = "deeponet"
-    depth: int = 3
-    branch_depth: int = 1
-
-    def check(self) -> None:
-        """Refuse settings that no operator can be built from.
-
-        Raises:
-            InputError: If a setting is outside its range.
-        """
-        super().check()
-        if self.branch_depth < 1:
-            raise InputError(f"A Fourier-DeepONet needs branch_depth >= 1, but it is {self.branch_depth}.")
+    depth: int = ranged(3, "[1, 1024]")
+    branch_depth: int = ranged(1, "[1, 1024]")
 
     def create(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs) -> "FourierDeepONet":
         """See `OperatorConfig.create`."""

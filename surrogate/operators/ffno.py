@@ -17,7 +17,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from surrogate.operators.fno import FNO, FNOConfig
+from data_gen.common.ranges import ranged
+from surrogate.operators.fno import BLOCK_NAMES, FNO, FNOConfig
 from surrogate.operators.layers.dft import EXACT, real_dft, real_dft_transpose
 from surrogate.operators.layers.spectral import SpectralLayer, at_least_float32, check_modes_fit
 
@@ -35,7 +36,7 @@ class FFNOConfig(FNOConfig):
 
     name: str = "ffno"
     local: bool = False
-    block: str = "feedforward"
+    block: str = ranged("feedforward", BLOCK_NAMES)
     shared: bool = False
 
     def create(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs) -> FNO:

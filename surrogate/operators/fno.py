@@ -22,7 +22,8 @@ F = those of the frame (see base.py): F + depth (S + L + B), where B is 2 n + M 
 the integer nearest to 2 r w / 3, M = 3 g w + 2 g + w.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -30,11 +31,14 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
+from data_gen.common.ranges import ranged
 from surrogate.operators.base import GridOperator, GridOperatorConfig
 from surrogate.operators.layers.drop_path import Identity, make_drop_path
 from surrogate.operators.layers.pointwise import Linear, conv3x3, make_norm
 from surrogate.operators.layers.recompute import recomputable
 from surrogate.operators.layers.spectral import SpectralConv
+
+BLOCK_NAMES = ("residual", "feedforward", "classic")
 
 
 @dataclass
@@ -51,11 +55,11 @@ class FourierConfig(GridOperatorConfig):
             block=classic.
     """
 
-    depth: int = 4
-    modes: list[int] = field(default_factory=lambda: [16, 16])
-    mlp_ratio: int = 4
+    depth: int = ranged(4, "[1, 1024]")
+    modes: list[int] = ranged([16, 16], "[1, 65536]", length=2)
+    mlp_ratio: int = ranged(4, "[1, 1024]")
     local: bool = True
-    block: str = "residual"
+    block: str = ranged("residual", BLOCK_NAMES)
     gated: bool = False
 
     def check(self) -> None:
@@ -65,13 +69,6 @@ class FourierConfig(GridOperatorConfig):
             InputError: If a setting is outside its range.
         """
         super().check()
-        if len(self.modes) != 2 or min(self.modes) < 1:
-            raise InputError(f"model.modes must be two positive numbers, along z and x, but is {self.modes}.")
-        for name in ("depth", "mlp_ratio"):
-            if getattr(self, name) < 1:
-                raise InputError(f"model.{name} must be at least 1, but is {getattr(self, name)}.")
-        if self.block not in BLOCKS:
-            raise InputError(f"model.block must be one of {', '.join(BLOCKS)}, but is {self.block!r}.")
         if self.block == "classic" and self.drop_path:
             raise InputError("A classic block has no residual branch to drop: set model.drop_path=0.")
         if self.block == "classic" and self.gated:
@@ -269,7 +266,9 @@ class ClassicBlock(Block):
         return jax.nn.gelu(self.mix(normed) + self.linear(normed))
 
 
-BLOCKS = {"residual": ResidualBlock, "feedforward": FeedForwardBlock, "classic": ClassicBlock}
+BLOCKS: dict[str, Callable[..., Block]] = dict(
+    zip(BLOCK_NAMES, (ResidualBlock, FeedForwardBlock, ClassicBlock), strict=True)
+)
 
 
 def _pointwise_mlp(config: FourierConfig, rngs: nnx.Rngs) -> nnx.Sequential:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from data_gen.common.errors import InputError
+from data_gen.common.ranges import ranged
 from surrogate.operators.base import OperatorConfig, copy_weights
 from surrogate.operators.fno import FNOConfig
 from surrogate.operators.layers.spectral import extend, restrict
@@ -41,7 +41,7 @@ class MultiscaleConfig(OperatorConfig):
     name: str = "multiscale"
     first: FNOConfig = field(default_factory=FNOConfig)
     second: FNOConfig = field(default_factory=lambda: FNOConfig(width=16, depth=2, modes=[24, 24]))
-    cutoff: list[int] = field(default_factory=lambda: [8, 8])
+    cutoff: list[int] = ranged([8, 8], "[0, 65536]", length=(0, 2))
     first_run: str | None = None
 
     def check(self) -> None:
@@ -53,8 +53,6 @@ class MultiscaleConfig(OperatorConfig):
         super().check()
         self.first.check()
         self.second.check()
-        if len(self.cutoff) not in (0, 2) or min(self.cutoff, default=0) < 0:
-            raise InputError(f"model.cutoff must be empty or two numbers of modes, but is {self.cutoff}.")
 
     def create(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs) -> "Multiscale":
         """See `OperatorConfig.create`."""

@@ -14,6 +14,7 @@ S = 2 prod(r_i) + sum(r_i N_i), r_i = max(1, round(rank^(1/4) N_i))  (Tucker: th
 S = R (2 + sum(N_i)), R = max(1, round(2 rank prod(N_i) / (2 + sum(N_i))))  (CP: S is `rank` of the dense tensor).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -21,10 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from data_gen.common.errors import InputError
+from data_gen.common.ranges import ranged
 from surrogate.operators.fno import FNOConfig
 from surrogate.operators.layers.dft import EXACT
 from surrogate.operators.layers.spectral import Pair, SpectralMap
+
+FACTORIZATION_NAMES = ("tucker", "cp")
 
 
 @dataclass
@@ -38,21 +41,8 @@ class TFNOConfig(FNOConfig):
     """
 
     name: str = "tfno"
-    factorization: str = "tucker"
-    rank: float = 0.1
-
-    def check(self) -> None:
-        """Refuse settings that no operator can be built from.
-
-        Raises:
-            InputError: If a setting is outside its range.
-        """
-        super().check()
-        if self.factorization not in FACTORIZATIONS or not 0 < self.rank <= 1:
-            raise InputError(
-                f"A tensorized FNO needs model.factorization among {', '.join(FACTORIZATIONS)} and 0 < model.rank <= "
-                f"1, but got {self.factorization!r} and {self.rank}."
-            )
+    factorization: str = ranged("tucker", FACTORIZATION_NAMES)
+    rank: float = ranged(0.1, "(0, 1]")
 
     def spectral_layer(self, rngs: nnx.Rngs) -> nnx.Module:
         """See `FourierConfig.spectral_layer`."""
@@ -129,4 +119,4 @@ class CPConv(FactorizedMap):
         return real, imaginary
 
 
-FACTORIZATIONS = {"tucker": TuckerConv, "cp": CPConv}
+FACTORIZATIONS: dict[str, Callable[..., nnx.Module]] = dict(zip(FACTORIZATION_NAMES, (TuckerConv, CPConv), strict=True))

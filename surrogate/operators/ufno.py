@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from flax import nnx
 
 from data_gen.common.errors import InputError
+from data_gen.common.ranges import ranged
 from surrogate.operators.fno import FNOConfig
 from surrogate.operators.unet import convolutional_u
 
@@ -29,8 +30,8 @@ class UFNOConfig(FNOConfig):
     """
 
     name: str = "ufno"
-    unet_blocks: int = 2
-    unet_levels: int = 2
+    unet_blocks: int = ranged(2, "[1, 1024]")
+    unet_levels: int = ranged(2, "[1, 32]")
 
     def check(self) -> None:
         """Refuse settings that no operator can be built from.
@@ -39,10 +40,10 @@ class UFNOConfig(FNOConfig):
             InputError: If a setting is outside its range.
         """
         super().check()
-        if not 1 <= self.unet_blocks <= self.depth or self.unet_levels < 1:
+        if self.unet_blocks > self.depth:
             raise InputError(
-                f"A U-FNO needs 1 <= unet_blocks <= depth and unet_levels >= 1, but got {self.unet_blocks} of "
-                f"{self.depth} and {self.unet_levels}."
+                f"model.unet_blocks must be at most model.depth = {self.depth}, but is {self.unet_blocks}: these are "
+                "the last of the blocks."
             )
 
     def local_layer(self, index: int, rngs: nnx.Rngs) -> nnx.Module | None:

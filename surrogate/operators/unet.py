@@ -15,10 +15,10 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from data_gen.common.errors import InputError
+from data_gen.common.ranges import ranged
 from surrogate.operators.base import GridOperator, GridOperatorConfig
 from surrogate.operators.layers.drop_path import make_drop_path
-from surrogate.operators.layers.pointwise import conv3x3, make_norm
+from surrogate.operators.layers.pointwise import NORMS, conv3x3, make_norm
 from surrogate.operators.layers.recompute import recomputable
 from surrogate.operators.u_shape import ConvResampling, UShape
 
@@ -36,21 +36,10 @@ class UNetConfig(GridOperatorConfig):
     """
 
     name: str = "unet"
-    padding: float = 0.0
-    norm: str = "group"
-    levels: int = 3
-    depth: int = 1
-
-    def check(self) -> None:
-        """Refuse settings that no operator can be built from.
-
-        Raises:
-            InputError: If a setting is outside its range.
-        """
-        super().check()
-        for name in ("levels", "depth"):
-            if getattr(self, name) < 1:
-                raise InputError(f"model.{name} must be at least 1, but is {getattr(self, name)}.")
+    padding: float = ranged(0.0, "[0, 1]")
+    norm: str = ranged("group", NORMS)
+    levels: int = ranged(3, "[1, 32]")
+    depth: int = ranged(1, "[1, 1024]")
 
     def create(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs) -> "UNet":
         """See `OperatorConfig.create`."""

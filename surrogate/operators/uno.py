@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from flax import nnx
 from jaxtyping import Array, Float
 
-from data_gen.common.errors import InputError
+from data_gen.common.ranges import ranged
 from surrogate.operators.base import GridOperator
 from surrogate.operators.fno import FourierConfig
 from surrogate.operators.u_shape import FourierResampling, UShape
@@ -31,18 +31,8 @@ class UNOConfig(FourierConfig):
     """
 
     name: str = "uno"
-    depth: int = 1
-    levels: int = 2
-
-    def check(self) -> None:
-        """Refuse settings that no operator can be built from.
-
-        Raises:
-            InputError: If a setting is outside its range.
-        """
-        super().check()
-        if self.levels < 1:
-            raise InputError(f"A U-NO needs at least one level, but levels is {self.levels}.")
+    depth: int = ranged(1, "[1, 1024]")
+    levels: int = ranged(2, "[1, 32]")
 
     def create(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs) -> "UNO":
         """See `OperatorConfig.create`."""

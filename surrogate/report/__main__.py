@@ -1,6 +1,6 @@
 """Run `python -m surrogate.report`; see commands/report.py."""
 
-from surrogate.commands.report import main
+from data_gen.common.errors import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("surrogate.commands.report")

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_gen.common.errors import InputError
 from data_gen.common.files import read_json
+from data_gen.common.ranges import check_fields
 from data_gen.dataset.config import DataConfig
 from data_gen.dataset.manifest import fingerprint
 from surrogate.config import EvaluateConfig, TrainConfig
@@ -53,8 +53,8 @@ def read_request(config: EvaluateConfig) -> Request:
     Raises:
         InputError: The run, a data set or the model file cannot be used.
     """
-    if config.batch_size < 1 or config.repeats < 1:
-        raise InputError(f"batch_size and repeats must be at least 1, but are {config.batch_size}, {config.repeats}.")
+    check_fields(config, "")
+    check_fields(config.real, "real")
     run = read_run(config.run)
     run.data.path = config.data.path or find_dataset(config.run, run.data.path)
     spec = run.data.create()

@@ -11,6 +11,7 @@ import numpy as np
 from data_gen.common.errors import InputError
 from data_gen.common.files import exclusive, explain_full_disk, read_json, refuse_folders, write_json
 from data_gen.common.interruption import Interrupted, Interruption
+from data_gen.common.ranges import check_fields
 from surrogate import figures
 from surrogate.config import InvertConfig
 from surrogate.devices import all_gather, barrier, is_main_process
@@ -61,9 +62,10 @@ def run_inversion(
         InputError: The config, the run or a file cannot be used, or another process writes into the folder; nothing is
             written then.
     """
-    config.inversion.check()
-    if config.memory_budget is not None and not 0 < config.memory_budget < float("inf"):
-        raise InputError(f"memory_budget must be a positive number of bytes, but is {config.memory_budget}.")
+    check_fields(config, "")
+    check_fields(config.real, "real")
+    for part in (config.inversion, config.setup, config.parallel):
+        part.check()
     with barrier():
         problem = known_model_problem(config) if config.observed is None else observed_problem(config)
         out, weights = Path(config.out), _weights(problem)

@@ -24,10 +24,6 @@ def read_real(config: RealModelConfig, spec: DataSpec) -> tuple[np.ndarray, str]
             step.
     """
     assert config.path is not None
-    if config.origin is not None and len(config.origin) != 2:
-        raise InputError(f"real.origin must be [z, x] in m, but is {config.origin}.")
-    if config.spacing is not None and not config.spacing > 0:
-        raise InputError(f"real.spacing must be a positive length in m, but is {config.spacing}.")
     origin = None if config.origin is None else (config.origin[0], config.origin[1])
     velocity, where = to_grid(read_velocity(config.path), spec.simulation.grid, spacing=config.spacing, origin=origin)
     check_inputs(velocity, spec.survey(spec.receivers[:1]), spec.simulation, spec.density(velocity))

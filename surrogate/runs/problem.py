@@ -26,7 +26,6 @@ from surrogate.runs.folder import read_run
 from surrogate.runs.load import load_surrogate
 from surrogate.runs.model_file import read_real, read_real_density
 
-FORWARDS = ("physics", "surrogate", "corrected")
 NEAR = 1e-3  # [m] between depths that are the same
 
 
@@ -194,8 +193,6 @@ def uses_surrogate(config: InvertConfig) -> bool:
     Raises:
         InputError: If there is no such forward model.
     """
-    if config.forward not in FORWARDS:
-        raise InputError(f"forward must be one of {FORWARDS}, but is {config.forward!r}.")
     for number, stage in enumerate(config.inversion.stages):
         if stage.low is not None and config.forward != "corrected":
             raise InputError(

@@ -22,6 +22,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
 from data_gen.common.errors import InputError
+from data_gen.common.ranges import check_fields, ranged
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.problem.checks import check_velocity
@@ -182,10 +183,11 @@ class PropagatorConfig(TaskConfig):
     """
 
     name: str = Propagator.name
-    unroll: int = 4
-    noise: float = 0.0
+    unroll: int = ranged(4, "[1, 1024]")
+    noise: float = ranged(0.0, "[0, 1)")
     pushforward: bool = False
 
     def create(self, spec: DataSpec) -> Propagator:
         """See `TaskConfig.create`."""
+        check_fields(self, "task")
         return Propagator(spec, self.unroll, self.noise, self.pushforward)

@@ -1,11 +1,11 @@
 """Define the settings of `training`, which decide how a surrogate is trained; see the guide on training."""
 
 from dataclasses import dataclass, field
-from math import inf
 from typing import NamedTuple
 
 from data_gen.common.errors import InputError
-from data_gen.common.plain import random_seed
+from data_gen.common.plain import SEEDS
+from data_gen.common.ranges import check_fields, ranged
 from surrogate.losses.loss import LossConfig
 from surrogate.training.mode_schedule import ModeSchedule
 from surrogate.training.precision import PRECISIONS
@@ -62,27 +62,27 @@ class TrainingConfig:
         loss: Loss that is minimized, as a sum of weighted terms.
     """
 
-    steps: int = 1000
-    batch_size: int = 8
-    learning_rate: float = 2e-3
-    warmup_steps: int | None = None
-    weight_decay: float = 1e-4
-    clip_norm: float = 1.0
-    ema: float = 0.0
-    accumulate: int = 1
+    steps: int = ranged(1000, "[1, inf)")
+    batch_size: int = ranged(8, "[1, inf)")
+    learning_rate: float = ranged(2e-3, "(0, inf)")
+    warmup_steps: int | None = ranged(None, "[0, inf)")
+    weight_decay: float = ranged(1e-4, "[0, inf)")
+    clip_norm: float = ranged(1.0, "(0, inf]")
+    ema: float = ranged(0.0, "[0, 1)")
+    accumulate: int = ranged(1, "[1, inf)")
     remat: bool = False
-    precision: str = "float32"
+    precision: str = ranged("float32", PRECISIONS)
     mode_schedule: ModeSchedule = field(default_factory=ModeSchedule)
-    on_divergence: str = "stop"
-    divergence_factor: float = 10.0
-    rollback_factor: float = 0.5
-    max_rollbacks: int = 3
-    log_every: int = 10
-    validate_every: int = 100
-    checkpoint_every: int = 100
-    seed: int = 0
+    on_divergence: str = ranged("stop", ON_DIVERGENCE)
+    divergence_factor: float = ranged(10.0, "[0, inf]")
+    rollback_factor: float = ranged(0.5, "(0, 1]")
+    max_rollbacks: int = ranged(3, "[0, inf)")
+    log_every: int = ranged(10, "[1, inf)")
+    validate_every: int = ranged(100, "[1, inf)")
+    checkpoint_every: int = ranged(100, "[1, inf)")
+    seed: int = ranged(0, SEEDS)
     verify: bool = True
-    workers: int = 0
+    workers: int = ranged(0, "[0, inf)")
     loss: LossConfig = field(default_factory=LossConfig)
 
     @property
@@ -96,34 +96,24 @@ class TrainingConfig:
         Raises:
             InputError: No training could use a value.
         """
-        for name in ("steps", "batch_size", "accumulate", "log_every", "validate_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"training.{name} must be at least 1, but is {getattr(self, name)}.")
-        random_seed(self.seed, "training.seed")
-        if self.workers < 0:
-            raise InputError(f"training.workers must be 0 (threads) or more processes, but is {self.workers}.")
-        if not (0 < self.learning_rate < inf and self.clip_norm > 0 and 0 <= self.weight_decay < inf):
-            raise InputError(
-                "Training needs learning_rate > 0, clip_norm > 0 and weight_decay >= 0, but got "
-                f"{self.learning_rate}, {self.clip_norm} and {self.weight_decay}."
-            )
+        check_fields(self, "training")
         if not 0 <= self.warmup < self.steps:
             raise InputError(
                 f"training.warmup_steps must be 0 or more and below training.steps = {self.steps}, but is "
                 f"{self.warmup_steps}. Set training.warmup_steps=null for a twentieth of the steps."
             )
-        if not 0 <= self.ema < 1:
-            raise InputError(f"training.ema is a decay per step, 0 (none) or below 1, but is {self.ema}.")
         if self.batch_size % self.accumulate:
             raise InputError(
                 f"training.batch_size = {self.batch_size} cannot be taken in {self.accumulate} parts of one size. Make "
                 "it a multiple of training.accumulate."
             )
-        if self.precision not in PRECISIONS:
-            raise InputError(f"training.precision must be one of {', '.join(PRECISIONS)}, but is {self.precision!r}.")
         self.mode_schedule.check()
         self.loss.check()
-        self._check_divergence()
+        if 0 < self.divergence_factor <= 1:
+            raise InputError(
+                "training.divergence_factor must be above 1, or 0 for none, but is "
+                f"{self.divergence_factor}: every loss would count as divergence."
+            )
 
     def due(self, step: int) -> Due:
         """Tell what is due after a step.
@@ -136,16 +126,3 @@ class TrainingConfig:
         """
         intervals = (self.log_every, self.validate_every, self.checkpoint_every)
         return Due(*(step == self.steps or step % interval == 0 for interval in intervals))
-
-    def _check_divergence(self) -> None:
-        if self.on_divergence not in ON_DIVERGENCE:
-            raise InputError(
-                f"training.on_divergence must be one of {', '.join(ON_DIVERGENCE)}, but is {self.on_divergence!r}."
-            )
-        if not (self.divergence_factor == 0 or self.divergence_factor > 1) or self.max_rollbacks < 0:
-            raise InputError(
-                "Divergence needs training.divergence_factor above 1 (or 0 for none) and max_rollbacks >= 0, but got "
-                f"{self.divergence_factor} and {self.max_rollbacks}."
-            )
-        if not 0 < self.rollback_factor <= 1:
-            raise InputError(f"training.rollback_factor must be above 0 and at most 1, but is {self.rollback_factor}.")

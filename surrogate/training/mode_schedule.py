@@ -19,6 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Integer
 
 from data_gen.common.errors import InputError
+from data_gen.common.ranges import check_fields, ranged
 from surrogate.operators.layers.spectral import SpectralLayer
 
 
@@ -31,8 +32,8 @@ class ModeSchedule:
         steps: Number of steps after which all modes are on; 0 switches all modes on from the start.
     """
 
-    start: float = 0.25
-    steps: int = 0
+    start: float = ranged(0.25, "[0, 1]")
+    steps: int = ranged(0, "[0, inf)")
 
     def check(self) -> None:
         """Check the values.
@@ -40,11 +41,7 @@ class ModeSchedule:
         Raises:
             InputError: A value is out of its range.
         """
-        if not 0 <= self.start <= 1 or self.steps < 0:
-            raise InputError(
-                "training.mode_schedule needs a fraction 0 <= start <= 1 and steps >= 0, but got "
-                f"{self.start} and {self.steps}."
-            )
+        check_fields(self, "training.mode_schedule")
 
     def check_operator(self, operator: nnx.Module) -> None:
         """Check that an operator has modes which the schedule can switch off.

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_gen.common.errors import InputError
 from data_gen.common.files import read_json, read_rows, temporary_name, write_json
+from data_gen.common.ranges import check_fields, ranged
 from surrogate.figures import Figure
 
 # Files of artifacts are taken from where they are: W&B would leave a copy of each in the user's home folder.
@@ -37,12 +37,11 @@ class TrackingConfig:
         project: Name of the project in W&B.
     """
 
-    mode: str = "offline"
+    mode: str = ranged("offline", ("offline", "online", "disabled"))
     project: str = "wave-surrogate"
 
     def __post_init__(self):
-        if self.mode not in ("offline", "online", "disabled"):
-            raise InputError(f"tracking.mode must be offline, online or disabled, but is {self.mode!r}.")
+        check_fields(self, "tracking")
 
 
 class TrackingWarning(UserWarning):

@@ -2,14 +2,17 @@
 
 import sys
 from dataclasses import dataclass, field
+from math import inf
 
 import pytest
 from omegaconf import OmegaConf
 
 from data_gen.commands import diagnose, generate
-from data_gen.common.config_docs import attribute_texts, keys_of
+from data_gen.common.config_docs import keys_of
+from data_gen.common.docstrings import attribute_texts
 from data_gen.common.hydra_app import configs_folder
 from data_gen.common.hydra_help import Command
+from data_gen.common.ranges import Interval, Range, ranged
 from surrogate.commands import evaluate, export, invert, train, wave
 
 
@@ -25,7 +28,7 @@ class Inner:
     Not an entry: this line.
     """
 
-    length: float = 1.0
+    length: float = ranged(1.0, "(0, inf)")
     names: list[str] = field(default_factory=list)
 
 
@@ -55,9 +58,9 @@ def test_entries_of_a_docstring():
     }
     keys = list(keys_of(OmegaConf.structured(Outer)))
     assert [tuple(key) for key in keys] == [
-        ("inner.length", "float", 1.0, "Length of the part [m]."),
-        ("inner.names", "list[str]", [], "Names: as many as there are parts."),
-        ("entries", "dict[str, int]", {}, "Any entries."),
+        ("inner.length", "float", 1.0, "Length of the part [m].", Range(Interval(0.0, inf, False, False))),
+        ("inner.names", "list[str]", [], "Names: as many as there are parts.", None),
+        ("entries", "dict[str, int]", {}, "Any entries.", None),
     ]
 
 
@@ -68,7 +71,9 @@ def test_help_lists_presets_and_keys(command, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert "usage: wave command" in shown and "--cfg job" in shown and max(map(len, shown.splitlines())) <= 100
     if command is train:
-        assert "training.steps=1000  (int)" in shown and "encoding=coarse  one of background, coarse" in shown
+        assert (
+            "training.steps=1000  (int, at least 1) " in shown and "encoding=coarse  one of background, coarse" in shown
+        )
 
 
 def test_help_shows_what_the_overrides_make_of_the_keys(monkeypatch, capsys):

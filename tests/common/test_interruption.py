@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from data_gen.common.errors import one_paragraph
+from data_gen.common.errors import one_paragraph, run_command
 from data_gen.common.interruption import ENDING, Interrupted, Interruption, ended_at_once
 
 
@@ -46,3 +46,12 @@ def test_ignored_signals_stay_ignored():
             send(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_while_a_command_is_imported_is_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "a_command.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        run_command("a_command")
+    assert ended.value.code == 128 + signal.SIGINT
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -367,15 +367,15 @@ def test_norms_and_refusals():
         (FNOConfig(block="dense"), "block must be one of residual"),
         (FNOConfig(block="classic", drop_path=0.1), "no residual branch"),
         (FNOConfig(block="classic", gated=True), "no MLP to gate"),
-        (FNOConfig(modes=[4]), "two positive numbers"),
-        (FNOConfig(drop_path=1.0), "drop_path must be a probability below 1"),
+        (FNOConfig(modes=[4]), "model.modes must be 2 values, each from 1 to 65536"),
+        (FNOConfig(drop_path=1.0), "drop_path must be at least 0 and below 1"),
         (FNOConfig(name="unet"), "choose another operator with model=unet"),
-        (TFNOConfig(rank=0.0), "0 < model.rank"),
-        (UFNOConfig(unet_blocks=9), "unet_blocks <= depth"),
-        (UNOConfig(levels=0), "at least one level"),
-        (UNetConfig(depth=0), "model.depth must be at least 1"),
-        (DeepONetConfig(branch_depth=0), "branch_depth >= 1"),
-        (MultiscaleConfig(cutoff=[1]), "empty or two numbers"),
+        (TFNOConfig(rank=0.0), "model.rank must be above 0 and at most 1"),
+        (UFNOConfig(unet_blocks=9), "unet_blocks must be at most model.depth"),
+        (UNOConfig(levels=0), "model.levels must be from 1"),
+        (UNetConfig(depth=0), "model.depth must be from 1"),
+        (DeepONetConfig(branch_depth=0), "model.branch_depth must be from 1"),
+        (MultiscaleConfig(cutoff=[1]), "model.cutoff must be 0 or 2 values"),
     ):
         with pytest.raises(InputError, match=message):
             config.create(INPUTS, OUTPUTS, rngs=nnx.Rngs(0))

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
-from data_gen.common.errors import InputError
+from data_gen.common.ranges import check_fields, ranged
 
 
 @dataclass
@@ -16,12 +16,11 @@ class LocalConfig:
         at_once: Number of shards made concurrently; each needs the memory of its batch.
     """
 
-    at_once: int = 2
+    at_once: int = ranged(2, "[1, 65536]")
 
     def create(self) -> "Local":
         """Make the executor; raise `InputError` if `at_once` is less than 1."""
-        if self.at_once < 1:
-            raise InputError(f"executor.at_once must be at least 1, but is {self.at_once}.")
+        check_fields(self, "executor")
         return Local(self.at_once)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from data_gen.common.errors import InputError
+from data_gen.common.ranges import check_fields, ranged
 
 LOOPBACK = "127.0.0.1"
 TOKEN = secrets.token_hex(32)
@@ -37,13 +38,14 @@ class RayConfig:
     """
 
     address: str | None = None
-    workers: int | None = None
-    cpus_per_task: int = 1
-    gpus_per_task: float | None = None
-    max_retries: int = 3
+    workers: int | None = ranged(None, "[1, 65536]")
+    cpus_per_task: int = ranged(1, "[1, 65536]")
+    gpus_per_task: float | None = ranged(None, "[0, 65536]")
+    max_retries: int = ranged(3, "[0, inf)")
 
     def create(self) -> "RayExecutor":
         """Make the executor; raise `InputError` if Ray is not installed or a number is out of range."""
+        check_fields(self, "executor")
         try:
             _import_ray()
         except ImportError as error:
@@ -51,16 +53,9 @@ class RayConfig:
                 f"executor=ray needs Ray, which cannot be imported here ({error}). Install it with `pip install "
                 "-e '.[ray]'`, or choose executor=local."
             ) from error
-        if self.workers is not None and self.workers < 1:
-            raise InputError(f"executor.workers must be at least 1, or none for all, but is {self.workers}.")
         if self.address and self.workers is not None:
             raise InputError(
                 "executor.workers applies only to a cluster started here; a cluster at an address has its own workers."
-            )
-        if self.cpus_per_task < 1 or self.max_retries < 0 or (self.gpus_per_task or 0) < 0:
-            raise InputError(
-                "executor needs cpus_per_task >= 1, gpus_per_task >= 0 and max_retries >= 0, but got "
-                f"{self.cpus_per_task}, {self.gpus_per_task} and {self.max_retries}."
             )
         return RayExecutor(self)
 

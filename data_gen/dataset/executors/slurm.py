@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data_gen.common.errors import InputError
+from data_gen.common.ranges import check_fields, ranged
 
 CLUSTERS = ("slurm", "local", "debug")
 
@@ -34,21 +35,22 @@ class SlurmConfig:
         extra: Other settings of submitit's Slurm executor, such as slurm_account.
     """
 
-    cluster: str = "slurm"
+    cluster: str = ranged("slurm", CLUSTERS)
     folder: str = "runs/submitit"
-    jobs: int = 16
-    parallel: int = 16
-    timeout_minutes: int = 240
-    cpus_per_task: int = 2
-    gpus_per_node: int = 0
-    memory_gb: float = 8.0
+    jobs: int = ranged(16, "[1, 65536]")
+    parallel: int = ranged(16, "[1, 65536]")
+    timeout_minutes: int = ranged(240, "[1, inf)")
+    cpus_per_task: int = ranged(2, "[1, 65536]")
+    gpus_per_node: int = ranged(0, "[0, 65536]")
+    memory_gb: float = ranged(8.0, "(0, inf)")
     partition: str | None = None
-    max_retries: int = 3
-    poll_seconds: float = 10.0
+    max_retries: int = ranged(3, "[0, inf)")
+    poll_seconds: float = ranged(10.0, "(0, inf)")
     extra: dict[str, Any] = field(default_factory=dict)
 
     def create(self) -> "SlurmExecutor":
         """Make the executor; raise `InputError` if submitit or Slurm is missing or a number is out of range."""
+        check_fields(self, "executor")
         try:
             import submitit
         except ImportError as error:
@@ -56,16 +58,11 @@ class SlurmConfig:
                 f"executor=slurm needs submitit, which cannot be imported here ({error}). Install it with `pip install "
                 "-e '.[slurm]'`, or choose executor=local."
             ) from error
-        if self.cluster not in CLUSTERS:
-            raise InputError(f"executor.cluster must be one of {', '.join(CLUSTERS)}, but is {self.cluster!r}.")
         if self.cluster == "slurm" and submitit.SlurmExecutor.affinity() < 0:
             raise InputError(
                 "executor=slurm needs `srun`, which is not on this machine's path. Run it where jobs are submitted, or "
                 "choose executor.cluster=local to try it here."
             )
-        for name in ("jobs", "parallel", "timeout_minutes", "cpus_per_task"):
-            if getattr(self, name) < 1:
-                raise InputError(f"executor.{name} must be at least 1, but is {getattr(self, name)}.")
         return SlurmExecutor(self)
 
 

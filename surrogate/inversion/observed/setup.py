@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_gen.common.errors import InputError
+from data_gen.common.ranges import check_fields, ranged
+from data_gen.dataset.sample import SPLITS
+from data_gen.dataset.segy_shots import SHOT_WORDS
 from data_gen.solver.problem.acquisition import Survey, make_survey
 from data_gen.solver.problem.checks import (
     NEAR,
@@ -68,25 +71,25 @@ class SetupConfig:
         free_surface: Whether the top of the model is a free surface.
     """
 
-    split: str = "test"
-    shot_word: str | None = None
+    split: str = ranged("test", SPLITS)
+    shot_word: str | None = ranged(None, SHOT_WORDS)
     datum: float | None = None
-    peak_frequency: float | None = None
+    peak_frequency: float | None = ranged(None, "(0, inf)")
     peak_time: float | None = None
-    amplitude: float | None = None
-    highest_frequency: float | None = None
-    spacing: float | None = None
-    margin: float | None = None
-    origin: list[float] | None = None
-    width: float | None = None
-    depth: float | None = None
-    duration: float | None = None
-    dt: float | None = None
-    line_source: str | None = None
-    line_source_velocity: float | None = None
-    density: str | None = None
-    order: int = 8
-    layers: int | None = None
+    amplitude: float | None = ranged(None, "(0, inf)")
+    highest_frequency: float | None = ranged(None, "(0, inf)")
+    spacing: float | None = ranged(None, "(0, inf)")
+    margin: float | None = ranged(None, "[0, inf)")
+    origin: list[float] | None = ranged(None, "(-inf, inf)", length=2)
+    width: float | None = ranged(None, "(0, inf)")
+    depth: float | None = ranged(None, "(0, inf)")
+    duration: float | None = ranged(None, "(0, inf)")
+    dt: float | None = ranged(None, "(0, inf)")
+    line_source: str | None = ranged(None, LAWS)
+    line_source_velocity: float | None = ranged(None, "(0, inf)")
+    density: str | None = ranged(None, DENSITIES)
+    order: int = ranged(8, tuple(POINTS_PER_WAVELENGTH))
+    layers: int | None = ranged(None, "[0, 65536]")
     free_surface: bool | None = None
 
     def check(self) -> None:
@@ -95,21 +98,7 @@ class SetupConfig:
         Raises:
             InputError: For such a value.
         """
-        positive = ("highest_frequency", "spacing", "width", "depth", "duration", "amplitude", "dt")
-        for name in (*positive, "line_source_velocity"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise InputError(f"setup.{name} must be positive, but is {value}.")
-        for name in ("margin", "layers"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < float("inf"):
-                raise InputError(f"setup.{name} must not be negative, but is {value}.")
-        if self.origin is not None and not (len(self.origin) == 2 and np.isfinite(self.origin).all()):
-            raise InputError(f"setup.origin must be [z, x] in m, but is {self.origin}.")
-        for name, known in (("line_source", LAWS), ("density", DENSITIES)):
-            value = getattr(self, name)
-            if value is not None and value not in known:
-                raise InputError(f"setup.{name} must be null or one of {', '.join(known)}, but is {value!r}.")
+        check_fields(self, "setup")
         if self.line_source in ("offset", "path") and self.line_source_velocity is None:
             raise InputError(
                 f"setup.line_source = {self.line_source} needs a velocity: give setup.line_source_velocity=V [m/s], "
@@ -120,8 +109,6 @@ class SetupConfig:
                 f"setup.line_source_velocity is that of a law: give setup.line_source={'|'.join(LAWS)}, too, or leave "
                 "it out."
             )
-        if self.order not in POINTS_PER_WAVELENGTH:
-            raise InputError(f"setup.order must be one of {tuple(POINTS_PER_WAVELENGTH)}, but is {self.order}.")
 
 
 class Setup(NamedTuple):

@@ -1,0 +1,80 @@
+"""Signals at random moments of four commands: one line and the status that tells of them, and then the same results."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_gen.dataset import generation as dataset
+from surrogate.runs.fit import fit
+from tests.commands.test_small_disks import SMALLEST, errors, velocity
+from tests.helpers import ROOT, tiny_config
+from tests.runs.test_damaged_runs import config_of, weights
+from tests.runs.test_random_damage import samples
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
+EACH = 15  # signals for each of the four commands
+COMMANDS = {
+    "generate": ("-m data_gen data=tiny data.truth_samples=0 data.path={at}/new", lambda at: samples(at / "new")),
+    "train": (f"train.py data=tiny data.path={{at}}/data run={{at}}/new {SMALLEST}", lambda at: weights(at / "new")),
+    "evaluate": ("evaluate.py run={at}/run batch_size=4 repeats=1", errors),
+    "invert": (
+        "invert.py data=tiny inversion.iterations=4 inversion.shots=2 out={at}/out",
+        velocity,
+    ),
+}
+WRITTEN = ("new", "out", "run/evaluation.json", "run/evaluation.lock")  # removed before each trial
+START = 0.2  # [s] by then Python handles signals in the project's way
+
+
+def begin(line: str) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    return subprocess.Popen(
+        [sys.executable, *shlex.split(line)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def clean(folder: Path) -> None:
+    for name in WRITTEN:
+        subprocess.run(["rm", "-rf", str(folder / name)], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_that_is_ended_goes_on_to_the_same_result(name, tmp_path):
+    dataset.generate(tiny_config(tmp_path / "data"))
+    fit(config_of(tmp_path))
+    line, result = COMMANDS[name]
+    command, random = line.format(at=tmp_path), np.random.default_rng(len(name))
+    began = time.monotonic()
+    process = begin(command)
+    assert process.communicate()[1].count("Traceback") == 0 and process.returncode == 0
+    seconds, right, caught = time.monotonic() - began, result(tmp_path), 0
+    for number in random.choice(SIGNALS, EACH):
+        clean(tmp_path)
+        process = begin(command)
+        time.sleep(random.uniform(START, seconds))
+        process.send_signal(int(number))
+        told = process.communicate()[1]
+        if number == signal.SIGKILL:
+            assert process.returncode in (-signal.SIGKILL, 0)
+        else:
+            assert process.returncode in (128 + number, 0) and "Traceback" not in told, told
+            assert process.returncode == 0 or f"Ended by {signal.Signals(number).name}." in told
+        caught += process.returncode != 0
+        process = begin(command)
+        told = process.communicate()[1]
+        assert process.returncode == 0, told
+        assert result(tmp_path) == right
+    assert caught > EACH / 2
