@@ -9,7 +9,7 @@ Fields without a range are checked by their type alone; numbers are then finite.
 
 import re
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from math import inf
 from types import UnionType
@@ -79,10 +79,10 @@ class Choices:
     """Hold the values to choose from.
 
     Attributes:
-        values: The values.
+        values: The values; a registry may get more of them later.
     """
 
-    values: tuple[Any, ...]
+    values: Collection[Any]
 
     def __contains__(self, value: Any) -> bool:
         return value in self.values
@@ -112,7 +112,7 @@ class Range:
 FINITE = Range(Interval(-inf, inf, False, False))
 
 
-def ranged(default: Any, allowed: str | Iterable[Any], *, length: int | tuple[int, ...] = (), **more: Any) -> Any:
+def ranged(default: Any, allowed: str | Collection[Any], *, length: int | tuple[int, ...] = (), **more: Any) -> Any:
     """Declare a field of a config with the values that it may have.
 
     Args:
@@ -124,7 +124,7 @@ def ranged(default: Any, allowed: str | Iterable[Any], *, length: int | tuple[in
     Returns:
         The field.
     """
-    values = Interval.read(allowed) if isinstance(allowed, str) else Choices(tuple(allowed))
+    values = Interval.read(allowed) if isinstance(allowed, str) else Choices(allowed)
     metadata = {KEY: Range(values, (length,) if isinstance(length, int) else length)}
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=metadata, **more)
