@@ -16,6 +16,10 @@ OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # XLA's errors have this status, and no ty
 class InputError(ValueError):
     """Refuse something that the user gave, before anything is compiled or written."""
 
+    def __str__(self) -> str:
+        """Join the lines: those of another library's error that stands in the message."""
+        return " ".join(line.strip() for line in super().__str__().splitlines())
+
 
 class DatasetError(InputError):
     """Refuse a data set that cannot be used as it is; the message says which file and what to do."""

@@ -54,11 +54,15 @@ def write_text(path: Path, text: str) -> None:
     Args:
         path: Path of the file.
         text: Content.
+
+    Raises:
+        DatasetError: If the disk is full.
     """
     temporary = temporary_name(path)
     try:
-        temporary.write_text(text, encoding="utf-8")
-        publish(temporary, path)
+        with explain_full_disk(path.parent):
+            temporary.write_text(text, encoding="utf-8")
+            publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

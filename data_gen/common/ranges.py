@@ -209,8 +209,9 @@ def _check(value: Any, kind: Any, allowed: Range, name: str) -> None:
             named = wanted if isinstance(allowed.allowed, Choices) else "text"
             raise InputError(f"{name} must be {named}, but is {value!r}.")
     elif origin in (int, float) and (whole if origin is int else _number)(value, name) not in allowed.allowed:
-        finite = "finite" if allowed == FINITE else f"finite and {wanted}"
-        raise InputError(f"{name} must be {wanted if np.isfinite(value) else finite}, but is {value!r}.")
+        if allowed != FINITE and (value != value or value in (inf, -inf)):  # nan is no number, not even itself
+            wanted = wanted.replace(str(allowed), f"finite and {allowed}")
+        raise InputError(f"{name} must be {wanted}, but is {value!r}.")
 
 
 def _check_list(values: Any, kind: Any, allowed: Range, wanted: str, name: str) -> None:

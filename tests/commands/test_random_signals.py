@@ -29,7 +29,7 @@ COMMANDS = {
         velocity,
     ),
 }
-WRITTEN = ("new", "out", "run/evaluation.json", "run/evaluation.lock")  # removed before each trial
+WRITTEN = ("new", "out", "run/metrics.json", "run/evaluation.lock")  # removed before each trial
 START = 0.2  # [s] by then Python handles signals in the project's way
 
 

@@ -60,7 +60,7 @@ def velocity(folder: Path) -> bytes:
 
 def errors(folder: Path) -> dict[str, Any]:
     """What an evaluation measured, but for times."""
-    found = json.loads((folder / "run" / "evaluation.json").read_text(encoding="utf-8"))
+    found = json.loads((folder / "run" / "metrics.json").read_text(encoding="utf-8"))
     return {name: value for name, value in found.items() if "seconds" not in name}
 
 

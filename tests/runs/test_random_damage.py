@@ -34,9 +34,19 @@ def cut(content: bytes, random: np.random.Generator) -> bytes:
     return content[: int(random.integers(len(content)))]
 
 
-def damage(folder: Path, random: np.random.Generator) -> tuple[str, Callable[[], None]]:
-    """Damage a random file: what was done, and how it is undone."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(NOT_READ))
+def read_of(folder: Path) -> list[Path]:
+    """The files below a folder that are read back."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(NOT_READ))
+
+
+def read_of_run(run: Path, series: str) -> list[Path]:
+    """The files of a run that are read back: those beside its checkpoints, and of the newest one of a series."""
+    newest = max((run / "checkpoints" / series).iterdir(), key=lambda path: int(path.name))
+    return [path for path in read_of(run) if path.parent == run or newest in path.parents]
+
+
+def damage(files: list[Path], folder: Path, random: np.random.Generator) -> tuple[str, Callable[[], None]]:
+    """Damage a random one of some files: what was done, and how it is undone."""
     file = files[int(random.integers(len(files)))]
     content, kind = file.read_bytes(), ("flip", "cut", "delete")[int(random.integers(3))]
     if kind == "delete" or not content:
@@ -77,10 +87,10 @@ def test_a_data_set(tmp_path):
     dataset.generate(tiny_config(tmp_path / "data"))
     right, random, named = samples(tmp_path / "data"), np.random.default_rng(0), 0
     for _ in range(DATA_SET):
-        what, undo = damage(tmp_path / "data", random)
+        what, undo = damage(read_of(tmp_path / "data"), tmp_path, random)
         named += is_named(lambda: samples(tmp_path / "data"), right, what)
         undo()
-    assert named > DATA_SET / 2
+    assert named > DATA_SET / 3  # receipts of shards are not read once the manifest is complete
     assert samples(tmp_path / "data") == right
 
 
@@ -95,10 +105,10 @@ def test_a_run_that_is_loaded(tmp_path):
 
     right, random, named = read(), np.random.default_rng(1), 0
     for _ in range(LOADED):
-        what, undo = damage(run, random)
+        what, undo = damage(read_of_run(run, "best"), tmp_path, random)
         named += is_named(read, right, what)
         undo()
-    assert named > LOADED / 10  # of two checkpoints one is loaded, and of its files a part
+    assert named > LOADED / 5  # Orbax reads a part of the files of a checkpoint
 
 
 class Stop(Exception):
@@ -126,6 +136,6 @@ def test_a_run_that_goes_on(tmp_path):
     for _ in range(RESUMED):
         shutil.rmtree(tmp_path / "run")
         shutil.copytree(tmp_path / "kept", tmp_path / "run")
-        what, _ = damage(tmp_path / "run", random)
+        what, _ = damage(read_of_run(tmp_path / "run", "last"), tmp_path, random)
         named += is_named(go_on, right, what)
     assert named > RESUMED / 10
