@@ -112,6 +112,7 @@ LINES = [
         "inversion.corrected.low must be one of coarse, surrogate, none",
     ),
     ("invert forward=corrected inversion.corrected.coarser=1", "inversion.corrected.coarser must be above 1"),
+    ("invert inversion.stages=[{low:coarse}]", "stages.0..low is the cheap model of forward=corrected"),
     ("invert inversion=foo", "Presets: file, gathers, lecture, multiscale, observed, transmission"),
     ("invert inversion=file", "real.path=MODEL.npy"),
     ("invert inversion=file real.path=nope.npy", "There is no model file at nope.npy"),

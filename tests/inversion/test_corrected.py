@@ -211,6 +211,20 @@ def test_none_is_the_plain_optimizer():
     assert len(found.trials) == 0
 
 
+def test_a_stage_names_its_cheap_model():
+    """`low=none` in the first stage is the plain optimizer, to the bit; the second one is led from its end."""
+    stages = [StageConfig(iterations=3, low="none"), StageConfig(iterations=2)]
+    config = replace(CONFIG, stages=stages)
+    check_corrected(config, Toy(), Toy(0.9))
+    found = shoot(config, Toy(0.9))
+    plain = shoot(replace(CONFIG, corrected=CorrectedConfig(low="none"), iterations=3), None)
+    first = found.stage == 0
+    np.testing.assert_array_equal(found.misfit[first], plain.misfit)
+    assert set(found.trials[:, 0]) == {1} and (found.low_used[first] == 0).all() and found.low_used[-1] > 0
+    assert found.misfit[-1] < plain.misfit[-1]
+    assert config.lows == {"none", "surrogate"}
+
+
 @pytest.mark.slow  # test_by_the_command takes coarser cells, too
 def test_coarser_cells():
     """On cells of twice the side, three iterations end lower than nine of L-BFGS, by fewer gradients of the solver.
