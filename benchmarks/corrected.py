@@ -147,25 +147,28 @@ def led(case: Case, noise: str, folder: Path, seconds: float, wanted: dict[str, 
     return found
 
 
-def run_all(runners: list[Runner]) -> None:
+def run_all(runners: list[Runner], where: str) -> None:
     """Let contenders take turns up to their ends."""
     if failed := compete(runners, inf, say):
-        raise SystemExit("\n".join(failed.values()))
+        raise SystemExit("\n".join(f"{where}, {name}: {text}" for name, text in failed.items()))
 
 
 def contest(case: Case, noise: str, folder: Path, seconds: float) -> list[dict[str, Any]]:
     """Run all contenders of a case; what is measured of each."""
     ours = baseline(case, noise, folder)
-    run_all([ours])
+    run_all([ours], f"{case.name}, {noise}")
     wanted = {measure: min(entry[measure] for entry in ours.history) for measure in MEASURES}
     others = led(case, noise, folder, seconds, wanted)
-    run_all(list(others))
+    run_all(list(others), f"{case.name}, {noise}")
     return rows_of(case, noise, {ours: None, **others}, wanted)
 
 
-def price(runner: Runner, shots: int) -> float:
+def price(runner: Runner, shots: int) -> float | None:
     """Seconds that a gradient of all shots takes in the first stage, starting and compiling left out."""
-    first, *_, last = [entry for entry in runner.history if entry["stage"] == 0]
+    entries = [entry for entry in runner.history if entry["stage"] == 0]
+    first, last = entries[0], entries[-1]
+    if first is last:
+        return None
     return 3 * shots * (last["seconds"] - first["seconds"]) / (last["used"] - first["used"])
 
 
@@ -182,6 +185,7 @@ def rows_of(
             "coarser": ratio,
             "price": price(runner, shots) if runner.name in ("ours", "coarse_first") else None,
             "seconds": runner.seconds,
+            "stopped": runner.finished is not None and runner.finished["stopped"],
             "peak_bytes": max(line["peak"] for line in runner.history),
             "wanted": wanted,
             "reached": {measure: reached(runner, shots, measure, value) for measure, value in wanted.items()},
@@ -202,7 +206,9 @@ def ceilings(rows: list[dict[str, Any]]) -> str:
     """What a gradient on coarser cells costs, and the most that this lets a cheap model save."""
     text, fine = "", {row["noise"]: row["price"] for row in rows if row["contender"] == "ours"}
     for ratio in RATIOS:
-        led = [row for row in rows if row["contender"] == "coarse_first" and row["coarser"] == ratio]
+        led = [row for row in rows if row["contender"] == "coarse_first" and row["coarser"] == ratio and row["price"]]
+        if not led:
+            continue
         cost = median(row["price"] / fine[row["noise"]] for row in led)
         text += (
             f"A gradient on cells of {ratio:g} times the side takes {cost:.3f} of the time of one on the cells: a "

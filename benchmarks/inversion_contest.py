@@ -211,7 +211,7 @@ def compete(runners: Sequence[Runner], deadline: float, say: Say) -> dict[str, s
             try:
                 reply = runner.turn()
             except WorkerError as error:
-                failed[runner.name] = str(error)
+                failed[runner.folder.name] = str(error)
                 waiting.remove(runner)
                 continue
             if reply is not None:

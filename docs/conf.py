@@ -107,7 +107,8 @@ class Settings(SphinxDirective):
         rows = [("", "default", "values", "")]
         for key in keys_of(OmegaConf.structured(schema), prefix):
             value = "null" if key.value is None else str(key.value).replace("'", "")
-            rows.append((f"`{key.name}`", f"`{value}`" if value else "", key.allowed or key.kind, key.text))
+            kind = key.kind if key.allowed is None else f"{key.kind}, {key.allowed}"
+            rows.append((f"`{key.name}`", f"`{value}`" if value else "", kind, key.text))
         lines = [":::{list-table}", ":header-rows: 1", ":widths: 28 14 22 36", ""]
         for row in rows:
             lines += [f"{'  ' if number else '* '}- {cell}" for number, cell in enumerate(row)]

@@ -15,6 +15,7 @@ from omegaconf import MISSING, OmegaConf
 
 from data_gen.common.errors import InputError
 from data_gen.common.hydra_app import store
+from data_gen.common.plain import random_seed
 from data_gen.common.ranges import check_fields, ranged
 from data_gen.dataset.config import DataConfig
 from surrogate.devices import ParallelConfig
@@ -133,6 +134,7 @@ class TrainConfig:
             InputError: If the model could not be trained with a setting, or if a setting would change nothing.
         """
         self.training.check()
+        random_seed(self.data.seed, "data.seed")
         self.encoding.check()
         if self.training.workers and self.data.source == "online":
             raise InputError(
@@ -238,6 +240,17 @@ class InvertConfig:
     parallel: ShotsConfig = field(default_factory=ShotsConfig)
     real: RealModelConfig = field(default_factory=RealModelConfig)
     real_density: str | None = None
+
+    def check(self) -> None:
+        """Check the values, those of `data` apart, which are checked where models are drawn by them.
+
+        Raises:
+            InputError: A value is outside its range, or no inversion can use it.
+        """
+        check_fields(self, "")
+        check_fields(self.real, "real")
+        for part in (self.inversion, self.setup, self.parallel):
+            part.check()
 
 
 def register() -> None:

@@ -107,12 +107,13 @@ def command(config_name: str, *paths: str) -> Callable[[Callable[[DictConfig], A
     return decorate
 
 
-def typed(config: DictConfig, schema: type[Schema]) -> Schema:
+def typed(config: DictConfig, schema: type[Schema], *, stored: bool = False) -> Schema:
     """Convert a composed config to the dataclass that it describes, and check the values of its fields.
 
     Args:
         config: Composed config.
         schema: Dataclass.
+        stored: Whether it comes from a file that an earlier version may have written, whose values are not checked.
 
     Returns:
         An object of that class.
@@ -124,7 +125,8 @@ def typed(config: DictConfig, schema: type[Schema]) -> Schema:
     _refuse_unknown(config)
     result = OmegaConf.to_object(config)
     assert isinstance(result, schema)
-    check_all(result)
+    if not stored:
+        check_all(result)
     return result
 
 

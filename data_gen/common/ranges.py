@@ -12,6 +12,7 @@ import typing
 from collections.abc import Collection, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from math import inf
+from os import PathLike
 from types import UnionType
 from typing import Any, Union
 
@@ -71,7 +72,8 @@ class Interval:
         ends = [] if self.low == -inf else [f"{'at least' if self.with_low else 'above'} {low}"]
         if self.high < inf:
             ends.append(f"{'at most' if self.with_high else 'below'} {high}")
-        return " and ".join(ends) or "finite"
+        infinite = " (inf, too)" if self.with_high and self.high == inf else ""
+        return (" and ".join(ends) or "finite") + infinite
 
 
 @dataclass(frozen=True)
@@ -143,18 +145,19 @@ def stated_range(item: Field[Any]) -> Range | None:
     return item.metadata.get(KEY)
 
 
-def check_fields(config: Any, group: str) -> None:
+def check_fields(config: Any, group: str, *, but: Collection[str] = ()) -> None:
     """Check the type and the range of every field of a config, except of those that are configs themselves.
 
     Args:
         config: Object of a dataclass.
         group: Name of the config in errors, such as `training`; empty for the root.
+        but: Fields that are not checked.
 
     Raises:
         InputError: For the first field whose value is of another type or outside its range, with what it means.
     """
     types = typing.get_type_hints(type(config))
-    for item in fields(config):
+    for item in (item for item in fields(config) if item.name not in but):
         name = f"{group}.{item.name}" if group else item.name
         try:
             _check(getattr(config, item.name), types[item.name], stated_range(item) or FINITE, name)
@@ -205,17 +208,19 @@ def _check(value: Any, kind: Any, allowed: Range, name: str) -> None:
     elif origin is bool:
         flag(value, name)
     elif origin is str:
-        if not isinstance(value, str) or (isinstance(allowed.allowed, Choices) and value not in allowed.allowed):
+        known = str if isinstance(allowed.allowed, Choices) else str | PathLike
+        if not isinstance(value, known) or (isinstance(allowed.allowed, Choices) and value not in allowed.allowed):
             named = wanted if isinstance(allowed.allowed, Choices) else "text"
             raise InputError(f"{name} must be {named}, but is {value!r}.")
     elif origin in (int, float) and (whole if origin is int else _number)(value, name) not in allowed.allowed:
-        if allowed != FINITE and (value != value or value in (inf, -inf)):  # nan is no number, not even itself
+        unending = value != value or value in (inf, -inf)  # nan is no number, not even itself
+        if unending and allowed != FINITE and inf not in allowed.allowed:
             wanted = wanted.replace(str(allowed), f"finite and {allowed}")
         raise InputError(f"{name} must be {wanted}, but is {value!r}.")
 
 
 def _check_list(values: Any, kind: Any, allowed: Range, wanted: str, name: str) -> None:
-    if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__"):
+    if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__getitem__") or np.shape(values) == ():
         raise InputError(f"{name} must be a list, but is {values!r}.")
     if allowed.lengths and len(values) not in allowed.lengths:
         raise InputError(f"{name} must be {wanted}, but is {list(values)}.")

@@ -62,8 +62,8 @@ class DataConfig:
             samples always come from disk.
         seed: Seed of all random numbers.
         train: Number of training samples; 0 if training is online.
-        validation: Number of validation samples.
-        test: Number of test samples.
+        validation: Number of validation samples, at least 1 except in imported data.
+        test: Number of test samples, at least 1 except in imported data.
         shard_size: Largest number of samples in one file.
         batch_size: Number of samples simulated together.
         families: Velocity families, each `{name: {weight: ..., parameter: ...}}`, which replace those of a preset;
@@ -202,6 +202,7 @@ class DataConfig:
         """
         if self.accuracy is None:
             return self
+        self._check()
         if not self.time_correction:
             raise InputError(
                 f"data.accuracy={self.accuracy:g} chooses settings of a solver without dispersion in time, but "
@@ -286,7 +287,7 @@ class DataConfig:
         return recorded.create(simulation, self.sources, recording)
 
     def _check(self) -> None:
-        check_fields(self, "data")
+        check_fields(self, "data", but=("seed",))  # those of earlier versions may have more than 32 bits
         for name in ("validation", "test"):
             if self.recorded is None and getattr(self, name) < 1:  # an import may leave a split out
                 raise InputError(f"data.{name} must be at least 1, but is {getattr(self, name)}.")

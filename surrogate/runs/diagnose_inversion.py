@@ -72,7 +72,7 @@ def run_diagnosis(config: InvertConfig, on_stage: Callable[[str], None] = lambda
         InputError: The config or a file cannot be used, or the inversion is not one of gathers through the solver;
             nothing is written then.
     """
-    config.inversion.check()
+    config.check()
     if config.forward == "surrogate" or config.inversion.kind != "gather":
         raise InputError(
             f"forward={config.forward} and inversion.kind={config.inversion.kind} cannot be diagnosed: only gathers "

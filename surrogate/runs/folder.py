@@ -87,7 +87,7 @@ def from_plain(values: dict[str, Any], schema: type[Schema], where: str) -> Sche
                         raise InputError(f"{where} {OTHER_COARSE_SOLVER}")
                     foreign = OF_ALL[group] - set(start[group])
                     values = values | {group: {key: value for key, value in given.items() if key not in foreign}}
-        return typed(OmegaConf.merge(start, values), schema)  # pyright: ignore[reportArgumentType]
+        return typed(OmegaConf.merge(start, values), schema, stored=True)  # pyright: ignore[reportArgumentType]
     except OmegaConfBaseException as error:
         raise InputError(f"{where} does not fit this version's schema: {error}. Restore it, or run anew.") from error
 

@@ -11,7 +11,6 @@ import numpy as np
 from data_gen.common.errors import InputError
 from data_gen.common.files import exclusive, explain_full_disk, read_json, refuse_folders, write_json
 from data_gen.common.interruption import Interrupted, Interruption
-from data_gen.common.ranges import check_fields
 from surrogate import figures
 from surrogate.config import InvertConfig
 from surrogate.devices import all_gather, barrier, is_main_process
@@ -62,10 +61,7 @@ def run_inversion(
         InputError: The config, the run or a file cannot be used, or another process writes into the folder; nothing is
             written then.
     """
-    check_fields(config, "")
-    check_fields(config.real, "real")
-    for part in (config.inversion, config.setup, config.parallel):
-        part.check()
+    config.check()
     with barrier():
         problem = known_model_problem(config) if config.observed is None else observed_problem(config)
         out, weights = Path(config.out), _weights(problem)

@@ -191,7 +191,7 @@ def uses_surrogate(config: InvertConfig) -> bool:
         Whether it does.
 
     Raises:
-        InputError: If there is no such forward model.
+        InputError: If a stage has a cheap model, but the forward model is not corrected.
     """
     for number, stage in enumerate(config.inversion.stages):
         if stage.low is not None and config.forward != "corrected":

@@ -165,12 +165,12 @@ def test_absent_libraries(monkeypatch):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (LocalConfig(at_once=0), "at_once must be at least 1"),
-        (RayConfig(workers=0), "workers must be at least 1"),
+        (LocalConfig(at_once=0), "at_once must be from 1"),
+        (RayConfig(workers=0), "workers must be null or from 1"),
         (RayConfig(address="auto", workers=2), "only to a cluster started here"),
-        (RayConfig(max_retries=-1), "max_retries >= 0"),
+        (RayConfig(max_retries=-1), "max_retries must be at least 0"),
         (SlurmConfig(cluster="pbs"), "must be one of slurm, local, debug"),
-        (SlurmConfig(cluster="local", jobs=0), "executor.jobs must be at least 1"),
+        (SlurmConfig(cluster="local", jobs=0), "executor.jobs must be from 1"),
     ],
 )
 def test_bad_configs(config, message):

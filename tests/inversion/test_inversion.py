@@ -160,9 +160,9 @@ def test_run_inversion_writes_everything_once(tmp_path):
         ({"kind": "trace"}, "inversion.kind must be one of"),
         ({"misfit": "l3"}, "inversion.misfit must be one of"),
         ({"optimizer": "newton"}, "inversion.optimizer must be one of"),
-        ({"index": -1}, "inversion.index must be 0 to"),
-        ({"index": 99999999999}, "inversion.index must be 0 to"),
-        ({"depth_power": -1.0}, "inversion.depth_power must not be negative"),
+        ({"index": -1}, "inversion.index must be from 0 to"),
+        ({"index": 99999999999}, "inversion.index must be from 0 to"),
+        ({"depth_power": -1.0}, "inversion.depth_power must be at least 0"),
         ({"bounds": [3000.0, 2000.0]}, "lowest, highest"),
         ({"start": "constant", "start_velocity": 2.5}, "lies outside .*in km/s, multiply by 1000"),
         (

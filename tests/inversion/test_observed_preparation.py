@@ -213,7 +213,7 @@ def test_density_by_a_rule(tmp_path):
         ({"line_source": "far"}, "setup.line_source must be null or one of direct, offset, path"),
         ({"line_source": "path"}, "needs a velocity: give setup.line_source_velocity"),
         ({"line_source_velocity": 2000.0}, "setup.line_source_velocity is that of a law"),
-        ({"dt": -1.0}, "setup.dt must be positive"),
+        ({"dt": -1.0}, "setup.dt must be null or above 0"),
     ],
 )
 def test_refused_settings(settings, message, tmp_path):

@@ -210,9 +210,9 @@ def refused(config, message):
     [
         ({"stages": [StageConfig(highest_frequency=3.0)]}, r"stages\[0\] chooses a band.*forward=physics"),
         ({"stages": [StageConfig(highest_frequency=3.0, lowest_frequency=4.0)]}, r"band of .*stages\[0\] must ascend"),
-        ({"stages": [StageConfig(optimizer="sgd")]}, r"stages\[0\]: inversion.optimizer must be one of"),
-        ({"stages": [StageConfig(spacing=-1.0)]}, r"stages\[0\].spacing must be positive"),
-        ({"simulations": 0}, "simulations must be at least 1"),
+        ({"stages": [StageConfig(optimizer="sgd")]}, r"stages\[0\].optimizer must be null or one of"),
+        ({"stages": [StageConfig(spacing=-1.0)]}, r"stages\[0\].spacing must be null or above 0"),
+        ({"simulations": 0}, "simulations must be null or at least 1"),
         ({"regularizers": {"tikhonov": {"weight": 1.0}}}, "regularizers must be among"),
         ({"regularizers": {"distance": {}}}, "needs a weight"),
         ({"regularizers": {"distance": {"weight": 1.0, "wait": 2}}}, "does not have the right settings"),

@@ -42,10 +42,10 @@ class SlurmConfig:
     timeout_minutes: int = ranged(240, "[1, inf)")
     cpus_per_task: int = ranged(2, "[1, 65536]")
     gpus_per_node: int = ranged(0, "[0, 65536]")
-    memory_gb: float = ranged(8.0, "(0, inf)")
+    memory_gb: float = ranged(8.0, "[0, inf)")
     partition: str | None = None
     max_retries: int = ranged(3, "[0, inf)")
-    poll_seconds: float = ranged(10.0, "(0, inf)")
+    poll_seconds: float = ranged(10.0, "[0, inf)")
     extra: dict[str, Any] = field(default_factory=dict)
 
     def create(self) -> "SlurmExecutor":
