@@ -51,12 +51,12 @@ HEAD = ("", "noise", *COLUMNS, *COLUMNS, "stopped [s]", "misfit", "error", "in t
 INTRO = f"""# A cheap model that leads
 
 What `forward=corrected` saves where the solver's cells are finer than the band needs, by
-`python -m benchmarks.corrected`. All contenders have the same start (the true model smoothed by 250 m), data and steps. L-BFGS runs first; then the others take turns, until they have its
-misfit and its model error, or for as long as they are let. The first three columns of numbers say what each spent until
-it first had the misfit that {NAMES["ours"]} has after {GRADIENTS} gradients, the next three until it had its model
-error: gradients of all shots by the solver on its cells, such on coarser cells, and seconds. A dash: not until it was
-stopped. The others are of the model then, as in [Inversion](inversion.md). A number with x is the side of the coarser
-cells, in that of the cells.
+`python -m benchmarks.corrected`. All contenders have the same start (the true model smoothed by 250 m), data and steps.
+L-BFGS runs first; then the others take turns, until they have its misfit and its model error, or for as long as they
+are let. The first three columns of numbers say what each spent until it first had the misfit that {NAMES["ours"]} has
+after {GRADIENTS} gradients, the next three until it had its model error: gradients of all shots by the solver on its
+cells, such on coarser cells, and seconds. A dash: not until it was stopped. The others are of the model then, as in
+[Inversion](inversion.md). A number with x is the side of the coarser cells, in that of the cells.
 
 - **{NAMES["coarse_first"]}**: what good practice is. L-BFGS on coarser cells first, then on the cells.
 - **{NAMES["corrected"]}**: the solver on coarser cells leads, and the solver on its cells corrects it.

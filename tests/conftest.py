@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from importlib import import_module
 from importlib.metadata import version
 from tempfile import TemporaryDirectory
@@ -18,6 +19,10 @@ os.environ.setdefault(
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["WANDB_MODE"] = "offline"
+# In the background and under nohup these are ignored, but tests send them.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 # All processes of a test run share what they compile: both workers, and the commands that tests start.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     cache = TemporaryDirectory(prefix="wave-surrogate-tests-")

@@ -303,12 +303,13 @@ def test_processes_that_cannot_be_found():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"distributed": "maybe"}, "must be auto, on or off"),
+        ({"distributed": "maybe"}, "must be one of auto, on, off"),
         ({"model_axis": 0}, "must be at least 1"),
         ({"model_axis": 3}, "does not divide the 4 devices"),
         ({"processes": 2, "process": 0}, "go together"),
         ({"coordinator": "a:1", "process": 0}, "go together"),
-        ({"coordinator": "a:1", "processes": 0, "process": 0}, "from 0 to below parallel.processes"),
+        ({"coordinator": "a:1", "processes": 0, "process": 0}, "parallel.processes must be null or at least 1"),
+        ({"coordinator": "a:1", "processes": 2, "process": 2}, "from 0 to below parallel.processes"),
     ],
 )
 def test_bad_configs(config, message):

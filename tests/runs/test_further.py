@@ -139,7 +139,7 @@ def test_moments_are_taken_but_no_schedule(trained, data, tmp_path):
         ({"task": GatherConfig()}, r"task.name: gather -> wavefield"),
         ({"init": InitConfig(run="nowhere")}, "nowhere is not a run: there is no such folder"),
         ({"init": InitConfig(optimizer="keep")}, "need init.run=RUN"),
-        ({"init": InitConfig(run="x", statistics="old")}, "init.statistics must be keep or fresh"),
+        ({"init": InitConfig(run="x", statistics="old")}, "init.statistics must be one of keep, fresh"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_both_values(trained, data, tmp_path, changes, message):
