@@ -15,7 +15,6 @@ from omegaconf import MISSING, OmegaConf
 
 from data_gen.common.errors import InputError
 from data_gen.common.hydra_app import store
-from data_gen.common.plain import random_seed
 from data_gen.common.ranges import check_fields, ranged
 from data_gen.dataset.config import DataConfig
 from surrogate.devices import ParallelConfig
@@ -134,7 +133,6 @@ class TrainConfig:
             InputError: If the model could not be trained with a setting, or if a setting would change nothing.
         """
         self.training.check()
-        random_seed(self.data.seed, "data.seed")
         self.encoding.check()
         if self.training.workers and self.data.source == "online":
             raise InputError(

@@ -145,19 +145,18 @@ def stated_range(item: Field[Any]) -> Range | None:
     return item.metadata.get(KEY)
 
 
-def check_fields(config: Any, group: str, *, but: Collection[str] = ()) -> None:
+def check_fields(config: Any, group: str) -> None:
     """Check the type and the range of every field of a config, except of those that are configs themselves.
 
     Args:
         config: Object of a dataclass.
         group: Name of the config in errors, such as `training`; empty for the root.
-        but: Fields that are not checked.
 
     Raises:
         InputError: For the first field whose value is of another type or outside its range, with what it means.
     """
     types = typing.get_type_hints(type(config))
-    for item in (item for item in fields(config) if item.name not in but):
+    for item in fields(config):
         name = f"{group}.{item.name}" if group else item.name
         try:
             _check(getattr(config, item.name), types[item.name], stated_range(item) or FINITE, name)

@@ -43,13 +43,16 @@ SOLVER = {"order", "kappa", "absorbing_width", "substeps", *EARLIER_SOLVER}
 def with_solver_of_its_time(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Complete a stored data config that is older than the choice of the solver's correction and medium.
 
+    An earlier version took a seed of more than 32 bits for what is left of it, and so does this.
+
     Args:
         stored: Settings of a `DataConfig` by name, from a manifest or the config of a run.
 
     Returns:
         The settings, with those of the earlier solver where they are left out.
     """
-    return (EARLIER_SOLVER if "time_correction" not in stored else {}) | dict(stored)
+    known = (EARLIER_SOLVER if "time_correction" not in stored else {}) | dict(stored)
+    return known | ({"seed": known["seed"] % 2**32} if isinstance(known.get("seed"), int) else {})
 
 
 @dataclass
@@ -287,7 +290,7 @@ class DataConfig:
         return recorded.create(simulation, self.sources, recording)
 
     def _check(self) -> None:
-        check_fields(self, "data", but=("seed",))  # those of earlier versions may have more than 32 bits
+        check_fields(self, "data")
         for name in ("validation", "test"):
             if self.recorded is None and getattr(self, name) < 1:  # an import may leave a split out
                 raise InputError(f"data.{name} must be at least 1, but is {getattr(self, name)}.")

@@ -13,7 +13,6 @@ from typing import Any
 
 from data_gen.common.errors import DatasetError, InputError
 from data_gen.common.files import differences, holds_files, read_json, write_json
-from data_gen.common.plain import random_seed
 from data_gen.dataset.config import DataConfig
 from data_gen.dataset.executors import Executor
 from data_gen.dataset.executors.local import Local
@@ -80,7 +79,6 @@ def generate(
             f"The config is that of data that were imported to {config.path}: import the files again, "
             "or choose families of models to generate from."
         )
-    random_seed(config.seed, "data.seed")
     config = replace(config.settled(), path=str(Path(config.path).absolute()))
     spec, path = config.create(), Path(config.path)
     splits = {split: getattr(config, split) for split in SPLITS}

@@ -17,9 +17,7 @@ from data_gen.common.config_docs import keys_of
 from data_gen.common.errors import InputError
 from data_gen.common.hydra_app import configs_folder
 from data_gen.common.hydra_help import Command
-from data_gen.common.plain import random_seed
 from data_gen.common.ranges import check_fields
-from data_gen.dataset.config import DataConfig
 from surrogate.commands import wave
 from tests.commands.configs import CONFIGS, is_config, outside, ranged_fields, wrong
 
@@ -33,8 +31,6 @@ def check(config: Any) -> None:
     own = getattr(config, "_check", None) or getattr(config, "check", None)
     if callable(own):
         own()
-        if isinstance(config, DataConfig):  # only new data sets are asked for a seed of 32 bits
-            random_seed(config.seed, "seed")
     else:  # its command checks it, or what it is made into
         check_fields(config, "config")
 

@@ -30,7 +30,7 @@ COMMANDS = {
     ),
 }
 WRITTEN = ("new", "out", "run/metrics.json", "run/evaluation.lock")  # removed before each trial
-START = 0.2  # [s] by then Python handles signals in the project's way
+START = 1.0  # [s] by then Python handles signals in the way of the project, also on a machine that is busy
 
 
 def begin(line: str) -> subprocess.Popen[str]:

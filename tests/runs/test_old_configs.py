@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from data_gen.common.errors import InputError
+from data_gen.dataset.config import with_solver_of_its_time
 from surrogate.config import TrainConfig
 from surrogate.encodings.schemas import BackgroundConfig, CoarseConfig, NoneConfig, SourceMapConfig
 from surrogate.operators.fno import FNOConfig
@@ -83,3 +84,9 @@ def test_runs_with_an_earlier_coarse_solver_are_refused(stored):
     """Their operator would silently read another field; they have no `encoding.ratio`, which all runs have since."""
     with pytest.raises(InputError, match=r"earlier version: there is no encoding\.ratio.*Train it again"):
         from_plain(stored, TrainConfig, "config.json")
+
+
+def test_a_stored_seed_of_more_than_32_bits_is_what_was_drawn_by_it():
+    """Earlier versions took it modulo 2^32; new data sets and runs refuse it."""
+    assert with_solver_of_its_time({"seed": 2**33 + 5})["seed"] == 5
+    assert with_solver_of_its_time({"seed": 5})["seed"] == 5
