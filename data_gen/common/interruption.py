@@ -5,13 +5,17 @@ what ends with status 0 anew. A signal that is ignored, as SIGHUP is under `nohu
 of Python can handle signals: in others the program's handlers stay.
 """
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PREEMPTING = (signal.SIGUSR1,)
+AGAIN = 0.05  # [s]
 
 
 class Interrupted(KeyboardInterrupt):
@@ -57,13 +61,26 @@ def handled(numbers: tuple[signal.Signals, ...], handler: Callable[[int, object]
 
 @contextmanager
 def ended_at_once() -> Iterator[None]:
-    """Raise `Interrupted` at the first signal that ends a command."""
+    """Raise `Interrupted` at the first signal that ends a command.
+
+    Where Python can raise nothing, such as in a collection of garbage, the signal is sent again a moment later.
+    """
 
     def end(number: int, frame: object) -> None:
         raise Interrupted(number)
 
-    with handled(ENDING, end):
-        yield
+    def lost(unraisable: Any) -> None:
+        if isinstance(unraisable.exc_value, Interrupted):
+            threading.Timer(AGAIN, os.kill, (os.getpid(), unraisable.exc_value.number)).start()
+        else:
+            before(unraisable)
+
+    before, sys.unraisablehook = sys.unraisablehook, lost
+    try:
+        with handled(ENDING, end):
+            yield
+    finally:
+        sys.unraisablehook = before
 
 
 class Interruption:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -33,6 +34,18 @@ def test_the_first_signal_is_noted_and_a_second_ctrl_c_ends_at_once(number):
         with pytest.raises(Interrupted) as ended:
             send(signal.SIGINT)
         assert ended.value.number == signal.SIGINT
+
+
+def test_a_signal_where_nothing_can_be_raised_is_not_lost():
+    """Python drops what is raised while it collects garbage, or in `__del__`."""
+
+    class Sending:
+        def __del__(self):
+            send(signal.SIGTERM)
+
+    with pytest.raises(Interrupted), ended_at_once():
+        Sending()
+        time.sleep(5)
 
 
 def test_ignored_signals_stay_ignored():
