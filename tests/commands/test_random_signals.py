@@ -69,6 +69,8 @@ def test_a_command_that_is_ended_goes_on_to_the_same_result(name, tmp_path):
         told = process.communicate()[1]
         if number == signal.SIGKILL:
             assert process.returncode in (-signal.SIGKILL, 0)
+        elif process.returncode == -number:
+            assert result(tmp_path) == right  # all was done, and Python itself was ending
         else:
             assert process.returncode in (128 + number, 0) and "Traceback" not in told, told
             assert process.returncode == 0 or f"Ended by {signal.Signals(number).name}." in told
