@@ -65,6 +65,25 @@ def random_seed(value: Any, name: str) -> int:
     return number
 
 
+def number(value: Any, name: str) -> int | float:
+    """Read a number, of Python, NumPy or JAX, which may be infinite or none (nan).
+
+    Args:
+        value: The number.
+        name: Its name in errors.
+
+    Returns:
+        The number; whole ones stay whole.
+
+    Raises:
+        InputError: If it is no number, or is traced.
+    """
+    if not isinstance(value, bool | np.bool_ | str | bytes):
+        with suppress(TypeError, ValueError):
+            return value if isinstance(value, int) else float(value)
+    raise InputError(f"{name} must be a finite number{_traced(value)}, but is {value!r}.")
+
+
 def real(value: Any, name: str) -> float:
     """Read a finite number, of Python, NumPy or JAX.
 
@@ -78,12 +97,10 @@ def real(value: Any, name: str) -> float:
     Raises:
         InputError: If it is none, not finite, or is traced.
     """
-    if not isinstance(value, bool | np.bool_ | str | bytes):
-        with suppress(TypeError, ValueError):
-            number = value if isinstance(value, int) else float(value)
-            if np.isfinite(number):
-                return number
-    raise InputError(f"{name} must be a finite number{_traced(value)}, but is {value!r}.")
+    found = number(value, name)
+    if not isinstance(found, int) and not np.isfinite(found):
+        raise InputError(f"{name} must be a finite number, but is {value!r}.")
+    return found
 
 
 def flag(value: Any, name: str) -> bool:

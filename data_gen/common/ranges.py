@@ -20,7 +20,7 @@ import numpy as np
 
 from data_gen.common.docstrings import attribute_texts, first_sentence
 from data_gen.common.errors import InputError
-from data_gen.common.plain import flag, whole
+from data_gen.common.plain import flag, number, whole
 
 KEY = "range"  # in the metadata of a field
 INTERVAL = re.compile(r"([\[(])(\S+), (\S+)([\])])")
@@ -211,7 +211,7 @@ def _check(value: Any, kind: Any, allowed: Range, name: str) -> None:
         if not isinstance(value, known) or (isinstance(allowed.allowed, Choices) and value not in allowed.allowed):
             named = wanted if isinstance(allowed.allowed, Choices) else "text"
             raise InputError(f"{name} must be {named}, but is {value!r}.")
-    elif origin in (int, float) and (whole if origin is int else _number)(value, name) not in allowed.allowed:
+    elif origin in (int, float) and (whole if origin is int else number)(value, name) not in allowed.allowed:
         unending = value != value or value in (inf, -inf)  # nan is no number, not even itself
         if unending and allowed != FINITE and inf not in allowed.allowed:
             wanted = wanted.replace(str(allowed), f"finite and {allowed}")
@@ -225,12 +225,3 @@ def _check_list(values: Any, kind: Any, allowed: Range, wanted: str, name: str) 
         raise InputError(f"{name} must be {wanted}, but is {list(values)}.")
     for entry in values:
         _check(entry, kind, Range(allowed.allowed), f"Each of {name}")
-
-
-def _number(value: Any, name: str) -> int | float:
-    if isinstance(value, bool | np.bool_ | str | bytes) or np.ndim(value):
-        raise InputError(f"{name} must be a number, but is {value!r}.")
-    try:
-        return value if isinstance(value, int) else float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} must be a number, but is {value!r}.") from None

@@ -266,9 +266,11 @@ class ClassicBlock(Block):
         return jax.nn.gelu(self.mix(normed) + self.linear(normed))
 
 
-BLOCKS: dict[str, Callable[..., Block]] = dict(
-    zip(BLOCK_NAMES, (ResidualBlock, FeedForwardBlock, ClassicBlock), strict=True)
-)
+BLOCKS: dict[str, Callable[..., Block]] = {
+    "residual": ResidualBlock,
+    "feedforward": FeedForwardBlock,
+    "classic": ClassicBlock,
+}
 
 
 def _pointwise_mlp(config: FourierConfig, rngs: nnx.Rngs) -> nnx.Sequential:

@@ -119,4 +119,4 @@ class CPConv(FactorizedMap):
         return real, imaginary
 
 
-FACTORIZATIONS: dict[str, Callable[..., nnx.Module]] = dict(zip(FACTORIZATION_NAMES, (TuckerConv, CPConv), strict=True))
+FACTORIZATIONS: dict[str, Callable[..., nnx.Module]] = {"tucker": TuckerConv, "cp": CPConv}

@@ -11,12 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_gen.dataset import generation as dataset
-from surrogate.runs.fit import fit
 from tests.commands.test_small_disks import SMALLEST, errors, velocity
-from tests.helpers import ROOT, tiny_config
-from tests.runs.test_damaged_runs import config_of, weights
+from tests.helpers import ROOT
 from tests.runs.test_random_damage import samples
+from tests.runs.tiny_run import train, weights
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
 EACH = 15  # signals for each of the four commands
@@ -53,8 +51,7 @@ def clean(folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_that_is_ended_goes_on_to_the_same_result(name, tmp_path):
-    dataset.generate(tiny_config(tmp_path / "data"))
-    fit(config_of(tmp_path))
+    train(tmp_path)
     line, result = COMMANDS[name]
     command, random = line.format(at=tmp_path), np.random.default_rng(len(name))
     began = time.monotonic()

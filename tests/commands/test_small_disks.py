@@ -14,12 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_gen.dataset import generation as dataset
 from surrogate.commands import wave
-from surrogate.runs.fit import fit
-from tests.helpers import tiny_config
-from tests.runs.test_damaged_runs import config_of, weights
 from tests.runs.test_random_damage import samples
+from tests.runs.tiny_run import train, weights
 
 KILOBYTES = (4, 40, 120, 400)
 ENOUGH = "100m"
@@ -48,8 +45,7 @@ def disk(tmp_path):
 def made(tmp_path_factory) -> Path:
     """A folder with a data set and a run."""
     folder = tmp_path_factory.mktemp("made")
-    dataset.generate(tiny_config(folder / "data"))
-    fit(config_of(folder))
+    train(folder)
     return folder
 
 

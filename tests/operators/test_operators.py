@@ -28,13 +28,13 @@ from surrogate.models.surrogate import Statistics, Surrogate
 from surrogate.operators.base import OperatorConfig
 from surrogate.operators.deeponet import DeepONetConfig
 from surrogate.operators.ffno import FFNOConfig
-from surrogate.operators.fno import FNOConfig
+from surrogate.operators.fno import BLOCK_NAMES, BLOCKS, FNOConfig
 from surrogate.operators.layers.drop_path import DropPath, DropState
 from surrogate.operators.layers.pointwise import NORMS
 from surrogate.operators.layers.spectral import SpectralMap, resample, restrict
 from surrogate.operators.multiscale import Frozen, Multiscale, MultiscaleConfig
 from surrogate.operators.registry import OPERATORS
-from surrogate.operators.tfno import TFNOConfig, TuckerConv
+from surrogate.operators.tfno import FACTORIZATION_NAMES, FACTORIZATIONS, TFNOConfig, TuckerConv
 from surrogate.operators.ufno import UFNOConfig
 from surrogate.operators.unet import UNetConfig
 from surrogate.operators.uno import UNOConfig
@@ -545,3 +545,8 @@ def test_modes_are_compared_with_the_waves(recwarn):
         TrainConfig(data=data, model=small, encoding=SourceMapConfig()).create()
     with pytest.warns(ModesWarning, match=r"only 4\.4 x 3\.6"):
         check_modes(replace(small, modes=[5, 4], padding=0.0625), task)
+
+
+def test_ranges_name_every_kind():
+    """The classes of blocks and factorizations are defined after the configs that name them."""
+    assert tuple(BLOCKS) == BLOCK_NAMES and tuple(FACTORIZATIONS) == FACTORIZATION_NAMES

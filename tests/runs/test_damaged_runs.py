@@ -8,44 +8,25 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
-from flax import nnx
 
 from data_gen.common.errors import DatasetError, InputError
 from data_gen.common.files import exclusive, explain_full_disk, read_json, read_rows, write_json
 from data_gen.common.sealed import DIGEST, opened, sealed
-from data_gen.dataset import generation as dataset
-from surrogate.config import InitConfig, TrainConfig
-from surrogate.encodings.schemas import SourceMapConfig
-from surrogate.operators.fno import FNOConfig
+from surrogate.config import InitConfig
 from surrogate.report.trainings import Training
 from surrogate.runs.checkpoints import CheckpointError, EarlierCheckpointWarning
 from surrogate.runs.fit import LOCK, fit
 from surrogate.runs.folder import CONFIG
 from surrogate.runs.load import best_validation, load_surrogate
-from surrogate.training.config import TrainingConfig
-from surrogate.training.tracking import TrackingConfig
-from tests.helpers import tiny_config
-
-
-def config_of(folder: Path, steps: int = 4) -> TrainConfig:
-    return TrainConfig(
-        run=str(folder / "run"),
-        data=tiny_config(folder / "data"),
-        model=FNOConfig(width=4, depth=1, modes=[2, 2], mlp_ratio=2),
-        encoding=SourceMapConfig(),
-        training=TrainingConfig(steps=steps, warmup_steps=1, batch_size=4, checkpoint_every=2, validate_every=2),
-        tracking=TrackingConfig("disabled"),
-    )
+from tests.runs.tiny_run import config_of, train, weights
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
-    dataset.generate(tiny_config(folder / "data"))
-    fit(config_of(folder))
+    train(folder)
     return folder
 
 
@@ -55,10 +36,6 @@ def folder(trained, tmp_path) -> Path:
     shutil.copytree(trained / "run", tmp_path / "run")
     (tmp_path / "data").symlink_to(trained / "data")
     return tmp_path
-
-
-def weights(run: Path) -> list[bytes]:
-    return [np.asarray(x).tobytes() for x in jax.tree.leaves(nnx.to_pure_dict(nnx.state(load_surrogate(run))))]
 
 
 def beside(run: Path, series: str) -> Path:

@@ -19,7 +19,7 @@ from data_gen.dataset.verification import verify
 from surrogate.runs.fit import fit
 from surrogate.runs.load import best_validation
 from tests.helpers import tiny_config
-from tests.runs.test_damaged_runs import config_of, weights
+from tests.runs.tiny_run import config_of, train, weights
 
 DATA_SET, LOADED, RESUMED = 150, 90, 60  # damages of each kind: 300 in all
 NOT_READ = ("metrics.jsonl", ".png", ".html", ".lock")
@@ -96,8 +96,7 @@ def test_a_data_set(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_that_is_loaded(tmp_path):
-    dataset.generate(tiny_config(tmp_path / "data"))
-    fit(config_of(tmp_path))
+    train(tmp_path)
     run = tmp_path / "run"
 
     def read():
