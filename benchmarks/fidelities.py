@@ -6,7 +6,8 @@ and another order of the differences, with noise of 20 dB. L-BFGS inverts each o
 many simulations and three tenths more, `forward=corrected` does with each of these cheap models:
 
 - `coarse`: the solver on cells of twice the side, which the operators of these runs are fed with
-- the operators, and `shuffled`, the weights of `trained` in a random order
+- the operators; `shuffled`, the weights of `trained` in a random order; and `wild`, the same with a correction of the
+  coarse solver as large as the fields themselves
 
 and L-BFGS through each cheap model alone, which is what `corrected` corrects. Of each cheap model it is measured how
 far its fields and its gradients are off, in the mean over the start, the model that L-BFGS ends with, and the one
@@ -57,7 +58,7 @@ from surrogate.runs.provenance import weights_digest
 SHOTS, DEPTH = 4, 20.0  # [m]
 SMOOTHING = 8.0  # cells, of the true model for a start
 DECIBELS = 20.0
-ITERATIONS = 30  # of L-BFGS
+ITERATIONS = 20  # of L-BFGS
 EXTRA = 1.3  # of its simulations
 LIMIT = 10**6  # iterations, where simulations are limited
 REACHED = 1.01  # of the misfit that L-BFGS ends with
@@ -65,6 +66,7 @@ COARSER = 2.0
 BOUNDS = (1400.0, 4600.0)  # [m/s]
 
 TRAINED = "trained"
+MADE = ("shuffled", "wild")  # of its weights
 
 
 def settings(low: str = "none", **changes: Any) -> InversionConfig:
@@ -81,6 +83,15 @@ def shuffled(surrogate: Surrogate, seed: int = 0) -> Surrogate:
     graph, weights, others = nnx.split(surrogate, nnx.Param, ...)
     mixed = jax.tree.map(lambda leaf: jnp.asarray(random.permuted(np.ravel(leaf)).reshape(leaf.shape)), weights)
     return nnx.merge(graph, mixed, others)
+
+
+def wild(surrogate: Surrogate) -> Surrogate:
+    """The surrogate with its correction of the baseline as large as the fields."""
+    graph, state = nnx.split(surrogate)
+    changed = nnx.merge(graph, state)
+    fields, residual = (getattr(surrogate.statistics, name) for name in ("field_rms", "residual_rms"))
+    changed.set_statistics(surrogate.statistics._replace(residual_rms=jnp.full_like(residual, jnp.max(fields))))
+    return changed
 
 
 def observe(spec: DataSpec, truth: np.ndarray, sources: np.ndarray, seed: int) -> np.ndarray:
@@ -190,13 +201,14 @@ def main() -> None:
     runs = dict(pair.partition("=")[::2] for pair in options.runs)
     if TRAINED not in runs or not all(runs.values()):
         parser.error(f"--runs takes NAME=RUN, `{TRAINED}` among the names, but got {' '.join(options.runs)}")
-    if reserved := {"coarse", "shuffled"} & runs.keys():
+    if reserved := {"coarse", *MADE} & runs.keys():
         parser.error(f"{', '.join(sorted(reserved))} is made by the benchmark itself: give the run another name")
     configs = {name: read_run(run) for name, run in runs.items()}
     if len({repr(config.data.physics()) for config in configs.values()}) > 1:
         parser.error("the runs have learned from data of different simulations")
     operators = {name: load_surrogate(run) for name, run in runs.items()}
     operators["shuffled"] = shuffled(operators[TRAINED])
+    operators["wild"] = wild(operators["shuffled"])
     training = {
         name: {
             "samples": config.data.train,
@@ -210,7 +222,14 @@ def main() -> None:
     }
     spec = configs[TRAINED].data.create()
     about = {"grid": asdict(spec.simulation.grid), "inversion": asdict(settings(iterations=ITERATIONS))}
-    about |= {"shots": SHOTS, "smoothing": SMOOTHING, "decibels": DECIBELS, "extra": EXTRA, "reached": REACHED}
+    about |= {
+        "made": MADE,
+        "shots": SHOTS,
+        "smoothing": SMOOTHING,
+        "decibels": DECIBELS,
+        "extra": EXTRA,
+        "reached": REACHED,
+    }
     identity = digest_of(repr((training, about)))
     before, rows, deadline = machine(), [], time.monotonic() + 60 * options.minutes
     for index in range(options.models):

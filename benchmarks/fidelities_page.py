@@ -120,8 +120,8 @@ def write_page(results: Path, docs: Path) -> Path:
             for name, run in card["training"].items()
         )
         text += (
-            f"\nOperators: {operators}; shuffled: the weights of trained in a random order. {used['cores_used']} "
-            f"core(s) of {used['processor']}.\n"
+            f"\nOperators: {operators}; shuffled: the weights of trained in a random order; wild: these, with a "
+            f"correction as large as the fields. {used['cores_used']} core(s) of {used['processor']}.\n"
         )
         text += learning(rows, card["extra"], card["reached"]) + prediction(rows, card["extra"], card["reached"])
     page.write_text(text, encoding="utf-8")
