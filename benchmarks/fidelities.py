@@ -82,13 +82,12 @@ def shuffled(surrogate: Surrogate, seed: int = 0) -> Surrogate:
     random = np.random.default_rng(seed)
     graph, weights, others = nnx.split(surrogate, nnx.Param, ...)
     mixed = jax.tree.map(lambda leaf: jnp.asarray(random.permuted(np.ravel(leaf)).reshape(leaf.shape)), weights)
-    return nnx.merge(graph, mixed, others)
+    return nnx.clone(nnx.merge(graph, mixed, others))  # a merged model shares its variables with what was split
 
 
 def wild(surrogate: Surrogate) -> Surrogate:
     """The surrogate with its correction of the baseline as large as the fields."""
-    graph, state = nnx.split(surrogate)
-    changed = nnx.merge(graph, state)
+    changed = nnx.clone(surrogate)
     fields, residual = (getattr(surrogate.statistics, name) for name in ("field_rms", "residual_rms"))
     changed.set_statistics(surrogate.statistics._replace(residual_rms=jnp.full_like(residual, jnp.max(fields))))
     return changed

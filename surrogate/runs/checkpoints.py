@@ -18,6 +18,7 @@ This is the only module that imports Orbax. A run's folder holds arrays and JSON
 """
 
 import contextlib
+import logging
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -199,8 +200,9 @@ class Checkpoints:
         self.check_room(tree)
         beside = sealed(progress | {ARRAYS: _digest(tree), OF_CONFIG: self._config})
         items = ocp.args.Composite(state=ocp.args.StandardSave(tree), progress=ocp.args.JsonSave(beside))
-        manager.save(step, args=items, force=True)
-        manager.wait_until_finished()
+        with _told_once():
+            manager.save(step, args=items, force=True)
+            manager.wait_until_finished()
         self._prune()
 
     @property
@@ -289,10 +291,23 @@ def _delete(manager: ocp.CheckpointManager, steps: set[int]) -> None:
 
 
 @contextlib.contextmanager
+def _told_once() -> Iterator[None]:
+    """Leave errors to whoever catches them: Orbax's threads print those, too, that its caller raises again."""
+    logger = logging.getLogger("absl")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextlib.contextmanager
 def _named(where: Path) -> Iterator[None]:
     """Name the checkpoint in whatever error is raised while it is read."""
     try:
-        yield
+        with _told_once():
+            yield
     except InputError:
         raise
     except Exception as error:  # Orbax has many errors for a damaged tree; the remedy is the same
