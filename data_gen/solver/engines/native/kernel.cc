@@ -84,6 +84,82 @@ inline std::vector<Cell> cells(const Grid& g, const int32_t* numbers, int64_t co
   return places;
 }
 
+// What receivers read: runs of LANES cells along a row, where all of their cells are such runs, else cell by cell. Runs
+// of weight zero are left out, as of receivers in a row of cells.
+class Windows {
+ public:
+  template <int K>
+  Windows(const Grid& g, const Shot<K>& shot) : weights(shot.weight) {
+    const std::vector<Cell> all = cells(g, shot.receiver, shot.receivers * shot.receiver_cells);
+    in_rows = shot.receiver_cells % LANES == 0;
+    // Windows of 2 half_width cells along a row, unless they are folded at a wall.
+    for (size_t k = 0; k < all.size() && in_rows; ++k)
+      in_rows = k % LANES == 0 || (all[k].row == all[k - 1].row && all[k].column == all[k - 1].column + 1);
+    const int length = in_rows ? LANES : 1;
+    for (int64_t i = 0, k = 0; i < shot.receivers; ++i) {
+      for (const int64_t end = k + shot.receiver_cells; k < end; k += length)
+        if (std::any_of(weights + k, weights + k + length, [](Real weight) { return weight != 0; }))
+          runs.push_back({all[k], k});
+      ends.push_back(runs.size());
+    }
+    for (const Run& run : runs) rows.push_back(run.cell.row);
+    std::sort(rows.begin(), rows.end());
+    rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+  }
+
+  // The sum over the cells of receiver i; row(r) is the field's row.
+  template <class Row>
+  Real sum(int64_t i, Row row) const {
+    Real sum = 0;
+    if (!in_rows) {
+      each(i, [&](Cell cell, const Real* weight) { sum += *weight * row(cell.row)[cell.column]; });
+      return sum;
+    }
+    Vector sums = {};
+    each(i, [&](Cell cell, const Real* weight) { sums += load(weight) * load(row(cell.row) + cell.column); });
+    for (int lane = 0; lane < LANES; ++lane) sum += sums[lane];
+    return sum;
+  }
+
+  // The transpose: add value times weight times model to the cells of receiver i; each gives a cell's field and model,
+  // or nothing where another thread does it.
+  template <class Target>
+  void add(int64_t i, Real value, Target target) const {
+    each(i, [&](Cell cell, const Real* weight) {
+      const auto [field, model] = target(cell.row);
+      if (!field) return;
+      if (in_rows) {
+        const Vector sum = load(field + cell.column) + load(model + cell.column) * load(weight) * value;
+        std::memcpy(field + cell.column, &sum, sizeof(sum));
+      } else {
+        field[cell.column] += model[cell.column] * *weight * value;
+      }
+    });
+  }
+
+  std::vector<int> rows;  // that any receiver reads, each once
+
+ private:
+  struct Run {
+    Cell cell;       // the first
+    int64_t weight;  // its number
+  };
+  static Vector load(const Real* from) {
+    Vector values;
+    std::memcpy(&values, from, sizeof(values));
+    return values;
+  }
+  template <class Work>
+  void each(int64_t i, Work work) const {
+    for (size_t k = i ? ends[i - 1] : 0; k < ends[i]; ++k) work(runs[k].cell, weights + runs[k].weight);
+  }
+
+  const Real* weights;
+  bool in_rows;
+  std::vector<Run> runs;
+  std::vector<size_t> ends;  // of the runs of each receiver
+};
+
 template <int K>
 class Propagator {
  public:
@@ -92,11 +168,7 @@ class Propagator {
   }
   Propagator(const Grid& g, const Shot<K>& shot, const Share& share, Real* block)
       : g(g), shot(shot), share(share), rows(allocate(K * g.columns)), scratch(allocate(2 * g.columns + 3 * LANES)),
-        sources(cells(g, shot.source, shot.source_cells)),
-        receivers(cells(g, shot.receiver, shot.receivers * shot.receiver_cells)), in_rows(shot.receiver_cells % LANES == 0) {
-    // Windows of 2 half_width cells along a row, unless they are folded at a wall.
-    for (size_t k = 0; k < receivers.size() && in_rows; ++k)
-      in_rows = k % LANES == 0 || (receivers[k].row == receivers[k - 1].row && receivers[k].column == receivers[k - 1].column + 1);
+        sources(cells(g, shot.source, shot.source_cells)), receivers(g, shot) {
     for (int c = 0; c < K; ++c) {
       models[c] = block, block += int64_t(g.mz) * g.columns;
       s.emplace_back(g, block), states[c] = block, block += g.state_size();
@@ -161,27 +233,26 @@ class Propagator {
       for (int64_t i = 0; shares && i < plan.sums(); ++i)
         if (shares[i] != 0) add_field(plan.snapshots.size() + i, shares[i], r, inner);
     }
-    const int64_t first = n % plan.gather_stride ? 0 : n / plan.gather_stride * shot.receivers;
-    const int64_t last = n % plan.gather_stride ? 0 : first + shot.receivers;
-    for (int64_t k = 0, i = first; i < last; ++i)
-      for (const int64_t end = k + shot.receiver_cells; k < end; ++k) {
-        const auto [r, j] = receivers[k];
-        if (!share.owns(r)) continue;
+    if (n % plan.gather_stride == 0) {
+      const int64_t first = n / plan.gather_stride * shot.receivers;
+      for (int64_t i = 0; i < shot.receivers; ++i)
         for (int a = 0; a < K; ++a)
-          for (int b = 0; a + b < K; ++b) newest(a + b, r)[j] += model(a, r)[j] * shot.weight[k] * shot.gathers[b][i];
-        for (int c = 0; c < K; ++c) mirror_x(g, newest(c, r));
-      }
+          for (int b = 0; a + b < K; ++b)
+            receivers.add(i, shot.gathers[b][first + i], [&](int r) {
+              return share.owns(r) ? std::pair{newest(a + b, r), model(a, r)} : std::pair<Real*, Real*>{};
+            });
+      for (int r : receivers.rows)
+        if (share.owns(r))
+          for (int c = 0; c < K; ++c) mirror_x(g, newest(c, r));
+    }
     finish();
   }
 
   void record(int64_t n) const {
     const auto [begin, end] = share.part(shot.receivers);
     for (int c = 0; c < K; ++c)
-      for (int64_t i = begin; i < end; ++i) {
-        const Real* weight = shot.weight + i * shot.receiver_cells;
-        const Cell* cell = receivers.data() + i * shot.receiver_cells;
-        shot.gathers[c][n * shot.receivers + i] = in_rows ? sum_of_rows(c, cell, weight) : sum_of_cells(c, cell, weight);
-      }
+      for (int64_t i = begin; i < end; ++i)
+        shot.gathers[c][n * shot.receivers + i] = receivers.sum(i, [&](int r) { return s[c].row(s[c].now, r); });
   }
 
   // inner: top row, left column, rows, columns of the grid without layers.
@@ -219,25 +290,6 @@ class Propagator {
 
  private:
   Real* newest(int c, int r) const { return s[c].row(s[c].before, r); }
-  Real sum_of_cells(int c, const Cell* cell, const Real* weight) const {
-    Real sum = 0;
-    for (int64_t k = 0; k < shot.receiver_cells; ++k) sum += weight[k] * s[c].row(s[c].now, cell[k].row)[cell[k].column];
-    return sum;
-  }
-  // The same where each LANES cells are neighbors along a row.
-  Real sum_of_rows(int c, const Cell* cell, const Real* weight) const {
-    Vector sums = {};
-    for (int64_t k = 0; k < shot.receiver_cells; k += LANES) {
-      Vector field;
-      std::memcpy(&field, s[c].row(s[c].now, cell[k].row) + cell[k].column, sizeof(field));
-      Vector weights;
-      std::memcpy(&weights, weight + k, sizeof(weights));
-      sums += weights * field;
-    }
-    Real sum = 0;
-    for (int lane = 0; lane < LANES; ++lane) sum += sums[lane];
-    return sum;
-  }
 
   // before = 2 now - before + m acceleration in one component's row; each_column(emit) calls emit(j, acceleration), which
   // is also kept, if wanted.
@@ -308,8 +360,7 @@ class Propagator {
   }
 
   Block rows, scratch;
-  std::vector<Cell> receivers;
-  bool in_rows;  // whether each LANES cells of a receiver are neighbors along a row
+  Windows receivers;
   Real* models[K];
   std::vector<Passes> passes;
 };
