@@ -66,18 +66,21 @@ class OperatorConfig:
         """
         raise NotImplementedError
 
-    def check(self) -> None:
+    def check(self, group: str = "model") -> None:
         """Refuse settings that no operator can be built from.
+
+        Args:
+            group: Name of the settings in errors.
 
         Raises:
             InputError: If a setting is outside its range.
         """
         if self.name != type(self).name:
             raise InputError(
-                f"model.name = {self.name!r} stands in the settings of {type(self).name!r}. This key only records the "
-                f"operator of the settings; choose another operator with model={self.name}."
+                f"{group}.name = {self.name!r} stands in the settings of {type(self).name!r}. This key only records "
+                f"the operator of the settings; choose another operator with model={self.name}."
             )
-        check_fields(self, "model")
+        check_fields(self, group)
 
     def reach(self) -> tuple[float, float] | None:
         """Return the largest wavenumbers of the spectral path along z and x [cycles per domain]; None without one."""
@@ -121,15 +124,11 @@ class GridOperatorConfig(OperatorConfig):
     products: int = ranged(0, "[0, 65536]")
     periodic: bool = False
 
-    def check(self) -> None:
-        """Refuse settings that no operator can be built from.
-
-        Raises:
-            InputError: If a setting is outside its range.
-        """
-        super().check()
+    def check(self, group: str = "model") -> None:
+        """See `OperatorConfig.check`."""
+        super().check(group)
         if self.periodic and self.padding:
-            raise InputError(f"A periodic box has no sides to pad: set model.padding=0 (it is {self.padding}).")
+            raise InputError(f"A periodic box has no sides to pad: set {group}.padding=0 (it is {self.padding}).")
 
 
 class Products(nnx.Module):

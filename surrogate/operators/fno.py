@@ -62,17 +62,13 @@ class FourierConfig(GridOperatorConfig):
     block: str = ranged("residual", BLOCK_NAMES)
     gated: bool = False
 
-    def check(self) -> None:
-        """Refuse settings that no operator can be built from.
-
-        Raises:
-            InputError: If a setting is outside its range.
-        """
-        super().check()
+    def check(self, group: str = "model") -> None:
+        """See `OperatorConfig.check`."""
+        super().check(group)
         if self.block == "classic" and self.drop_path:
-            raise InputError("A classic block has no residual branch to drop: set model.drop_path=0.")
+            raise InputError(f"A classic block has no residual branch to drop: set {group}.drop_path=0.")
         if self.block == "classic" and self.gated:
-            raise InputError("A classic block has no MLP to gate: set model.gated=false.")
+            raise InputError(f"A classic block has no MLP to gate: set {group}.gated=false.")
 
     def reach(self) -> tuple[float, float]:
         """See `OperatorConfig.reach`."""

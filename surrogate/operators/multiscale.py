@@ -44,15 +44,11 @@ class MultiscaleConfig(OperatorConfig):
     cutoff: list[int] = ranged([8, 8], "[0, 65536]", length=(0, 2))
     first_run: str | None = None
 
-    def check(self) -> None:
-        """Refuse settings that no operator can be built from.
-
-        Raises:
-            InputError: If a setting is outside its range.
-        """
-        super().check()
-        self.first.check()
-        self.second.check()
+    def check(self, group: str = "model") -> None:
+        """See `OperatorConfig.check`."""
+        super().check(group)
+        self.first.check(f"{group}.first")
+        self.second.check(f"{group}.second")
 
     def create(self, in_channels: int, out_channels: int, *, rngs: nnx.Rngs) -> "Multiscale":
         """See `OperatorConfig.create`."""

@@ -33,17 +33,13 @@ class UFNOConfig(FNOConfig):
     unet_blocks: int = ranged(2, "[1, 1024]")
     unet_levels: int = ranged(2, "[1, 32]")
 
-    def check(self) -> None:
-        """Refuse settings that no operator can be built from.
-
-        Raises:
-            InputError: If a setting is outside its range.
-        """
-        super().check()
+    def check(self, group: str = "model") -> None:
+        """See `OperatorConfig.check`."""
+        super().check(group)
         if self.unet_blocks > self.depth:
             raise InputError(
-                f"model.unet_blocks must be at most model.depth = {self.depth}, but is {self.unet_blocks}: these are "
-                "the last of the blocks."
+                f"{group}.unet_blocks must be at most {group}.depth = {self.depth}, but is {self.unet_blocks}: these "
+                "are the last of the blocks."
             )
 
     def local_layer(self, index: int, rngs: nnx.Rngs) -> nnx.Module | None:

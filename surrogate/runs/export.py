@@ -18,7 +18,7 @@ from flax import nnx
 from jax import export
 
 from data_gen.common.errors import InputError, NumericalError
-from data_gen.common.files import explain_full_disk, make_folder, publish, temporary_name, write_json
+from data_gen.common.files import exclusive, explain_full_disk, make_folder, publish, temporary_name, write_json
 from data_gen.dataset.manifest import fingerprint
 from data_gen.solver.problem.simulation import Simulation
 from surrogate.config import TrainConfig
@@ -176,18 +176,25 @@ def write_export(config: ExportConfig) -> tuple[Path, dict[str, Any]]:
         Path of the file, and its description, which holds the `difference` if the file was checked.
 
     Raises:
-        InputError: If the run cannot be used, or if a file exists already; raised before anything is compiled or
-            written.
+        InputError: If the run cannot be used, if a file exists already, or if another process writes it; raised before
+            anything is compiled or written.
         NumericalError: If the artifact computes something else than the model; no file is written then.
     """
     if not config.out:
         raise InputError("There is no name for the file to write: give out=FILE, such as out=mine.stablehlo.")
-    out = Path(config.out)
+    out, run = Path(config.out), replace(read_run(config.run), run=config.run)
+    with explain_full_disk(out.parent):
+        make_folder(out.parent)
+        with exclusive(out.with_name(f".{out.name}.lock"), wait=False):
+            return out, _write(config, run, out)
+
+
+def _write(config: ExportConfig, run: TrainConfig, out: Path) -> dict[str, Any]:
     description = out.with_name(f"{out.name}.json")
     for file in (out, description):
         if file.exists():
             raise InputError(f"{file} exists already; an export overwrites nothing. Choose another out, or remove it.")
-    run, model = replace(read_run(config.run), run=config.run), load_surrogate(config.run)
+    model = load_surrogate(config.run)
     exported = lower(model)
     artifact = bytes(exported.serialize(vjp_order=1))
     content = describe(exported, artifact, model, run)
@@ -199,13 +206,11 @@ def write_export(config: ExportConfig) -> tuple[Path, dict[str, Any]]:
                 f"{content['difference']}, more than {LARGEST_DIFFERENCE:g}. No file was written. Evaluate the run: if "
                 "its predictions are finite, this is a defect to report."
             )
-    with explain_full_disk(out.parent):
-        make_folder(out.parent)
-        temporary = temporary_name(out)
-        try:
-            temporary.write_bytes(artifact)
-            publish(temporary, out)
-        finally:
-            temporary.unlink(missing_ok=True)
-        write_json(description, content)
-    return out, content
+    temporary = temporary_name(out)
+    try:
+        temporary.write_bytes(artifact)
+        publish(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    write_json(description, content)
+    return content

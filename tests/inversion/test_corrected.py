@@ -299,3 +299,10 @@ def test_by_the_command(tmp_path, monkeypatch):
 def test_refused(changes, surrogate, message):
     with pytest.raises(InputError, match=message):
         check_corrected(replace(CONFIG, **changes), Toy(), surrogate)
+
+
+def test_a_cheap_model_of_a_stage_is_not_left_out():
+    """`invert` without corrected stages would minimize something else than was asked for."""
+    config = replace(CONFIG, stages=[StageConfig(low="coarse")])
+    with pytest.raises(InputError, match=r"make=CorrectedStages\(\)"):
+        invert(Toy(), np.zeros(1), START, config)

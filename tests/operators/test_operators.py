@@ -445,6 +445,11 @@ def test_multiscale_splits_the_work_by_wavenumber(float64):
     assert float(jnp.abs(correction).max()) > 0.1
 
 
+def test_multiscale_names_the_operator_that_is_wrong():
+    with pytest.raises(InputError, match=r"model\.second\.width"):
+        MultiscaleConfig(second=FNOConfig(width=0)).check()
+
+
 def test_multiscale_in_stages():
     """The adopted first operator is the prediction before the second is trained, and no parameter of it."""
     dropping = replace(MULTISCALE.first, drop_path=0.5)

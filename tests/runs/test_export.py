@@ -18,6 +18,7 @@ import pytest
 from flax import nnx
 
 from data_gen.common.errors import InputError, NumericalError
+from data_gen.common.files import exclusive
 from surrogate.commands.export import main
 from surrogate.config import TrainConfig
 from surrogate.models.surrogate import Statistics
@@ -240,6 +241,11 @@ def test_refusals(run_of, tmp_path, monkeypatch):
     with pytest.raises(NumericalError, match="something else than its model"):
         export.write_export(export.ExportConfig(run, out))
     assert not list(tmp_path.iterdir())
+    with (
+        exclusive(tmp_path / ".file.lock"),
+        pytest.raises(InputError, match=f"is being written by process {os.getpid()}"),
+    ):
+        export.write_export(export.ExportConfig(run, out))
     (tmp_path / "file.json").touch()
     monkeypatch.setattr("surrogate.commands.export.use_compilation_cache", lambda: None)
     monkeypatch.setattr(sys, "argv", ["export", f"run={run}", f"out={out}"])
