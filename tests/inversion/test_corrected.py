@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from surrogate.inversion import descent
 from surrogate.inversion.config import CorrectedConfig, InversionConfig, StageConfig
 from surrogate.inversion.corrected.corrected_objective import rank_ones
 from surrogate.inversion.corrected.stages import CorrectedStages, check_corrected
-from surrogate.inversion.corrected.trust_region import ACCEPT, Corrected
+from surrogate.inversion.corrected.trust_region import ACCEPT, ACCEPTED, MISLED, REJECT, Corrected
 from surrogate.inversion.descent import Result, invert
 from surrogate.inversion.forward import PhysicsForward
 from surrogate.inversion.kept_data import KeptData
@@ -156,6 +157,25 @@ def test_never_misleads(float64, cheap):
     gradients = [int(state["gradients"]) for state in reached]
     assert gradients[1] <= 1.4 * gradients[0]
     np.testing.assert_allclose(states[-1]["x"], plain[-1]["x"], atol=1.0)
+    for before, after in pairwise(states):
+        if after["trials"][-1, 0] == ACCEPT:  # the data changed as they should, more or less
+            assert surprise(CHEAP[cheap], before["x"], after["x"]) <= MISLED + 1e-9
+
+
+def surprise(cheap, before, after):
+    """The relative error of the change of the data by a cheap model."""
+    true, predicted = (
+        (model(jnp.asarray(after.reshape(SHAPE))) - model(jnp.asarray(before.reshape(SHAPE))))
+        for model in (FINE, cheap)
+    )
+    return float(jnp.linalg.norm(predicted - true) / jnp.linalg.norm(true))
+
+
+def test_a_lower_misfit_is_not_enough(float64):
+    """A trial that lowers J, but changes the data otherwise than its cheap model says, is not taken."""
+    states = run(optimizer(objective(CHEAP["random"])), objective(FINE, kept=True), PLAIN_STEPS)
+    kinds, ratios = states[-1]["trials"][:, (0, 2)].T
+    assert (ratios[kinds == REJECT] > ACCEPTED).any()
 
 
 TOY_START = 2500.0 + 100.0 * np.sin(np.arange(30.0)).reshape(6, 5)

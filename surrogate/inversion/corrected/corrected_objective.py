@@ -17,9 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from surrogate.inversion.model_objective import ModelObjective
+from surrogate.inversion.objective import DataMisfit
 from surrogate.inversion.optimizers.line_search import Point
 from surrogate.inversion.optimizers.protocol import Vector
 
@@ -122,6 +125,23 @@ class CorrectedObjective:
             The gradient at the center less that at the model `(n,)`.
         """
         return self.center.gradient - self.linear - self._low(x)[1]
+
+    def data_error(self, x: Vector, center_data: Array, data: Array) -> float:
+        """Compute the error of the change of the data that the cheap model predicts, over that change.
+
+        Args:
+            x: Model `(n,)`.
+            center_data: Data of the forward model that is inverted, at the center `(n_sources, n_times, ...)`.
+            data: Its data at the model, of that shape.
+
+        Returns:
+            The relative L2 error; 1 is that of no change.
+        """
+        assert isinstance(self.low.data, DataMisfit) and self.low.data.shift is not None
+        self.counts[0] += self.shots
+        factors = 1.0 if self.low.data.weights is None else self.low.data.weights
+        wrong = data - self.low.data.data(self.low.velocity(x)) - self.low.data.shift
+        return float(jnp.linalg.norm(factors * wrong) / jnp.linalg.norm(factors * (data - center_data)))
 
     def take_counts(self) -> list[int]:
         """Return the simulations since the last call.

@@ -3,16 +3,19 @@
     x = argmin J_k within |x - m_k| <= radius w and the bounds         by the driver's own optimizers
     ratio = (J(m_k) - J(x)) / (J(m_k) - J_k(x))                         decides, by one gradient of J
 
-x becomes the next center where the ratio is positive. The radius is quartered where the ratio is below 1/4, and doubled
-where it is above 3/4 at the edge. The inner minimization begins along the projected gradient of J, which is that of
+x becomes the next center where the ratio is positive. The next radius is a quarter of the step where the ratio is below
+1/4, and twice the step otherwise. The inner minimization begins along the projected gradient of J, which is that of
 J_k, and so falls by a part of what the projected Cauchy point does at least: whatever the cheap model is, centers that
 are accepted tend to a stationary point of J. w are the weights of the preconditioner, in whose unit steps are.
 
-Where two trials in a row were rejected, or a trial lowered the logarithm of J by less for its cost than the last steps
-of L-BFGS by J itself, such steps follow, from pairs of J's own gradients, those of rejected trials among them. The next
-trial waits for twice as many of them as the last one did, so that a cheap model that never helps costs a number of
-trials that grows with the logarithm of the steps. An accepted trial of a poor ratio is followed by one such step, so
-that there is something to compare with.
+A misfit may also fall by a step that leads away from the minimum: a cheap model that predicts a change of the data
+worse than none, of a relative error above one, knows nothing of the direction, and its trial is rejected, too.
+
+Where two trials in a row were rejected, or one as its data changed in another way, or a trial lowered the logarithm of
+J by less for its cost than the last steps of L-BFGS by J itself, such steps follow, from pairs of J's own gradients,
+those of rejected trials among them. The next trial waits for twice as many of them as the last one did, so that a cheap
+model that never helps costs a number of trials that grows with the logarithm of the steps. An accepted trial of a poor
+ratio is followed by one such step, so that there is something to compare with.
 Sources: see corrected_objective.py; A. R. Conn, N. I. M. Gould and P. L. Toint, Trust-Region Methods (2000), 12.2.
 """
 
@@ -33,9 +36,9 @@ from surrogate.inversion.optimizers.protocol import Objective, Optimizer, State,
 
 ACCEPTED = 1e-4
 SHRINK, GROW = 0.25, 2.0
-POOR, GOOD = 0.25, 0.75
+POOR = 0.25
 TINY = np.finfo(float).tiny
-EDGE = 0.99  # of the radius: a step that long lies at the edge
+MISLED = 1.01  # relative error of a change of data; 1 is that of no change, of a model that predicts nothing
 REJECTED = 2  # trials in a row after which the misfit itself makes a step
 LOW = ("low_forwards", "low_gradients", "low_hessian_products")
 PLAIN, ACCEPT, REJECT = 0, 1, 2
@@ -117,9 +120,9 @@ class Corrected:
         self, objective: ModelObjective, corrected: CorrectedObjective, state: State, bounds: Bounds
     ) -> tuple[State, float]:
         """Minimize J_k, and accept what it finds or not: the state and the ratio."""
-        center, radius = corrected.center, float(state["radius"])
+        center = corrected.center
         (x, value), pairs = self._minimize(corrected, state, bounds)
-        state = state | pairs | {name: state[name] + n for name, n in zip(LOW, corrected.take_counts(), strict=True)}
+        state = _counted(state | pairs, corrected)
         tally, visible = Tally(objective, state), objective.resolution * abs(center.value)
         predicted = center.value - value
         if not predicted > SLIGHT * visible:
@@ -128,19 +131,24 @@ class Corrected:
         new = Point(x, *tally.evaluate(x))
         gained = decrease(center, new, objective.resolution) if new.is_finite else -np.inf
         ratio = gained / predicted if gained > SLIGHT * visible else -1.0
-        length = self._length(x - center.x)
-        if ratio < POOR:
-            radius = SHRINK * min(radius, length)
-        elif ratio > GOOD and length >= EDGE * radius:
-            radius = GROW * radius
-        state = self._with_pair(state, center, new) | {"radius": np.array(radius)}
-        if ratio <= ACCEPTED:
-            return _told(state | tally.counts() | {"rejected": state["rejected"] + 1}, REJECT, ratio), 0.0
+        misled = ratio > ACCEPTED and self._data_error(objective, corrected, x) > MISLED
+        state, length = _counted(state, corrected), self._length(x - center.x)
+        factor = SHRINK if ratio < POOR or misled else GROW
+        state = self._with_pair(state, center, new) | {"radius": np.array(factor * length)}
+        if ratio <= ACCEPTED or misled:
+            rejected = REJECTED if misled else state["rejected"] + 1
+            return _told(state | tally.counts() | {"rejected": np.array(rejected)}, REJECT, ratio), 0.0
         past = {"centers": center.x, "slopes": center.gradient}
         oldest = max(0, len(state["centers"]) + 1 - self.secants)
         more = {name: np.vstack([state[name], last])[oldest:] for name, last in past.items()}
         more |= {"rejected": 0}
         return _told(next_state(tally, state, *new, **more), ACCEPT, ratio), ratio
+
+    def _data_error(self, objective: ModelObjective, corrected: CorrectedObjective, x: Vector) -> float:
+        """Compute the relative error of the change of the data that a trial predicts."""
+        assert isinstance(objective.data, KeptData)
+        before, after = (objective.data.data(objective.velocity(at)) for at in (corrected.center.x, x))
+        return corrected.data_error(x, before, after)
 
     def _corrected(self, objective: ModelObjective, state: State) -> CorrectedObjective:
         """Make J_k around a center, from the data of both forward models there."""
@@ -185,6 +193,11 @@ class Corrected:
         """Return the radius at whose edge a change lies."""
         weights = self._weights
         return float(np.max(np.abs(change[weights > 0]) / weights[weights > 0], initial=0.0))
+
+
+def _counted(state: State, corrected: CorrectedObjective) -> State:
+    """Add what a cheap model has simulated since the last time."""
+    return state | {name: state[name] + n for name, n in zip(LOW, corrected.take_counts(), strict=True)}
 
 
 def _told(state: State, kind: int, ratio: float) -> State:
