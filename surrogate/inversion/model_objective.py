@@ -22,8 +22,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float64
 
 from surrogate.inversion.bounds import Bounds
+from surrogate.inversion.drawn_misfit import DrawnMisfit
 from surrogate.inversion.kept_data import KeptData
-from surrogate.inversion.objective import DataMisfit, DrawnMisfit, Vector
+from surrogate.inversion.objective import DataMisfit, Vector
 from surrogate.inversion.optimizers.protocol import Nonsmooth
 from surrogate.inversion.parametrizations.base import Parametrization
 from surrogate.inversion.parametrizations.elementwise import Velocity

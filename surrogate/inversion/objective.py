@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
 
-from surrogate.inversion.batches import Draw, Group
+from surrogate.inversion.batches import Draw
 from surrogate.inversion.forward import ForwardModel
 from surrogate.inversion.misfits.registry import Misfit
 from surrogate.inversion.shares import Whole, prepared, relative_size, whole_size
@@ -67,7 +67,9 @@ class DataMisfit:
             The misfit.
         """
         other = replace(self, shift=shift)
-        vars(other).update(_gradient=self._gradient, _hessian=self._hessian, _gauss_newton=self._gauss_newton)
+        vars(other).update({name: getattr(self, name) for name in ("_data", "_gradient", "_hessian", "_gauss_newton")})
+        if "_whole" in vars(self):
+            vars(other).update(_whole=self._whole)
         return other
 
     @property
@@ -117,16 +119,34 @@ class DataMisfit:
         value, size, gradient, predicted = self._gradient(self._model(x), *self._given(draw))
         return float(value), float(size) * _flat(gradient), predicted
 
-    def data(self, x: Vector) -> Array:
+    def data(self, x: Vector, draw: Draw | None = None) -> Array:
         """Predict the data.
 
         Args:
             x: Velocity model `(nz nx,)` [m/s].
+            draw: Shots; None for all.
 
         Returns:
             Data `(n_sources, n_times, ...)`, without `shift`.
         """
-        return self._data(self._model(x))
+        return self._data(self._model(x), draw)
+
+    def weighted(self, data: Array, draw: Draw | None = None) -> Array:
+        """Multiply data by their weights.
+
+        Args:
+            data: Data `(n_sources, n_times, ...)`.
+            draw: Shots; None for all.
+
+        Returns:
+            The products.
+        """
+        weights = self.weights if draw is None else draw.weights(self.weights)
+        return data if weights is None else weights * data
+
+    def know_size(self) -> None:
+        """Measure the size of all shots, which every misfit of some of them needs (shares.py), once for all shifts."""
+        _ = self._whole
 
     def hessian_product(self, x: Vector, direction: Vector, draw: Draw | None = None) -> Vector:
         """Multiply a direction by the Hessian.
@@ -160,7 +180,7 @@ class DataMisfit:
 
     @cached_property
     def _data(self) -> Callable[..., Any]:
-        return jax.jit(lambda velocity: self.forward(velocity))
+        return jax.jit(lambda velocity, draw: self._drawn_forward(draw)(velocity))
 
     @cached_property
     def _whole(self) -> Whole:
@@ -219,6 +239,9 @@ class DataMisfit:
     def _forward(
         self, observed: Array, weights: Array | None, shift: Array | None, draw: Draw | None, whole: Whole | None
     ) -> ForwardModel:
+        return self._drawn_forward(draw)
+
+    def _drawn_forward(self, draw: Draw | None) -> ForwardModel:
         return self.forward if draw is None else draw.forward(self.forward)
 
     def _of_data(
@@ -233,74 +256,15 @@ class DataMisfit:
         # Silent shots count nothing, and get some values from which no misfit is NaN: that times zero would be NaN.
         used = jnp.where(size > 0, used, 1)
         factors = None if factors is None else jnp.where(size > 0, factors, 1)
-        return lambda predicted: size / whole.size * self._compare(predicted, used, factors)
+        moved = None if shift is None else draw.data(shift)
+        part = size / whole.size
+        return lambda predicted: part * self._compare(predicted if moved is None else predicted + moved, used, factors)
 
     def _compare(self, predicted: Array, observed: Array, weights: Array | None) -> Array:
         """Compute the misfit of data, in double precision."""
         compared = (predicted, observed, weights)
         predicted, observed, weights = compared if self.prepare is None else self.prepare(*compared)
         return self.misfit(predicted, observed) if weights is None else self.misfit(predicted, observed, weights)
-
-
-@dataclass(frozen=True, eq=False)
-class DrawnMisfit:
-    """Compute the misfit of the shots that an iteration sees; it is a `CurvedObjective`.
-
-    Attributes:
-        misfit: Misfit of all shots.
-        groups: Draws, whose parts of the misfit add up.
-        found: Parts that are known, by the number of their group and their model; those that are computed are added.
-    """
-
-    misfit: DataMisfit
-    groups: tuple[Group, ...]
-    found: dict[tuple[int, bytes], tuple[float, Vector]]
-
-    @property
-    def shots(self) -> int:
-        """Simulations that one evaluation takes."""
-        return sum(group.shots for group in self.groups)
-
-    @property
-    def resolution(self) -> float:
-        """See `DataMisfit.resolution`."""
-        return self.misfit.resolution
-
-    def missing(self, x: Vector) -> int:
-        """Count the simulations that an evaluation takes beyond what is known.
-
-        Args:
-            x: Velocity model `(nz nx,)` [m/s].
-
-        Returns:
-            Simulations of a shot.
-        """
-        return sum(group.shots for group in self.groups if (group.number, x.tobytes()) not in self.found)
-
-    def value(self, x: Vector) -> float:
-        """Compute the misfit. See `DataMisfit.value`."""
-        return sum(group.weight * self.misfit.value(x, group.draw) for group in self.groups)
-
-    def value_and_gradient(self, x: Vector) -> tuple[float, Vector]:
-        """See `Objective.value_and_gradient`."""
-        total, slope = 0.0, np.zeros_like(x)
-        for group in self.groups:
-            key = group.number, x.tobytes()
-            if key not in self.found:
-                self.found[key] = self.misfit.value_and_gradient(x, group.draw)
-            value, gradient = self.found[key]
-            total, slope = total + group.weight * value, slope + group.weight * gradient
-        return total, slope
-
-    def hessian_product(self, x: Vector, direction: Vector) -> Vector:
-        """See `CurvedObjective.hessian_product`."""
-        products = (group.weight * self.misfit.hessian_product(x, direction, group.draw) for group in self.groups)
-        return np.sum(list(products), axis=0)
-
-    def gauss_newton_product(self, x: Vector, direction: Vector) -> Vector:
-        """See `CurvedObjective.gauss_newton_product`."""
-        products = (group.weight * self.misfit.gauss_newton_product(x, direction, group.draw) for group in self.groups)
-        return np.sum(list(products), axis=0)
 
 
 def _double(data: Array) -> Array:

@@ -14,8 +14,8 @@ import numpy as np
 
 from surrogate.inversion.batches import Draws
 from surrogate.inversion.bounds import Bounds
+from surrogate.inversion.drawn_misfit import DrawnMisfit
 from surrogate.inversion.model_objective import ModelObjective
-from surrogate.inversion.objective import DataMisfit, DrawnMisfit
 from surrogate.inversion.optimizers.protocol import Objective, Optimizer, State, Vector
 
 
@@ -58,6 +58,6 @@ class Stochastic:
         self, objective: Objective, iteration: int, before: DrawnMisfit | None = None
     ) -> tuple[ModelObjective, DrawnMisfit]:
         """Return the objective of a draw, which knows what the one before has found."""
-        assert isinstance(objective, ModelObjective) and isinstance(objective.data, DataMisfit)
+        assert isinstance(objective, ModelObjective) and not isinstance(objective.data, DrawnMisfit)
         data = DrawnMisfit(objective.data, self.draws.groups(iteration), {} if before is None else before.found)
         return objective.with_data(data), data

@@ -14,9 +14,10 @@ from surrogate.inversion import descent
 from surrogate.inversion.batches import Batches, Draw, Encodings
 from surrogate.inversion.config import InversionConfig, MuteConfig, StageConfig
 from surrogate.inversion.descent import invert
+from surrogate.inversion.drawn_misfit import DrawnMisfit
 from surrogate.inversion.forward import PhysicsForward
 from surrogate.inversion.misfits.registry import MISFITS
-from surrogate.inversion.objective import DataMisfit, DrawnMisfit
+from surrogate.inversion.objective import DataMisfit
 from surrogate.inversion.optimizers import OPTIMIZERS
 from surrogate.inversion.stage import make_stage
 from tests.helpers import relative

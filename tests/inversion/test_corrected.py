@@ -14,11 +14,13 @@ from data_gen import Grid, Simulation, TimeAxis, make_survey, ricker, surface_li
 from data_gen.common.errors import InputError
 from surrogate.commands import invert as command
 from surrogate.inversion import descent
+from surrogate.inversion.batches import Batches
 from surrogate.inversion.config import CorrectedConfig, InversionConfig, StageConfig
 from surrogate.inversion.corrected.corrected_objective import rank_ones
 from surrogate.inversion.corrected.stages import CorrectedStages, check_corrected
 from surrogate.inversion.corrected.trust_region import ACCEPT, ACCEPTED, MISLED, REJECT, Corrected
 from surrogate.inversion.descent import Result, invert
+from surrogate.inversion.drawn_misfit import DrawnMisfit
 from surrogate.inversion.forward import PhysicsForward
 from surrogate.inversion.kept_data import KeptData
 from surrogate.inversion.misfits.registry import MISFITS
@@ -28,6 +30,7 @@ from surrogate.inversion.optimizers.lbfgs import LBFGS
 from surrogate.inversion.optimizers.precondition import make_preconditioner
 from surrogate.inversion.parametrizations.elementwise import Velocity
 from surrogate.inversion.regularizers.tikhonov import FirstOrder
+from tests.inversion.test_batches import ToyShots
 from tests.inversion.toy import Toy
 
 SHAPE, SHOTS, SAMPLES = (3, 4), 2, 9
@@ -186,7 +189,7 @@ CONFIG = InversionConfig(
 
 
 def shoot(config, cheap, path=None, on_progress=lambda iteration, values: None):
-    forward = Toy(1.0)
+    forward = ToyShots(1.0)
     observed, truth = (
         forward(jnp.asarray(TOY_TRUTH, jnp.float32)),
         np.clip(TOY_TRUTH, config.bounds[0], config.bounds[1]),
@@ -195,26 +198,50 @@ def shoot(config, cheap, path=None, on_progress=lambda iteration, values: None):
     return invert(forward, observed, jnp.asarray(TOY_START), config, **options)
 
 
-def test_the_same_bits(tmp_path, monkeypatch):
+@pytest.mark.parametrize("batch", [None, 2])
+def test_the_same_bits(batch, tmp_path, monkeypatch):
     """Killed after two of its iterations, an inversion by a cheap model resumes, and ends as if it had not been."""
     monkeypatch.setattr(descent, "STORE_EVERY", 0.0)
     path, left = tmp_path / "progress.npz", [2, 5]
-    cheap = Toy(0.9)
+    cheap, config = ToyShots(0.9), replace(CONFIG, batch=batch)
 
     def killed(iteration, values):
         if left and iteration == left[0]:
             left.pop(0)
             raise KeyboardInterrupt
 
-    whole = shoot(CONFIG, cheap)
+    whole = shoot(config, cheap)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            shoot(CONFIG, cheap, path, killed)
-    part = shoot(CONFIG, cheap, path, killed)
+            shoot(config, cheap, path, killed)
+    part = shoot(config, cheap, path, killed)
     for name in Result._fields:
         np.testing.assert_array_equal(getattr(part, name), getattr(whole, name), err_msg=name)
     assert len(whole.trials) and whole.low_simulations[1] > 0
-    assert (np.diff(whole.misfit) < 0).all()
+    assert batch or (np.diff(whole.misfit) < 0).all()
+
+
+def test_batches_of_all_shots():
+    """The misfit of draws that hold every shot is that of all, and so is the way of an inversion."""
+    config = replace(CONFIG, iterations=4, corrected=replace(CONFIG.corrected, secants=0))
+    whole, drawn = (shoot(replace(config, batch=batch), ToyShots(0.9)) for batch in (None, 3))
+    assert list(whole.trials[:, 1]) == list(drawn.trials[:, 1]) and ACCEPT in whole.trials[:, 1]
+    np.testing.assert_allclose(drawn.velocity, whole.velocity, rtol=1e-4)  # shots are summed up in another order
+    np.testing.assert_array_equal(drawn.low_simulations, whole.low_simulations)
+
+
+def test_a_batch_agrees_at_its_center(float64):
+    """J_k of some of the shots has their part of J, and its gradient, to the rounding of float32 data."""
+    forward, cheap, start = ToyShots(), ToyShots(0.7), TOY_START.ravel()
+    data = forward(jnp.asarray(TOY_TRUTH, jnp.float32))
+    fine, low = (DataMisfit(model, data, None, MISFITS["l2"], Toy.shape) for model in (forward, cheap))
+    groups = Batches((0,), 3, 2, shared=True).groups(1)
+    drawn = DrawnMisfit(KeptData(fine), groups, {})
+    shift = drawn.data(start) - DrawnMisfit(low, groups, {}).data(start)
+    (value, gradient), found = drawn.value_and_gradient(start), DrawnMisfit(low, groups, {}).shifted(shift)
+    assert found.value(start) == pytest.approx(value, rel=1e-5)
+    # F_low = 0.7 F: so is its gradient, of the same residuals.
+    np.testing.assert_allclose(found.value_and_gradient(start)[1], 0.7 * gradient, rtol=1e-4, atol=1e-5 * value)
 
 
 def test_none_is_the_plain_optimizer():
@@ -301,7 +328,7 @@ def test_by_the_command(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "surrogate", "message"),
     [
-        ({"batch": 2}, None, "needs? all shots|sees a part"),
+        ({"encoding": 2}, None, "sees their sums"),
         ({"corrected": CorrectedConfig(low="surrogate")}, None, "needs a surrogate that predicts the solver's data"),
         (
             {"corrected": CorrectedConfig(low="surrogate"), "stages": [StageConfig(highest_frequency=5.0)]},

@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from surrogate.inversion.kept_data import KeptData
 from surrogate.inversion.model_objective import ModelObjective
-from surrogate.inversion.objective import DataMisfit
 from surrogate.inversion.optimizers.line_search import Point
 from surrogate.inversion.optimizers.protocol import Vector
 
@@ -78,6 +78,7 @@ class CorrectedObjective:
     Attributes:
         low: Misfit of the cheap forward model's data, shifted, with the regularizers.
         center: Center m_k, with the misfit and the gradient of J there.
+        shift: F(m_k) - F_low(m_k), the data that are added to those of the cheap model `(n_sources, n_times, ...)`.
         bend: Matrix B; None for zero.
         linear: Gradient c of the correction `(n,)`.
         constant: Number that makes the values equal at the center.
@@ -86,6 +87,7 @@ class CorrectedObjective:
 
     low: ModelObjective
     center: Point
+    shift: Array
     bend: RankOnes | None = None
     linear: Vector = field(init=False)
     constant: float = field(init=False)
@@ -137,11 +139,10 @@ class CorrectedObjective:
         Returns:
             The relative L2 error; 1 is that of no change.
         """
-        assert isinstance(self.low.data, DataMisfit) and self.low.data.shift is not None
+        assert not isinstance(self.low.data, KeptData)
         self.counts[0] += self.shots
-        factors = 1.0 if self.low.data.weights is None else self.low.data.weights
-        wrong = data - self.low.data.data(self.low.velocity(x)) - self.low.data.shift
-        return float(jnp.linalg.norm(factors * wrong) / jnp.linalg.norm(factors * (data - center_data)))
+        weighted, predicted = self.low.data.weighted, self.low.data.data(self.low.velocity(x)) + self.shift
+        return float(jnp.linalg.norm(weighted(data - predicted)) / jnp.linalg.norm(weighted(data - center_data)))
 
     def take_counts(self) -> list[int]:
         """Return the simulations since the last call.

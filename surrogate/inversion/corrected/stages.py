@@ -15,6 +15,7 @@ from surrogate.inversion.optimizers.lbfgs import LBFGS
 from surrogate.inversion.optimizers.precondition import Preconditioner
 from surrogate.inversion.stage import InversionProblem, Stage, make_objective, make_stage
 from surrogate.inversion.stage_data import StageData
+from surrogate.inversion.stochastic import Stochastic
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class CorrectedStages:
             np.inf if corrected.radius is None else corrected.radius,
             corrected.coarser**-3 if corrected.low == "coarse" else 0.0,
         )
+        if isinstance(stage.optimizer, Stochastic):
+            optimizer = Stochastic(optimizer, stage.optimizer.draws)
         return stage._replace(objective=stage.objective.with_data(KeptData(data)), optimizer=optimizer)
 
     def _cheap(self, settings: InversionConfig, forward: ForwardModel) -> ForwardModel:
@@ -125,10 +128,10 @@ def check_corrected(config: InversionConfig, forward: ForwardModel, surrogate: F
                 "forward=corrected minimizes by inversion.corrected.optimizer, which smooths total variation, but "
                 f"stage {number} asks for inversion.optimizer={settings.optimizer}. Take inversion.optimizer=lbfgs."
             )
-        if settings.batch or settings.encoding:
+        if settings.encoding:
             raise InputError(
-                f"forward=corrected compares the misfits of models, which need all shots, but stage {number} sees a "
-                "part of them or their sums. Leave inversion.batch and encoding out."
+                f"forward=corrected corrects the data of shots, but stage {number} sees their sums. Leave "
+                "inversion.encoding out, or take inversion.batch."
             )
         if low == "surrogate" and stage.needs_solver:
             raise InputError(

@@ -26,7 +26,7 @@ import numpy as np
 
 from surrogate.inversion.bounds import Bounds
 from surrogate.inversion.corrected.corrected_objective import CorrectedObjective, rank_ones
-from surrogate.inversion.kept_data import KeptData
+from surrogate.inversion.drawn_misfit import DrawnMisfit
 from surrogate.inversion.model_objective import ModelObjective
 from surrogate.inversion.objective import DataMisfit
 from surrogate.inversion.optimizers.lbfgs import LBFGS, with_pair
@@ -47,7 +47,9 @@ TRIAL = ("kind", "iteration", "ratio", "radius", "gradients", "low_gradients")  
 
 @dataclass(frozen=True, eq=False)
 class Corrected:
-    """Minimize by a corrected cheap model; it is an `Optimizer` of a `ModelObjective` whose data are `KeptData`.
+    """Minimize by a corrected cheap model; it is an `Optimizer` of a `ModelObjective` that keeps its data.
+
+    These are `KeptData`, or a `DrawnMisfit` of them: both ends of a ratio are of the same shots.
 
     The state adds the radius, the pairs of the misfit's own gradients and of the inner optimizer's, the last centers,
     how many trials in a row were rejected, the steps up to the next trial and after it, how fast the misfit's own steps
@@ -83,7 +85,7 @@ class Corrected:
 
     def step(self, objective: Objective, state: State, bounds: Bounds) -> State:
         """See `Optimizer.step`."""
-        assert isinstance(objective, ModelObjective) and isinstance(objective.data, KeptData)
+        assert isinstance(objective, ModelObjective) and not isinstance(objective.data, DataMisfit)
         objective.data.forget_all_but(objective.velocity(state["x"]))
         if state["done"]:
             return last_state(Tally(objective, state), state)
@@ -92,7 +94,7 @@ class Corrected:
             corrected = corrected or self._corrected(objective, state)
             state, ratio = self._try(objective, corrected, state, bounds)
             if ratio > ACCEPTED:
-                if self._rate(before, state) < float(state["rate"]):
+                if self._rate(objective, before, state) < float(state["rate"]):
                     return self._waiting(state)
                 shorter = max(1, int(state["interval"]) // 2)
                 return state | {"wait": np.array(int(ratio < POOR)), "interval": np.array(shorter)}
@@ -100,16 +102,16 @@ class Corrected:
                 state = self._waiting(state)
         before = state
         state = self.plain.step(objective, state, bounds)
-        rate, old = self._rate(before, state), float(state["rate"])
+        rate, old = self._rate(objective, before, state), float(state["rate"])
         more = {"wait": state["wait"] - 1, "rate": np.array(rate if np.isnan(old) else (rate + old) / 2)}
         return _told(state | more, PLAIN, np.nan)
 
-    def _rate(self, before: State, after: State) -> float:
+    def _rate(self, objective: Objective, before: State, after: State) -> float:
         """Compute by how much the logarithm of J fell for the cost of a gradient of J."""
         gradients, low = (float(after[name] - before[name]) for name in ("gradients", "low_gradients"))
         high, low_value = (max(float(state["value"]), TINY) for state in (before, after))
         fall = float(np.log(high / low_value))
-        return fall / max((gradients + self.cost * low) / self.low.shots, 1.0)
+        return fall / max((gradients + self.cost * low) / objective.shots, 1.0)
 
     def _waiting(self, state: State) -> State:
         """Let the next trial wait twice as long as the last one did."""
@@ -146,21 +148,23 @@ class Corrected:
 
     def _data_error(self, objective: ModelObjective, corrected: CorrectedObjective, x: Vector) -> float:
         """Compute the relative error of the change of the data that a trial predicts."""
-        assert isinstance(objective.data, KeptData)
+        assert not isinstance(objective.data, DataMisfit)
         before, after = (objective.data.data(objective.velocity(at)) for at in (corrected.center.x, x))
         return corrected.data_error(x, before, after)
 
     def _corrected(self, objective: ModelObjective, state: State) -> CorrectedObjective:
-        """Make J_k around a center, from the data of both forward models there."""
-        assert isinstance(self.low.data, DataMisfit) and isinstance(objective.data, KeptData)
+        """Make J_k around a center, from the data of both forward models there; of the same shots, where J has some."""
+        data, cheap = objective.data, self.low.data
+        assert not isinstance(data, DataMisfit) and isinstance(cheap, DataMisfit)
+        if isinstance(data, DrawnMisfit):
+            cheap = DrawnMisfit(cheap, data.groups, {})
         center = Point(state["x"], float(state["value"]), state["gradient"])
         velocity = objective.velocity(center.x)
-        shift = objective.data.data(velocity) - self.low.data.data(velocity)
-        corrected = CorrectedObjective(self.low.with_data(self.low.data.shifted(shift)), center)
-        pairs = [
-            (center.x - past, center.gradient - slope - corrected.low_change(past))
-            for past, slope in zip(state["centers"], state["slopes"], strict=True)
-        ]
+        shift = data.data(velocity) - cheap.data(velocity)
+        corrected = CorrectedObjective(self.low.with_data(cheap.shifted(shift)), center, shift)
+        # Gradients at past centers are of other shots, where J has some.
+        past = () if isinstance(data, DrawnMisfit) else zip(state["centers"], state["slopes"], strict=True)
+        pairs = [(center.x - x, center.gradient - slope - corrected.low_change(x)) for x, slope in past]
         corrected.bend = rank_ones(len(center.x), pairs)
         return corrected
 
