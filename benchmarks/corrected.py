@@ -4,6 +4,7 @@ The cells of the solver are finer than the band needs, as where a model is to be
 the same start, with the same data, which come from finer cells still and another order of the differences:
 
 - `ours`: L-BFGS on these cells, one stage
+- `batches`: the same, each iteration with BATCH of the shots
 - `coarse_first`: L-BFGS on coarser cells, whose error is inverted along; then on the cells themselves
 - `corrected`: `forward=corrected`, the cheap model being the solver on the coarser cells
 - `coarse_corrected`: L-BFGS on the coarser cells first, then `forward=corrected`
@@ -42,6 +43,7 @@ from data_gen.solver.problem.grid import Grid, TimeAxis
 
 LED = ("coarse_first", "corrected", "coarse_corrected")  # by coarser cells
 RATIOS = (2.0, 4.0)  # sides of these cells, in those of the cells themselves
+BATCH = 6  # shots
 GRADIENTS = 45  # of `ours`, whose misfit and error the others are to reach
 ITERATIONS = 200  # more than any contender has time for
 HIGHEST, SPACING = 8.0, 25.0  # [Hz], [m]
@@ -58,6 +60,8 @@ after {GRADIENTS} gradients, the next three until it had its model error: gradie
 cells, such on coarser cells, and seconds. A dash: not until it was stopped. The others are of the model then, as in
 [Inversion](inversion.md). A number with x is the side of the coarser cells, in that of the cells.
 
+- **{NAMES["batches"]}**: {BATCH} of the shots in each iteration, half of them those of the one before. The misfit of
+  all shots is known every few iterations.
 - **{NAMES["coarse_first"]}**: what good practice is. L-BFGS on coarser cells first, then on the cells.
 - **{NAMES["corrected"]}**: the solver on coarser cells leads, and the solver on its cells corrects it.
 - **{NAMES["coarse_corrected"]}**: the first part of the one, then the other.
@@ -81,6 +85,7 @@ def setup_of(name: str, grid: Grid, duration: float, bounds: tuple[float, float]
         data_spacing=grid.spacing / 2,
         stages=(Stage(HIGHEST, grid.spacing, ITERATIONS),),
         illumination=True,
+        batch=BATCH,
     )
 
 
@@ -132,13 +137,17 @@ def baseline(case: Case, noise: str, folder: Path) -> Runner:
     return Runner("ours", request_of(case, NOISE[noise], "ours", folder, budget), folder)
 
 
-def led(case: Case, noise: str, folder: Path, seconds: float, wanted: dict[str, float]) -> dict[Runner, float]:
-    """The contenders that coarser cells lead, and how much coarser they are."""
-    found, shots = {}, len(case.setup.sources)
+def others(
+    case: Case, noise: str, folder: Path, seconds: float, wanted: dict[str, float]
+) -> dict[Runner, float | None]:
+    """The other contenders, and how much coarser the cells are that lead them."""
+    shots = len(case.setup.sources)
 
     def enough(runner: Runner) -> bool:
         return all(reached(runner, shots, measure, value) for measure, value in wanted.items())
 
+    batches = request_of(case, NOISE[noise], "batches", folder)
+    found: dict[Runner, float | None] = {Runner("batches", batches, folder, seconds, enough): None}
     for ratio in RATIOS:
         coarser = replace(case, setup=replace(case.setup, coarser=ratio))
         for name in LED:
@@ -158,9 +167,9 @@ def contest(case: Case, noise: str, folder: Path, seconds: float) -> list[dict[s
     ours = baseline(case, noise, folder)
     run_all([ours], f"{case.name}, {noise}")
     wanted = {measure: min(entry[measure] for entry in ours.history) for measure in MEASURES}
-    others = led(case, noise, folder, seconds, wanted)
-    run_all(list(others), f"{case.name}, {noise}")
-    return rows_of(case, noise, {ours: None, **others}, wanted)
+    led = others(case, noise, folder, seconds, wanted)
+    run_all(list(led), f"{case.name}, {noise}")
+    return rows_of(case, noise, {ours: None, **led}, wanted)
 
 
 def price(runner: Runner, shots: int) -> float | None:

@@ -72,7 +72,7 @@ class KeptData:
         return self.misfit.hessian_product(x, direction, draw)
 
     def gauss_newton_product(self, x: Vector, direction: Vector, draw: Draw | None = None) -> Vector:
-        """See `DataMisfit.gauss_newton_product`."""
+        """Multiply a direction by the matrix of Gauss and Newton. See `DataMisfit.hessian_product`."""
         return self.misfit.gauss_newton_product(x, direction, draw)
 
 
