@@ -88,14 +88,15 @@ def run(method, fine, steps):
 
 
 def test_rank_ones():
-    """B s = y for the newest pair; for all pairs where they belong to one symmetric matrix."""
+    """B s = y for all pairs where they belong to one symmetric matrix without negative curvature, which B never has."""
     root = RANDOM.normal(size=(5, 5))
-    matrix = root + root.T
+    matrix = root @ root.T
     steps = RANDOM.normal(size=(3, 5))
     found = rank_ones(5, [(step, matrix @ step) for step in steps])
     for step in steps:
         np.testing.assert_allclose(found.product(step), matrix @ step, rtol=1e-10)
-    assert len(rank_ones(5, [(steps[0], 0 * steps[0])]).scales) == 0
+    for none in (0.0, -1.0):
+        assert len(rank_ones(5, [(steps[0], none * steps[0])]).scales) == 0
 
 
 @pytest.mark.parametrize("cheap", ["near", "random", "zero"])
@@ -120,10 +121,13 @@ def test_agrees_at_the_center(float64, cheap):
     ahead, behind = (found.value_and_gradient(at + h * direction)[0] for h in (1e-3, -1e-3))
     slope = found.value_and_gradient(at)[1] @ direction
     assert (ahead - behind) / 2e-3 == pytest.approx(slope, rel=1e-6)
-    # B makes the difference of both gradients at the past center vanish, exactly for the newest one.
-    np.testing.assert_allclose(
-        found.value_and_gradient(past)[1], fine.value_and_gradient(past)[1], rtol=1e-9, atol=1e-12
-    )
+    # B makes both gradients equal at the past center where J bends more than J_k, as it does where that is linear.
+    bent = len(found.bend.scales) == 1
+    if bent:
+        np.testing.assert_allclose(
+            found.value_and_gradient(past)[1], fine.value_and_gradient(past)[1], rtol=1e-9, atol=1e-12
+        )
+    assert bent or cheap != "zero"
 
 
 def test_the_model_itself_is_the_plain_optimizer(float64):

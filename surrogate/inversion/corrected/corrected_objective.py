@@ -8,6 +8,9 @@ B is what past centers m_i tell of the difference of both Hessians: of symmetric
 
     s = m_k - m_i,    y = [grad J(m_k) - grad J(m_i)] - [grad J(F_k)(m_k) - grad J(F_k)(m_i)]
 
+but for pairs along which J bends less than J_k: with negative curvature, two pairs sent J_k's minimum so far away that
+every third trial failed, where without it none does.
+
 Sources: N. M. Alexandrov, J. E. Dennis, R. M. Lewis and V. Torczon, Structural Optimization 15 (1998), 16-23;
 M. S. Eldred, A. A. Giunta and S. S. Collis, AIAA paper 2004-4457; J. Nocedal and S. Wright, Numerical Optimization
 (2006), section 6.2.
@@ -26,7 +29,7 @@ from surrogate.inversion.model_objective import ModelObjective
 from surrogate.inversion.optimizers.line_search import Point
 from surrogate.inversion.optimizers.protocol import Vector
 
-SKIPPED = 1e-8  # smallest cosine between a step and what SR1 adds along it
+SKIPPED = 1e-8  # smallest cosine between a step and what SR1 adds along it, which must not be negative
 
 
 class RankOnes(NamedTuple):
@@ -55,6 +58,8 @@ class RankOnes(NamedTuple):
 def rank_ones(size: int, pairs: Sequence[tuple[Vector, Vector]]) -> RankOnes:
     """Build the matrix with B s = y for the last pair, and for those before it as far as SR1 keeps them.
 
+    It has no negative curvature: a pair that would need one is left out.
+
     Args:
         size: Length n of the vectors.
         pairs: Steps s and changes y `(n,)`, the oldest first.
@@ -66,7 +71,7 @@ def rank_ones(size: int, pairs: Sequence[tuple[Vector, Vector]]) -> RankOnes:
     for step, change in pairs:
         missing = change - found.product(step)
         along = float(missing @ step)
-        if abs(along) > SKIPPED * np.linalg.norm(missing) * np.linalg.norm(step):
+        if along > SKIPPED * np.linalg.norm(missing) * np.linalg.norm(step):
             found = RankOnes(np.vstack([found.vectors, missing]), np.append(found.scales, along))
     return found
 
