@@ -94,12 +94,13 @@ def run(problem: Problem, optimizer: str, replay: Replay, report: Report) -> tup
     observed, weights = jnp.asarray(record.gathers), record.weights
     del record  # with its copy of the gathers
 
-    known = np.inf  # misfit of all shots, which batches find every few iterations
+    known = np.nan  # misfit of all shots, which batches find every few iterations
 
     def on_progress(entry: int, values: dict[str, float]) -> None:
         nonlocal known
         known = known if np.isnan(values["true_misfit"]) else values["true_misfit"]
-        numbers = known, values["model_error"], int(values["used"]), int(values["low_used"])
+        misfit = values["misfit"] if np.isnan(known) else known
+        numbers = misfit, values["model_error"], int(values["used"]), int(values["low_used"])
         if not report(int(values["stage"]), entry, *numbers):
             raise StopInversion("its time is over")
 

@@ -229,7 +229,7 @@ def invert(
     if not isinstance(config, InversionConfig):
         raise InputError(f"The settings of an inversion are an InversionConfig(...), but got {type(config)}.")
     config.check()
-    if make is make_stage and any(stage.low is not None for stage in config.stages):
+    if make is make_stage and any(stage.low not in (None, "none") for stage in config.stages):
         raise InputError(
             "A stage of the inversion names a cheap forward model (`low`), which only corrected stages have: give "
             "invert(..., make=CorrectedStages()) of surrogate.inversion.corrected.stages, or leave it out."

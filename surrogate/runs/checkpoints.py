@@ -293,13 +293,16 @@ def _delete(manager: ocp.CheckpointManager, steps: set[int]) -> None:
 @contextlib.contextmanager
 def _told_once() -> Iterator[None]:
     """Leave errors to whoever catches them: Orbax's threads print those, too, that its caller raises again."""
+
+    def is_no_error(record: logging.LogRecord) -> bool:
+        return record.levelno < logging.ERROR
+
     logger = logging.getLogger("absl")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    logger.addFilter(is_no_error)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logger.removeFilter(is_no_error)
 
 
 @contextlib.contextmanager

@@ -183,6 +183,7 @@ def write_export(config: ExportConfig) -> tuple[Path, dict[str, Any]]:
     if not config.out:
         raise InputError("There is no name for the file to write: give out=FILE, such as out=mine.stablehlo.")
     out, run = Path(config.out), replace(read_run(config.run), run=config.run)
+    _check_new(out)
     with explain_full_disk(out.parent):
         make_folder(out.parent)
         with exclusive(out.with_name(f".{out.name}.lock"), wait=False):
@@ -190,10 +191,7 @@ def write_export(config: ExportConfig) -> tuple[Path, dict[str, Any]]:
 
 
 def _write(config: ExportConfig, run: TrainConfig, out: Path) -> dict[str, Any]:
-    description = out.with_name(f"{out.name}.json")
-    for file in (out, description):
-        if file.exists():
-            raise InputError(f"{file} exists already; an export overwrites nothing. Choose another out, or remove it.")
+    _check_new(out)  # also what another process wrote before the lock was free
     model = load_surrogate(config.run)
     exported = lower(model)
     artifact = bytes(exported.serialize(vjp_order=1))
@@ -212,5 +210,15 @@ def _write(config: ExportConfig, run: TrainConfig, out: Path) -> dict[str, Any]:
         publish(temporary, out)
     finally:
         temporary.unlink(missing_ok=True)
-    write_json(description, content)
+    write_json(_description(out), content)
     return content
+
+
+def _description(out: Path) -> Path:
+    return out.with_name(f"{out.name}.json")
+
+
+def _check_new(out: Path) -> None:
+    for file in (out, _description(out)):
+        if file.exists():
+            raise InputError(f"{file} exists already; an export overwrites nothing. Choose another out, or remove it.")

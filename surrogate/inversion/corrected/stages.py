@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from data_gen.common.errors import InputError
+from surrogate.inversion.batches import Batches
 from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.corrected.trust_region import Corrected
 from surrogate.inversion.forward import ForwardModel, PhysicsForward
@@ -36,6 +37,7 @@ class CorrectedStages:
         if corrected.low == "none":
             return stage
         _check_weight(settings)
+        _check_shots(settings, number)
         assert isinstance(data, DataMisfit)
         cheap = self._cheap(settings, data.forward)
         low = make_objective(problem, settings, StageData(cheap, data.observed, data.weights))
@@ -50,7 +52,9 @@ class CorrectedStages:
             corrected.coarser**-3 if corrected.low == "coarse" else 0.0,
         )
         if isinstance(stage.optimizer, Stochastic):
-            optimizer = Stochastic(optimizer, stage.optimizer.draws)
+            draws = stage.optimizer.draws
+            # Corrected compares models, whatever the stage's own optimizer does.
+            optimizer = Stochastic(optimizer, replace(draws, shared=True) if isinstance(draws, Batches) else draws)
         return stage._replace(objective=stage.objective.with_data(KeptData(data)), optimizer=optimizer)
 
     def _cheap(self, settings: InversionConfig, forward: ForwardModel) -> ForwardModel:
@@ -101,6 +105,14 @@ def _check_weight(config: InversionConfig) -> None:
         )
 
 
+def _check_shots(settings: InversionConfig, number: int) -> None:
+    if settings.encoding:
+        raise InputError(
+            f"forward=corrected corrects the data of shots, but stage {number} sees their sums. Leave "
+            "inversion.encoding out, or take inversion.batch."
+        )
+
+
 def check_corrected(config: InversionConfig, forward: ForwardModel, surrogate: ForwardModel | None = None) -> None:
     """Check that stages can be made with a cheap forward model, before the first one runs.
 
@@ -128,11 +140,7 @@ def check_corrected(config: InversionConfig, forward: ForwardModel, surrogate: F
                 "forward=corrected minimizes by inversion.corrected.optimizer, which smooths total variation, but "
                 f"stage {number} asks for inversion.optimizer={settings.optimizer}. Take inversion.optimizer=lbfgs."
             )
-        if settings.encoding:
-            raise InputError(
-                f"forward=corrected corrects the data of shots, but stage {number} sees their sums. Leave "
-                "inversion.encoding out, or take inversion.batch."
-            )
+        _check_shots(settings, number)
         if low == "surrogate" and stage.needs_solver:
             raise InputError(
                 f"inversion.stages[{number}] chooses a band, cells or shots, but inversion.corrected.low=surrogate "
