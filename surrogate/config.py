@@ -183,6 +183,8 @@ class EvaluateConfig:
         run: Folder of the trained run.
         batch_size: Number of samples that are predicted and timed together.
         repeats: Number of times that each method is timed.
+        speedup_samples: Number of test samples on which the surrogate is compared with the solver at an equal error
+            against the wave equation; 0 leaves this out.
         other: Folder of another data set, whose test split is evaluated as well; null for none. It must have the same
             simulation or, for wavefields, the same waves on another grid.
         real: Velocity model from a file that is evaluated as well.
@@ -192,6 +194,7 @@ class EvaluateConfig:
     run: str = ""
     batch_size: int = ranged(16, "[1, inf)")
     repeats: int = ranged(5, "[1, inf)")
+    speedup_samples: int = ranged(4, "[0, inf)")
     other: str | None = None
     real: RealModelConfig = field(default_factory=RealModelConfig)
     data: DataPlaceConfig = field(default_factory=DataPlaceConfig)

@@ -14,6 +14,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
 from data_gen.dataset.sample import DataSpec
+from data_gen.solver.problem.simulation import Simulation
 from surrogate.figures import Figure
 
 Batch = Mapping[str, Any]
@@ -234,6 +235,26 @@ class ShotTask(Task, Protocol):
         Returns:
             Inputs of each shot; where a task reads frequencies, of each shot at each of them.
         """
+        ...
+
+    def solve(
+        self, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"], simulation: Simulation
+    ) -> Float[Array, "examples outputs *rest"]:
+        """Solve for what a surrogate predicts from `shot_inputs`; pure.
+
+        Args:
+            velocity: Velocity model `(nz, nx)` [m/s].
+            sources: Positions `(n, 2)` [m].
+            simulation: The simulation of the data, or one that solves for the same records in another way.
+
+        Returns:
+            Predictions `(examples, outputs, *shape)`.
+        """
+        ...
+
+    @property
+    def points(self) -> np.ndarray:
+        """Positions `(..., 2)` of the last axes of a prediction [m]."""
         ...
 
 

@@ -59,9 +59,8 @@ def record_errors(record: Mapping[str, Any], spec: DataSpec) -> WaveErrors:
     stored = dict.fromkeys(Records._fields, np.zeros((shots, 0))) | stored
     found = Records(*(stored[kind] for kind in Records._fields))
     grid = spec.simulation.grid
-    cells = grid.spacing * np.moveaxis(np.indices(grid.shape), 0, -1)
-    far = _far(cells, record["sources"], NEAR * grid.spacing)[:, None]
-    heard = _far(np.asarray(survey.receivers), record["sources"], NEAR * grid.spacing)[:, None]
+    far = far_from(grid.centers, record["sources"], NEAR * grid.spacing)[:, None]
+    heard = far_from(np.asarray(survey.receivers), record["sources"], NEAR * grid.spacing)[:, None]
     return relative_errors(
         *(
             Records(
@@ -72,8 +71,17 @@ def record_errors(record: Mapping[str, Any], spec: DataSpec) -> WaveErrors:
     )
 
 
-def _far(points: np.ndarray, sources: np.ndarray, radius: float) -> np.ndarray:
-    """Mark the points `(..., 2)` that are not near each source `(n_sources, 2)` [m]: `(n_sources, ...)`."""
+def far_from(points: np.ndarray, sources: np.ndarray, radius: float) -> np.ndarray:
+    """Mark the points that are not near a source.
+
+    Args:
+        points: Positions `(..., 2)` [m].
+        sources: Positions `(n_sources, 2)` [m].
+        radius: Distance below which a point is near [m].
+
+    Returns:
+        True for points that are not near, for each source `(n_sources, ...)`.
+    """
     offsets = points - sources.reshape(-1, *(1,) * (points.ndim - 1), 2)
     return np.linalg.norm(offsets, axis=-1) >= radius
 

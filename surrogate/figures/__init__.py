@@ -2,12 +2,13 @@
 
 from surrogate.figures.drawing import LARGE, Figure, save, to_png
 from surrogate.figures.fields import gathers, models, overview, snapshots
-from surrogate.figures.lines import curves, per_snapshot, training
+from surrogate.figures.lines import curves, equal_error, per_snapshot, training
 
 __all__ = [
     "LARGE",
     "Figure",
     "curves",
+    "equal_error",
     "gathers",
     "models",
     "overview",

@@ -88,3 +88,38 @@ def per_snapshot(errors: Mapping[str, Sequence[float]], times: Sequence[float]) 
     return curves(
         {name: (milliseconds, np.asarray(values)) for name, values in errors.items()}, "time [ms]", "relative L2 error"
     )
+
+
+def equal_error(contests: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
+    """Draw the error of the solver's settings and of surrogates over their time, both axes logarithmic.
+
+    Args:
+        contests: Error, seconds and `settings` of each surrogate (surrogate/runs/speedup.py), by its name. Times are
+            shown relative to the last setting, the solver of the data, which each contest has timed itself.
+        title: Title of the panel.
+
+    Returns:
+        The figure.
+    """
+    figure = empty_figure(5.2, 3.6)
+    axes = figure.subplots()
+    for number, (name, contest) in enumerate(contests.items()):
+        unit = contest["settings"][-1]["seconds"]
+        times = [setting["seconds"] / unit for setting in contest["settings"]]
+        errors = [setting["error"] for setting in contest["settings"]]
+        axes.loglog(times, errors, "o-", color="gray", markersize=3, linewidth=1, label=None if number else "solver")
+        if not number:
+            for setting, time, error in zip(contest["settings"], times, errors, strict=True):
+                axes.annotate(
+                    f"{setting['spacing']:.3g} m", (time, error), (3, 3), textcoords="offset points", fontsize=SMALL
+                )
+        axes.loglog(
+            contest["seconds"] / unit, contest["error"], "*", markersize=11, label=f"{name}, S = {contest['S']:.2g}"
+        )
+    axes.set_xlabel("time per shot / that of the data's solver", fontsize=LARGE)
+    axes.set_ylabel("relative L2 error against the wave equation", fontsize=LARGE)
+    axes.set_title(title, fontsize=LARGE)
+    axes.grid(alpha=0.3, which="both")
+    axes.tick_params(labelsize=SMALL, which="both")
+    axes.legend(fontsize=SMALL)
+    return figure

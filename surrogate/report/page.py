@@ -10,7 +10,7 @@ from data_gen.common.errors import InputError
 from data_gen.common.files import read_json, write_text
 from surrogate import figures
 from surrogate.report.inversions import STORED, inversion_figures
-from surrogate.report.tables import operator_of, report_tables, task_of
+from surrogate.report.tables import label_of, operator_of, report_tables, task_of
 from surrogate.report.trainings import Training, read_trainings, validation_tables
 
 TEMPLATE = """<!doctype html>
@@ -66,7 +66,7 @@ def write_report(root: str | Path, title: str | None = None) -> tuple[Path, list
     tables = report_tables(list(evaluations.items()), list(inversions.items()))
     if len(trainings) > 1 or trainings.keys() - evaluations.keys():
         tables = validation_tables(list(trainings.values()), root) + tables
-    sections = [
+    sections = _equal_error_sections(evaluations) + [
         _run_section(folder, evaluations.get(folder), trainings.get(folder))
         for folder in sorted(trainings.keys() | evaluations.keys())
     ]
@@ -114,6 +114,27 @@ def example_title(entry: dict[str, Any]) -> str:
 
 def _read_all(root: Path, name: str) -> list[tuple[Path, dict[str, Any]]]:
     return [(file.parent, read_json(file)) for file in sorted(root.rglob(name))]
+
+
+def _equal_error_sections(evaluations: dict[Path, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Make a section for each task whose surrogates were compared with the solver at an equal error."""
+    sections = []
+    for task in dict.fromkeys(task_of(result) for result in evaluations.values()):
+        ours = {folder: result for folder, result in evaluations.items() if task_of(result) == task}
+        drawn = []
+        for kind in ("predictions", "gradients"):
+            contests = {
+                label_of(folder, result): result["speedup"][kind]
+                for folder, result in ours.items()
+                if kind in result.get("speedup", {})
+            }
+            if contests:
+                figure = figures.equal_error(contests, f"{kind}, {task}")
+                caption = f"{kind.capitalize()}: our solver on cells of several sizes, and surrogates."
+                drawn.append(_embedded(f"equal_error_{kind}", caption, figures.to_png(figure)))
+        if drawn:
+            sections.append({"title": f"Error over time, {task}", "notes": [], "command": "", "figures": drawn})
+    return sections
 
 
 def _run_section(folder: Path, result: dict[str, Any] | None, training: Training | None) -> dict[str, Any]:

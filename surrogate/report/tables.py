@@ -62,14 +62,23 @@ def operator_of(result: dict[str, Any]) -> str:
     return name.upper() if name.endswith("no") else name
 
 
-def _label(folder: Path, result: dict[str, Any]) -> str:
+def label_of(folder: Path, result: dict[str, Any]) -> str:
+    """Name an evaluated run by its operator and its encoding.
+
+    Args:
+        folder: Folder of the run.
+        result: Content of its `metrics.json`.
+
+    Returns:
+        The name, with that of the folder where this says more.
+    """
     name = f"{operator_of(result)}, {result['encoding']}"
     return name if folder.name == result["encoding"] else f"{name} ({folder.name})"
 
 
 def _methods(folder: Path, result: dict[str, Any], part: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
     """Name and errors of each method by its label: the surrogate's errors are on top of `part`."""
-    methods = {_label(folder, result): ("surrogate", part)}
+    methods = {label_of(folder, result): ("surrogate", part)}
     for name in result["seconds_per_sample"]:
         if name != "surrogate" and isinstance(part.get(name), dict) and "relative_l2" in part[name]:
             methods[f"{name.replace('_', ' ')} alone"] = (name, part[name])
@@ -119,6 +128,7 @@ def _test_tables(task: str, evaluations: Evaluations) -> list[Table]:
     return [
         _table(f"Relative L2 error, {task}", errors, _error_note(first, f"{first['test_samples']} held-out examples")),
         *_cost_tables(task, evaluations),
+        *_speedup_tables(task, evaluations),
         *_group_tables(task, evaluations, lambda result: result),
     ]
 
@@ -146,6 +156,49 @@ def _cost_tables(task: str, evaluations: Evaluations) -> list[Table]:
         )
         tables.append(_table(title if len(alike) == 1 else f"{title}: {conditions}", rows, note))
     return tables
+
+
+def _speedup_tables(task: str, evaluations: Evaluations) -> list[Table]:
+    """Compare the times of the solver and of each surrogate at the surrogate's error: predictions, then gradients."""
+    measured = [(folder, r) for folder, r in evaluations if "predictions" in r.get("speedup", {})]
+    if not measured:
+        return []
+    rows: list[Row] = []
+    words = []
+    for folder, result in measured:
+        part, label = result["speedup"], label_of(folder, result)
+        for kind in ("predictions", "gradients"):
+            if kind not in part:
+                continue
+            found = part[kind]
+            cells = {
+                "error": f"{found['error']:.3f}",
+                "ms": f"{1e3 * found['seconds']:.1f}",
+                "solver ms": f"{1e3 * found['solver_seconds']:.1f}",
+                "S": f"{found['S']:.2g}",
+            }
+            rows.append((f"{label}: {kind}", cells))
+        words.append(_speedup_in_words(label, part))
+    note = (
+        "Mean relative L2 error against the wave equation, time per shot, and time of the cheapest setting of our "
+        "solver with that error, all shots of a model at once, encodings counted; S is their ratio. "
+        f"Gradients are those of the misfit in a smoothed model. {' '.join(words)}"
+    )
+    return [_table(f"Time at an equal error, {task}", rows, note)]
+
+
+def _speedup_in_words(label: str, part: dict[str, Any]) -> str:
+    """Say whether a surrogate pays, and from how many shots on."""
+    found, cost = part["predictions"], part["cost"]
+    least = min(setting["error"] for setting in found["settings"])
+    if found["error"] < least:
+        return f"{label} errs less than every setting of the solver that was timed: S is a lower bound."
+    if found["S"] < 1:
+        return (
+            f"{label} does not pay for predictions: the solver takes {found['S']:.2g} of its time for the same error."
+        )
+    spent = f"its training and its data took as long as {cost['simulations']:.3g} simulations of that error"
+    return f"{label} pays for predictions from {cost['break_even']:.3g} shots on: {spent}."
 
 
 def _conditions(result: dict[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 Errors are those against the data, not against the wave equation, which the solver that made the data solves with errors
 of its own. Every table compares the surrogate with the same solver on cells twice as large: an operator that is no
-better, at its price, has learned nothing of use.
+better, at its price, has learned nothing of use. Against the wave equation, times at an equal error say what it is worth
+(speedup.py).
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data_gen.common.files import exclusive, explain_full_disk, refuse_links, write_json
+from data_gen.common.files import exclusive, explain_full_disk, read_rows, refuse_links, write_json
 from surrogate import figures
 from surrogate.config import EvaluateConfig, TrainConfig
 from surrogate.models.surrogate import Surrogate, count_parameters
@@ -27,6 +28,7 @@ from surrogate.runs.other_data import evaluate_other
 from surrogate.runs.other_model import evaluate_model
 from surrogate.runs.predict import predict_batch
 from surrogate.runs.provenance import environment
+from surrogate.runs.speedup import speedup
 from surrogate.runs.timing import time_per_sample
 from surrogate.runs.transfer import same_grid
 from surrogate.tasks.common import SnapshotTask
@@ -109,6 +111,10 @@ def _evaluate(config: EvaluateConfig, request: Request, on_progress: Callable[[s
         },
         "environment": environment(),
     }
+    if config.speedup_samples:
+        on_progress("time at an equal error against the wave equation")
+        rows = [row for _, row in read_rows(out / "metrics.jsonl")]
+        result["speedup"] = speedup(model, run, rows, config.speedup_samples, config.repeats)
     if request.other is not None:
         result["other"] = evaluate_other(
             request.other,

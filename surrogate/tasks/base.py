@@ -100,6 +100,11 @@ class GridTask(BaseTask):
         """Wavenumbers k_max = f_max L / v_min of the waves along z and x."""
         return spatial_cycles(self.spec)
 
+    @property
+    def points(self) -> np.ndarray:
+        """See `ShotTask.points`: the centers of the cells `(nz, nx, 2)`."""
+        return self.spec.simulation.grid.centers
+
     def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
         """See `Task.figures`: the first channel, next to the velocity model."""
         first = {name: field[0] for name, field in predictions.items()}

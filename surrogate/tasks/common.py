@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from data_gen.common.errors import InputError
 from data_gen.dataset.recorded import RecordedSpec
 from data_gen.dataset.sample import SPLITS, DataSpec
+from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.simulator import simulate
 from surrogate import figures
 from surrogate.encodings.wavefield import Coarse
@@ -38,7 +39,7 @@ class SnapshotTask(GridTask):
 
         The coarse solver is left out where no whole number of its cells fits between walls.
         """
-        spec, coarse, given = self.spec, Coarse(self.spec), self.given
+        coarse, given = Coarse(self.spec), self.given
 
         @jax.jit
         def coarse_fields(velocity, source):
@@ -46,12 +47,21 @@ class SnapshotTask(GridTask):
 
         @jax.jit
         def fields(velocity, source):
-            return jax.vmap(lambda v, s: spec.fields(v, s[None])[0, given:])(velocity, source)
+            return jax.vmap(lambda v, s: self.solve(v, s[None], self.spec.simulation)[0])(velocity, source)
 
         methods = {"solver": lambda batch: fields(batch["velocity"], batch["source"])}
         if coarse.solver.reason_against:
             return methods
         return {"coarse_solver": lambda batch: coarse_fields(batch["velocity"], batch["source"])} | methods
+
+    def solve(
+        self, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"], simulation: Simulation
+    ) -> Float[Array, "n n_snapshots nz nx"]:
+        """See `ShotTask.solve`."""
+        survey = self.spec.survey(sources, receivers=False)
+        simulation = replace(simulation, frequencies=())
+        records = simulate(velocity, survey, simulation, density=self.spec.density(velocity))
+        return records.snapshots[:, self.given :]
 
     def errors(self, prediction: Float[Array, "batch n_snapshots nz nx"], batch: Batch) -> dict[str, Any]:
         """See `Task.errors`: over all, at each snapshot, by band of wavenumbers, and at the receivers."""
@@ -80,6 +90,7 @@ def recorded_gathers(
     velocity: Float[Array, "nz nx"],
     sources: Float[Array, "n_shots 2"],
     wavelet: Float[Array, " nt"] | None = None,
+    simulation: Simulation | None = None,
 ) -> Float[Array, "n_shots nt_stored n_receivers"]:
     """Record the gathers of shots through a model with the solver, at the stored steps.
 
@@ -88,11 +99,12 @@ def recorded_gathers(
         velocity: Velocity model `(nz, nx)` [m/s].
         sources: Positions `(n_shots, 2)` [m].
         wavelet: Time function `(nt,)` of every source; None for the nominal one of the data set.
+        simulation: Simulation of the same records; None for that of the data set.
 
     Returns:
         Gathers `(n_shots, nt_stored, n_receivers)`.
     """
-    simulation = replace(spec.simulation, snapshot_steps=(), frequencies=())
+    simulation = replace(simulation or spec.simulation, snapshot_steps=(), frequencies=())
     records = simulate(velocity, spec.survey(sources, wavelet), simulation, density=spec.density(velocity))
     return records.gathers[:, :: spec.recording.gather_every]
 

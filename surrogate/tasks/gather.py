@@ -13,6 +13,7 @@ from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.numerics.resampling import upsample
+from data_gen.solver.problem.simulation import Simulation
 from surrogate import figures
 from surrogate.encodings.gather import CoarseGather, stored_steps, stored_times
 from surrogate.figures import Figure
@@ -106,6 +107,17 @@ class Gather(ShotInputs, BaseTask):
         if coarse.reason_against:
             return methods
         return {"coarse_solver": lambda batch: coarse_gathers(batch["velocity"], batch["source"])} | methods
+
+    def solve(
+        self, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"], simulation: Simulation
+    ) -> Float[Array, "n 1 nt_stored n_receivers"]:
+        """See `ShotTask.solve`."""
+        return recorded_gathers(self.spec, velocity, sources, simulation=simulation)[:, None]
+
+    @property
+    def points(self) -> np.ndarray:
+        """See `ShotTask.points`: the receivers `(n_receivers, 2)`."""
+        return self.spec.receivers
 
     def errors(self, prediction: Float[Array, "batch 1 nt_stored n_receivers"], batch: Batch) -> dict[str, Any]:
         """See `Task.errors`: over all, the waveform SSIM, and the mean absolute error in units of the gather's rms."""

@@ -17,6 +17,7 @@ from jaxtyping import Array, Complex, Float, Int, Key
 from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
+from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.simulator import simulate
 from surrogate.encodings.harmonic import HarmonicCoarse, nearest, spectrum, unit_source
 from surrogate.metrics.errors import band_errors, relative_l2
@@ -89,14 +90,22 @@ class Harmonic(ShotInputs, GridTask):
         drawn = self.spec.draw(key)
         shot, f = jnp.divmod(index, len(self.frequencies))
         frequency, source = jnp.asarray(self.frequencies, jnp.float32)[f], drawn.sources[shot]
-        fields = self._solve(drawn.velocity, source, drawn.wavelet)
+        fields = self._solve(drawn.velocity, source[None], self.spec.simulation, drawn.wavelet)[0]
         return {"velocity": drawn.velocity, "source": source, "frequency": frequency, "harmonic": fields[f]}
 
-    def _solve(self, velocity, source, wavelet=None) -> Float[Array, "n_frequencies 2 nz nx"]:
-        simulation = replace(self.spec.simulation, snapshot_steps=())
-        survey = self.spec.survey(source[None], wavelet, receivers=False)
-        fields = simulate(velocity, survey, simulation, density=self.spec.density(velocity)).harmonic[0]
-        return unit_source(jnp.stack([fields.real, fields.imag], axis=1), 1 / self._spectrum)
+    def _solve(self, velocity, sources, simulation, wavelet=None) -> Float[Array, "n_sources n_frequencies 2 nz nx"]:
+        simulation = replace(simulation, snapshot_steps=())
+        survey = self.spec.survey(sources, wavelet, receivers=False)
+        fields = simulate(velocity, survey, simulation, density=self.spec.density(velocity)).harmonic
+        inverse = np.broadcast_to(1 / self._spectrum, fields.shape[:2])
+        return unit_source(jnp.stack([fields.real, fields.imag], axis=2), inverse)
+
+    def solve(
+        self, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"], simulation: Simulation
+    ) -> Float[Array, "examples 2 nz nx"]:
+        """See `ShotTask.solve`: each shot at each frequency, the frequency fastest."""
+        fields = self._solve(velocity, sources, simulation)
+        return fields.reshape(-1, *fields.shape[2:])
 
     def check(self, batch: Batch) -> None:
         """See `Task.check`: velocities or sources that the solver would refuse, or frequencies not the data's."""
@@ -123,7 +132,9 @@ class Harmonic(ShotInputs, GridTask):
 
         @jax.jit
         def fields(*inputs):
-            return jax.vmap(lambda v, s, f: self._solve(v, s)[nearest(f, self.spec)])(*inputs)
+            return jax.vmap(lambda v, s, f: self.solve(v, s[None], self.spec.simulation)[nearest(f, self.spec)])(
+                *inputs
+            )
 
         def arrays(batch: Batch) -> list[jax.Array]:
             return [jnp.asarray(batch[name]) for name in self.inputs]

@@ -225,8 +225,8 @@ def test_padding_transfers():
     assert first < 0.2 and second < 0.5 * first
 
 
-# The gradients of all are compared above: of an operator's variants one is trained.
-VARIANTS = ("fno_gated", "fno_classic", "ffno_shared", "tfno_tucker")
+# The gradients of all are compared above: of an operator's variants and of operators of the same parts, one is trained.
+VARIANTS = ("fno_gated", "fno_classic", "ffno_shared", "tfno_tucker", "tfno_cp", "ufno", "uno")
 
 
 @pytest.mark.parametrize(

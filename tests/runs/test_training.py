@@ -36,6 +36,7 @@ from surrogate.models.modes_check import check_modes
 from surrogate.models.surrogate import training_statistics
 from surrogate.operators.fno import FNOConfig
 from surrogate.runs.checkpoints import CheckpointError
+from surrogate.runs import speedup
 from surrogate.runs.evaluate import evaluate
 from surrogate.runs.fit import fit
 from surrogate.runs.folder import from_plain
@@ -264,12 +265,14 @@ def test_batches_are_deterministic_and_resume(data):
     assert sorted(seen[:16]) == sorted(seen[16:]) and seen[:16] != seen[16:] and len(set(seen)) == 16
 
 
-def test_evaluation(trained, tmp_path):
+def test_evaluation(trained, tmp_path, monkeypatch):
     """The metrics' layout is a contract; the coarse solver's own error is stored next to the surrogate's."""
+    monkeypatch.setattr(speedup, "SETTINGS", 2)  # quicker to compile
     model = tmp_path / "model.npz"
     velocity = 2000.0 + 20.0 * np.arange(40)[:, None] + np.zeros(60)
     np.savez(model, velocity=velocity, spacing=8.0)
-    result = evaluate(EvaluateConfig(run=trained.run, batch_size=4, repeats=1, real=RealModelConfig(str(model))))
+    asked = EvaluateConfig(trained.run, batch_size=4, repeats=1, speedup_samples=1, real=RealModelConfig(str(model)))
+    result = evaluate(asked)
     stored = json.loads((Path(trained.run) / "metrics.json").read_text())
     assert stored == json.loads(json.dumps(result))
     for table in (stored, stored["coarse_solver"], stored["real_model"]["surrogate"]):
@@ -278,8 +281,14 @@ def test_evaluation(trained, tmp_path):
     assert len(stored["relative_l2"]["per_snapshot"]) == 3
     assert {"surrogate", "coarse_solver", "solver"} <= set(stored["seconds_per_sample"])
     report = (Path(trained.run) / "report.html").read_text()
-    # Two figures of each of three examples, the errors by snapshot, the model from a file and a shot, and the curves.
-    assert report.count("data:image/png;base64") == 10 and 'src="http' not in report
+    for kind in ("predictions", "gradients"):
+        found = stored["speedup"][kind]
+        assert len(found["settings"]) == 2 and 0 < found["error"] < 2
+        assert found["S"] == pytest.approx(found["solver_seconds"] / found["seconds"])
+    assert "Time at an equal error, wavefield" in report and "Error over time, wavefield" in report
+    # Two figures of each of three examples, the errors by snapshot, the model from a file and a shot, the curves, and
+    # errors over times of predictions and of gradients.
+    assert report.count("data:image/png;base64") == 12 and 'src="http' not in report
     with (Path(trained.run) / "errors_test.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["sample"], row["example"]) for row in rows] == [(str(i), "0") for i in range(stored["test_samples"])]

@@ -340,7 +340,7 @@ def test_trained_and_evaluated(data, tmp_path, name):
     np.save(tmp_path / "model.npy", np.full((24, 20), 2500.0))
     with pytest.raises(InputError, match="cannot be evaluated on a model from a file"):
         evaluate(EvaluateConfig(run=config.run, real=RealModelConfig(str(tmp_path / "model.npy"))))
-    result = evaluate(EvaluateConfig(run=config.run, batch_size=4, repeats=1))
+    result = evaluate(EvaluateConfig(run=config.run, batch_size=4, repeats=1, speedup_samples=1))
     assert result["test_samples"] == {"propagator": 4, "inverse": 2}[name]
     beside, measure = {"propagator": ("coarse_solver", "one_step"), "inverse": ("constant", "data_misfit")}[name]
     assert result[measure]["mean"] > 0 and result[beside][measure]["mean"] > 0

@@ -39,6 +39,11 @@ class Grid:
         nz, nx = self.shape
         return (nz - 1) * self.spacing, (nx - 1) * self.spacing
 
+    @property
+    def centers(self) -> np.ndarray:
+        """Positions `(z, x)` of the centers of all cells `(nz, nx, 2)` [m]."""
+        return self.spacing * np.moveaxis(np.indices(self.shape), 0, -1)
+
 
 @dataclass(frozen=True)
 class TimeAxis:

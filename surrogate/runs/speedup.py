@@ -1,0 +1,313 @@
+"""Measure what a surrogate is worth: the time that our own solver takes for the same error, over the surrogate's time.
+
+    S = t(e) / t    with e, t: error and time of the surrogate;  t(e): time of the cheapest solver with the error e
+
+Errors are relative L2 norms against the wave equation: against converged simulations (data_gen/solver/reference.py) of
+models of the test split, without the cells and receivers nearer than NEAR cells to a source. The solver's settings are
+SETTINGS sizes of its cells, from the largest for which it is made to those of the data, each with the weights that are
+best for it, without temporal dispersion, and with the longest stable time steps. Between two settings, log t is linear
+in log e; where even the largest cells err less, their time counts. All take all shots of a model at once, in turns.
+
+The same is measured for gradients of the misfit |F(m) - d|^2 / 2 where a surrogate can stand for the solver in an
+inversion: d are converged data, m is the model smoothed by a Gaussian of SMOOTHING cells. The solver keeps fields as
+its memory plan for MEMORY bytes says.
+
+A low S of an accurate surrogate and a high S of a bad one are different things: S is quoted with its error.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from data_gen.common.errors import InputError
+from data_gen.common.smoothing import gaussian_smooth
+from data_gen.dataset.sample import DataSpec
+from data_gen.dataset.truth import NEAR, far_from
+from data_gen.solver.error_law import COARSEST
+from data_gen.solver.problem.discretization import discretize
+from data_gen.solver.problem.simulation import Simulation
+from data_gen.solver.reference import converged
+from surrogate.config import TrainConfig
+from surrogate.encodings.coarse_solver import coarse_simulation
+from surrogate.inversion.forward import PhysicsForward, SurrogateForward
+from surrogate.models.surrogate import Surrogate
+from surrogate.operators.layers.recompute import compiler_options
+from surrogate.protocols import Batch, ForwardTask, ShotTask, Task
+from surrogate.runs.predict import apply_to_batch
+from surrogate.runs.timing import time_per_sample
+from surrogate.training.batches import Examples
+
+SETTINGS = 6
+SMOOTHING = 8.0  # cells
+MEMORY = 4.0 * 2**30
+OURS = "surrogate"
+
+
+class Case(NamedTuple):
+    """Hold a model of the test split, with its shots.
+
+    Attributes:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        sources: Positions `(n_shots, 2)` [m].
+    """
+
+    velocity: Float[np.ndarray, "nz nx"]
+    sources: Float[np.ndarray, "n_shots 2"]
+
+
+Solver = Callable[..., jax.Array]
+
+
+def reason_against(task: Task) -> str:
+    """Say why S cannot be measured for a task; empty if it can.
+
+    Args:
+        task: Task of the run.
+
+    Returns:
+        The reason.
+    """
+    if not isinstance(task, ShotTask):
+        return f"task={task.name} does not predict the records of a shot from a model, which is what the solver does"
+    return "" if task.spec.simulates else "the solver does not know the positions and the wavelet of these data"
+
+
+def speedup(model: Surrogate, run: TrainConfig, rows: list[dict[str, Any]], samples: int, repeats: int) -> dict:
+    """Measure S for the predictions of a surrogate and for its gradients.
+
+    Args:
+        model: Trained surrogate.
+        run: Config of the run, whose data set is read.
+        rows: Rows of its `metrics.jsonl`, from which the time of the training is taken.
+        samples: Number of samples of the test split.
+        repeats: Number of times that each method is timed.
+
+    Returns:
+        JSON values: for `predictions` and, where there are any, `gradients` what `compare` returns, and what training
+        and data have cost; or `not_measured`, the reason why there is nothing of this.
+    """
+    task = model.task.for_evaluation()
+    if reason := reason_against(task):
+        return {"not_measured": reason}
+    assert isinstance(task, ShotTask)
+    cases, settings = read_cases(run.data.path, task, min(samples, run.data.test)), solver_settings(task.spec)
+    shots = sum(len(case.sources) for case in cases)
+    result = {"samples": len(cases), "shots": shots, "predictions": _predictions(model, task, cases, settings, repeats)}
+    if isinstance(task, ForwardTask):
+        result["gradients"] = _gradients(model, task, cases, settings, repeats)
+    return result | {"cost": _cost(run, rows, result["predictions"])}
+
+
+def read_cases(path: str, task: Task, count: int) -> list[Case]:
+    """Read the first models of the test split.
+
+    Args:
+        path: Folder of the data set.
+        task: Task that reads a model and shots.
+        count: Number of models.
+
+    Returns:
+        The models with their shots.
+    """
+    read, shots = Examples(path, "test", task), task.spec.shots.count
+    cases = []
+    for sample in range(count):
+        first, each = sample * task.examples, task.examples // shots  # a task may cut several examples from a shot
+        examples = [read[first + shot * each] for shot in range(shots)]
+        cases.append(Case(examples[0]["velocity"], np.stack([example["source"] for example in examples])))
+    return cases
+
+
+def solver_settings(spec: DataSpec) -> list[Simulation]:
+    """Choose settings of the solver that differ in their cost and their error.
+
+    Args:
+        spec: Description of the data set.
+
+    Returns:
+        Simulations of the same records, from the largest cells to the simulation of the data.
+    """
+    own = spec.simulation
+    coarsest = COARSEST * spec.slowest / own.peak_frequency
+    settings = []
+    for spacing in np.geomspace(max(coarsest, own.solved_spacing), own.solved_spacing, SETTINGS)[:-1]:
+        try:
+            simulation = coarse_simulation(own, spec.slowest, float(f"{spacing / own.grid.spacing:.3g}"))
+            discretize(simulation, staggered=spec.gardner)
+        except InputError:  # no such cells for these data, such as between walls
+            continue
+        settings.append(simulation)
+    return [*settings, own]
+
+
+def equal_error_seconds(settings: list[Mapping[str, Any]], error: float) -> float:
+    """Compute the time of the cheapest solver with an error.
+
+    Args:
+        settings: Error and seconds of each setting.
+        error: The error.
+
+    Returns:
+        Seconds: between two settings, log t is linear in log e; beyond the first and the last, theirs.
+    """
+    ordered = sorted(settings, key=lambda setting: setting["error"])
+    errors = np.log([setting["error"] for setting in ordered])
+    # Whatever errs less reaches the error, too.
+    seconds = np.minimum.accumulate(np.log([setting["seconds"] for setting in ordered]))
+    return float(np.exp(np.interp(np.log(error), errors, seconds)))
+
+
+def compare(settings: list[dict[str, Any]], error: float, seconds: float) -> dict[str, Any]:
+    """Compare a surrogate with the solver at an equal error.
+
+    Args:
+        settings: Error and seconds of each setting of the solver.
+        error: Error of the surrogate.
+        seconds: Its time for as many shots.
+
+    Returns:
+        `S`, error and seconds of the surrogate, seconds of the solver at that error, and the settings.
+    """
+    reached = equal_error_seconds(settings, error)
+    return {
+        "S": reached / seconds,
+        "error": error,
+        "seconds": seconds,
+        "solver_seconds": reached,
+        "settings": settings,
+    }
+
+
+def _predictions(model: Surrogate, task: ShotTask, cases: list[Case], settings: list[Simulation], repeats: int) -> dict:
+    def solver(simulation: Simulation) -> Solver:
+        return jax.jit(lambda velocity, sources: task.solve(velocity, sources, simulation))
+
+    exact, points = solver(converged(task.spec.simulation)), task.points
+    inputs = [tuple(map(jnp.asarray, case)) for case in cases]
+    truths = [np.asarray(exact(*one)) for one in inputs]
+    reach = NEAR * task.spec.simulation.grid.spacing
+    masks = [
+        _of_examples(far_from(points, case.sources, reach), truth) for case, truth in zip(cases, truths, strict=True)
+    ]
+    contenders: dict[str, Solver] = {str(k): solver(simulation) for k, simulation in enumerate(settings)}
+    contenders[OURS] = lambda velocity, sources: apply_to_batch(model, task.shot_inputs(velocity, sources))
+    return _measured(contenders, settings, inputs, truths, masks, sum(len(case.sources) for case in cases), repeats)
+
+
+def _of_examples(far: Bool[np.ndarray, "n_shots *points"], truth: Float[np.ndarray, "examples *rest"]) -> np.ndarray:
+    """Repeat the mask of a shot for each example of it, over all axes of a prediction."""
+    of_example = np.repeat(far, len(truth) // len(far), axis=0)
+    between = truth.ndim - of_example.ndim
+    return of_example.reshape(len(truth), *(1,) * between, *far.shape[1:])
+
+
+def _gradients(
+    model: Surrogate, task: ForwardTask, cases: list[Case], settings: list[Simulation], repeats: int
+) -> dict:
+    spec, kind = task.spec, task.data_kinds[0]
+
+    def physics(simulation: Simulation, sources: Float[Array, "n 2"]) -> PhysicsForward:
+        density = spec.density if spec.gardner else None
+        return PhysicsForward(simulation, spec.survey(sources), kind, task.data_steps, density)
+
+    def solver(simulation: Simulation) -> Solver:
+        kept = physics(simulation, jnp.asarray(cases[0].sources)).within(MEMORY)[0].simulation
+
+        def misfit(velocity, sources, observed):
+            return jnp.sum((physics(kept, sources)(velocity) - observed) ** 2) / 2
+
+        return jax.jit(jax.grad(misfit))
+
+    reference = converged(spec.simulation)
+    observe = jax.jit(lambda velocity, sources: physics(reference, sources)(velocity))
+    inputs = []
+    for case in cases:
+        velocity, sources = map(jnp.asarray, case)
+        inputs.append((gaussian_smooth(velocity, SMOOTHING), sources, observe(velocity, sources)))
+    exact = solver(reference)
+    truths = [np.asarray(exact(*one))[None] for one in inputs]
+    cells, reach = spec.simulation.grid.centers, NEAR * spec.simulation.grid.spacing
+    masks = [far_from(cells, case.sources, reach).all(axis=0)[None] for case in cases]
+    contenders: dict[str, Solver] = {str(k): solver(simulation) for k, simulation in enumerate(settings)}
+    graph, state = nnx.split(model)
+
+    def ours(velocity, sources, observed):
+        return _surrogate_gradient()(graph, kind, state, velocity, sources, observed)
+
+    contenders[OURS] = ours
+    return _measured(contenders, settings, inputs, truths, masks, sum(len(case.sources) for case in cases), repeats)
+
+
+@cache  # made at the first use: a question about the backend starts it
+def _surrogate_gradient():
+    def gradient(graph: nnx.GraphDef, kind: str, state: nnx.State, velocity, sources, observed) -> jax.Array:
+        forward = SurrogateForward(nnx.merge(graph, state), sources, kind)
+        return jax.grad(lambda velocity: jnp.sum((forward(velocity) - observed) ** 2) / 2)(velocity)
+
+    return jax.jit(gradient, static_argnums=(0, 1), compiler_options=compiler_options())
+
+
+def _measured(
+    contenders: dict[str, Solver],
+    settings: list[Simulation],
+    inputs: list[tuple[jax.Array, ...]],
+    truths: list[np.ndarray],
+    masks: list[np.ndarray],
+    shots: int,
+    repeats: int,
+) -> dict[str, Any]:
+    """Measure the mean relative L2 error of each contender, and its seconds per shot."""
+    errors = {}
+    for name, contender in contenders.items():
+        found = [
+            _errors(np.asarray(contender(*one)), truth, mask)
+            for one, truth, mask in zip(inputs, truths, masks, strict=True)
+        ]
+        errors[name] = float(np.mean(np.concatenate(found)))
+
+    def all_cases(contender: Solver) -> Callable[[Batch], Any]:
+        return lambda _: [contender(*one) for one in inputs]
+
+    timed = {name: all_cases(contender) for name, contender in contenders.items()}
+    seconds = {name: each["median"] for name, each in time_per_sample(timed, {}, shots, repeats).items()}
+    described = [
+        {
+            "spacing": simulation.solved_spacing,
+            "order": simulation.order,
+            "time_step": simulation.step_length,
+            "error": errors[str(k)],
+            "seconds": seconds[str(k)],
+        }
+        for k, simulation in enumerate(settings)
+    ]
+    return compare(described, errors[OURS], seconds[OURS])
+
+
+def _errors(found: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Compute the relative L2 error of each example where the mask holds."""
+    difference, wanted = ((part * mask).reshape(len(truth), -1).astype(float) for part in (found - truth, truth))
+    return np.linalg.norm(difference, axis=1) / np.linalg.norm(wanted, axis=1)
+
+
+def _cost(run: TrainConfig, rows: list[dict[str, Any]], predictions: dict[str, Any]) -> dict[str, Any]:
+    """Say what training and data have cost, and after how many shots the surrogate has paid for it."""
+    training, before = 0.0, 0
+    for row in sorted((row for row in rows if row.get("samples_per_s")), key=lambda row: row["step"]):
+        training += (row["step"] - before) * run.training.batch_size / row["samples_per_s"]
+        before = row["step"]
+    count = run.data.train + run.data.validation + run.data.test
+    data = count * run.data.create().shots.count * predictions["settings"][-1]["seconds"]
+    saved = predictions["solver_seconds"] - predictions["seconds"]
+    spent = training + data
+    return {
+        "training_seconds": training,
+        "data_seconds": data,
+        "simulations": spent / predictions["solver_seconds"],
+        "break_even": spent / saved if saved > 0 else None,
+    }
