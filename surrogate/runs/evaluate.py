@@ -2,8 +2,8 @@
 
 Errors are those against the data, not against the wave equation, which the solver that made the data solves with errors
 of its own. Every table compares the surrogate with the same solver on cells twice as large: an operator that is no
-better, at its price, has learned nothing of use. Against the wave equation, times at an equal error say what it is worth
-(speedup.py).
+better, at its price, has learned nothing of use. Times at an equal error against the wave equation say what it is worth
+(speedup.py), and gradients of a misfit whether it can be inverted through (gradient_fidelity.py).
 """
 
 from collections.abc import Callable

@@ -9,21 +9,18 @@ best for it, without temporal dispersion, and with the longest stable time steps
 in log e; where even the largest cells err less, their time counts. All take all shots of a model at once, in turns.
 
 The same is measured for gradients of the misfit |F(m) - d|^2 / 2 where a surrogate can stand for the solver in an
-inversion: d are converged data, m is the model smoothed by a Gaussian of SMOOTHING cells. The solver keeps fields as
-its memory plan for MEMORY bytes says.
+inversion (misfit_gradients.py): d are converged data, m is the model smoothed by a Gaussian of SMOOTHING cells.
 
 A low S of an accurate surrogate and a high S of a bad one are different things: S is quoted with its error.
 """
 
 from collections.abc import Callable, Mapping
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
 from data_gen.common.errors import InputError
 from data_gen.common.smoothing import gaussian_smooth
@@ -35,30 +32,22 @@ from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.reference import converged
 from surrogate.config import TrainConfig
 from surrogate.encodings.coarse_solver import coarse_simulation
-from surrogate.inversion.forward import PhysicsForward, SurrogateForward
 from surrogate.models.surrogate import Surrogate
-from surrogate.operators.layers.recompute import compiler_options
 from surrogate.protocols import Batch, ForwardTask, ShotTask, Task
+from surrogate.runs.misfit_gradients import (
+    SMOOTHING,
+    Case,
+    Gradient,
+    physics,
+    read_cases,
+    solver_gradient,
+    surrogate_gradient,
+)
 from surrogate.runs.predict import apply_to_batch
 from surrogate.runs.timing import time_per_sample
-from surrogate.training.batches import Examples
 
 SETTINGS = 6
-SMOOTHING = 8.0  # cells
-MEMORY = 4.0 * 2**30
 OURS = "surrogate"
-
-
-class Case(NamedTuple):
-    """Hold a model of the test split, with its shots.
-
-    Attributes:
-        velocity: Velocity model `(nz, nx)` [m/s].
-        sources: Positions `(n_shots, 2)` [m].
-    """
-
-    velocity: Float[np.ndarray, "nz nx"]
-    sources: Float[np.ndarray, "n_shots 2"]
 
 
 Solver = Callable[..., jax.Array]
@@ -102,26 +91,6 @@ def speedup(model: Surrogate, run: TrainConfig, rows: list[dict[str, Any]], samp
     if isinstance(task, ForwardTask):
         result["gradients"] = _gradients(model, task, cases, settings, repeats)
     return result | {"cost": _cost(run, rows, result["predictions"])}
-
-
-def read_cases(path: str, task: Task, count: int) -> list[Case]:
-    """Read the first models of the test split.
-
-    Args:
-        path: Folder of the data set.
-        task: Task that reads a model and shots.
-        count: Number of models.
-
-    Returns:
-        The models with their shots.
-    """
-    read, shots = Examples(path, "test", task), task.spec.shots.count
-    cases = []
-    for sample in range(count):
-        first, each = sample * task.examples, task.examples // shots  # a task may cut several examples from a shot
-        examples = [read[first + shot * each] for shot in range(shots)]
-        cases.append(Case(examples[0]["velocity"], np.stack([example["source"] for example in examples])))
-    return cases
 
 
 def solver_settings(spec: DataSpec) -> list[Simulation]:
@@ -210,47 +179,23 @@ def _of_examples(far: Bool[np.ndarray, "n_shots *points"], truth: Float[np.ndarr
 def _gradients(
     model: Surrogate, task: ForwardTask, cases: list[Case], settings: list[Simulation], repeats: int
 ) -> dict:
-    spec, kind = task.spec, task.data_kinds[0]
-
-    def physics(simulation: Simulation, sources: Float[Array, "n 2"]) -> PhysicsForward:
-        density = spec.density if spec.gardner else None
-        return PhysicsForward(simulation, spec.survey(sources), kind, task.data_steps, density)
-
-    def solver(simulation: Simulation) -> Solver:
-        kept = physics(simulation, jnp.asarray(cases[0].sources)).within(MEMORY)[0].simulation
-
-        def misfit(velocity, sources, observed):
-            return jnp.sum((physics(kept, sources)(velocity) - observed) ** 2) / 2
-
-        return jax.jit(jax.grad(misfit))
-
+    spec = task.spec
     reference = converged(spec.simulation)
-    observe = jax.jit(lambda velocity, sources: physics(reference, sources)(velocity))
+    observe = jax.jit(lambda velocity, sources: physics(task, reference, sources)(velocity))
     inputs = []
     for case in cases:
         velocity, sources = map(jnp.asarray, case)
         inputs.append((gaussian_smooth(velocity, SMOOTHING), sources, observe(velocity, sources)))
+
+    def solver(simulation: Simulation) -> Gradient:
+        return solver_gradient(task, simulation, cases[0].sources)
+
     exact = solver(reference)
     truths = [np.asarray(exact(*one))[None] for one in inputs]
-    cells, reach = spec.simulation.grid.centers, NEAR * spec.simulation.grid.spacing
-    masks = [far_from(cells, case.sources, reach).all(axis=0)[None] for case in cases]
+    masks = [case.far(spec)[None] for case in cases]
     contenders: dict[str, Solver] = {str(k): solver(simulation) for k, simulation in enumerate(settings)}
-    graph, state = nnx.split(model)
-
-    def ours(velocity, sources, observed):
-        return _surrogate_gradient()(graph, kind, state, velocity, sources, observed)
-
-    contenders[OURS] = ours
+    contenders[OURS] = surrogate_gradient(model, task)
     return _measured(contenders, settings, inputs, truths, masks, sum(len(case.sources) for case in cases), repeats)
-
-
-@cache  # made at the first use: a question about the backend starts it
-def _surrogate_gradient():
-    def gradient(graph: nnx.GraphDef, kind: str, state: nnx.State, velocity, sources, observed) -> jax.Array:
-        forward = SurrogateForward(nnx.merge(graph, state), sources, kind)
-        return jax.grad(lambda velocity: jnp.sum((forward(velocity) - observed) ** 2) / 2)(velocity)
-
-    return jax.jit(gradient, static_argnums=(0, 1), compiler_options=compiler_options())
 
 
 def _measured(

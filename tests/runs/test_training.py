@@ -35,8 +35,8 @@ from surrogate.metrics.errors import relative_l2
 from surrogate.models.modes_check import check_modes
 from surrogate.models.surrogate import training_statistics
 from surrogate.operators.fno import FNOConfig
-from surrogate.runs.checkpoints import CheckpointError
 from surrogate.runs import speedup
+from surrogate.runs.checkpoints import CheckpointError
 from surrogate.runs.evaluate import evaluate
 from surrogate.runs.fit import fit
 from surrogate.runs.folder import from_plain

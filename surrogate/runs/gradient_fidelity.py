@@ -1,0 +1,137 @@
+"""Compare gradients of a misfit through a surrogate with those of the solver, along the path of an inversion.
+
+    cosine = <g, G> / (|g| |G|),    error = |g - G| / |G|    g: the surrogate's gradient,  G: the solver's
+
+at models that an inversion with the solver passes on its way: its start, a model of the test split smoothed by a
+Gaussian of SMOOTHING cells, and after ITERATIONS of L-BFGS, twice. The data are those of the solver in the true model:
+far from it a coarse solver does as well, and near it a surrogate's own error is what would be inverted. Cells near
+sources are left out. At the true model, where the misfit has no gradient, derivatives of the data along smooth random
+directions are compared instead.
+
+The coarse solver, on cells RATIO times as large, is compared in the same way: a surrogate should do better.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from data_gen.common.errors import InputError
+from data_gen.common.smoothing import gaussian_smooth
+from surrogate.encodings.coarse_solver import RATIO, coarse_simulation
+from surrogate.inversion.config import InversionConfig
+from surrogate.inversion.descent import invert
+from surrogate.inversion.forward import ForwardModel, SurrogateForward
+from surrogate.metrics.errors import band_masks
+from surrogate.models.surrogate import Surrogate
+from surrogate.protocols import ForwardTask
+from surrogate.runs.misfit_gradients import SMOOTHING, Case, Gradient, physics, solver_gradient, surrogate_gradient
+
+ITERATIONS = 10
+LEARNING_RATE = 50.0  # [m/s], of the first step
+DIRECTIONS = 2
+DEPTHS = ("upper", "middle", "lower")  # thirds of the model
+
+
+def gradient_fidelity(model: Surrogate, task: ForwardTask, cases: list[Case]) -> dict[str, Any]:
+    """Measure how near the gradients and the derivatives of a surrogate are to those of the solver.
+
+    Args:
+        model: Trained surrogate.
+        task: Its task.
+        cases: Models of the test split with their shots.
+
+    Returns:
+        JSON values: by the place along the path, and `truth` for derivatives of the data, of each method the median and
+        the worst cosine and relative error over the models; of gradients also the median cosine by band of wavenumbers
+        and by depth.
+    """
+    own, places = task.spec.simulation, ("start", f"after {ITERATIONS}", f"after {2 * ITERATIONS}")
+    gradients: dict[str, Gradient] = {"surrogate": surrogate_gradient(model, task)}
+    forwards: dict[str, Callable[[jax.Array], ForwardModel]] = {
+        "surrogate": lambda sources: SurrogateForward(model, sources, task.data_kinds[0])
+    }
+    try:
+        coarse = coarse_simulation(own, task.spec.slowest, RATIO)
+        gradients["coarse_solver"] = solver_gradient(task, coarse, cases[0].sources)
+        forwards["coarse_solver"] = lambda sources: physics(task, coarse, sources)
+    except InputError:  # no such cells for these data, such as between walls
+        pass
+    exact = solver_gradient(task, own, cases[0].sources)
+    rows: dict[str, dict[str, list[dict[str, float]]]] = {place: {name: [] for name in gradients} for place in places}
+    tangents: dict[str, list[dict[str, float]]] = {name: [] for name in forwards}
+    for number, case in enumerate(cases):
+        sources, far = jnp.asarray(case.sources), case.far(task.spec)
+        solver = physics(task, own, sources)
+        observed = jax.jit(solver.__call__)(jnp.asarray(case.velocity))
+        for place, velocity in zip(places, _path(solver, observed, case), strict=True):
+            wanted = np.asarray(exact(velocity, sources, observed), float)
+            for name, gradient in gradients.items():
+                found = np.asarray(gradient(velocity, sources, observed), float)
+                rows[place][name].append(_compare(found, wanted, far))
+        directions = task.spec.directions(jax.random.key(number), jnp.asarray(case.velocity), DIRECTIONS)
+        for direction in directions:
+            wanted = _derivative(solver, case, direction)
+            for name, forward in forwards.items():
+                tangents[name].append(_alike(_derivative(forward(sources), case, direction), wanted))
+    summaries = {place: {name: _summary(of) for name, of in methods.items()} for place, methods in rows.items()}
+    return {"samples": len(cases), "path": summaries, "truth": {name: _summary(of) for name, of in tangents.items()}}
+
+
+def _path(solver: ForwardModel, observed: jax.Array, case: Case) -> list[jax.Array]:
+    """Return models along an inversion with the solver."""
+    low, high = float(case.velocity.min()), float(case.velocity.max())
+    kind = "gather" if observed.ndim == 3 else "wavefield"
+    config = InversionConfig(
+        kind=kind, optimizer="lbfgs", learning_rate=LEARNING_RATE, bounds=[low, high], iterations=ITERATIONS
+    )
+    models = [gaussian_smooth(jnp.asarray(case.velocity), SMOOTHING)]
+    for _ in range(2):
+        models.append(jnp.asarray(invert(solver, observed, models[-1], config).velocity))
+    return models
+
+
+def _derivative(forward: ForwardModel, case: Case, direction: jax.Array) -> np.ndarray:
+    """Differentiate data by the model along a direction, at the true model."""
+    velocity = jnp.asarray(case.velocity)
+    return np.asarray(jax.jit(lambda d: jax.jvp(forward.__call__, (velocity,), (d,))[1])(direction), float)
+
+
+def _alike(found: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
+    """Return the cosine and the relative error."""
+    size = np.linalg.norm(wanted)
+    error, cosine = np.linalg.norm(found - wanted) / size, np.vdot(found, wanted) / np.linalg.norm(found) / size
+    return {"cosine": float(cosine), "relative_error": float(error)}
+
+
+def _compare(
+    found: Float[np.ndarray, "nz nx"], wanted: Float[np.ndarray, "nz nx"], far: Bool[np.ndarray, "nz nx"]
+) -> dict[str, float]:
+    """Compare gradients away from sources: over all, by band of wavenumbers and by depth."""
+    found, wanted = found * far, wanted * far
+    row = _alike(found, wanted)
+    for name, mask in band_masks(wanted.shape).items():
+        pair = (np.fft.ifft2(np.fft.fft2(part) * np.asarray(mask)).real for part in (found, wanted))
+        row[f"bands.{name}"] = _alike(*pair)["cosine"]
+    for name, rows in zip(DEPTHS, np.array_split(np.arange(len(wanted)), len(DEPTHS)), strict=True):
+        row[f"depths.{name}"] = _alike(found[rows], wanted[rows])["cosine"]
+    return row
+
+
+def _summary(rows: list[dict[str, float]]) -> dict[str, Any]:
+    """Summarize over models: median and worst of cosine and error, and the median of all else."""
+    of = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    summary: dict[str, Any] = {
+        "cosine": {"median": float(np.median(of["cosine"])), "worst": float(of["cosine"].min())},
+        "relative_error": {
+            "median": float(np.median(of["relative_error"])),
+            "worst": float(of["relative_error"].max()),
+        },
+    }
+    for name in of.keys() - summary.keys():
+        group, _, part = name.partition(".")
+        summary.setdefault(group, {})[part] = float(np.median(of[name]))
+    return summary

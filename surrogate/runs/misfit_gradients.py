@@ -1,0 +1,130 @@
+"""Read models of the test split with their shots, and differentiate misfits of them: by the solver, and by a surrogate.
+
+The misfit is |F(m) - d|^2 / 2 over all shots of a model, of the first kind of data that a task contains.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from data_gen.dataset.sample import DataSpec
+from data_gen.dataset.truth import NEAR, far_from
+from data_gen.solver.problem.simulation import Simulation
+from surrogate.inversion.forward import PhysicsForward, SurrogateForward
+from surrogate.models.surrogate import Surrogate
+from surrogate.operators.layers.recompute import compiler_options
+from surrogate.protocols import ForwardTask, Task
+from surrogate.training.batches import Examples
+
+SMOOTHING = 8.0  # cells, of a model for a start
+MEMORY = 4.0 * 2**30  # of the solver's gradients [bytes]
+
+Gradient = Callable[..., jax.Array]  # of a model `(nz, nx)`, sources `(n, 2)` and observed data -> `(nz, nx)`
+
+
+class Case(NamedTuple):
+    """Hold a model of the test split, with its shots.
+
+    Attributes:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        sources: Positions `(n_shots, 2)` [m].
+    """
+
+    velocity: Float[np.ndarray, "nz nx"]
+    sources: Float[np.ndarray, "n_shots 2"]
+
+    def far(self, spec: DataSpec) -> Bool[np.ndarray, "nz nx"]:
+        """Mark the cells that are near to no source.
+
+        Args:
+            spec: Description of the data set.
+
+        Returns:
+            Mask `(nz, nx)`, false nearer than NEAR cells to a source.
+        """
+        grid = spec.simulation.grid
+        return far_from(grid.centers, self.sources, NEAR * grid.spacing).all(axis=0)
+
+
+def read_cases(path: str, task: Task, count: int) -> list[Case]:
+    """Read the first models of the test split.
+
+    Args:
+        path: Folder of the data set.
+        task: Task that reads a model and shots.
+        count: Number of models.
+
+    Returns:
+        The models with their shots.
+    """
+    read, shots = Examples(path, "test", task), task.spec.shots.count
+    each = task.examples // shots  # a task may cut several examples from a shot
+    cases = []
+    for sample in range(count):
+        examples = [read[sample * task.examples + shot * each] for shot in range(shots)]
+        cases.append(Case(examples[0]["velocity"], np.stack([example["source"] for example in examples])))
+    return cases
+
+
+def physics(task: ForwardTask, simulation: Simulation, sources: Float[Array, "n 2"]) -> PhysicsForward:
+    """Make the solver as a forward model of the data of a task.
+
+    Args:
+        task: Task of a surrogate.
+        simulation: The simulation of its data, or one that solves for the same records in another way.
+        sources: Positions `(n, 2)` [m].
+
+    Returns:
+        The forward model.
+    """
+    spec = task.spec
+    density = spec.density if spec.gardner else None
+    return PhysicsForward(simulation, spec.survey(sources), task.data_kinds[0], task.data_steps, density)
+
+
+def solver_gradient(task: ForwardTask, simulation: Simulation, sources: Float[np.ndarray, "n 2"]) -> Gradient:
+    """Compile the gradient of the misfit through the solver, which keeps fields as its plan for MEMORY bytes says.
+
+    Args:
+        task: Task of a surrogate.
+        simulation: See `physics`.
+        sources: Positions of as many shots as the gradient is for `(n, 2)` [m].
+
+    Returns:
+        The gradient.
+    """
+    planned = physics(task, simulation, jnp.asarray(sources)).within(MEMORY)[0].simulation
+
+    def misfit(velocity, sources, observed):
+        return jnp.sum((physics(task, planned, sources)(velocity) - observed) ** 2) / 2
+
+    return jax.jit(jax.grad(misfit))
+
+
+def surrogate_gradient(model: Surrogate, task: ForwardTask) -> Gradient:
+    """Compile the gradient of the misfit through a surrogate.
+
+    Args:
+        model: Trained surrogate.
+        task: Its task.
+
+    Returns:
+        The gradient.
+    """
+    graph, state = nnx.split(model)
+    return lambda *arrays: _surrogate_gradient()(graph, task.data_kinds[0], state, *arrays)
+
+
+@cache  # made at the first use: a question about the backend starts it
+def _surrogate_gradient():
+    def gradient(graph: nnx.GraphDef, kind: str, state: nnx.State, velocity, sources, observed) -> jax.Array:
+        forward = SurrogateForward(nnx.merge(graph, state), sources, kind)
+        return jax.grad(lambda velocity: jnp.sum((forward(velocity) - observed) ** 2) / 2)(velocity)
+
+    return jax.jit(gradient, static_argnums=(0, 1), compiler_options=compiler_options())
