@@ -185,6 +185,8 @@ class EvaluateConfig:
         repeats: Number of times that each method is timed.
         speedup_samples: Number of test samples on which the surrogate is compared with the solver at an equal error
             against the wave equation; 0 leaves this out.
+        gradient_samples: Number of test samples on which gradients of a misfit are compared with those of the solver,
+            along an inversion; 0 leaves this out.
         other: Folder of another data set, whose test split is evaluated as well; null for none. It must have the same
             simulation or, for wavefields, the same waves on another grid.
         real: Velocity model from a file that is evaluated as well.
@@ -195,6 +197,7 @@ class EvaluateConfig:
     batch_size: int = ranged(16, "[1, inf)")
     repeats: int = ranged(5, "[1, inf)")
     speedup_samples: int = ranged(4, "[0, inf)")
+    gradient_samples: int = ranged(2, "[0, inf)")
     other: str | None = None
     real: RealModelConfig = field(default_factory=RealModelConfig)
     data: DataPlaceConfig = field(default_factory=DataPlaceConfig)

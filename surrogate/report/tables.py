@@ -129,6 +129,7 @@ def _test_tables(task: str, evaluations: Evaluations) -> list[Table]:
         _table(f"Relative L2 error, {task}", errors, _error_note(first, f"{first['test_samples']} held-out examples")),
         *_cost_tables(task, evaluations),
         *_speedup_tables(task, evaluations),
+        *_gradient_tables(task, evaluations),
         *_group_tables(task, evaluations, lambda result: result),
     ]
 
@@ -185,6 +186,34 @@ def _speedup_tables(task: str, evaluations: Evaluations) -> list[Table]:
         f"Gradients are those of the misfit in a smoothed model. {' '.join(words)}"
     )
     return [_table(f"Time at an equal error, {task}", rows, note)]
+
+
+def _gradient_tables(task: str, evaluations: Evaluations) -> list[Table]:
+    """Compare gradients of a misfit with those of the solver, at models along an inversion and at the true one."""
+    rows: list[Row] = []
+    for folder, result in evaluations:
+        measured = result.get("gradients", {})
+        places = measured.get("path", {}) | ({"truth": measured["truth"]} if "truth" in measured else {})
+        for place, methods in places.items():
+            for name, found in methods.items():
+                label = label_of(folder, result) if name == "surrogate" else f"{name.replace('_', ' ')} alone"
+                cells = {
+                    "cosine": f"{found['cosine']['median']:.3f}",
+                    "worst": f"{found['cosine']['worst']:.3f}",
+                    "error": f"{found['relative_error']['median']:.3f}",
+                }
+                cells |= {f"{band} k": f"{found['bands'][band]:.3f}" for band in BANDS if "bands" in found}
+                cells |= {depth: f"{cosine:.3f}" for depth, cosine in found.get("depths", {}).items()}
+                rows.append((f"{place}: {label}", cells))
+    if not rows:
+        return []
+    note = (
+        "Cosine of the gradient of a misfit with the solver's, median and worst of the models, and median relative "
+        "error, away from sources: in a smoothed model, and after so many iterations of L-BFGS through the solver; "
+        "then median cosines by band of wavenumbers and by third of the depth. truth: derivatives of the data in the "
+        "true model along smooth random directions. An inversion through a surrogate ends where the cosine is small."
+    )
+    return [_table(f"Gradients of a misfit, {task}", rows, note)]
 
 
 def _speedup_in_words(label: str, part: dict[str, Any]) -> str:

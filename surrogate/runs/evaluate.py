@@ -19,11 +19,13 @@ from data_gen.common.files import exclusive, explain_full_disk, read_rows, refus
 from surrogate import figures
 from surrogate.config import EvaluateConfig, TrainConfig
 from surrogate.models.surrogate import Surrogate, count_parameters
-from surrogate.protocols import Method, Task
+from surrogate.protocols import ForwardTask, Method, Task
 from surrogate.report.page import example_title, write_report
 from surrogate.runs.error_tables import ExampleErrors, best_median_worst, error_tables, example_errors, write_examples
 from surrogate.runs.evaluation_request import Request, earlier_answer, read_request
+from surrogate.runs.gradient_fidelity import gradient_fidelity
 from surrogate.runs.load import load_surrogate
+from surrogate.runs.misfit_gradients import read_cases
 from surrogate.runs.other_data import evaluate_other
 from surrogate.runs.other_model import evaluate_model
 from surrogate.runs.predict import predict_batch
@@ -115,6 +117,10 @@ def _evaluate(config: EvaluateConfig, request: Request, on_progress: Callable[[s
         on_progress("time at an equal error against the wave equation")
         rows = [row for _, row in read_rows(out / "metrics.jsonl")]
         result["speedup"] = speedup(model, run, rows, config.speedup_samples, config.repeats)
+    if config.gradient_samples and isinstance(task, ForwardTask) and task.spec.simulates:
+        on_progress("gradients of a misfit along an inversion")
+        cases = read_cases(run.data.path, task, min(config.gradient_samples, run.data.test))
+        result["gradients"] = gradient_fidelity(model, task, cases)
     if request.other is not None:
         result["other"] = evaluate_other(
             request.other,

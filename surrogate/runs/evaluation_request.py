@@ -90,7 +90,7 @@ def earlier_answer(config: EvaluateConfig, evaluated: dict[str, Any]) -> dict[st
     file = Path(config.run) / "metrics.json"
     whole = file.exists() and (file.parent / "errors_test.csv").exists()  # earlier versions wrote no errors of examples
     done = read_json(file) if whole else {}
-    asked = {name: getattr(config, name) for name in ("batch_size", "repeats", "speedup_samples")}
+    asked = {name: getattr(config, name) for name in ("batch_size", "repeats", "speedup_samples", "gradient_samples")}
     wanted = {"file": config.real.path is not None, "other": config.other is not None}
 
     def decisive(values: dict[str, Any]) -> dict[str, Any]:

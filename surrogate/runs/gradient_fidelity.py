@@ -101,9 +101,10 @@ def _derivative(forward: ForwardModel, case: Case, direction: jax.Array) -> np.n
 
 
 def _alike(found: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
-    """Return the cosine and the relative error."""
-    size = np.linalg.norm(wanted)
-    error, cosine = np.linalg.norm(found - wanted) / size, np.vdot(found, wanted) / np.linalg.norm(found) / size
+    """Return the cosine and the relative error; what vanishes has a cosine of 0 with anything."""
+    smallest = np.finfo(float).tiny
+    size, other = max(np.linalg.norm(wanted), smallest), max(np.linalg.norm(found), smallest)
+    error, cosine = np.linalg.norm(found - wanted) / size, np.vdot(found / other, wanted / size)
     return {"cosine": float(cosine), "relative_error": float(error)}
 
 

@@ -68,7 +68,11 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], Callable[[Path], Any]]] = {
         (),
         lambda at: weights(at / "run"),
     ),
-    "evaluate": ("evaluate run={disk}/run batch_size=4 repeats=1 speedup_samples=0", ("run",), errors),
+    "evaluate": (
+        "evaluate run={disk}/run batch_size=4 repeats=1 speedup_samples=0 gradient_samples=0",
+        ("run",),
+        errors,
+    ),
     "invert": ("invert data=tiny inversion.iterations=2 inversion.shots=2 out={disk}/out", (), velocity),
     "export-model": (
         "export-model run={made}/run out={disk}/m.stablehlo",

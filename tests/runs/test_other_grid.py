@@ -132,7 +132,14 @@ def test_evaluated_on_a_finer_grid(data, fine, tmp_path):
     there on cells half as large as on the run's grid: at an order of 12 its error falls by far more than half."""
     config = save_run(TrainConfig(str(tmp_path / "run"), data, model=SPECTRAL, encoding=SourceMapConfig()))
     with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        arguments = [f"run={config.run}", f"other={fine.path}", "repeats=1", "batch_size=2", "speedup_samples=0"]
+        arguments = [
+            f"run={config.run}",
+            f"other={fine.path}",
+            "repeats=1",
+            "batch_size=2",
+            "speedup_samples=0",
+            "gradient_samples=0",
+        ]
         evaluate.main(compose("evaluate", arguments))
     stored = json.loads((Path(config.run) / "metrics.json").read_text())
     other = stored["other"]

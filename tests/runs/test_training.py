@@ -271,7 +271,8 @@ def test_evaluation(trained, tmp_path, monkeypatch):
     model = tmp_path / "model.npz"
     velocity = 2000.0 + 20.0 * np.arange(40)[:, None] + np.zeros(60)
     np.savez(model, velocity=velocity, spacing=8.0)
-    asked = EvaluateConfig(trained.run, batch_size=4, repeats=1, speedup_samples=1, real=RealModelConfig(str(model)))
+    real = RealModelConfig(str(model))
+    asked = EvaluateConfig(trained.run, batch_size=4, repeats=1, speedup_samples=1, gradient_samples=1, real=real)
     result = evaluate(asked)
     stored = json.loads((Path(trained.run) / "metrics.json").read_text())
     assert stored == json.loads(json.dumps(result))
@@ -285,6 +286,9 @@ def test_evaluation(trained, tmp_path, monkeypatch):
         found = stored["speedup"][kind]
         assert len(found["settings"]) == 2 and 0 < found["error"] < 2
         assert found["S"] == pytest.approx(found["solver_seconds"] / found["seconds"])
+    for place in (*stored["gradients"]["path"].values(), stored["gradients"]["truth"]):
+        assert set(place) == {"surrogate", "coarse_solver"} and -1 <= place["surrogate"]["cosine"]["worst"] <= 1
+    assert "Gradients of a misfit, wavefield" in report
     assert "Time at an equal error, wavefield" in report and "Error over time, wavefield" in report
     # Two figures of each of three examples, the errors by snapshot, the model from a file and a shot, the curves, and
     # errors over times of predictions and of gradients.

@@ -344,7 +344,9 @@ def test_a_run_and_its_evaluation(data, other, name, tmp_path):
     np.save(tmp_path / "model.npy", np.full((24, 20), 2500.0) + 5.0 * np.arange(24)[:, None])
     file = str(tmp_path / "model.npy") if name == "harmonic" else None  # where there is more to it than for wavefields
     real = RealModelConfig(file, spacing=10.0)
-    asked = EvaluateConfig(run=config.run, batch_size=4, repeats=1, speedup_samples=0, other=other.path, real=real)
+    asked = EvaluateConfig(
+        run=config.run, batch_size=4, repeats=1, speedup_samples=0, gradient_samples=0, other=other.path, real=real
+    )
     result = evaluate(asked)
     stored = json.loads((Path(config.run) / "metrics.json").read_text())
     assert stored == json.loads(json.dumps(result)) and stored["task"] == name
