@@ -49,7 +49,7 @@ class Case(NamedTuple):
             Mask `(nz, nx)`, false nearer than NEAR cells to a source.
         """
         grid = spec.simulation.grid
-        return far_from(grid.centers, self.sources, NEAR * grid.spacing).all(axis=0)
+        return np.all(far_from(grid.centers, self.sources, NEAR * grid.spacing), axis=0)
 
 
 def read_cases(path: str, task: Task, count: int) -> list[Case]:

@@ -14,7 +14,7 @@ inversion (misfit_gradients.py): d are converged data, m is the model smoothed b
 A low S of an accurate surrogate and a high S of a bad one are different things: S is quoted with its error.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -115,7 +115,7 @@ def solver_settings(spec: DataSpec) -> list[Simulation]:
     return [*settings, own]
 
 
-def equal_error_seconds(settings: list[Mapping[str, Any]], error: float) -> float:
+def equal_error_seconds(settings: Sequence[Mapping[str, Any]], error: float) -> float:
     """Compute the time of the cheapest solver with an error.
 
     Args:

@@ -17,7 +17,7 @@ from surrogate.encodings.coarse_solver import coarse_simulation
 from surrogate.encodings.registry import make_encoding
 from surrogate.models.surrogate import Surrogate
 from surrogate.operators.fno import FNOConfig
-from surrogate.protocols import ForwardTask
+from surrogate.protocols import ForwardTask, ShotTask
 from surrogate.runs import speedup as module
 from surrogate.runs.speedup import (
     equal_error_seconds,
@@ -99,6 +99,7 @@ def test_a_surrogate_without_a_correction_errs_as_its_coarse_solver_does(data, n
     """
     run = TrainConfig(data=data, task=task_config(name), model=SMALL, encoding=encoding_config("coarse"))
     task = run.task.create(data.create())
+    assert isinstance(task, ShotTask)
     encoding = make_encoding(run.encoding, task)
     operator = SMALL.create(encoding.media + encoding.channels, task.outputs, rngs=nnx.Rngs(0))
     model = Surrogate(task, encoding, operator)
