@@ -132,7 +132,7 @@ def _summary(rows: list[dict[str, float]]) -> dict[str, Any]:
             "worst": float(of["relative_error"].max()),
         },
     }
-    for name in of.keys() - summary.keys():
+    for name in [name for name in of if name not in summary]:
         group, _, part = name.partition(".")
         summary.setdefault(group, {})[part] = float(np.median(of[name]))
     return summary
