@@ -119,6 +119,7 @@ def equal_error(contests: Mapping[str, Mapping[str, Any]], title: str) -> Figure
     axes.set_xlabel("time per shot / that of the data's solver", fontsize=LARGE)
     axes.set_ylabel("relative L2 error against the wave equation", fontsize=LARGE)
     axes.set_title(title, fontsize=LARGE)
+    axes.margins(x=0.1)  # room for the label of the last point
     axes.grid(alpha=0.3, which="both")
     axes.tick_params(labelsize=SMALL, which="both")
     axes.legend(fontsize=SMALL)
