@@ -237,6 +237,11 @@ class ShotTask(Task, Protocol):
         """
         ...
 
+
+@runtime_checkable
+class SolvedTask(ShotTask, Protocol):
+    """A task whose predictions the solver makes, too, with any settings: what a surrogate's time is compared with."""
+
     def solve(
         self, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"], simulation: Simulation
     ) -> Float[Array, "examples outputs *rest"]:

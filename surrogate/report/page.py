@@ -123,11 +123,11 @@ def _equal_error_sections(evaluations: dict[Path, dict[str, Any]]) -> list[dict[
         ours = {folder: result for folder, result in evaluations.items() if task_of(result) == task}
         drawn = []
         for kind in ("predictions", "gradients"):
-            contests = {
-                label_of(folder, result): result["speedup"][kind]
-                for folder, result in ours.items()
-                if kind in result.get("speedup", {})
-            }
+            contests: dict[str, Any] = {}
+            for folder, result in ours.items():
+                if kind in result.get("speedup", {}):
+                    label = label_of(folder, result)
+                    contests[f"{label}, {folder}" if label in contests else label] = result["speedup"][kind]
             if contests:
                 figure = figures.equal_error(contests, f"{kind}, {task}")
                 caption = f"{kind.capitalize()}: our solver on cells of several sizes, and surrogates."

@@ -222,7 +222,7 @@ def _speedup_in_words(label: str, part: dict[str, Any]) -> str:
     least = min(setting["error"] for setting in found["settings"])
     if found["error"] < least:
         return f"{label} errs less than every setting of the solver that was timed: S is a lower bound."
-    if found["S"] < 1:
+    if cost["break_even"] is None:
         return (
             f"{label} does not pay for predictions: the solver takes {found['S']:.2g} of its time for the same error."
         )

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data_gen.common.errors import InputError
 from data_gen.common.files import exclusive, explain_full_disk, read_rows, refuse_links, write_json
 from surrogate import figures
 from surrogate.config import EvaluateConfig, TrainConfig
@@ -120,7 +121,10 @@ def _evaluate(config: EvaluateConfig, request: Request, on_progress: Callable[[s
     if config.gradient_samples and isinstance(task, ForwardTask) and task.spec.simulates:
         on_progress("gradients of a misfit along an inversion")
         cases = read_cases(run.data.path, task, min(config.gradient_samples, run.data.test))
-        result["gradients"] = gradient_fidelity(model, task, cases)
+        try:
+            result["gradients"] = gradient_fidelity(model, task, cases)
+        except InputError as error:  # such as too little memory: all else is worth keeping
+            result["gradients"] = {"not_measured": str(error)}
     if request.other is not None:
         result["other"] = evaluate_other(
             request.other,

@@ -83,7 +83,8 @@ def gradient_fidelity(model: Surrogate, task: ForwardTask, cases: list[Case]) ->
 
 def _path(solver: ForwardModel, observed: jax.Array, case: Case) -> list[jax.Array]:
     """Return models along an inversion with the solver."""
-    low, high = float(case.velocity.min()), float(case.velocity.max())
+    # A little lower, so that a model of one velocity has an interval, too; not higher: the solver may not be stable.
+    low, high = 0.95 * float(case.velocity.min()), float(case.velocity.max())
     kind = "gather" if observed.ndim == 3 else "wavefield"
     config = InversionConfig(
         kind=kind, optimizer="lbfgs", learning_rate=LEARNING_RATE, bounds=[low, high], iterations=ITERATIONS

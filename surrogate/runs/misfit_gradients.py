@@ -4,6 +4,7 @@ The misfit is |F(m) - d|^2 / 2 over all shots of a model, of the first kind of d
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
@@ -98,11 +99,15 @@ def solver_gradient(task: ForwardTask, simulation: Simulation, sources: Float[np
 
     Returns:
         The gradient.
+
+    Raises:
+        InputError: If no plan fits into MEMORY bytes.
     """
-    planned = physics(task, simulation, jnp.asarray(sources)).within(MEMORY)[0].simulation
+    planned = physics(task, simulation, jnp.asarray(sources)).within(MEMORY)[0]
 
     def misfit(velocity, sources, observed):
-        return jnp.sum((physics(task, planned, sources)(velocity) - observed) ** 2) / 2
+        forward = replace(planned, survey=task.spec.survey(sources))
+        return jnp.sum((forward(velocity) - observed) ** 2) / 2
 
     return jax.jit(jax.grad(misfit))
 

@@ -33,7 +33,7 @@ from data_gen.solver.reference import converged
 from surrogate.config import TrainConfig
 from surrogate.encodings.coarse_solver import coarse_simulation
 from surrogate.models.surrogate import Surrogate
-from surrogate.protocols import Batch, ForwardTask, ShotTask, Task
+from surrogate.protocols import Batch, ForwardTask, SolvedTask, Task
 from surrogate.runs.misfit_gradients import (
     SMOOTHING,
     Case,
@@ -62,8 +62,8 @@ def reason_against(task: Task) -> str:
     Returns:
         The reason.
     """
-    if not isinstance(task, ShotTask):
-        return f"task={task.name} does not predict the records of a shot from a model, which is what the solver does"
+    if not isinstance(task, SolvedTask):
+        return f"task={task.name} does not solve for its predictions with other settings (SolvedTask in surrogate/protocols.py)"
     return "" if task.spec.simulates else "the solver does not know the positions and the wavelet of these data"
 
 
@@ -84,13 +84,18 @@ def speedup(model: Surrogate, run: TrainConfig, rows: list[dict[str, Any]], samp
     task = model.task.for_evaluation()
     if reason := reason_against(task):
         return {"not_measured": reason}
-    assert isinstance(task, ShotTask)
+    assert isinstance(task, SolvedTask)
     cases, settings = read_cases(run.data.path, task, min(samples, run.data.test)), solver_settings(task.spec)
     shots = sum(len(case.sources) for case in cases)
-    result = {"samples": len(cases), "shots": shots, "predictions": _predictions(model, task, cases, settings, repeats)}
-    if isinstance(task, ForwardTask):
-        result["gradients"] = _gradients(model, task, cases, settings, repeats)
-    return result | {"cost": _cost(run, rows, result["predictions"])}
+    result: dict[str, Any] = {"samples": len(cases), "shots": shots}
+    try:
+        result["predictions"] = _predictions(model, task, cases, settings, repeats)
+        result["cost"] = _cost(run, rows, result["predictions"])
+        if isinstance(task, ForwardTask):
+            result["gradients"] = _gradients(model, task, cases, settings, repeats)
+    except InputError as error:  # such as too little memory for the gradients of the converged simulation
+        result["not_measured"] = str(error)
+    return result
 
 
 def solver_settings(spec: DataSpec) -> list[Simulation]:
@@ -153,7 +158,9 @@ def compare(settings: list[dict[str, Any]], error: float, seconds: float) -> dic
     }
 
 
-def _predictions(model: Surrogate, task: ShotTask, cases: list[Case], settings: list[Simulation], repeats: int) -> dict:
+def _predictions(
+    model: Surrogate, task: SolvedTask, cases: list[Case], settings: list[Simulation], repeats: int
+) -> dict:
     def solver(simulation: Simulation) -> Solver:
         return jax.jit(lambda velocity, sources: task.solve(velocity, sources, simulation))
 
@@ -215,6 +222,8 @@ def _measured(
             for one, truth, mask in zip(inputs, truths, masks, strict=True)
         ]
         errors[name] = float(np.mean(np.concatenate(found)))
+    if not np.isfinite(errors[OURS]):
+        raise InputError("The surrogate's answers to the first test samples are not finite, so they have no error.")
 
     def all_cases(contender: Solver) -> Callable[[Batch], Any]:
         return lambda _: [contender(*one) for one in inputs]
@@ -235,9 +244,10 @@ def _measured(
 
 
 def _errors(found: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Compute the relative L2 error of each example where the mask holds."""
+    """Compute the relative L2 error of each example where the mask holds; examples that are zero there have none."""
     difference, wanted = ((part * mask).reshape(len(truth), -1).astype(float) for part in (found - truth, truth))
-    return np.linalg.norm(difference, axis=1) / np.linalg.norm(wanted, axis=1)
+    sizes = np.linalg.norm(wanted, axis=1)
+    return np.linalg.norm(difference, axis=1)[sizes > 0] / sizes[sizes > 0]
 
 
 def _cost(run: TrainConfig, rows: list[dict[str, Any]], predictions: dict[str, Any]) -> dict[str, Any]:

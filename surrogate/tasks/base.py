@@ -102,7 +102,7 @@ class GridTask(BaseTask):
 
     @property
     def points(self) -> np.ndarray:
-        """See `ShotTask.points`: the centers of the cells `(nz, nx, 2)`."""
+        """See `SolvedTask.points`: the centers of the cells `(nz, nx, 2)`."""
         return self.spec.simulation.grid.centers
 
     def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:

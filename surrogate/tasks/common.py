@@ -57,7 +57,7 @@ class SnapshotTask(GridTask):
     def solve(
         self, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"], simulation: Simulation
     ) -> Float[Array, "n n_snapshots nz nx"]:
-        """See `ShotTask.solve`."""
+        """See `SolvedTask.solve`."""
         survey = self.spec.survey(sources, receivers=False)
         simulation = replace(simulation, frequencies=())
         records = simulate(velocity, survey, simulation, density=self.spec.density(velocity))

@@ -111,12 +111,12 @@ class Gather(ShotInputs, BaseTask):
     def solve(
         self, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"], simulation: Simulation
     ) -> Float[Array, "n 1 nt_stored n_receivers"]:
-        """See `ShotTask.solve`."""
+        """See `SolvedTask.solve`."""
         return recorded_gathers(self.spec, velocity, sources, simulation=simulation)[:, None]
 
     @property
     def points(self) -> np.ndarray:
-        """See `ShotTask.points`: the receivers `(n_receivers, 2)`."""
+        """See `SolvedTask.points`: the receivers `(n_receivers, 2)`."""
         return self.spec.receivers
 
     def errors(self, prediction: Float[Array, "batch 1 nt_stored n_receivers"], batch: Batch) -> dict[str, Any]:

@@ -103,7 +103,7 @@ class Harmonic(ShotInputs, GridTask):
     def solve(
         self, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"], simulation: Simulation
     ) -> Float[Array, "examples 2 nz nx"]:
-        """See `ShotTask.solve`: each shot at each frequency, the frequency fastest."""
+        """See `SolvedTask.solve`: each shot at each frequency, the frequency fastest."""
         fields = self._solve(velocity, sources, simulation)
         return fields.reshape(-1, *fields.shape[2:])
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from data_gen.common.errors import InputError
 from data_gen.dataset import generation as dataset
 from data_gen.dataset.config import DataConfig
 from data_gen.dataset.truth import far_from
@@ -17,7 +18,7 @@ from surrogate.encodings.coarse_solver import coarse_simulation
 from surrogate.encodings.registry import make_encoding
 from surrogate.models.surrogate import Surrogate
 from surrogate.operators.fno import FNOConfig
-from surrogate.protocols import ForwardTask, ShotTask
+from surrogate.protocols import ForwardTask, SolvedTask
 from surrogate.runs import speedup as module
 from surrogate.runs.speedup import (
     equal_error_seconds,
@@ -99,7 +100,7 @@ def test_a_surrogate_without_a_correction_errs_as_its_coarse_solver_does(data, n
     """
     run = TrainConfig(data=data, task=task_config(name), model=SMALL, encoding=encoding_config("coarse"))
     task = run.task.create(data.create())
-    assert isinstance(task, ShotTask)
+    assert isinstance(task, SolvedTask)
     encoding = make_encoding(run.encoding, task)
     operator = SMALL.create(encoding.media + encoding.channels, task.outputs, rngs=nnx.Rngs(0))
     model = Surrogate(task, encoding, operator)
@@ -146,5 +147,15 @@ def test_what_training_and_data_have_cost(data):
 def test_tasks_that_do_not_replace_the_solver_say_so(data):
     """A propagator starts from states that somebody has to simulate first."""
     late = tiny_config("unused", snapshot_times=[0.2, 0.22, 0.24], nt=401)
-    assert "does not predict" in reason_against(task_config("propagator").create(late.create()))
+    assert "does not solve" in reason_against(task_config("propagator").create(late.create()))
     assert reason_against(task_config("gather").create(data.create())) == ""
+
+
+def test_silent_examples_and_answers_without_a_size():
+    """An example whose truth is zero has no relative error; an answer that is not finite is a reason, not a number."""
+    truth = np.stack([np.zeros((3, 2)), np.ones((3, 2))])
+    errors = module._errors(truth + 0.1, truth, np.ones_like(truth, bool))
+    assert errors == pytest.approx([0.1])
+    bad: dict[str, Any] = {"0": lambda: truth, module.OURS: lambda: truth * np.nan}
+    with pytest.raises(InputError, match="not finite"):
+        module._measured(bad, [], [()], [truth], [np.ones_like(truth, bool)], shots=2, repeats=1)
