@@ -63,7 +63,7 @@ def reason_against(task: Task) -> str:
         The reason.
     """
     if not isinstance(task, SolvedTask):
-        return f"task={task.name} does not solve for its predictions with other settings (SolvedTask in surrogate/protocols.py)"
+        return f"task={task.name} does not solve for its predictions with other settings (see SolvedTask)"
     return "" if task.spec.simulates else "the solver does not know the positions and the wavelet of these data"
 
 
