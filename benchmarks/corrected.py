@@ -30,9 +30,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.accuracy_page import table
-from benchmarks.inversion import NOISE
 from benchmarks.inversion_contest import Runner, compete, request_of
-from benchmarks.inversion_data import Case, make_case
+from benchmarks.inversion_data import Case, Noise, make_case
 from benchmarks.inversion_page import NAMES
 from benchmarks.inversion_setups import Models, Setup, Unavailable, drawn, line, overthrust_file, shots
 from benchmarks.inversion_stages import Stage
@@ -42,6 +41,7 @@ from data_gen.common.compile_cache import use_compilation_cache
 from data_gen.solver.problem.grid import Grid, TimeAxis
 
 LED = ("coarse_first", "corrected", "coarse_corrected")  # by coarser cells
+NOISE = {"clean": Noise(), "20dB": Noise(20.0), "10dB": Noise(10.0)}
 RATIOS = (2.0, 4.0)  # sides of these cells, in those of the cells themselves
 BATCH = 6  # shots
 GRADIENTS = 45  # of `ours`, whose misfit and error the others are to reach
@@ -274,7 +274,7 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, required=True, help="where data and progress are kept")
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS), help="which")
-    parser.add_argument("--noise", nargs="+", choices=("clean", "10dB"), default=["clean", "10dB"])
+    parser.add_argument("--noise", nargs="+", choices=NOISE, default=list(NOISE))
     parser.add_argument("--seconds", type=float, default=300.0, help="of computing, for each that is led")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of the documents")

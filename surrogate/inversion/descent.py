@@ -257,8 +257,10 @@ def invert(
     optional = ("none" if x is None else np.asarray(x) for x in (weights, truth))
     data = StageData(forward, observed, weights)
     plans = check_stages(config, forward, np.asarray(start), held, weights, clock, solver, memory_budget)
-    # Groups of shots change the rounding of gradients.
+    # Groups of shots change the rounding of gradients. Stages of another kind plan more than these.
     groups = [(plan.memory, plan.at_once) for of_stage in plans for plan in of_stage]
+    if make is not make_stage:
+        groups.append(memory_budget)
     identity = digest_of(*given, f"{clock} {spacing} {groups}", *optional)
     found = None if resume is None else read_progress(resume, identity)
     noise, simulated = find_noise(config, data, start, memory_budget)

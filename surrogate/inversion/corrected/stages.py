@@ -16,6 +16,7 @@ from surrogate.inversion.optimizers.lbfgs import LBFGS
 from surrogate.inversion.optimizers.precondition import Preconditioner
 from surrogate.inversion.stage import InversionProblem, Stage, make_objective, make_stage
 from surrogate.inversion.stage_data import StageData
+from surrogate.inversion.stage_memory import plan_stage
 from surrogate.inversion.stochastic import Stochastic
 
 
@@ -39,7 +40,11 @@ class CorrectedStages:
         _check_weight(settings)
         _check_shots(settings, number)
         assert isinstance(data, DataMisfit)
+        draws = stage.optimizer.draws if isinstance(stage.optimizer, Stochastic) else None
         cheap = self._cheap(settings, data.forward)
+        # Smaller simulations than the solver's: more of their shots fit into the budget at once.
+        inner = replace(settings, optimizer=corrected.optimizer)
+        cheap = plan_stage(inner, number, cheap, draws, budget=problem.memory_budget).fitted
         low = make_objective(problem, settings, StageData(cheap, data.observed, data.weights))
         optimizer = Corrected(
             low,
@@ -51,8 +56,7 @@ class CorrectedStages:
             np.inf if corrected.radius is None else corrected.radius,
             corrected.coarser**-3 if corrected.low == "coarse" else 0.0,
         )
-        if isinstance(stage.optimizer, Stochastic):
-            draws = stage.optimizer.draws
+        if draws is not None:
             # Corrected compares models, whatever the stage's own optimizer does.
             optimizer = Stochastic(optimizer, replace(draws, shared=True) if isinstance(draws, Batches) else draws)
         return stage._replace(objective=stage.objective.with_data(KeptData(data)), optimizer=optimizer)
