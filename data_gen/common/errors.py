@@ -2,7 +2,10 @@
 
 import functools
 import io
+import os
+import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from importlib import import_module
@@ -10,6 +13,7 @@ from typing import Any
 
 from data_gen.common.interruption import Interrupted, ended_at_once
 
+DEBUG = "WAVE_DEBUG"  # environment variable: tracebacks of errors are printed, too
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # XLA's errors have this status, and no type of their own
 
 
@@ -35,6 +39,12 @@ def _one_line(message: Warning | str, category: type[Warning], *_: object) -> st
     return f"warning: {kind}{message}\n"
 
 
+def _show_traceback() -> None:
+    """Print the traceback of the error that is handled, if the user wants it."""
+    if os.environ.get(DEBUG):
+        traceback.print_exc()
+
+
 def one_paragraph(main: Callable[..., Any]) -> Callable[..., Any]:
     """Make an entry point end with the message of an error of this module and exit status 1, without a traceback.
 
@@ -46,7 +56,8 @@ def one_paragraph(main: Callable[..., Any]) -> Callable[..., Any]:
 
     Returns:
         The same entry point, which ends the process on an error of this module, of a file, or of too little memory, and
-        on Ctrl-C, SIGTERM and SIGHUP, with one line and the exit status 128 + signal.
+        on Ctrl-C, SIGTERM and SIGHUP, with one line and the exit status 128 + signal; without a line where nobody reads
+        its output any more. With the environment variable WAVE_DEBUG the traceback of an error comes before its line.
     """
 
     @functools.wraps(main)
@@ -57,19 +68,29 @@ def one_paragraph(main: Callable[..., Any]) -> Callable[..., Any]:
         formatted, warnings.formatwarning = warnings.formatwarning, _one_line
         try:
             with ended_at_once():
-                return main(*args, **kwargs)
+                try:
+                    return main(*args, **kwargs)
+                finally:
+                    sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read the output has closed it, as `head` does; Python itself flushes once more when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)
         except Interrupted as stop:
             print(stop, file=sys.stderr)
             sys.exit(stop.status)
         except (InputError, NumericalError) as error:
+            _show_traceback()
             sys.exit(f"error: {error}")
         except OSError as error:
             if error.filename is None:
                 raise
+            _show_traceback()
             sys.exit(f"error: {error.filename}: {error.strerror}. Give another path, or change that file or folder.")
         except (MemoryError, RuntimeError) as error:
             if not isinstance(error, MemoryError) and OUT_OF_MEMORY not in str(error):
                 raise
+            _show_traceback()
             reason = next(iter(str(error).splitlines()), "")
             sys.exit(
                 f"error: There is not enough memory ({reason}). Use a smaller grid or smaller batches, or another "

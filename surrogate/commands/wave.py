@@ -3,12 +3,13 @@
 A command's module is imported when it is chosen, so that `wave --help` answers at once.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 
 from data_gen import __version__
-from data_gen.common.errors import run_command
+from data_gen.common.errors import DEBUG, one_paragraph, run_command
 
 MANAGE = "data_gen.commands.manage"
 # Module whose `main` is the command, and what the command does.
@@ -42,16 +43,18 @@ def usage() -> str:
         [
             "Simulate waves, generate data sets, train surrogates, and invert data for velocity models.",
             "",
-            "usage: wave COMMAND ...",
+            "usage: wave [--debug] COMMAND ...",
             "",
             "commands:",
             *lines,
             "",
             "`wave COMMAND --help` explains a command and every key of its config.",
+            "--debug, or the environment variable WAVE_DEBUG=1, prints the traceback of an error, too.",
         ]
     )
 
 
+@one_paragraph
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that the first argument names. Exit with status 2 if there is no such command.
 
@@ -59,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Arguments of the command line; None for those of this process.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] == ["--debug"]:
+        os.environ[DEBUG] = "1"
+        arguments = arguments[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return

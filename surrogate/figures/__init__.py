@@ -2,7 +2,7 @@
 
 from surrogate.figures.drawing import LARGE, Figure, save, to_png
 from surrogate.figures.fields import gathers, models, overview, snapshots
-from surrogate.figures.lines import curves, equal_error, per_snapshot, training
+from surrogate.figures.lines import curves, equal_error, inversion_times, per_snapshot, s_in_words, training
 
 __all__ = [
     "LARGE",
@@ -10,9 +10,11 @@ __all__ = [
     "curves",
     "equal_error",
     "gathers",
+    "inversion_times",
     "models",
     "overview",
     "per_snapshot",
+    "s_in_words",
     "save",
     "snapshots",
     "to_png",

@@ -124,3 +124,44 @@ def equal_error(contests: Mapping[str, Mapping[str, Any]], title: str) -> Figure
     axes.tick_params(labelsize=SMALL, which="both")
     axes.legend(fontsize=SMALL)
     return figure
+
+
+def inversion_times(contests: Mapping[str, Mapping[str, Any]], title: str) -> Figure:
+    """Draw the model errors of inversions over their time, and those of operators that invert, both axes logarithmic.
+
+    Args:
+        contests: What `inverse_speedup` measured of each operator (surrogate/runs/inverse_speedup.py), by its name.
+        title: Title of the panel.
+
+    Returns:
+        The figure.
+    """
+    figure = empty_figure(5.2, 3.6)
+    axes = figure.subplots()
+    for number, (name, contest) in enumerate(contests.items()):
+        for gray, way in zip(np.linspace(0.75, 0.2, len(contest["inversions"])), contest["inversions"], strict=True):
+            for which, path in enumerate(way["paths"]):
+                label = f"inversions on {way['spacing']:.3g} m" if number == which == 0 else None
+                axes.loglog(path["seconds"], path["errors"], color=str(gray), linewidth=1, label=label)
+        label = f"{name}, S {s_in_words(contest)}"
+        axes.loglog([contest["seconds"]] * len(contest["errors"]), contest["errors"], "*", markersize=9, label=label)
+    axes.set_xlabel("time per model [s]", fontsize=LARGE)
+    axes.set_ylabel("relative L2 error of the model", fontsize=LARGE)
+    axes.set_title(title, fontsize=LARGE)
+    axes.grid(alpha=0.3, which="both")
+    axes.tick_params(labelsize=SMALL, which="both")
+    axes.legend(fontsize=SMALL)
+    return figure
+
+
+def s_in_words(contest: Mapping[str, Any]) -> str:
+    """Write S of an operator that inverts, which is a lower bound where an inversion has not had its error.
+
+    Args:
+        contest: What `inverse_speedup` measured.
+
+    Returns:
+        The number with its sign.
+    """
+    sign = "=" if contest["reached"] == len(contest["errors"]) else "≥"
+    return f"{sign} {contest['S']:.2g}"

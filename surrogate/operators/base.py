@@ -1,12 +1,16 @@
 """Frame of all operators on a grid: lifting, positions, padding, normalization and projection.
 
-    h = norm(crop(body(pad(lift(x, position)))))
+    h = unfold(spread(norm(crop(body(pad(lift(fold(x), position)))))))
     u = project([h, gate(h) * local(x)])
 
 By default the norm divides each sample by one number, taken over all cells and channels: a norm per cell would amplify
 the silence ahead of a wave front to the strength of the wave. The domain is padded on all sides, since a Fourier basis
 is periodic and the window of the wave is not. Padding is a fraction of the domain, not a number of cells: an operator
 trained on one grid runs on another.
+
+With `patch` q, `fold` makes one cell of each block of q x q cells, so that the body works on q^2 times fewer of them,
+and `spread` maps the features of such a cell to those of its block. With q = 1 both are left out. A block has a side in
+cells: such an operator stays on its grid.
 
 The products are optional. If the input holds a wave whose delay or amplitude is wrong by a smooth field, then the error
 is that field times a derivative of the wave. A 3x3 convolution of the input gives the derivatives and the body gives
@@ -23,6 +27,7 @@ from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
 from data_gen.common.ranges import check_fields, ranged
+from surrogate.operators.layers.patches import fold, unfold
 from surrogate.operators.layers.pointwise import NORMS, Linear, conv3x3, make_norm, positions
 
 
@@ -115,6 +120,8 @@ class GridOperatorConfig(OperatorConfig):
             for none.
         periodic: Whether the domain is a periodic box, with circular convolutions and without positions; needs
             padding=0.
+        patch: Side of the blocks that the operator sees as one cell [cells]; 1 for none. `modes` have to fit onto the
+            grid of blocks.
     """
 
     width: int = ranged(32, "[1, 65536]")
@@ -123,6 +130,7 @@ class GridOperatorConfig(OperatorConfig):
     drop_path: float = ranged(0.0, "[0, 1)")
     products: int = ranged(0, "[0, 65536]")
     periodic: bool = False
+    patch: int = ranged(1, "[1, 64]")
 
     def check(self, group: str = "model") -> None:
         """See `OperatorConfig.check`."""
@@ -168,7 +176,8 @@ class GridOperator(nnx.Module):
 
     Parameters: (in_channels + 2 + 1) width for lifting, 2 width for the norm, (width + 1) out_channels to project;
     2 width less if periodic, and no norm if it is `none`. With p products there are (width + 1) p more for the gate,
-    (9 in_channels + 1) p for the local features, and p out_channels to project.
+    (9 in_channels + 1) p for the local features, and p out_channels to project. With blocks of q x q cells there are
+    (q^2 - 1) in_channels width more for lifting, and (width + 1) q^2 width to spread.
 
     Args:
         in_channels: Number of input channels.
@@ -180,9 +189,11 @@ class GridOperator(nnx.Module):
     def __init__(self, in_channels: int, out_channels: int, config: GridOperatorConfig, *, rngs: nnx.Rngs):
         self.padding = config.padding
         self.periodic = config.periodic
-        self.lift = Linear(in_channels + (0 if config.periodic else 2), config.width, rngs=rngs)
+        self.patch = config.patch
+        self.lift = Linear(config.patch**2 * in_channels + (0 if config.periodic else 2), config.width, rngs=rngs)
         self.assemble(config, rngs)
         self.norm = make_norm(config.norm, config.width, rngs=rngs)
+        self.spread = Linear(config.width, config.patch**2 * config.width, rngs=rngs) if config.patch > 1 else None
         # Zero at the start: the first prediction is the baseline that the encoding supplies.
         zeros = nnx.initializers.zeros
         self.project = Linear(config.width + config.products, out_channels, kernel_init=zeros, rngs=rngs)
@@ -217,9 +228,22 @@ class GridOperator(nnx.Module):
         Returns:
             Output `(batch, nz, nx, out_channels)`.
         """
-        nz, nx = x.shape[1:3]
-        h = self.lift(x if self.periodic else jnp.concatenate([x, positions(x)], axis=-1))
+        cells = x if self.spread is None else fold(self._whole_blocks(x), self.patch)
+        nz, nx = cells.shape[1:3]
+        h = self.lift(cells if self.periodic else jnp.concatenate([cells, positions(cells)], axis=-1))
         pad_z, pad_x = round(self.padding * nz), round(self.padding * nx)
         h = jnp.pad(h, ((0, 0), (pad_z, pad_z), (pad_x, pad_x), (0, 0)))
         h = self.norm(self.body(h)[:, pad_z : pad_z + nz, pad_x : pad_x + nx])
+        if self.spread is not None:
+            h = unfold(self.spread(h), self.patch)[:, : x.shape[1], : x.shape[2]]
         return self.project(h if self.products is None else jnp.concatenate([h, self.products(h, x)], axis=-1))
+
+    def _whole_blocks(self, x: Float[Array, "batch nz nx channels"]) -> Float[Array, "batch mz mx channels"]:
+        """Repeat the last cells until the grid consists of whole blocks."""
+        more = [-side % self.patch for side in x.shape[1:3]]
+        if self.periodic and any(more):
+            raise InputError(
+                f"A periodic box of {x.shape[1]} x {x.shape[2]} cells is no whole number of blocks of {self.patch} x "
+                f"{self.patch} cells: set model.patch to a divisor of both sides, or 1."
+            )
+        return jnp.pad(x, ((0, 0), *((0, some) for some in more), (0, 0)), mode="edge")

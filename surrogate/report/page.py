@@ -122,15 +122,21 @@ def _equal_error_sections(evaluations: dict[Path, dict[str, Any]]) -> list[dict[
     for task in dict.fromkeys(task_of(result) for result in evaluations.values()):
         ours = {folder: result for folder, result in evaluations.items() if task_of(result) == task}
         drawn = []
-        for kind in ("predictions", "gradients"):
+        for kind in ("predictions", "gradients", "inverse"):
             contests: dict[str, Any] = {}
             for folder, result in ours.items():
                 if kind in result.get("speedup", {}):
                     label = label_of(folder, result)
                     contests[f"{label}, {folder}" if label in contests else label] = result["speedup"][kind]
             if contests:
-                figure = figures.equal_error(contests, f"{kind}, {task}")
-                caption = f"{kind.capitalize()}: our solver on cells of several sizes, and surrogates."
+                if kind == "inverse":
+                    figure = figures.inversion_times(contests, "models from gathers")
+                    caption = (
+                        "Inversions with our solver on cells of several sizes, a line for each model, and operators."
+                    )
+                else:
+                    figure = figures.equal_error(contests, f"{kind}, {task}")
+                    caption = f"{kind.capitalize()}: our solver on cells of several sizes, and surrogates."
                 drawn.append(_embedded(f"equal_error_{kind}", caption, figures.to_png(figure)))
         if drawn:
             sections.append({"title": f"Error over time, {task}", "notes": [], "command": "", "figures": drawn})

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from surrogate.figures import s_in_words
 from surrogate.metrics.errors import BANDS
 
 Evaluations = list[tuple[Path, dict[str, Any]]]  # folder of a run, and its `metrics.json`
@@ -129,6 +130,7 @@ def _test_tables(task: str, evaluations: Evaluations) -> list[Table]:
         _table(f"Relative L2 error, {task}", errors, _error_note(first, f"{first['test_samples']} held-out examples")),
         *_cost_tables(task, evaluations),
         *_speedup_tables(task, evaluations),
+        *_inverse_tables(task, evaluations),
         *_gradient_tables(task, evaluations),
         *_group_tables(task, evaluations, lambda result: result),
     ]
@@ -188,6 +190,35 @@ def _speedup_tables(task: str, evaluations: Evaluations) -> list[Table]:
     return [_table(f"Time at an equal error, {task}", rows, note)]
 
 
+def _inverse_tables(task: str, evaluations: Evaluations) -> list[Table]:
+    """Compare the times of inversions and of operators that invert at the operator's error."""
+    rows: list[Row] = []
+    words = []
+    for folder, result in evaluations:
+        if "inverse" not in result.get("speedup", {}):
+            continue
+        found, label = result["speedup"]["inverse"], label_of(folder, result)
+        cells = {
+            "error": f"{found['error']:.3f}",
+            "start": f"{found['start']:.3f}",
+            "ms": f"{1e3 * found['seconds']:.1f}",
+            "inversion ms": f"{1e3 * found['solver_seconds']:.0f}",
+            "had the error": f"{found['reached']} of {len(found['errors'])}",
+            "S": s_in_words(found),
+        }
+        rows.append((label, cells))
+        words.append(_pays(label, found, result["speedup"]["cost"], "surveys", "such inversions"))
+    if not rows:
+        return []
+    note = (
+        "Mean relative L2 error of the models and of the start of inversions, which is the mean of training models; "
+        "time per model of the operator and of the fastest inversion with the operator's error by our solver, on cells "
+        "of several sizes, for as many models as it had it for. Where none had it until the end, what it took until "
+        f"then counts, and S is a lower bound. Only simulations are charged to inversions. {' '.join(words)}"
+    )
+    return [_table(f"Time at an equal error, {task}", rows, note)]
+
+
 def _gradient_tables(task: str, evaluations: Evaluations) -> list[Table]:
     """Compare gradients of a misfit with those of the solver, at models along an inversion and at the true one."""
     rows: list[Row] = []
@@ -217,17 +248,20 @@ def _gradient_tables(task: str, evaluations: Evaluations) -> list[Table]:
 
 
 def _speedup_in_words(label: str, part: dict[str, Any]) -> str:
-    """Say whether a surrogate pays, and from how many shots on."""
-    found, cost = part["predictions"], part["cost"]
+    """Say whether a surrogate pays for its predictions."""
+    found = part["predictions"]
     least = min(setting["error"] for setting in found["settings"])
     if found["error"] < least:
         return f"{label} errs less than every setting of the solver that was timed: S is a lower bound."
+    return _pays(f"{label}, predictions", found, part["cost"], "shots", "simulations of that error")
+
+
+def _pays(label: str, found: dict[str, Any], cost: dict[str, Any], uses: str, solved: str) -> str:
+    """Say from how many uses on a surrogate pays for its training and its data, if it does."""
     if cost["break_even"] is None:
-        return (
-            f"{label} does not pay for predictions: the solver takes {found['S']:.2g} of its time for the same error."
-        )
-    spent = f"its training and its data took as long as {cost['simulations']:.3g} simulations of that error"
-    return f"{label} pays for predictions from {cost['break_even']:.3g} shots on: {spent}."
+        return f"{label}: it does not pay. The solver takes {found['S']:.2g} of its time for the same error."
+    spent = f"its training and its data took as long as {cost['simulations']:.3g} {solved}"
+    return f"{label}: it pays from {cost['break_even']:.3g} {uses} on: {spent}."
 
 
 def _conditions(result: dict[str, Any]) -> str:

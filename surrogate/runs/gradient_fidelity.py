@@ -2,16 +2,16 @@
 
     cosine = <g, G> / (|g| |G|),    error = |g - G| / |G|    g: the surrogate's gradient,  G: the solver's
 
-at models that an inversion with the solver passes on its way: its start, a model of the test split smoothed by a
-Gaussian of SMOOTHING cells, and after ITERATIONS of L-BFGS, twice. The data are those of the solver in the true model:
-far from it a coarse solver does as well, and near it a surrogate's own error is what would be inverted. Cells near
-sources are left out. At the true model, where the misfit has no gradient, derivatives of the data along smooth random
-directions are compared instead.
+at models that an inversion with the solver passes on its way: by default its start, a model of the test split smoothed
+by a Gaussian of SMOOTHING cells, and after ITERATIONS of L-BFGS, twice. The data are those of the solver in the true
+model: far from it a coarse solver does as well, and near it a surrogate's own error is what would be inverted. Cells
+near sources are left out. At the true model, where the misfit has no gradient, derivatives of the data along smooth
+random directions are compared instead.
 
 The coarse solver, on cells RATIO times as large, is compared in the same way: a surrogate should do better.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -36,42 +36,52 @@ DIRECTIONS = 2
 DEPTHS = ("upper", "middle", "lower")  # thirds of the model
 
 
-def gradient_fidelity(model: Surrogate, task: ForwardTask, cases: list[Case]) -> dict[str, Any]:
+def gradient_fidelity(
+    model: Surrogate,
+    task: ForwardTask,
+    cases: list[Case],
+    kind: str | None = None,
+    paths: Sequence[Mapping[str, Float[np.ndarray, "nz nx"]]] | None = None,
+) -> dict[str, Any]:
     """Measure how near the gradients and the derivatives of a surrogate are to those of the solver.
 
     Args:
         model: Trained surrogate.
         task: Its task.
         cases: Models of the test split with their shots.
+        kind: Kind of the data; None takes the first that the task contains.
+        paths: Models `(nz, nx)` along an inversion of each case, by the name of their place; None inverts by L-BFGS.
 
     Returns:
         JSON values: by the place along the path, and `truth` for derivatives of the data, of each method the median and
         the worst cosine and relative error over the models; of gradients also the median cosine by band of wavenumbers
         and by depth.
     """
-    own, places = task.spec.simulation, ("start", f"after {ITERATIONS}", f"after {2 * ITERATIONS}")
-    gradients: dict[str, Gradient] = {"surrogate": surrogate_gradient(model, task)}
+    own, kind = task.spec.simulation, kind or task.data_kinds[0]
+    gradients: dict[str, Gradient] = {"surrogate": surrogate_gradient(model, task, kind)}
     forwards: dict[str, Callable[[jax.Array], ForwardModel]] = {
-        "surrogate": lambda sources: SurrogateForward(model, sources, task.data_kinds[0])
+        "surrogate": lambda sources: SurrogateForward(model, sources, kind)
     }
     try:
         coarse = coarse_simulation(own, task.spec.slowest, RATIO)
-        gradients["coarse_solver"] = solver_gradient(task, coarse, cases[0].sources)
-        forwards["coarse_solver"] = lambda sources: physics(task, coarse, sources)
+        gradients["coarse_solver"] = solver_gradient(task, coarse, cases[0].sources, kind)
+        forwards["coarse_solver"] = lambda sources: physics(task, coarse, sources, kind)
     except InputError:  # no such cells for these data, such as between walls
         pass
-    exact = solver_gradient(task, own, cases[0].sources)
-    rows: dict[str, dict[str, list[dict[str, float]]]] = {place: {name: [] for name in gradients} for place in places}
+    exact = solver_gradient(task, own, cases[0].sources, kind)
+    rows: dict[str, dict[str, list[dict[str, float]]]] = {}
     tangents: dict[str, list[dict[str, float]]] = {name: [] for name in forwards}
     for number, case in enumerate(cases):
         sources, far = jnp.asarray(case.sources), case.far(task.spec)
-        solver = physics(task, own, sources)
+        solver = physics(task, own, sources, kind)
         observed = jax.jit(solver.__call__)(jnp.asarray(case.velocity))
-        for place, velocity in zip(places, _path(solver, observed, case), strict=True):
-            wanted = np.asarray(exact(velocity, sources, observed), float)
+        path = _path(solver, observed, case) if paths is None else paths[number]
+        for place, velocity in path.items():
+            at = jnp.asarray(velocity), sources, observed
+            wanted = np.asarray(exact(*at), float)
             for name, gradient in gradients.items():
-                found = np.asarray(gradient(velocity, sources, observed), float)
-                rows[place][name].append(_compare(found, wanted, far))
+                found = np.asarray(gradient(*at), float)
+                rows.setdefault(place, {}).setdefault(name, []).append(_compare(found, wanted, far))
         directions = task.spec.directions(jax.random.key(number), jnp.asarray(case.velocity), DIRECTIONS)
         for direction in directions:
             wanted = _derivative(solver, case, direction)
@@ -81,17 +91,17 @@ def gradient_fidelity(model: Surrogate, task: ForwardTask, cases: list[Case]) ->
     return {"samples": len(cases), "path": summaries, "truth": {name: _summary(of) for name, of in tangents.items()}}
 
 
-def _path(solver: ForwardModel, observed: jax.Array, case: Case) -> list[jax.Array]:
-    """Return models along an inversion with the solver."""
+def _path(solver: ForwardModel, observed: jax.Array, case: Case) -> dict[str, np.ndarray]:
+    """Return models along an inversion with the solver by L-BFGS."""
     # A little lower, so that a model of one velocity has an interval, too; not higher: the solver may not be stable.
     low, high = 0.95 * float(case.velocity.min()), float(case.velocity.max())
     kind = "gather" if observed.ndim == 3 else "wavefield"
     config = InversionConfig(
         kind=kind, optimizer="lbfgs", learning_rate=LEARNING_RATE, bounds=[low, high], iterations=ITERATIONS
     )
-    models = [gaussian_smooth(jnp.asarray(case.velocity), SMOOTHING)]
-    for _ in range(2):
-        models.append(jnp.asarray(invert(solver, observed, models[-1], config).velocity))
+    models = {"start": np.asarray(gaussian_smooth(jnp.asarray(case.velocity), SMOOTHING))}
+    for before, after in (("start", ITERATIONS), (f"after {ITERATIONS}", 2 * ITERATIONS)):
+        models[f"after {after}"] = invert(solver, observed, models[before], config).velocity
     return models
 
 

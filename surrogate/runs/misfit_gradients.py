@@ -1,6 +1,6 @@
 """Read models of the test split with their shots, and differentiate misfits of them: by the solver, and by a surrogate.
 
-The misfit is |F(m) - d|^2 / 2 over all shots of a model, of the first kind of data that a task contains.
+The misfit is |F(m) - d|^2 / 2 over all shots of a model.
 """
 
 from collections.abc import Callable
@@ -73,29 +73,35 @@ def read_cases(path: str, task: Task, count: int) -> list[Case]:
     return cases
 
 
-def physics(task: ForwardTask, simulation: Simulation, sources: Float[Array, "n 2"]) -> PhysicsForward:
+def physics(
+    task: ForwardTask, simulation: Simulation, sources: Float[Array, "n 2"], kind: str | None = None
+) -> PhysicsForward:
     """Make the solver as a forward model of the data of a task.
 
     Args:
         task: Task of a surrogate.
         simulation: The simulation of its data, or one that solves for the same records in another way.
         sources: Positions `(n, 2)` [m].
+        kind: Kind of the data; None takes the first that the task contains.
 
     Returns:
         The forward model.
     """
     spec = task.spec
     density = spec.density if spec.gardner else None
-    return PhysicsForward(simulation, spec.survey(sources), task.data_kinds[0], task.data_steps, density)
+    return PhysicsForward(simulation, spec.survey(sources), kind or task.data_kinds[0], task.data_steps, density)
 
 
-def solver_gradient(task: ForwardTask, simulation: Simulation, sources: Float[np.ndarray, "n 2"]) -> Gradient:
+def solver_gradient(
+    task: ForwardTask, simulation: Simulation, sources: Float[np.ndarray, "n 2"], kind: str | None = None
+) -> Gradient:
     """Compile the gradient of the misfit through the solver, which keeps fields as its plan for MEMORY bytes says.
 
     Args:
         task: Task of a surrogate.
         simulation: See `physics`.
         sources: Positions of as many shots as the gradient is for `(n, 2)` [m].
+        kind: Kind of the data; None takes the first that the task contains.
 
     Returns:
         The gradient.
@@ -103,7 +109,7 @@ def solver_gradient(task: ForwardTask, simulation: Simulation, sources: Float[np
     Raises:
         InputError: If no plan fits into MEMORY bytes.
     """
-    planned = physics(task, simulation, jnp.asarray(sources)).within(MEMORY)[0]
+    planned = physics(task, simulation, jnp.asarray(sources), kind).within(MEMORY)[0]
 
     def misfit(velocity, sources, observed):
         forward = replace(planned, survey=task.spec.survey(sources))
@@ -112,18 +118,19 @@ def solver_gradient(task: ForwardTask, simulation: Simulation, sources: Float[np
     return jax.jit(jax.grad(misfit))
 
 
-def surrogate_gradient(model: Surrogate, task: ForwardTask) -> Gradient:
+def surrogate_gradient(model: Surrogate, task: ForwardTask, kind: str | None = None) -> Gradient:
     """Compile the gradient of the misfit through a surrogate.
 
     Args:
         model: Trained surrogate.
         task: Its task.
+        kind: Kind of the data; None takes the first that the task contains.
 
     Returns:
         The gradient.
     """
     graph, state = nnx.split(model)
-    return lambda *arrays: _surrogate_gradient()(graph, task.data_kinds[0], state, *arrays)
+    return lambda *arrays: _surrogate_gradient()(graph, kind or task.data_kinds[0], state, *arrays)
 
 
 @cache  # made at the first use: a question about the backend starts it

@@ -9,7 +9,8 @@ best for it, without temporal dispersion, and with the longest stable time steps
 in log e; where even the largest cells err less, their time counts. All take all shots of a model at once, in turns.
 
 The same is measured for gradients of the misfit |F(m) - d|^2 / 2 where a surrogate can stand for the solver in an
-inversion (misfit_gradients.py): d are converged data, m is the model smoothed by a Gaussian of SMOOTHING cells.
+inversion (misfit_gradients.py): d are converged data, m is the model smoothed by a Gaussian of SMOOTHING cells. An
+operator that inverts is compared with inversions (inverse_speedup.py).
 
 A low S of an accurate surrogate and a high S of a bad one are different things: S is quoted with its error.
 """
@@ -34,6 +35,7 @@ from surrogate.config import TrainConfig
 from surrogate.encodings.coarse_solver import coarse_simulation
 from surrogate.models.surrogate import Surrogate
 from surrogate.protocols import Batch, ForwardTask, SolvedTask, Task
+from surrogate.runs.inverse_speedup import inverse_speedup
 from surrogate.runs.misfit_gradients import (
     SMOOTHING,
     Case,
@@ -45,6 +47,7 @@ from surrogate.runs.misfit_gradients import (
 )
 from surrogate.runs.predict import compiled
 from surrogate.runs.timing import time_per_sample
+from surrogate.tasks.inverse import Inverse
 
 SETTINGS = 6
 OURS = "surrogate"
@@ -62,13 +65,13 @@ def reason_against(task: Task) -> str:
     Returns:
         The reason.
     """
-    if not isinstance(task, SolvedTask):
+    if not isinstance(task, SolvedTask | Inverse):
         return f"task={task.name} does not solve for its predictions with other settings (see SolvedTask)"
     return "" if task.spec.simulates else "the solver does not know the positions and the wavelet of these data"
 
 
 def speedup(model: Surrogate, run: TrainConfig, rows: list[dict[str, Any]], samples: int, repeats: int) -> dict:
-    """Measure S for the predictions of a surrogate and for its gradients.
+    """Measure S for the predictions of a surrogate and for its gradients, or for the answers of one that inverts.
 
     Args:
         model: Trained surrogate.
@@ -78,19 +81,24 @@ def speedup(model: Surrogate, run: TrainConfig, rows: list[dict[str, Any]], samp
         repeats: Number of times that each method is timed.
 
     Returns:
-        JSON values: for `predictions` and, where there are any, `gradients` what `compare` returns, and what training
-        and data have cost; or `not_measured`, the reason why there is nothing of this.
+        JSON values: for `predictions` and, where there are any, `gradients` what `compare` returns, or for `inverse`
+        what `inverse_speedup` returns, and what training and data have cost; or `not_measured`, the reason why there is
+        nothing of this.
     """
     task = model.task.for_evaluation()
     if reason := reason_against(task):
         return {"not_measured": reason}
-    assert isinstance(task, SolvedTask)
-    cases, settings = read_cases(run.data.path, task, min(samples, run.data.test)), solver_settings(task.spec)
-    shots = sum(len(case.sources) for case in cases)
-    result: dict[str, Any] = {"samples": len(cases), "shots": shots}
+    samples, settings = min(samples, run.data.test), solver_settings(task.spec)
+    result: dict[str, Any] = {"samples": samples, "shots": samples * task.spec.shots.count}
     try:
-        result["predictions"] = _predictions(model, task, cases, settings, repeats)
-        result["cost"] = _cost(run, rows, result["predictions"])
+        if isinstance(task, Inverse):
+            found = result["inverse"] = inverse_speedup(model, task, run.data.path, settings, samples, repeats)
+            return result | {"cost": _cost(run, rows, found["data_seconds"], found)}
+        assert isinstance(task, SolvedTask)
+        cases = read_cases(run.data.path, task, samples)
+        found = result["predictions"] = _predictions(model, task, cases, settings, repeats)
+        survey_seconds = task.spec.shots.count * found["settings"][-1]["seconds"]
+        result["cost"] = _cost(run, rows, survey_seconds, found)
         if isinstance(task, ForwardTask):
             result["gradients"] = _gradients(model, task, cases, settings, repeats)
     except InputError as error:  # such as too little memory for the gradients of the converged simulation
@@ -258,19 +266,19 @@ def _errors(found: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> np.ndarra
     return np.linalg.norm(difference, axis=1)[sizes > 0] / sizes[sizes > 0]
 
 
-def _cost(run: TrainConfig, rows: list[dict[str, Any]], predictions: dict[str, Any]) -> dict[str, Any]:
-    """Say what training and data have cost, and after how many shots the surrogate has paid for it."""
+def _cost(run: TrainConfig, rows: list[dict[str, Any]], survey_seconds: float, found: dict[str, Any]) -> dict[str, Any]:
+    """Say what training and data have cost, and after how many shots, or surveys, the surrogate has paid for it."""
     training, before = 0.0, 0
     for row in sorted((row for row in rows if row.get("samples_per_s")), key=lambda row: row["step"]):
         training += (row["step"] - before) * run.training.batch_size / row["samples_per_s"]
         before = row["step"]
     count = run.data.train + run.data.validation + run.data.test
-    data = count * run.data.create().shots.count * predictions["settings"][-1]["seconds"]
-    saved = predictions["solver_seconds"] - predictions["seconds"]
+    data = count * survey_seconds
+    saved = found["solver_seconds"] - found["seconds"]
     spent = training + data
     return {
         "training_seconds": training,
         "data_seconds": data,
-        "simulations": spent / predictions["solver_seconds"],
+        "simulations": spent / found["solver_seconds"],
         "break_even": spent / saved if saved > 0 else None,
     }

@@ -139,6 +139,8 @@ def warn_of_cells(operator: nnx.Module, run: TrainConfig, data: DataConfig) -> N
         )
     if any(isinstance(module, FourierResampling) for module in modules):
         reasons.append("the coarser levels of a U-NO carry the waves of half a grid, whichever it is")
+    if any(isinstance(module, GridOperator) and module.patch > 1 for module in modules):
+        reasons.append("the blocks that it folds (model.patch) have a side in cells, not in meters")
     paddings = {module.padding for module in modules if isinstance(module, GridOperator)}
     sides = (ours.nz, theirs.nz), (ours.nx, theirs.nx)
     if any(round(padding * n) * m != round(padding * m) * n for padding in paddings for n, m in sides):
@@ -148,7 +150,8 @@ def warn_of_cells(operator: nnx.Module, run: TrainConfig, data: DataConfig) -> N
             f"The operator was trained on {ours.nz} x {ours.nx} cells of {ours.spacing:g} m and is used on "
             f"{theirs.nz} x {theirs.nx} of {theirs.spacing:g} m, where it does not mean the same: "
             f"{', and '.join(reasons)}. Its errors there may be larger. A spectral operator with model.local=false, "
-            "model.products=0 and a padding of whole cells on both grids transfers, over the same sides.",
+            "model.products=0, model.patch=1 and a padding of whole cells on both grids transfers, over the same "
+            "sides.",
             GridWarning,
             stacklevel=3,
         )

@@ -30,6 +30,7 @@ from surrogate.operators.deeponet import DeepONetConfig
 from surrogate.operators.ffno import FFNOConfig
 from surrogate.operators.fno import BLOCK_NAMES, BLOCKS, FNOConfig
 from surrogate.operators.layers.drop_path import DropPath, DropState
+from surrogate.operators.layers.patches import fold, unfold
 from surrogate.operators.layers.pointwise import NORMS
 from surrogate.operators.layers.spectral import SpectralMap, resample, restrict
 from surrogate.operators.multiscale import Frozen, Multiscale, MultiscaleConfig
@@ -60,6 +61,7 @@ SMALL: dict[str, OperatorConfig] = {
     "fno": FNO_CONFIG,
     "fno_gated": FNOConfig(**FOURIER, depth=2, gated=True),
     "fno_classic": FNOConfig(**FOURIER, depth=2, block="classic", local=False, products=4),
+    "fno_patch": FNOConfig(**FOURIER | {"modes": [1, 1]}, depth=1, patch=2, products=3),
     "ffno": FFNOConfig(**FOURIER, depth=2),
     "ffno_shared": FFNOConfig(**FOURIER, depth=2, shared=True, local=True),
     "tfno_tucker": TFNOConfig(**FOURIER, depth=2, rank=0.5),
@@ -151,7 +153,7 @@ def test_every_parameter_changes_the_output(name, float64):
 
 @every_operator
 def test_translation_on_a_periodic_box(name, float64):
-    """Shifting the input shifts the output, by whole cells of the coarsest level (2 here): rounding in float64."""
+    """Shifting the input shifts the output, by whole cells of the coarsest level or block (2 here): rounding."""
     evaluate, _ = ready(name)
     x, shift = noise(), (4, 6)
     shifted = jnp.roll(evaluate(x).output, shift, axis=(1, 2))
@@ -180,8 +182,8 @@ def band_limited(n: int) -> jax.Array:
     return jnp.asarray(fields[None])
 
 
-# Filters of 3x3 cells shrink with the cells: U-Net and U-FNO do not transfer; the others do, without local ones.
-TRANSFER = [name for name in SMALL if name not in ("ufno", "unet")]
+# Filters and blocks shrink with the cells: U-Net and U-FNO do not transfer; the others do, without local ones.
+TRANSFER = [name for name in SMALL if name not in ("ufno", "unet", "fno_patch")]
 
 
 @pytest.mark.parametrize("name", TRANSFER)
@@ -226,7 +228,7 @@ def test_padding_transfers():
 
 
 # The gradients of all are compared above: of an operator's variants and of operators of the same parts, one is trained.
-VARIANTS = ("fno_gated", "fno_classic", "ffno_shared", "tfno_tucker", "tfno_cp", "ufno", "uno")
+VARIANTS = ("fno_gated", "fno_classic", "fno_patch", "ffno_shared", "tfno_tucker", "tfno_cp", "ufno", "uno")
 
 
 @pytest.mark.parametrize(
@@ -307,6 +309,7 @@ COUNTS = {
     "fno": frame() + 2 * (S + local() + RESIDUAL),
     "fno_gated": frame() + 2 * (S + local() + RESIDUAL - M + GATED),
     "fno_classic": frame() + 2 * (S + 2 * W + W**2 + W) + M + products(4, OUTPUTS),
+    "fno_patch": frame(4 * INPUTS) + (W + 1) * 4 * W + 2 * 3 * 2 * W**2 + local() + RESIDUAL + products(3, OUTPUTS),
     "ffno": frame() + 2 * (SEPARABLE + FEEDFORWARD),
     "ffno_shared": frame() + SEPARABLE + 2 * (local() + FEEDFORWARD),
     "tfno_tucker": frame() + 2 * (TUCKER + local() + RESIDUAL),
@@ -342,6 +345,24 @@ def test_tucker_at_full_rank_holds_every_dense_weight():
         factor[...] = jnp.eye(len(factor[...]))
     for part, core in zip(conv.weights(), conv.core[...], strict=True):
         np.testing.assert_array_equal(part, core)
+
+
+def test_blocks_of_cells():
+    """Folding keeps every value in its block, and unfolding takes it back; a grid of no whole blocks is filled up."""
+    x = noise((2, 6, 4, 3))
+    folded = fold(x, 2)
+    assert folded.shape == (2, 3, 2, 12)
+    np.testing.assert_array_equal(jnp.sort(folded[1, 2, 0]), jnp.sort(x[1, 4:6, 0:2].ravel()))
+    np.testing.assert_array_equal(unfold(folded, 2), x)
+    config = FNOConfig(width=W, depth=1, modes=[1, 1], padding=0.0, patch=2)
+    apply, state = split(config, np.float32)
+    y = noise((1, 7, 9, INPUTS), dtype=np.float32)
+    filled = jnp.pad(y, ((0, 0), (0, 1), (0, 1), (0, 0)), mode="edge")
+    assert apply(state, y).shape == (1, 7, 9, OUTPUTS)
+    assert relative(apply(state, y), apply(state, filled)[:, :7, :9]) < 1e-6
+    with pytest.raises(InputError, match="no whole number of blocks of 2 x 2"):
+        apply, state = split(replace(config, periodic=True))
+        apply(state, y)
 
 
 @pytest.mark.parametrize("factorization", ["tucker", "cp"])

@@ -1,6 +1,7 @@
 """S, the time of the solver over that of a surrogate at an equal error against the wave equation."""
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from surrogate.encodings.registry import make_encoding
 from surrogate.models.surrogate import Surrogate
 from surrogate.operators.fno import FNOConfig
 from surrogate.protocols import ForwardTask, SolvedTask
+from surrogate.runs import inverse_speedup
 from surrogate.runs import speedup as module
 from surrogate.runs.speedup import (
     equal_error_seconds,
@@ -138,10 +140,10 @@ def test_what_training_and_data_have_cost(data):
     """Steps are timed by the curves: 10 of 16 samples at 2 a second, then 10 at 4; four models of two shots."""
     run = TrainConfig(data=data)
     run.training.batch_size = 16
-    found = {"settings": [{"seconds": 9.0}, {"seconds": 3.0}], "solver_seconds": 2.0, "seconds": 1.0}
-    cost = module._cost(run, ROWS, found)
+    found = {"solver_seconds": 2.0, "seconds": 1.0}
+    cost = module._cost(run, ROWS, 6.0, found)
     assert cost == {"training_seconds": 120.0, "data_seconds": 24.0, "simulations": 72.0, "break_even": 144.0}
-    assert module._cost(run, ROWS, found | {"seconds": 2.0})["break_even"] is None
+    assert module._cost(run, ROWS, 6.0, found | {"seconds": 2.0})["break_even"] is None
 
 
 def test_tasks_that_do_not_replace_the_solver_say_so(data):
@@ -159,3 +161,35 @@ def test_silent_examples_and_answers_without_a_size():
     bad: dict[str, Any] = {"0": lambda: truth, module.OURS: lambda: truth * np.nan}
     with pytest.raises(InputError, match="not finite"):
         module._measured(bad, [], [()], [truth], [np.ones_like(truth, bool)], shots=2, repeats=1)
+
+
+def test_an_inversion_is_charged_for_its_simulations_by_stage():
+    """A gradient counts as three simulations of each shot; each stage has a price of its own."""
+    history: Any = SimpleNamespace(used=np.array([12, 24, 36, 42]), stage=np.array([0, 0, 1, 1]))
+    assert inverse_speedup._seconds(history, 2, [1.0, 5.0]) == [2.0, 4.0, 14.0, 19.0]
+
+
+def test_the_fastest_inversion_with_the_error_counts(data, monkeypatch):
+    """Of each model the cheapest inversion that has the operator's error, and else the cheapest of all, as a bound."""
+    way: Any = SimpleNamespace(simulation=SimpleNamespace(solved_spacing=10.0))
+    truths = np.random.default_rng(0).uniform(2000, 3000, (2, 1, 4, 4)).astype(np.float32)
+    examples = [
+        {"gathers": np.zeros((2, 3, 4), np.float32), "velocities": v, "sources": np.zeros((2, 2))} for v in truths
+    ]
+    answers = iter(0.9 * truths[:, None])  # errors of .1
+    # Seconds and errors at the end of two ways for two models.
+    ends = iter(
+        [([1.0, 7.0], [0.3, 0.05]), ([1.0, 2.0], [0.3, 0.2]), ([1.0, 4.0], [0.3, 0.2]), ([1.0, 3.0], [0.3, 0.2])]
+    )
+    monkeypatch.setattr(inverse_speedup, "Examples", lambda *_: examples)
+    monkeypatch.setattr(inverse_speedup, "compiled", lambda model: lambda gathers: next(answers))
+    monkeypatch.setattr(inverse_speedup, "inversions", lambda *_: [way, way])
+    monkeypatch.setattr(inverse_speedup, "_path", lambda *_: next(ends))
+    prices = {"surrogate": [0.5], "data": [1.0], "0": [1.0, 2.0], "1": [1.0, 2.0]}
+    monkeypatch.setattr(inverse_speedup, "_prices", lambda *_: prices)
+    task: Any = SimpleNamespace(spec=None)
+    found = inverse_speedup.inverse_speedup(cast(Any, None), task, "", [], samples=2, repeats=1)
+    assert found["error"] == pytest.approx(0.1) and found["reached"] == 1
+    assert found["solver_seconds"] == (7.0 + 2.0) / 2 and found["S"] == 9.0
+    assert [row["reached"] for row in found["inversions"]] == [1, 0]
+    assert found["inversions"][1]["error"] == pytest.approx(0.2)

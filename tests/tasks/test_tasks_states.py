@@ -27,6 +27,7 @@ from surrogate.models.rollout import Rollout
 from surrogate.operators.fno import FNOConfig
 from surrogate.operators.layers.drop_path import DropState
 from surrogate.protocols import Task
+from surrogate.runs import inverse_speedup
 from surrogate.runs.evaluate import evaluate
 from surrogate.runs.fit import fit
 from surrogate.runs.load import load_surrogate
@@ -324,7 +325,7 @@ def test_inverse_refuses_data_it_cannot_learn(data, changes, message):
 
 
 @pytest.mark.parametrize("name", ["propagator", "inverse"])
-def test_trained_and_evaluated(data, tmp_path, name):
+def test_trained_and_evaluated(data, tmp_path, name, monkeypatch):
     """The loss falls, the run loads and is judged by whole examples; the methods that it is compared with are there."""
     task = PropagatorConfig(unroll=2, noise=0.01) if name == "propagator" else TASKS[name]()
     config = train_config(data, tmp_path / "run", task)
@@ -340,12 +341,24 @@ def test_trained_and_evaluated(data, tmp_path, name):
     np.save(tmp_path / "model.npy", np.full((24, 20), 2500.0))
     with pytest.raises(InputError, match="cannot be evaluated on a model from a file"):
         evaluate(EvaluateConfig(run=config.run, real=RealModelConfig(str(tmp_path / "model.npy"))))
+    for setting in ("SIZES", "ITERATIONS"):
+        monkeypatch.setattr(inverse_speedup, setting, 1)  # quicker to compile
     result = evaluate(EvaluateConfig(run=config.run, batch_size=4, repeats=1, speedup_samples=1))
     assert result["test_samples"] == {"propagator": 4, "inverse": 2}[name]
     beside, measure = {"propagator": ("coarse_solver", "one_step"), "inverse": ("constant", "data_misfit")}[name]
     assert result[measure]["mean"] > 0 and result[beside][measure]["mean"] > 0
     assert ("solver" in result["seconds_per_sample"]) == (name == "propagator")
     if name == "inverse":
+        found = result["speedup"]["inverse"]
+        (way,), (path,) = found["inversions"], found["inversions"][0]["paths"]
+        assert len(path["seconds"]) == len(path["errors"]) and list(path["seconds"]) == sorted(path["seconds"])
+        assert path["errors"][0] == pytest.approx(found["start"], rel=1e-5)
+        # It ends with the operator's error, or after an iteration in each stage; nobody is charged for more.
+        assert found["reached"] == way["reached"] == (path["errors"][-1] <= found["error"])
+        assert found["reached"] or len(path["errors"]) == 4
+        assert found["solver_seconds"] == path["seconds"][-1] and found["data_seconds"] > 0
+        assert found["S"] == pytest.approx(found["solver_seconds"] / found["seconds"])
+        assert "Time at an equal error, inverse" in (tmp_path / "run/report.html").read_text()
         assert sum(group["examples"] for group in result["per_family"].values()) == 2
     else:
         assert len(result["relative_l2"]["per_snapshot"]) == 3

@@ -1,0 +1,75 @@
+"""Write docs/results/fidelity.md from what `benchmarks.fidelity` found."""
+
+import json
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.accuracy_page import table
+
+INTRO = """# Gradients along an inversion
+
+How near gradients of a misfit through a surrogate are to the solver's, where an inversion through the solver passes, by
+`python -m benchmarks.fidelity`. Data and training are those of `make demo` of 29 November 2026 (64 x 64 cells of 10 m,
+20 Hz, 2,000 models, 700 steps of 8), {models} models of its test split, {shots} shots each at the same depth. The
+inversion is by Adam with steps of {learning_rate:g} m/s from the true model smoothed by 8 cells.
+
+- **FNO, coarse**: fed with the field of the coarse solver, on cells twice as large. **with Jacobian loss**: the same,
+  trained with `training.loss.jacobian={jacobian:g}`. **FNO, source_map**: fed with velocity and source only.
+- **cosine**: of the gradient with the solver's, away from sources; the median of the models, and the worst in brackets.
+- **fall**: of the error of the model by the same inversion through that forward model alone, over the fall by the
+  solver's own; median, and worst in brackets. 1 is as good as the solver.
+- **validation**: relative L2 error on the validation split.
+
+{machine}
+"""
+NAMES = {
+    "coarse": "FNO, coarse",
+    "jacobian": "FNO, coarse, with Jacobian loss",
+    "source_map": "FNO, source_map",
+}
+TITLES = {"wavefield": "Wavefields", "gather": "Gathers, the field at the receivers at the snapshots' times"}
+
+
+def _summary(values: list[float]) -> str:
+    return f"{median(values):.3f} ({min(values):.3f})"
+
+
+def _lines(card: dict[str, Any], kind: str) -> list[tuple[str, ...]]:
+    """A line of each operator, and of the coarse solver that they are compared with."""
+
+    def cosines(path: dict[str, Any], method: str) -> list[str]:
+        of = (places[method]["cosine"] for places in path.values())
+        return [f"{cosine['median']:.3f} ({cosine['worst']:.3f})" for cosine in of]
+
+    rows = card["rows"]
+    lines = [
+        (
+            NAMES.get(row["name"], row["name"]),
+            f"{row['validation']:.4f}",
+            *cosines(row["kinds"][kind]["path"], "surrogate"),
+            _summary(row["kinds"][kind]["alone"]),
+        )
+        for row in rows
+    ]
+    path = rows[0]["kinds"][kind]["path"]
+    return [*lines, ("coarse solver", "", *cosines(path, "coarse_solver"), _summary(card["coarse_solver"][kind]))]
+
+
+def write_page(results: Path, docs: Path) -> Path:
+    """Write the page; return its path."""
+    page, text = docs / "results" / "fidelity.md", ""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    for path in sorted(results.glob("fidelity-*.json")):
+        card = json.loads(path.read_text(encoding="utf-8"))
+        machine = card["machine"]
+        text += INTRO.format(
+            **{key: card[key] for key in ("models", "shots", "learning_rate")},
+            jacobian=max(row["jacobian"] for row in card["rows"]),
+            machine=f"Seed 0; {machine['cores_used']} core(s) of {machine['processor']}, jax {card['jax']}.",
+        )
+        head = ("", "validation", "start", *(f"after {place}" for place in card["places"]), "fall")
+        for kind, title in TITLES.items():
+            text += f"\n## {title}\n\n" + table(head, _lines(card, kind))
+    page.write_text(text, encoding="utf-8")
+    return page
