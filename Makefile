@@ -10,7 +10,7 @@ name = $(basename $(notdir $(subst $(space),_,$(model))))
 # spacing=25 says the cell size [m] of a file that does not.
 file = $(call override_of,real.path,$(model)) $(if $(spacing),real.spacing=$(spacing))
 
-.PHONY: demo test slow docs bench profile lock clean
+.PHONY: demo test slow docs bench gpu profile lock clean
 
 # Installed again only when the lock or the packaging changes.
 .venv/installed: requirements.lock pyproject.toml setup.py
@@ -62,6 +62,10 @@ docs: .venv/installed
 bench: .venv-bench/installed
 	.venv-bench/bin/python -m benchmarks.solver
 	.venv-bench/bin/python -m benchmarks.training
+
+# All rows that need a GPU, in ten minutes; what is done is not done again. scale=0.1 tries it on a CPU.
+gpu:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu --folder runs/gpu --scale $(or $(scale),1)
 
 # Where a step's time goes.
 profile: .venv/installed

@@ -96,11 +96,11 @@ def speedup(model: Surrogate, run: TrainConfig, rows: list[dict[str, Any]], samp
             return result | {"cost": _cost(run, rows, found["data_seconds"], found)}
         assert isinstance(task, SolvedTask)
         cases = read_cases(run.data.path, task, samples)
-        found = result["predictions"] = _predictions(model, task, cases, settings, repeats)
+        found = result["predictions"] = measure_predictions(model, task, cases, settings, repeats)
         survey_seconds = task.spec.shots.count * found["settings"][-1]["seconds"]
         result["cost"] = _cost(run, rows, survey_seconds, found)
         if isinstance(task, ForwardTask):
-            result["gradients"] = _gradients(model, task, cases, settings, repeats)
+            result["gradients"] = measure_gradients(model, task, cases, settings, repeats)
     except InputError as error:  # such as too little memory for the gradients of the converged simulation
         result["not_measured"] = str(error)
     return result
@@ -168,9 +168,25 @@ def compare(settings: list[dict[str, Any]], error: float, seconds: float) -> dic
     }
 
 
-def _predictions(
+def measure_predictions(
     model: Surrogate, task: SolvedTask, cases: list[Case], settings: list[Simulation], repeats: int
-) -> dict:
+) -> dict[str, Any]:
+    """Measure the error and the time of predictions, and those of the solver's settings.
+
+    Args:
+        model: Surrogate.
+        task: Its task.
+        cases: Models with their shots, as many of each.
+        settings: Settings of the solver, from the largest cells to those of the data.
+        repeats: Number of times that each method is timed.
+
+    Returns:
+        What `compare` returns, in seconds per shot.
+
+    Raises:
+        InputError: If an answer of the surrogate is not finite, or the solver cannot make the references.
+    """
+
     def solver(simulation: Simulation) -> Solver:
         return jax.jit(lambda velocity, sources: task.solve(velocity, sources, simulation))
 
@@ -199,9 +215,24 @@ def _of_examples(far: Bool[np.ndarray, "n_shots *points"], truth: Float[np.ndarr
     return of_example.reshape(len(truth), *(1,) * between, *far.shape[1:])
 
 
-def _gradients(
+def measure_gradients(
     model: Surrogate, task: ForwardTask, cases: list[Case], settings: list[Simulation], repeats: int
-) -> dict:
+) -> dict[str, Any]:
+    """Measure the error and the time of gradients of the misfit, and those of the solver's settings.
+
+    Args:
+        model: Surrogate.
+        task: Its task.
+        cases: Models with their shots, as many of each.
+        settings: Settings of the solver, from the largest cells to those of the data.
+        repeats: Number of times that each method is timed.
+
+    Returns:
+        What `compare` returns, in seconds per shot.
+
+    Raises:
+        InputError: If an answer of the surrogate is not finite, or the gradients do not fit into the memory.
+    """
     spec = task.spec
     reference = converged(spec.simulation)
     observe = jax.jit(lambda velocity, sources: physics(task, reference, sources)(velocity))
