@@ -26,6 +26,7 @@ COMMANDS = {
     "train": ("surrogate.commands.train", "train a surrogate, or resume its training"),
     "evaluate": ("surrogate.commands.evaluate", "evaluate a trained run on held-out samples"),
     "invert": ("surrogate.commands.invert", "invert data for a velocity model"),
+    "curves": ("surrogate.commands.curves", "compare the curves of trainings in the terminal and on a page"),
     "report": ("surrogate.commands.report", "write one page of all results below a folder"),
     "export-model": ("surrogate.commands.export", "export a trained run as one file"),
 }

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 
 from data_gen.common.errors import InputError
 from data_gen.common.files import read_json, write_text
@@ -13,20 +14,35 @@ from surrogate.report.inversions import STORED, inversion_figures
 from surrogate.report.tables import label_of, operator_of, report_tables, task_of
 from surrogate.report.trainings import Training, read_trainings, validation_tables
 
+# Figures have a white ground of their own, which stays white on a dark page. Wide tables scroll by themselves.
 TEMPLATE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid #ccc; }
-table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .25rem .8rem; border-bottom: 1px solid #ddd; }
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title><style>
+:root { color-scheme: light dark; --text: #1a1a1a; --ground: #fff; --line: #ddd; --rule: #ccc; --note: #555; }
+@media (prefers-color-scheme: dark) {
+  :root { --text: #e4e4e4; --ground: #161616; --line: #333; --rule: #444; --note: #aaa; }
+}
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+body { color: var(--text); background: var(--ground); overflow-wrap: break-word; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid var(--rule); }
+.table { overflow-x: auto; }
+table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .25rem .8rem; }
+th, td { border-bottom: 1px solid var(--line); }
 th, td:first-child { text-align: left; } td { text-align: right; font-variant-numeric: tabular-nums; }
-img { max-width: 100%; } figure { margin: 1.2rem 0; } code { overflow-wrap: anywhere; }
-.note { color: #555; font-size: .9rem; }
+img { max-width: 100%; background: #fff; } figure { margin: 1.2rem 0; } code { overflow-wrap: anywhere; }
+.note { color: var(--note); font-size: .9rem; }
+@media print {
+  :root { --text: #000; --ground: #fff; --note: #333; }
+  body { max-width: none; margin: 0; font-size: 11px; } h2 { break-after: avoid; }
+  figure, tr { break-inside: avoid; } .table { overflow: visible; } th, td { padding: .15rem .4rem; }
+}
 </style></head><body>
 <h1>{{ title }}</h1>
 {% for table in tables %}
 <h2>{{ table.title }}</h2>
-<table><tr>{% for name in table.columns %}<th>{{ name }}</th>{% endfor %}</tr>
-{% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</table>
+<div class="table"><table>
+<tr>{% for name in table.columns %}<th>{{ name }}</th>{% endfor %}</tr>
+{% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</table></div>
 <p class="note">{{ table.note }}</p>
 {% endfor %}
 {% for section in sections %}
@@ -91,6 +107,26 @@ def write_diagnosis_page(folder: Path, title: str, tables: list[dict[str, Any]])
     section = {"title": "Figures", "notes": [], "command": "", "figures": _figures(folder, {})}
     _write_page(file, title, tables, [section])
     return file
+
+
+def write_curves(file: Path, trainings: list[Training]) -> None:
+    """Write a page that compares the curves of runs.
+
+    Args:
+        file: The page.
+        trainings: Runs.
+    """
+    drawn = []
+    for name in ("validation", "loss"):
+        series = {
+            str(t.folder): (*map(np.array, zip(*t.curve(name), strict=True)),) for t in trainings if t.curve(name)
+        }
+        if series:
+            figure = figures.curves(series, "step", name)
+            drawn.append(_embedded(name, f"{name.capitalize()} of all runs.", figures.to_png(figure)))
+    section = {"title": "All runs", "notes": [], "command": "", "figures": drawn}
+    sections = [section, *(_run_section(t.folder, None, t) | {"command": ""} for t in trainings)]
+    _write_page(file, "Curves", validation_tables(trainings, Path()), sections)
 
 
 def _write_page(file: Path, title: str, tables: list[dict[str, Any]], sections: list[dict[str, Any]]) -> None:

@@ -42,8 +42,19 @@ class Training:
     @property
     def best(self) -> tuple[float, int]:
         """Smallest validation error, and the first step that has it; infinity and 0 without a finite one."""
-        known = [(row["validation"], row["step"]) for row in self.rows if "validation" in row]
-        return min(((error, step) for error, step in known if math.isfinite(error)), default=(math.inf, 0))
+        return min(((error, step) for step, error in self.curve("validation")), default=(math.inf, 0))
+
+    def curve(self, name: str) -> list[tuple[int, float]]:
+        """Read one of the curves.
+
+        Args:
+            name: `loss`, `validation` or another entry of the rows.
+
+        Returns:
+            Step and value of each row that has a finite one.
+        """
+        known = [(row["step"], row[name]) for row in self.rows if name in row]
+        return [(step, value) for step, value in known if math.isfinite(value)]
 
     @property
     def task(self) -> str:
