@@ -228,7 +228,7 @@ def test_padding_transfers():
 
 
 # The gradients of all are compared above: of an operator's variants and of operators of the same parts, one is trained.
-VARIANTS = ("fno_gated", "fno_classic", "fno_patch", "ffno_shared", "tfno_tucker", "tfno_cp", "ufno", "uno")
+VARIANTS = ("fno_gated", "fno_classic", "fno_patch", "ffno_shared", "tfno_tucker", "tfno_cp", "ufno", "uno", "deeponet")
 
 
 @pytest.mark.parametrize(

@@ -332,7 +332,7 @@ def other(tmp_path_factory) -> DataConfig:
     return config
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", ["gather", pytest.param("harmonic", marks=pytest.mark.slow)])
 def test_a_run_and_its_evaluation(data, other, name, tmp_path):
     """Trained by `fit`, evaluated in family, across and on a file: every table is written, by group too."""
     training = TrainingConfig(steps=4, batch_size=4, warmup_steps=1, validate_every=4, checkpoint_every=4, log_every=4)
