@@ -264,6 +264,8 @@ def write_page(results: Path, docs: Path) -> Path:
                 f"{used['processor']}.\n\n"
             ) + table(HEAD, lines_of(card, setup["case"]))
             text += "\n" + ceilings([row for row in card["rows"] if row["case"] == setup["case"]])
+        if "note" in card:  # of rows that were put together from several runs of this command
+            text += f"\n{card['note']}\n"
     page.write_text(text, encoding="utf-8")
     return page
 
