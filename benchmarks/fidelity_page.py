@@ -43,7 +43,7 @@ def _lines(card: dict[str, Any], kind: str) -> list[tuple[str, ...]]:
         return [f"{cosine['median']:.3f} ({cosine['worst']:.3f})" for cosine in of]
 
     rows = card["rows"]
-    lines = [
+    lines: list[tuple[str, ...]] = [
         (
             NAMES.get(row["name"], row["name"]),
             f"{row['validation']:.4f}",

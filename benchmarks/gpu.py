@@ -87,8 +87,8 @@ def simulation_of(case: cases.Case, **more: Any) -> Simulation:
 
 def survey_of(case: cases.Case) -> Any:
     """The survey of a case."""
-    places = (points(case) * cases.SPACING for points in (cases.sources, cases.receivers))
-    return make_survey(*places, cases.wavelet(case))
+    sources, receivers = (points(case) * cases.SPACING for points in (cases.sources, cases.receivers))
+    return make_survey(sources, receivers, cases.wavelet(case))
 
 
 def run_of(case: cases.Case, quantity: str, strategy: str, device: Any = None) -> Callable[[], jax.Array]:

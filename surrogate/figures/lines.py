@@ -130,7 +130,7 @@ def inversion_times(contests: Mapping[str, Mapping[str, Any]], title: str) -> Fi
     """Draw the model errors of inversions over their time, and those of operators that invert, both axes logarithmic.
 
     Args:
-        contests: What `inverse_speedup` measured of each operator (surrogate/runs/inverse_speedup.py), by its name.
+        contests: Measurements of `inverse_speedup` (surrogate/runs/inverse_speedup.py) of each operator, by its name.
         title: Title of the panel.
 
     Returns:
@@ -158,7 +158,7 @@ def s_in_words(contest: Mapping[str, Any]) -> str:
     """Write S of an operator that inverts, which is a lower bound where an inversion has not had its error.
 
     Args:
-        contest: What `inverse_speedup` measured.
+        contest: Measurements of `inverse_speedup`.
 
     Returns:
         The number with its sign.

@@ -259,9 +259,8 @@ def invert(
     plans = check_stages(config, forward, np.asarray(start), held, weights, clock, solver, memory_budget)
     # Groups of shots change the rounding of gradients. Stages of another kind plan more than these.
     groups = [(plan.memory, plan.at_once) for of_stage in plans for plan in of_stage]
-    if make is not make_stage:
-        groups.append(memory_budget)
-    identity = digest_of(*given, f"{clock} {spacing} {groups}", *optional)
+    more = "" if make is make_stage else f" {memory_budget}"
+    identity = digest_of(*given, f"{clock} {spacing} {groups}{more}", *optional)
     found = None if resume is None else read_progress(resume, identity)
     noise, simulated = find_noise(config, data, start, memory_budget)
     problem = InversionProblem(config, data, solver, start, held, clock, spacing, memory_budget, noise)

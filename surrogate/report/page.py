@@ -118,9 +118,8 @@ def write_curves(file: Path, trainings: list[Training]) -> None:
     """
     drawn = []
     for name in ("validation", "loss"):
-        series = {
-            str(t.folder): (*map(np.array, zip(*t.curve(name), strict=True)),) for t in trainings if t.curve(name)
-        }
+        points = {str(training.folder): np.array(training.curve(name)) for training in trainings}
+        series = {folder: (of_run[:, 0], of_run[:, 1]) for folder, of_run in points.items() if len(of_run)}
         if series:
             figure = figures.curves(series, "step", name)
             drawn.append(_embedded(name, f"{name.capitalize()} of all runs.", figures.to_png(figure)))

@@ -17,7 +17,7 @@ from surrogate.inversion import descent
 from surrogate.inversion.batches import Batches
 from surrogate.inversion.config import CorrectedConfig, InversionConfig, StageConfig
 from surrogate.inversion.corrected.corrected_objective import rank_ones
-from surrogate.inversion.corrected.stages import CorrectedStages, check_corrected
+from surrogate.inversion.corrected.stages import CorrectedStages, check_corrected, coarser
 from surrogate.inversion.corrected.trust_region import ACCEPT, ACCEPTED, MISLED, REJECT, Corrected
 from surrogate.inversion.descent import Result, invert
 from surrogate.inversion.drawn_misfit import DrawnMisfit
@@ -30,6 +30,8 @@ from surrogate.inversion.optimizers.lbfgs import LBFGS
 from surrogate.inversion.optimizers.precondition import make_preconditioner
 from surrogate.inversion.parametrizations.elementwise import Velocity
 from surrogate.inversion.regularizers.tikhonov import FirstOrder
+from surrogate.inversion.stage import InversionProblem
+from surrogate.inversion.stage_data import StageData
 from tests.inversion.test_batches import ToyShots
 from tests.inversion.toy import Toy
 
@@ -299,6 +301,35 @@ def test_coarser_cells():
     assert led.misfit[-1] < 0.1 * plain.misfit[-1]
     assert led.model_error[-1] < plain.model_error[-1]
     assert led.low_simulations[1] > led.simulations[1] and led.low_used[-1] >= 3 * led.low_simulations[1]
+
+
+def test_the_cheap_model_has_groups_of_shots_of_its_own():
+    """Within a budget that holds all shots on the coarser cells, but on the solver's only some of them."""
+    simulation = Simulation(Grid((48, 48), 20.0), TimeAxis(101, 3e-3), 3000.0, 8.0)
+    sources = [[40.0, x] for x in (60.0, 360.0, 640.0, 800.0)]
+    line = surface_line(simulation.grid, 40.0)
+    forward = PhysicsForward(simulation, make_survey(sources, line, ricker(simulation.time, 8.0)))
+    cheap = coarser(forward, 2.0)
+
+    def at_once(model: PhysicsForward, budget: float) -> int | None:
+        try:
+            return model.within(budget)[1].at_once
+        except InputError:
+            return 0
+
+    budgets = np.geomspace(1e6, 3e7, 24)
+    budget = next(float(b) for b in budgets if at_once(cheap, b) is None and (at_once(forward, b) or 0) > 0)
+    config = InversionConfig(bounds=[1900.0, 3000.0], corrected=CorrectedConfig(coarser=2.0))
+    observed, start = jnp.zeros((4, 101, len(line))), np.full((48, 48), 2000.0, np.float32)
+    data, held = StageData(forward, observed, None), np.zeros(start.shape, bool)
+    problem = InversionProblem(config, data, None, jnp.asarray(start), held, memory_budget=budget)
+    stage = CorrectedStages()(problem, 0, start)
+    assert isinstance(stage.optimizer, Corrected) and isinstance(stage.objective.data, KeptData)
+    assert isinstance(stage.optimizer.low.data, DataMisfit)
+    fine, low = stage.objective.data.misfit.forward, stage.optimizer.low.data.forward
+    assert isinstance(fine, PhysicsForward) and isinstance(low, PhysicsForward)
+    assert fine.at_once == at_once(forward, budget) and low.at_once is None
+    assert low.simulation.internal_spacing == 40.0
 
 
 def test_by_the_command(tmp_path, monkeypatch):

@@ -61,7 +61,7 @@ SMALL: dict[str, OperatorConfig] = {
     "fno": FNO_CONFIG,
     "fno_gated": FNOConfig(**FOURIER, depth=2, gated=True),
     "fno_classic": FNOConfig(**FOURIER, depth=2, block="classic", local=False, products=4),
-    "fno_patch": FNOConfig(**FOURIER | {"modes": [1, 1]}, depth=1, patch=2, products=3),
+    "fno_patch": FNOConfig(**{**FOURIER, "modes": [1, 1]}, depth=1, patch=2, products=3),
     "ffno": FFNOConfig(**FOURIER, depth=2),
     "ffno_shared": FFNOConfig(**FOURIER, depth=2, shared=True, local=True),
     "tfno_tucker": TFNOConfig(**FOURIER, depth=2, rank=0.5),

@@ -1,7 +1,6 @@
 """S, the time of the solver over that of a surrogate at an equal error against the wave equation."""
 
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +19,8 @@ from surrogate.encodings.registry import make_encoding
 from surrogate.models.surrogate import Surrogate
 from surrogate.operators.fno import FNOConfig
 from surrogate.protocols import ForwardTask, SolvedTask
-from surrogate.runs import inverse_speedup
 from surrogate.runs import speedup as module
+from surrogate.runs.inverse_speedup import charged, fastest
 from surrogate.runs.speedup import (
     equal_error_seconds,
     read_cases,
@@ -165,31 +164,17 @@ def test_silent_examples_and_answers_without_a_size():
 
 def test_an_inversion_is_charged_for_its_simulations_by_stage():
     """A gradient counts as three simulations of each shot; each stage has a price of its own."""
-    history: Any = SimpleNamespace(used=np.array([12, 24, 36, 42]), stage=np.array([0, 0, 1, 1]))
-    assert inverse_speedup._seconds(history, 2, [1.0, 5.0]) == [2.0, 4.0, 14.0, 19.0]
+    used, stages = np.array([12.0, 24.0, 36.0, 42.0]), np.array([0.0, 0.0, 1.0, 1.0])
+    assert charged(used, stages, 2, [1.0, 5.0]).tolist() == [2.0, 4.0, 14.0, 19.0]
 
 
-def test_the_fastest_inversion_with_the_error_counts(data, monkeypatch):
+def test_the_fastest_inversion_with_the_error_counts():
     """Of each model the cheapest inversion that has the operator's error, and else the cheapest of all, as a bound."""
-    way: Any = SimpleNamespace(simulation=SimpleNamespace(solved_spacing=10.0))
-    truths = np.random.default_rng(0).uniform(2000, 3000, (2, 1, 4, 4)).astype(np.float32)
-    examples = [
-        {"gathers": np.zeros((2, 3, 4), np.float32), "velocities": v, "sources": np.zeros((2, 2))} for v in truths
-    ]
-    answers = iter(0.9 * truths[:, None])  # errors of .1
-    # Seconds and errors at the end of two ways for two models.
-    ends = iter(
-        [([1.0, 7.0], [0.3, 0.05]), ([1.0, 2.0], [0.3, 0.2]), ([1.0, 4.0], [0.3, 0.2]), ([1.0, 3.0], [0.3, 0.2])]
-    )
-    monkeypatch.setattr(inverse_speedup, "Examples", lambda *_: examples)
-    monkeypatch.setattr(inverse_speedup, "compiled", lambda model: lambda gathers: next(answers))
-    monkeypatch.setattr(inverse_speedup, "inversions", lambda *_: [way, way])
-    monkeypatch.setattr(inverse_speedup, "_path", lambda *_: next(ends))
-    prices = {"surrogate": [0.5], "data": [1.0], "0": [1.0, 2.0], "1": [1.0, 2.0]}
-    monkeypatch.setattr(inverse_speedup, "_prices", lambda *_: prices)
-    task: Any = SimpleNamespace(spec=None)
-    found = inverse_speedup.inverse_speedup(cast(Any, None), task, "", [], samples=2, repeats=1)
-    assert found["error"] == pytest.approx(0.1) and found["reached"] == 1
-    assert found["solver_seconds"] == (7.0 + 2.0) / 2 and found["S"] == 9.0
-    assert [row["reached"] for row in found["inversions"]] == [1, 0]
-    assert found["inversions"][1]["error"] == pytest.approx(0.2)
+
+    def path(seconds: float, error: float) -> dict[str, list[float]]:
+        return {"seconds": [1.0, seconds], "errors": [0.3, error]}
+
+    one, other = [path(7.0, 0.05), path(2.0, 0.2)], [path(4.0, 0.2), path(3.0, 0.2)]
+    assert fastest([one, other], [0.1, 0.1]) == ((7.0 + 2.0) / 2, 1)
+    assert fastest([one, other], [0.2, 0.2]) == ((4.0 + 2.0) / 2, 2)
+    assert fastest([one, other], [0.01, 0.1]) == ((4.0 + 2.0) / 2, 0)

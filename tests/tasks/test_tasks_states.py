@@ -349,6 +349,7 @@ def test_trained_and_evaluated(data, tmp_path, name, monkeypatch):
     assert result[measure]["mean"] > 0 and result[beside][measure]["mean"] > 0
     assert ("solver" in result["seconds_per_sample"]) == (name == "propagator")
     if name == "inverse":
+        assert "not_measured" not in result["speedup"], result["speedup"]
         found = result["speedup"]["inverse"]
         (way,), (path,) = found["inversions"], found["inversions"][0]["paths"]
         assert len(path["seconds"]) == len(path["errors"]) and list(path["seconds"]) == sorted(path["seconds"])
