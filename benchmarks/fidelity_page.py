@@ -45,7 +45,7 @@ def _lines(card: dict[str, Any], kind: str) -> list[tuple[str, ...]]:
     rows = card["rows"]
     lines: list[tuple[str, ...]] = [
         (
-            NAMES.get(row["name"], row["name"]),
+            str(NAMES.get(row["name"], row["name"])),
             f"{row['validation']:.4f}",
             *cosines(row["kinds"][kind]["path"], "surrogate"),
             _summary(row["kinds"][kind]["alone"]),
