@@ -70,8 +70,10 @@ class FourierConfig(GridOperatorConfig):
         if self.block == "classic" and self.gated:
             raise InputError(f"A classic block has no MLP to gate: set {group}.gated=false.")
 
-    def reach(self) -> tuple[float, float]:
-        """See `OperatorConfig.reach`."""
+    def reach(self) -> tuple[float, float] | None:
+        """See `OperatorConfig.reach`; the channels of a block of cells hold every wavenumber within it."""
+        if self.patch > 1:
+            return None
         padded = 1 + 2 * self.padding
         return self.modes[0] / padded, self.modes[1] / padded
 

@@ -55,10 +55,12 @@ class MultiscaleConfig(OperatorConfig):
         self.check()
         return Multiscale(in_channels, out_channels, self, rngs=rngs)
 
-    def reach(self) -> tuple[float, float]:
+    def reach(self) -> tuple[float, float] | None:
         """See `OperatorConfig.reach`."""
-        (first_z, first_x), (second_z, second_x) = self.first.reach(), self.second.reach()
-        return max(first_z, second_z), max(first_x, second_x)
+        first, second = self.first.reach(), self.second.reach()
+        if first is None or second is None:
+            return None
+        return max(first[0], second[0]), max(first[1], second[1])
 
     def warm_start(self, operator: nnx.Module, load: Callable[[str, OperatorConfig], nnx.Module]) -> bool:
         """See `OperatorConfig.warm_start`; fills the first operator if trained in stages."""
