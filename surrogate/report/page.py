@@ -28,7 +28,8 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bo
 .table { overflow-x: auto; }
 table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .25rem .8rem; }
 th, td { border-bottom: 1px solid var(--line); }
-th, td:first-child { text-align: left; } td { text-align: right; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; font-variant-numeric: tabular-nums; }
+th:first-child, td:first-child { text-align: left; }
 img { max-width: 100%; background: #fff; } figure { margin: 1.2rem 0; } code { overflow-wrap: anywhere; }
 .note { color: var(--note); font-size: .9rem; }
 @media print {

@@ -260,8 +260,13 @@ def _pays(label: str, found: dict[str, Any], cost: dict[str, Any], uses: str, so
     """Say from how many uses on a surrogate pays for its training and its data, if it does."""
     if cost["break_even"] is None:
         return f"{label}: it does not pay. The solver takes {found['S']:.2g} of its time for the same error."
-    spent = f"its training and its data took as long as {cost['simulations']:.3g} {solved}"
-    return f"{label}: it pays from {cost['break_even']:.3g} {uses} on: {spent}."
+    spent = f"its training and its data took as long as {_count(cost['simulations'])} {solved}"
+    return f"{label}: it pays from {_count(cost['break_even'])} {uses} on: {spent}."
+
+
+def _count(number: float) -> str:
+    """Write a large number with three digits that count, and no exponent."""
+    return f"{float(f'{number:.3g}'):,.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def _conditions(result: dict[str, Any]) -> str:
