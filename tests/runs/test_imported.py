@@ -130,7 +130,7 @@ def test_trained_and_evaluated(files, imported, tmp_path, monkeypatch, task, enc
     run(
         monkeypatch, train, f"data.path={data}", f"task={task}", f"encoding={encoding}", f"run={folder}", *small, *quick
     )
-    run(monkeypatch, evaluate, f"run={folder}", "repeats=1")
+    run(monkeypatch, evaluate, f"run={folder}", "repeats=1", "speedup_samples=0")
     metrics = json.loads((Path(folder) / "metrics.json").read_text())
     assert metrics["test_samples"] == (4 if task == "gather" else 2) and "per_family" not in metrics
     assert metrics["relative_l2"]["mean"] > 0 and ("data_misfit" in metrics) == (task == "inverse")
