@@ -71,7 +71,8 @@ def one_paragraph(main: Callable[..., Any]) -> Callable[..., Any]:
                 try:
                     return main(*args, **kwargs)
                 finally:
-                    sys.stdout.flush()
+                    if sys.stdout is not None:
+                        sys.stdout.flush()
         except BrokenPipeError:
             # Whoever read the output has closed it, as `head` does; Python itself flushes once more when it ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

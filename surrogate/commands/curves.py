@@ -36,7 +36,9 @@ def spark(values: list[tuple[int, float]], last: int, low: float, high: float) -
     for step, value in values:
         places.setdefault(min(step * WIDTH // max(last, 1), WIDTH - 1), []).append(value)
     span = max(np.log(high / low), np.finfo(float).tiny)
-    heights = {place: int(len(BARS) * np.log(np.mean(here) / low) / span) for place, here in places.items()}
+    heights = {
+        place: max(0, int(len(BARS) * np.log(max(np.mean(here), low) / low) / span)) for place, here in places.items()
+    }
     return "".join(BARS[min(heights[place], len(BARS) - 1)] if place in heights else " " for place in range(WIDTH))
 
 
@@ -49,7 +51,10 @@ def curves_table(trainings: list[Training]) -> dict[str, Any]:
     Returns:
         The table, as `print_table` takes it.
     """
-    known = {name: [training.curve(name) for training in trainings] for name in SERIES}
+    known = {
+        name: [[(step, value) for step, value in training.curve(name) if value > 0] for training in trainings]
+        for name in SERIES
+    }
     last = max(training.steps for training in trainings)
     values = {name: [value for curve in curves for _, value in curve] for name, curves in known.items()}
     ends = {name: (min(found), max(found)) for name, found in values.items() if found}

@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from data_gen.common.errors import InputError
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.problem.checks import DispersionWarning
 from data_gen.solver.problem.simulation import Simulation
@@ -139,6 +140,8 @@ def inverse_speedup(
     predict, truths = compiled(model), [example["velocities"][0].astype(float) for example in examples]
     inputs = [jnp.asarray(example["gathers"])[None] for example in examples]
     wanted = [_error(np.asarray(predict(one))[0, 0], truth) for one, truth in zip(inputs, truths, strict=True)]
+    if not np.isfinite(wanted).all():
+        raise InputError("The operator's answers to the first test samples are not finite, so they have no error.")
     ways = inversions(spec, settings)
     sources = jnp.asarray(examples[0]["sources"])
     prices = _prices(predict, inputs[0], ways, spec, sources, repeats)
@@ -185,7 +188,7 @@ def fastest(ways: list[list[dict[str, list[float]]]], wanted: list[float]) -> tu
         Mean of their seconds, and for how many models one has the wanted error.
     """
     chosen = [
-        min((path["errors"][-1] > error, path["seconds"][-1]) for path in of_model)
+        min((not path["errors"][-1] <= error, path["seconds"][-1]) for path in of_model)
         for of_model, error in zip(zip(*ways, strict=True), wanted, strict=True)
     ]
     return float(np.mean([seconds for _, seconds in chosen])), sum(not missed for missed, _ in chosen)
