@@ -5,7 +5,7 @@ data set, and the runs of RUNS: an FNO that is fed with the coarse field, the sa
 one fed with velocity and source only. A run that is there is not trained again: `--runs NAME=RUN` adds runs of others,
 of the same data.
 
-Of MODELS models of the test split, each with SHOTS shots of its own, an inversion through the solver by Adam starts
+Of MODELS models of the test split, all with the same SHOTS shots, an inversion through the solver by Adam starts
 from the smoothed model. At its start, and after each of PLACES iterations, gradients of the misfit of wavefields and of
 gathers through each operator, and through the coarse solver, are compared with the solver's, away from sources. The
 same inversion then runs through each of them alone.
@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.fidelity_page import write_page
+from benchmarks.inversion_metrics import error
 from benchmarks.report import machine, write_rows
 from benchmarks.worker import ROOT
 from data_gen.common.compile_cache import use_compilation_cache
@@ -54,6 +55,7 @@ MODELS, SHOTS, DEPTH = 6, 5, 20.0  # [m]
 PLACES = (20, 60)  # iterations of Adam
 LEARNING_RATE = 10.0  # [m/s]
 KINDS = ("wavefield", "gather")
+SETUP = {"models": MODELS, "shots": SHOTS, "places": PLACES, "learning_rate": LEARNING_RATE}
 SOURCE_MAP = "source_map"  # fed with velocity and source only
 # Encoding and weight of the Jacobian loss.
 RUNS = {"coarse": ("coarse", 0.0), "jacobian": ("coarse", 0.5), SOURCE_MAP: (SOURCE_MAP, 0.0)}
@@ -138,11 +140,6 @@ def settings(kind: str, bounds: tuple[float, float], iterations: int) -> Inversi
     )
 
 
-def error(velocity: np.ndarray, truth: np.ndarray) -> float:
-    """The relative L2 error of a model."""
-    return float(np.linalg.norm(velocity - truth) / np.linalg.norm(truth))
-
-
 class Inversions:
     """Inversions of one kind of data: by the solver, whose models are kept along the way, and by another one alone."""
 
@@ -209,7 +206,12 @@ def main() -> None:
             parser.error(f"{run} has learned from other data")
         task = model.task.for_evaluation()
         assert isinstance(task, ForwardTask)
-        about = {"name": name, "encoding": config.encoding.name, "jacobian": config.training.loss.jacobian}
+        about = {
+            "setup": SETUP,
+            "name": name,
+            "encoding": config.encoding.name,
+            "jacobian": config.training.loss.jacobian,
+        }
         about |= {"steps": config.training.steps, "validation": best_validation(run), "weights": weights_digest(model)}
         file = options.folder / f"{name}-{digest_of(repr(about))}.json"
         if not file.exists():
@@ -221,7 +223,7 @@ def main() -> None:
             write_json(file, about | {"kinds": kinds})
         found.append(read_json(file))
         print(name, {kind: row["path"][f"after {PLACES[-1]}"]["surrogate"] for kind, row in found[-1]["kinds"].items()})
-    coarse_file = options.folder / "coarse_solver.json"
+    coarse_file = options.folder / f"coarse_solver-{digest_of(repr(SETUP))}.json"
     if not coarse_file.exists():
         task = load_surrogate(next(iter(folders.values()))).task.for_evaluation()
         assert isinstance(task, ForwardTask)
@@ -231,8 +233,7 @@ def main() -> None:
             inverted = inversions.get(kind) or Inversions(task, cases_of(task, data.path), kind)
             falls[kind] = inverted.alone(physics(task, coarse, jnp.asarray(inverted.cases[0].sources), kind))
         write_json(coarse_file, falls)
-    about = {"models": MODELS, "shots": SHOTS, "places": PLACES, "learning_rate": LEARNING_RATE}
-    about["coarse_solver"] = read_json(coarse_file)
+    about = SETUP | {"coarse_solver": read_json(coarse_file)}
     print(write_rows(options.out, "fidelity", {"machine": before} | about, found))
     print(write_page(options.out, options.docs))
 

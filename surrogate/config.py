@@ -184,7 +184,7 @@ class EvaluateConfig:
         batch_size: Number of samples that are predicted and timed together.
         repeats: Number of times that each method is timed.
         speedup_samples: Number of test samples on which the surrogate is compared with the solver at an equal error
-            against the wave equation; 0 leaves this out.
+            against the wave equation, or an operator that inverts with inversions to its error; 0 leaves this out.
         gradient_samples: Number of test samples on which gradients of a misfit are compared with those of the solver,
             along an inversion; 0 leaves this out.
         other: Folder of another data set, whose test split is evaluated as well; null for none. It must have the same

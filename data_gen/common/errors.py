@@ -3,6 +3,7 @@
 import functools
 import io
 import os
+import select
 import signal
 import sys
 import traceback
@@ -14,6 +15,7 @@ from typing import Any
 from data_gen.common.interruption import Interrupted, ended_at_once
 
 DEBUG = "WAVE_DEBUG"  # environment variable: tracebacks of errors are printed, too
+NOBODY_READS = 128 + signal.SIGPIPE  # exit status
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"  # XLA's errors have this status, and no type of their own
 
 
@@ -41,8 +43,26 @@ def _one_line(message: Warning | str, category: type[Warning], *_: object) -> st
 
 def _show_traceback() -> None:
     """Print the traceback of the error that is handled, if the user wants it."""
-    if os.environ.get(DEBUG):
+    if os.environ.get(DEBUG, "0") not in ("", "0"):
         traceback.print_exc()
+
+
+def _reader_has_gone() -> bool:
+    """Tell whether whoever read the output has closed it, as `head` does; nothing more is written to it then."""
+    try:
+        if sys.stdout is not None:  # as it is where the shell has closed it
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python itself flushes once more at its end
+        return True
+    return False
+
+
+def _output_is_broken() -> bool:
+    """Tell whether the output is a pipe without a reader, also where Python keeps nothing back that it could flush."""
+    poll = select.poll()
+    poll.register(1, select.POLLOUT)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def one_paragraph(main: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,15 +88,18 @@ def one_paragraph(main: Callable[..., Any]) -> Callable[..., Any]:
         formatted, warnings.formatwarning = warnings.formatwarning, _one_line
         try:
             with ended_at_once():
-                try:
-                    return main(*args, **kwargs)
-                finally:
-                    if sys.stdout is not None:
-                        sys.stdout.flush()
+                result = main(*args, **kwargs)
+            if _reader_has_gone():
+                sys.exit(NOBODY_READS)
+            return result
         except BrokenPipeError:
-            # Whoever read the output has closed it, as `head` does; Python itself flushes once more when it ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(128 + signal.SIGPIPE)
+            if not (_reader_has_gone() or _output_is_broken()):
+                raise
+            sys.exit(NOBODY_READS)
+        except SystemExit as end:
+            if end.code in (None, 0) and _reader_has_gone():
+                sys.exit(NOBODY_READS)
+            raise
         except Interrupted as stop:
             print(stop, file=sys.stderr)
             sys.exit(stop.status)

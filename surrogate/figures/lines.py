@@ -116,13 +116,8 @@ def equal_error(contests: Mapping[str, Mapping[str, Any]], title: str) -> Figure
         axes.loglog(
             contest["seconds"] / unit, contest["error"], "*", markersize=11, label=f"{name}, S = {contest['S']:.2g}"
         )
-    axes.set_xlabel("time per shot / that of the data's solver", fontsize=LARGE)
-    axes.set_ylabel("relative L2 error against the wave equation", fontsize=LARGE)
-    axes.set_title(title, fontsize=LARGE)
     axes.margins(x=0.1)  # room for the label of the last point
-    axes.grid(alpha=0.3, which="both")
-    axes.tick_params(labelsize=SMALL, which="both")
-    axes.legend(fontsize=SMALL)
+    _dress(axes, "time per shot / that of the data's solver", "relative L2 error against the wave equation", title)
     return figure
 
 
@@ -145,13 +140,18 @@ def inversion_times(contests: Mapping[str, Mapping[str, Any]], title: str) -> Fi
                 axes.loglog(path["seconds"], path["errors"], color=str(gray), linewidth=1, label=label)
         label = f"{name}, S {s_in_words(contest)}"
         axes.loglog([contest["seconds"]] * len(contest["errors"]), contest["errors"], "*", markersize=9, label=label)
-    axes.set_xlabel("time per model [s]", fontsize=LARGE)
-    axes.set_ylabel("relative L2 error of the model", fontsize=LARGE)
+    _dress(axes, "time per model [s]", "relative L2 error of the model", title)
+    return figure
+
+
+def _dress(axes: Any, x_label: str, y_label: str, title: str) -> None:
+    """Label the axes of an error over time, with a grid and a legend."""
+    axes.set_xlabel(x_label, fontsize=LARGE)
+    axes.set_ylabel(y_label, fontsize=LARGE)
     axes.set_title(title, fontsize=LARGE)
     axes.grid(alpha=0.3, which="both")
     axes.tick_params(labelsize=SMALL, which="both")
     axes.legend(fontsize=SMALL)
-    return figure
 
 
 def s_in_words(contest: Mapping[str, Any]) -> str:

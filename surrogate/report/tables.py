@@ -257,11 +257,19 @@ def _speedup_in_words(label: str, part: dict[str, Any]) -> str:
 
 
 def _pays(label: str, found: dict[str, Any], cost: dict[str, Any], uses: str, solved: str) -> str:
-    """Say from how many uses on a surrogate pays for its training and its data, if it does."""
+    """Say from how many uses on a surrogate pays for its training and its data, if it does.
+
+    Where no inversion had the error of an operator, S and what follows from it are bounds.
+    """
+    bound = "reached" in found and found["reached"] < len(found["errors"])
+    if bound and cost["break_even"] is None:
+        return f"{label}: whether it pays is not known. The inversions were stopped before they had taken as long."
     if cost["break_even"] is None:
         return f"{label}: it does not pay. The solver takes {found['S']:.2g} of its time for the same error."
     spent = f"its training and its data took as long as {_count(cost['simulations'])} {solved}"
-    return f"{label}: it pays from {_count(cost['break_even'])} {uses} on: {spent}."
+    most, at_most = ("at the latest ", "at most ") if bound else ("", "")
+    spent = spent.replace("as long as ", f"as long as {at_most}")
+    return f"{label}: it pays {most}from {_count(cost['break_even'])} {uses} on: {spent}."
 
 
 def _count(number: float) -> str:

@@ -133,6 +133,9 @@ def inverse_speedup(
         many models an inversion has `reached` the operator's error; `data_seconds`, of the simulation of a survey; and
         of each of the `inversions` cells, seconds of a gradient in each stage, for how many models it has `reached` the
         error, its mean error at the end, and the seconds and errors along the way for each model.
+
+    Raises:
+        InputError: If an answer of the operator is not finite.
     """
     spec, test, train = task.spec, Examples(path, "test", task), Examples(path, "train", task)
     examples = [test[k] for k in range(samples)]

@@ -24,19 +24,31 @@ def test_a_warning_of_a_command_is_one_line_without_code():
     assert warnings.formatwarning is before
 
 
-@pytest.mark.parametrize("ending", ["", "; sys.exit(0)"])
-def test_output_that_nobody_reads_ends_a_command_without_a_traceback(ending):
-    """As of `wave --help | head -1`: the reader has closed the pipe, and the status is that of a broken pipe."""
-    code = f"from data_gen.common.errors import one_paragraph\nimport sys\ndef main(): print('text'){ending}\n"
+def run_into(stdout, body: str, unbuffered: str = "") -> tuple[int, str]:
+    """Run a command of one line; its exit status and what it says on its standard error."""
+    code = f"from data_gen.common.errors import InputError, one_paragraph\nimport sys\ndef main(): {body}\n"
+    run = [sys.executable, "-c", code + "one_paragraph(main)()"]
+    buffered = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    ended = subprocess.run(run, stdout=stdout, stderr=subprocess.PIPE, check=False, cwd=ROOT, text=True, env=buffered)
+    return ended.returncode, ended.stderr
+
+
+def test_output_that_nobody_reads_ends_a_command_without_a_traceback():
+    """As of `wave --help | head -1`: the status is that of a broken pipe. A mistake is said, and another pipe's end."""
     read, write = os.pipe()
     os.close(read)
-    run = [sys.executable, "-c", code + "one_paragraph(main)()"]
-    ended = subprocess.run(run, stdout=write, stderr=subprocess.PIPE, check=False, cwd=ROOT, text=True)
+    for body in ("print('text')", "print('text'); sys.exit(0)"):
+        assert run_into(write, body) == run_into(write, body, "1") == (128 + signal.SIGPIPE, "")
+    status, said = run_into(write, "print('text'); raise InputError('Give less.')")
+    assert status != 128 + signal.SIGPIPE and said.startswith("error: Give less.")
     os.close(write)
-    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, "")
+    status, said = run_into(subprocess.DEVNULL, "raise BrokenPipeError('of a worker')")
+    assert status == 1 and "of a worker" in said
+    status, said = run_into(subprocess.DEVNULL, "setattr(sys, 'stdout', None)")
+    assert (status, said) == (0, "")
 
 
-@pytest.mark.parametrize("debug", ["", "1"])
+@pytest.mark.parametrize("debug", ["", "0", "1"])
 def test_the_traceback_of_a_mistake_is_for_who_asks_for_it(debug, monkeypatch, capsys):
     """The paragraph is the same either way."""
     monkeypatch.setenv(DEBUG, debug)
@@ -46,7 +58,7 @@ def test_the_traceback_of_a_mistake_is_for_who_asks_for_it(debug, monkeypatch, c
 
     with pytest.raises(SystemExit, match=r"^error: Give less\.$"):
         one_paragraph(main)()
-    assert ("Traceback" in capsys.readouterr().err) == bool(debug)
+    assert ("Traceback" in capsys.readouterr().err) == (debug == "1")
 
 
 def test_an_option_between_overrides_is_refused_with_its_place(monkeypatch):
