@@ -46,9 +46,9 @@ from data_gen.common.files import make_folder, read_json, write_json
 from data_gen.common.smoothing import gaussian_smooth
 from data_gen.dataset.sample import SPLITS, DataSpec
 from surrogate.inversion.config import CorrectedConfig, InversionConfig
-from surrogate.inversion.corrected.stages import CorrectedStages, coarser
+from surrogate.inversion.corrected.stages import CorrectedStages
 from surrogate.inversion.descent import Result, invert
-from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward, spread_sources
+from surrogate.inversion.forward import ForwardModel, PhysicsForward, SurrogateForward, coarser, spread_sources
 from surrogate.inversion.misfits.registry import MISFITS
 from surrogate.models.surrogate import Surrogate
 from surrogate.runs.folder import read_run

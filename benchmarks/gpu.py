@@ -47,7 +47,7 @@ from surrogate.config import TrainConfig
 from surrogate.operators.fno import FNOConfig
 from surrogate.protocols import SolvedTask
 from surrogate.runs.misfit_gradients import Case
-from surrogate.runs.speedup import equal_error_seconds, measure_gradients, measure_predictions, solver_settings
+from surrogate.runs.speedup import contest, equal_error_seconds, solver_settings
 from surrogate.tasks.wavefield import Wavefield
 from surrogate.training.config import TrainingConfig
 from surrogate.training.optimizer import make_optimizer
@@ -196,20 +196,20 @@ def speedup(scale: float) -> list[dict[str, Any]]:
     sources = np.stack([np.full(shots, 20.0), 10.0 * np.linspace(2, 61, shots).round()], axis=1).astype(np.float32)
     found = [Case(np.asarray(jax.jit(task.spec.draw)(key).velocity), sources) for key in keys]
     settings, rows = solver_settings(task.spec), []
-    for kind, measure in (("predictions", measure_predictions), ("gradients", measure_gradients)):
-        contest = measure(model, task, found, settings, REPEATS)
-        least, most = (pick(setting["error"] for setting in contest["settings"]) for pick in (min, max))
+    for kind in ("predictions", "gradients"):
+        measured_of = contest(kind, model, task, found, settings, REPEATS)
+        least, most = (pick(setting["error"] for setting in measured_of["settings"]) for pick in (min, max))
         # Outside the errors of the settings there is nothing to compare with.
         within = [error for error in ERRORS if least <= error <= most]
-        at = {error: equal_error_seconds(contest["settings"], error) for error in within}
+        at = {error: equal_error_seconds(measured_of["settings"], error) for error in within}
         rows.append(
             {
                 "kind": kind,
                 "shots": shots,
-                "seconds": contest["seconds"],
-                "settings": contest["settings"],
+                "seconds": measured_of["seconds"],
+                "settings": measured_of["settings"],
                 "solver_seconds": {str(error): taken for error, taken in at.items()},
-                "S": {str(error): taken / contest["seconds"] for error, taken in at.items()},
+                "S": {str(error): taken / measured_of["seconds"] for error, taken in at.items()},
             }
         )
     return rows

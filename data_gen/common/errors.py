@@ -49,9 +49,10 @@ def _show_traceback() -> None:
 
 def _reader_has_gone() -> bool:
     """Tell whether whoever read the output has closed it, as `head` does; nothing more is written to it then."""
+    if sys.stdout is None:  # the shell has closed it
+        return False
     try:
-        if sys.stdout is not None:  # as it is where the shell has closed it
-            sys.stdout.flush()
+        sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python itself flushes once more at its end
         return True

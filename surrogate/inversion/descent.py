@@ -256,11 +256,11 @@ def invert(
     given = (repr(config), type(forward).__name__, identity, *(np.asarray(x) for x in (start, held, observed)))
     optional = ("none" if x is None else np.asarray(x) for x in (weights, truth))
     data = StageData(forward, observed, weights)
-    plans = check_stages(config, forward, np.asarray(start), held, weights, clock, solver, memory_budget)
-    # Groups of shots change the rounding of gradients. Stages of another kind plan more than these.
+    checked = config, forward, np.asarray(start), held, weights, clock, solver, memory_budget
+    plans = check_stages(*checked, led=make is not make_stage and memory_budget is not None)
+    # Groups of shots change the rounding of gradients.
     groups = [(plan.memory, plan.at_once) for of_stage in plans for plan in of_stage]
-    more = "" if make is make_stage else f" {memory_budget}"
-    identity = digest_of(*given, f"{clock} {spacing} {groups}{more}", *optional)
+    identity = digest_of(*given, f"{clock} {spacing} {groups}", *optional)
     found = None if resume is None else read_progress(resume, identity)
     noise, simulated = find_noise(config, data, start, memory_budget)
     problem = InversionProblem(config, data, solver, start, held, clock, spacing, memory_budget, noise)

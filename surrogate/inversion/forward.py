@@ -240,6 +240,25 @@ class SurrogateForward:
         return replace(self, sources=jnp.asarray(self.sources)[jnp.asarray(shots)])
 
 
+def coarser(forward: ForwardModel, ratio: float) -> PhysicsForward:
+    """Put the solver on coarser cells of its own; the model keeps its cells, and the data their times.
+
+    Args:
+        forward: Solver.
+        ratio: Side of the coarser cells, in the solver's.
+
+    Returns:
+        The solver on these cells.
+
+    Raises:
+        InputError: If the forward model is no solver, or no such cells fit between two walls.
+    """
+    if not isinstance(forward, PhysicsForward):
+        raise InputError("corrected.low=coarse is the solver on coarser cells: the forward model must be the solver.")
+    spacing = ratio * forward.simulation.solved_spacing
+    return replace(forward, simulation=replace(forward.simulation, internal_spacing=spacing))
+
+
 def spread_sources(grid: Grid, count: int, depth: float) -> np.ndarray:
     """Spread sources evenly along the surface, on cell centers.
 

@@ -18,7 +18,7 @@ from surrogate.inversion.batches import Batches, Draws, Encodings
 from surrogate.inversion.config import DISCREPANCY, ESTIMATED, InversionConfig, MuteConfig
 from surrogate.inversion.density import limits, velocity_of
 from surrogate.inversion.discrepancy import Discrepancy
-from surrogate.inversion.forward import ForwardModel, PhysicsForward, SelectableForward
+from surrogate.inversion.forward import ForwardModel, PhysicsForward, SelectableForward, coarser
 from surrogate.inversion.misfits.registry import MISFITS
 from surrogate.inversion.model_objective import ModelObjective
 from surrogate.inversion.noise_level import DEVIATIONS, Noise, check_estimated, noise_misfit
@@ -38,7 +38,7 @@ from surrogate.inversion.regularizers.registry import REGULARIZERS
 from surrogate.inversion.regularizers.total_variation import TotalVariation
 from surrogate.inversion.shot_sharding import place_shots
 from surrogate.inversion.stage_data import Narrowing, StageData, narrow
-from surrogate.inversion.stage_memory import plan_stage
+from surrogate.inversion.stage_memory import plan_cheap, plan_stage
 from surrogate.inversion.stochastic import Stochastic
 
 PROBES = 8  # of the diagonal of the Hessian: each estimate is then wrong by a half of itself (one standard deviation)
@@ -174,6 +174,8 @@ def check_stages(
     clock: float = 0.0,
     solver: ForwardModel | None = None,
     memory_budget: float | None = None,
+    *,
+    led: bool = False,
 ) -> list[tuple[MemoryPlan, ...]]:
     """Check that every stage can be made, before the first one runs.
 
@@ -186,9 +188,10 @@ def check_stages(
         clock: Time of the simulation's step 0 on the clock of the records [s].
         solver: Forward model of the true misfit, where another one is a surrogate.
         memory_budget: Memory of each device for the solver [bytes], or None.
+        led: Whether the cheap forward models of the settings lead the stages (corrected/stages.py).
 
     Returns:
-        Plans of each stage's simulations by the solver, that of the derivative first.
+        Plans of each stage's simulations by the solver, that of the derivative first and that of the cheap one last.
 
     Raises:
         InputError: See `make_stage`.
@@ -208,7 +211,11 @@ def check_stages(
         draws = make_draws(settings, number, narrowed, start, _muted(narrowed, given, settings.mute, clock))
         _check_preconditioner(settings, narrowed)
         _unknowns(settings, jnp.asarray(start), spacing_of(narrowed, None))
-        plans.append(plan_stage(settings, number, narrowed, draws, solver, memory_budget).plans)
+        found = plan_stage(settings, number, narrowed, draws, solver, memory_budget).plans
+        if led and settings.corrected.low == "coarse":
+            cheap = coarser(narrowed, settings.corrected.coarser)
+            found += plan_cheap(settings, number, cheap, draws, memory_budget).plans
+        plans.append(found)
     return plans
 
 

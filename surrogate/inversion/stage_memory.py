@@ -80,3 +80,25 @@ def plan_stage(
         checked = planned(checked, None)
     probed = planned(forward, "gradient") if settings.preconditioner == "gauss_newton" else fitted
     return StageForwards(fitted, checked, probed, tuple(plans))
+
+
+def plan_cheap(
+    settings: InversionConfig, number: int, cheap: ForwardModel, draws: Draws | None, budget: float | None
+) -> StageForwards:
+    """Plan the memory of the cheap forward model that leads a stage, as `plan_stage` does.
+
+    Args:
+        settings: Settings of the stage.
+        number: Number of the stage, from 0.
+        cheap: Cheap forward model.
+        draws: Draws of the stage, or None if every iteration sees all shots.
+        budget: Memory of each device for the solver [bytes]; None keeps its strategies and groups.
+
+    Returns:
+        The forward models, of which `fitted` is for the optimizer that minimizes by it.
+
+    Raises:
+        InputError: See `plan_stage`.
+    """
+    inner = replace(settings, optimizer=settings.corrected.optimizer, preconditioner="none")
+    return plan_stage(inner, number, cheap, draws, budget=budget)

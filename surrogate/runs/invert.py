@@ -69,9 +69,10 @@ def run_inversion(
         if done is None:
             held = fixed_cells(config.inversion, problem.start.shape)
             given = problem.forward, problem.start, held, problem.weights, problem.clock, problem.solver
-            plans = check_stages(config.inversion, *given, config.memory_budget)
-            if config.forward == "corrected":
+            led = config.forward == "corrected"
+            if led:
                 check_corrected(config.inversion, problem.forward, problem.surrogate)
+            plans = check_stages(config.inversion, *given, config.memory_budget, led=led)
     if (done := all_gather(done)[0]) is not None:
         on_progress(config.inversion.most_entries, {})
         return done

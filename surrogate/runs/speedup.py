@@ -96,11 +96,11 @@ def speedup(model: Surrogate, run: TrainConfig, rows: list[dict[str, Any]], samp
             return result | {"cost": _cost(run, rows, found["data_seconds"], found)}
         assert isinstance(task, SolvedTask)
         cases = read_cases(run.data.path, task, samples)
-        found = result["predictions"] = measure_predictions(model, task, cases, settings, repeats)
+        found = result["predictions"] = contest("predictions", model, task, cases, settings, repeats)
         survey_seconds = task.spec.shots.count * found["settings"][-1]["seconds"]
         result["cost"] = _cost(run, rows, survey_seconds, found)
         if isinstance(task, ForwardTask):
-            result["gradients"] = measure_gradients(model, task, cases, settings, repeats)
+            result["gradients"] = contest("gradients", model, task, cases, settings, repeats)
     except InputError as error:  # such as too little memory for the gradients of the converged simulation
         result["not_measured"] = str(error)
     return result
@@ -168,12 +168,13 @@ def compare(settings: list[dict[str, Any]], error: float, seconds: float) -> dic
     }
 
 
-def measure_predictions(
-    model: Surrogate, task: SolvedTask, cases: list[Case], settings: list[Simulation], repeats: int
+def contest(
+    kind: str, model: Surrogate, task: SolvedTask, cases: list[Case], settings: list[Simulation], repeats: int
 ) -> dict[str, Any]:
-    """Measure the error and the time of predictions, and those of the solver's settings.
+    """Measure the error and the time of a surrogate, and those of the solver's settings.
 
     Args:
+        kind: `predictions`, or `gradients` of the misfit, which need a `ForwardTask`.
         model: Surrogate.
         task: Its task.
         cases: Models with their shots, as many of each.
@@ -184,8 +185,17 @@ def measure_predictions(
         What `compare` returns, in seconds per shot.
 
     Raises:
-        InputError: If an answer of the surrogate is not finite, or the solver cannot make the references.
+        InputError: If an answer of the surrogate is not finite, or the gradients do not fit into the memory.
     """
+    if kind == "predictions":
+        return _predictions(model, task, cases, settings, repeats)
+    assert isinstance(task, ForwardTask)
+    return _gradients(model, task, cases, settings, repeats)
+
+
+def _predictions(
+    model: Surrogate, task: SolvedTask, cases: list[Case], settings: list[Simulation], repeats: int
+) -> dict[str, Any]:
 
     def solver(simulation: Simulation) -> Solver:
         return jax.jit(lambda velocity, sources: task.solve(velocity, sources, simulation))
@@ -215,24 +225,9 @@ def _of_examples(far: Bool[np.ndarray, "n_shots *points"], truth: Float[np.ndarr
     return of_example.reshape(len(truth), *(1,) * between, *far.shape[1:])
 
 
-def measure_gradients(
+def _gradients(
     model: Surrogate, task: ForwardTask, cases: list[Case], settings: list[Simulation], repeats: int
 ) -> dict[str, Any]:
-    """Measure the error and the time of gradients of the misfit, and those of the solver's settings.
-
-    Args:
-        model: Surrogate.
-        task: Its task.
-        cases: Models with their shots, as many of each.
-        settings: Settings of the solver, from the largest cells to those of the data.
-        repeats: Number of times that each method is timed.
-
-    Returns:
-        What `compare` returns, in seconds per shot.
-
-    Raises:
-        InputError: If an answer of the surrogate is not finite, or the gradients do not fit into the memory.
-    """
     spec = task.spec
     reference = converged(spec.simulation)
     observe = jax.jit(lambda velocity, sources: physics(task, reference, sources)(velocity))

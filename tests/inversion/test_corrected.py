@@ -17,11 +17,11 @@ from surrogate.inversion import descent
 from surrogate.inversion.batches import Batches
 from surrogate.inversion.config import CorrectedConfig, InversionConfig, StageConfig
 from surrogate.inversion.corrected.corrected_objective import rank_ones
-from surrogate.inversion.corrected.stages import CorrectedStages, check_corrected, coarser
+from surrogate.inversion.corrected.stages import CorrectedStages, check_corrected
 from surrogate.inversion.corrected.trust_region import ACCEPT, ACCEPTED, MISLED, REJECT, Corrected
 from surrogate.inversion.descent import Result, invert
 from surrogate.inversion.drawn_misfit import DrawnMisfit
-from surrogate.inversion.forward import PhysicsForward
+from surrogate.inversion.forward import PhysicsForward, coarser
 from surrogate.inversion.kept_data import KeptData
 from surrogate.inversion.misfits.registry import MISFITS
 from surrogate.inversion.model_objective import ModelObjective
@@ -30,7 +30,7 @@ from surrogate.inversion.optimizers.lbfgs import LBFGS
 from surrogate.inversion.optimizers.precondition import make_preconditioner
 from surrogate.inversion.parametrizations.elementwise import Velocity
 from surrogate.inversion.regularizers.tikhonov import FirstOrder
-from surrogate.inversion.stage import InversionProblem
+from surrogate.inversion.stage import InversionProblem, check_stages
 from surrogate.inversion.stage_data import StageData
 from tests.inversion.test_batches import ToyShots
 from tests.inversion.toy import Toy
@@ -330,6 +330,11 @@ def test_the_cheap_model_has_groups_of_shots_of_its_own():
     assert isinstance(fine, PhysicsForward) and isinstance(low, PhysicsForward)
     assert fine.at_once == at_once(forward, budget) and low.at_once is None
     assert low.simulation.internal_spacing == 40.0
+    # Its plan is checked with the others, before a stage runs, and tells inversions of other groups apart.
+    planned = check_stages(config, forward, start, held, None, memory_budget=budget, led=True)
+    assert [(plan.memory, plan.at_once) for plan in planned[0]] == [
+        (model.simulation.memory, model.at_once) for model in (fine, low)
+    ]
 
 
 def test_by_the_command(tmp_path, monkeypatch):

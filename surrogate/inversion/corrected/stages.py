@@ -8,7 +8,7 @@ from data_gen.common.errors import InputError
 from surrogate.inversion.batches import Batches
 from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.corrected.trust_region import Corrected
-from surrogate.inversion.forward import ForwardModel, PhysicsForward
+from surrogate.inversion.forward import ForwardModel, PhysicsForward, coarser
 from surrogate.inversion.kept_data import KeptData
 from surrogate.inversion.objective import DataMisfit
 from surrogate.inversion.optimizers import OPTIMIZERS, PROXIMAL
@@ -16,7 +16,7 @@ from surrogate.inversion.optimizers.lbfgs import LBFGS
 from surrogate.inversion.optimizers.precondition import Preconditioner
 from surrogate.inversion.stage import InversionProblem, Stage, make_objective, make_stage
 from surrogate.inversion.stage_data import StageData
-from surrogate.inversion.stage_memory import plan_stage
+from surrogate.inversion.stage_memory import plan_cheap
 from surrogate.inversion.stochastic import Stochastic
 
 
@@ -43,8 +43,7 @@ class CorrectedStages:
         draws = stage.optimizer.draws if isinstance(stage.optimizer, Stochastic) else None
         cheap = self._cheap(settings, data.forward)
         # Smaller simulations than the solver's: more of their shots fit into the budget at once.
-        inner = replace(settings, optimizer=corrected.optimizer)
-        cheap = plan_stage(inner, number, cheap, draws, budget=problem.memory_budget).fitted
+        cheap = plan_cheap(settings, number, cheap, draws, problem.memory_budget).fitted
         low = make_objective(problem, settings, StageData(cheap, data.observed, data.weights))
         optimizer = Corrected(
             low,
@@ -80,25 +79,6 @@ def _smoothed(stage: Stage, cheap: ForwardModel, shape: tuple[int, ...]) -> Prec
         deviation = grid.solved_spacing / grid.grid.spacing / 2 if grid else 0.0
     cells = stage.settings.unknowns_are_cells
     return stage.preconditioner.smoother(shape, deviation) if deviation and cells else stage.preconditioner
-
-
-def coarser(forward: ForwardModel, ratio: float) -> PhysicsForward:
-    """Put the solver on coarser cells of its own; the model keeps its cells, and the data their times.
-
-    Args:
-        forward: Solver.
-        ratio: Side of the coarser cells, in the solver's.
-
-    Returns:
-        The solver on these cells.
-
-    Raises:
-        InputError: If the forward model is no solver, or no such cells fit between two walls.
-    """
-    if not isinstance(forward, PhysicsForward):
-        raise InputError("corrected.low=coarse is the solver on coarser cells: the forward model must be the solver.")
-    spacing = ratio * forward.simulation.solved_spacing
-    return replace(forward, simulation=replace(forward.simulation, internal_spacing=spacing))
 
 
 def _check_weight(config: InversionConfig) -> None:
