@@ -100,7 +100,8 @@ def overthrust_half() -> tuple[Setup, Models]:
 def folded() -> tuple[Setup, Models]:
     """A folded and faulted model of 256 x 512 cells."""
     setup = setup_of("folded", Grid((256, 512), SPACING), 5.0, (1450.0, 4550.0))
-    return drawn(setup, ("curve_fault_a",), 1)
+    # The first that is drawn has layers that differ by a tenth: at 20 dB the noise hides what the start has wrong.
+    return setup, {"folded": drawn(setup, ("curve_fault_a",), 2)[1]["curve_fault_a-1"]}
 
 
 PROBLEMS: dict[str, Callable[[], tuple[Setup, Models]]] = {"overthrust_half": overthrust_half, "folded": folded}
