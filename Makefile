@@ -10,7 +10,7 @@ name = $(basename $(notdir $(subst $(space),_,$(model))))
 # spacing=25 says the cell size [m] of a file that does not.
 file = $(call override_of,real.path,$(model)) $(if $(spacing),real.spacing=$(spacing))
 
-.PHONY: demo test slow docs bench gpu profile lock clean
+.PHONY: demo test slow browser docs bench gpu profile lock clean
 
 # Installed again only when the lock or the packaging changes.
 .venv/installed: requirements.lock pyproject.toml setup.py
@@ -48,6 +48,11 @@ test: .venv/installed
 # What takes minutes, such as twenty kills of one generation.
 slow: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+
+# Pages in headless Chromium (or the browser at $BROWSER); says so where there is none.
+browser: .venv/installed
+	$(BIN)/python -m pip install --quiet playwright
+	$(BIN)/python -m pytest -m browser -rs
 
 # The site, in build/docs. Any warning fails, such as a broken link or reference.
 docs: .venv/installed

@@ -254,8 +254,8 @@ def write_page(results: Path, docs: Path) -> Path:
     page.parent.mkdir(parents=True, exist_ok=True)
     for path in sorted(results.glob("corrected-*.json")):
         card = json.loads(path.read_text(encoding="utf-8"))
-        used = card["machine"]
         for setup in card["setups"]:
+            used = setup["machine"]
             order, (rows, columns) = setup["order"], setup["grid"]["shape"]
             text += (
                 f"\n## {setup['name']}\n\n{rows} x {columns} cells of {setup['grid']['spacing']:g} m, "
@@ -292,7 +292,7 @@ def main() -> None:
             continue
         for name, model in models.items():
             case = make_case(setup, name, model(), options.folder / problem / "data")
-            setups.append(setup.described() | {"case": name})
+            setups.append(setup.described() | {"case": name, "machine": before})
             for noise in options.noise:
                 rows += contest(case, noise, options.folder / problem / noise, options.seconds)
                 print(write_rows(options.out, "corrected", {"machine": before, "setups": setups}, rows), flush=True)

@@ -53,6 +53,8 @@ if TYPE_CHECKING:  # the same names, for type checkers and editors
     from surrogate.runs.fit import fit as fit
     from surrogate.runs.invert import run_inversion as run_inversion
     from surrogate.runs.load import load_surrogate as load_surrogate
+    from surrogate.runs.packed import load_card as load_card
+    from surrogate.runs.packing import pack as pack, unpack as unpack
     from surrogate.runs.predict import predict as predict
     from surrogate.tasks.gather import GatherConfig as GatherConfig
     from surrogate.tasks.harmonic import HarmonicConfig as HarmonicConfig
@@ -79,12 +81,14 @@ _HOMES = {
     "InversionConfig": "surrogate.inversion.config",
     "invert": "surrogate.inversion.descent",
     "InvertConfig": "surrogate.config",
+    "load_card": "surrogate.runs.packed",
     "load_surrogate": "surrogate.runs.load",
     "LogConfig": "surrogate.encodings.schemas",
     "MISFITS": "surrogate.inversion.misfits.registry",
     "MuteConfig": "surrogate.inversion.config",
     "NoneConfig": "surrogate.encodings.schemas",
     "OPERATORS": "surrogate.operators.registry",
+    "pack": "surrogate.runs.packing",
     "PhysicsForward": "surrogate.inversion.forward",
     "predict": "surrogate.runs.predict",
     "PropagatorConfig": "surrogate.tasks.propagator",
@@ -101,6 +105,7 @@ _HOMES = {
     "TASKS": "surrogate.tasks.registry",
     "TrainConfig": "surrogate.config",
     "TrainingConfig": "surrogate.training.config",
+    "unpack": "surrogate.runs.packing",
     "WavefieldConfig": "surrogate.tasks.wavefield",
     "write_export": "surrogate.runs.export",
     "write_report": "surrogate.report.page",

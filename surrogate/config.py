@@ -187,6 +187,8 @@ class EvaluateConfig:
             against the wave equation, or an operator that inverts with inversions to its error; 0 leaves this out.
         gradient_samples: Number of test samples on which gradients of a misfit are compared with those of the solver,
             along an inversion; 0 leaves this out.
+        inversion_samples: Number of test samples that are inverted with forward=corrected, led by the surrogate and by
+            the coarse solver, to count the solver's gradients that each needs; 0 leaves this out.
         other: Folder of another data set, whose test split is evaluated as well; null for none. It must have the same
             simulation or, for wavefields, the same waves on another grid.
         real: Velocity model from a file that is evaluated as well.
@@ -198,6 +200,7 @@ class EvaluateConfig:
     repeats: int = ranged(5, "[1, inf)")
     speedup_samples: int = ranged(4, "[0, inf)")
     gradient_samples: int = ranged(2, "[0, inf)")
+    inversion_samples: int = ranged(1, "[0, inf)")
     other: str | None = None
     real: RealModelConfig = field(default_factory=RealModelConfig)
     data: DataPlaceConfig = field(default_factory=DataPlaceConfig)

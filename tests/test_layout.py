@@ -39,6 +39,7 @@ RANKS = (
     "surrogate.config",
     "surrogate.report",
     "surrogate.runs",
+    "surrogate.play",
     "surrogate.commands",
     "surrogate",
 )

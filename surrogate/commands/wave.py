@@ -28,6 +28,9 @@ COMMANDS = {
     "invert": ("surrogate.commands.invert", "invert data for a velocity model"),
     "curves": ("surrogate.commands.curves", "compare the curves of trainings in the terminal and on a page"),
     "report": ("surrogate.commands.report", "write one page of all results below a folder"),
+    "pack": ("surrogate.commands.pack", "pack an evaluated run into one small file"),
+    "unpack": ("surrogate.commands.unpack", "make a run of a packed or a pretrained surrogate"),
+    "play": ("surrogate.commands.play", "open a page that shows solver and surrogate next to each other"),
     "export-model": ("surrogate.commands.export", "export a trained run as one file"),
 }
 NO_COMMAND = 2  # exit status of a call that names no command

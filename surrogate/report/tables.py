@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from surrogate.figures import s_in_words
 from surrogate.metrics.errors import BANDS
 
@@ -132,6 +134,7 @@ def _test_tables(task: str, evaluations: Evaluations) -> list[Table]:
         *_speedup_tables(task, evaluations),
         *_inverse_tables(task, evaluations),
         *_gradient_tables(task, evaluations),
+        *_inversion_tables(task, evaluations),
         *_group_tables(task, evaluations, lambda result: result),
     ]
 
@@ -245,6 +248,37 @@ def _gradient_tables(task: str, evaluations: Evaluations) -> list[Table]:
         "true model along smooth random directions. An inversion through a surrogate ends where the cosine is small."
     )
     return [_table(f"Gradients of a misfit, {task}", rows, note)]
+
+
+def _inversion_tables(task: str, evaluations: Evaluations) -> list[Table]:
+    """Compare the solver's gradients in inversions that a surrogate or the coarse solver leads with those of L-BFGS."""
+    rows: list[Row] = []
+    for folder, result in evaluations:
+        measured = result.get("inversion", {})
+        for name in ("surrogate", "coarse_solver"):
+            if name not in measured:
+                continue
+            found = measured[name]
+            reached = [(n, of) for n, of in zip(found["gradients"], measured["lbfgs"], strict=True) if n is not None]
+            cells = {
+                "gradients": f"{np.median([n for n, _ in reached]):.0f}" if reached else "-",
+                "L-BFGS": f"{np.median(measured['lbfgs']):.0f}",
+                "saved": f"{np.median([of / n for n, of in reached]):.1f} x" if reached else "-",
+                "by the cheap model": f"{np.median(found['cheap']):.0f}",
+                "model error": f"{np.median(found['model_error']):.2f}",
+                "reached": f"{len(reached)} of {measured['samples']}",
+            }
+            label = label_of(folder, result) if name == "surrogate" else "coarse solver"
+            rows.append((f"led by {label}" + f" (with {folder.name})" * (name != "surrogate"), cells))
+    if not rows:
+        return []
+    note = (
+        "Gradients of all shots by the solver until the misfit that L-BFGS through the solver has after 20 iterations "
+        "from a smoothed model, with forward=corrected; those that it takes itself; those by the cheap model; and the "
+        "model error then, over that of L-BFGS at its end. Medians over the models; a dash: not within 1.3 times the "
+        "simulations of L-BFGS. A surrogate that saves no more than the coarse solver is of no use there."
+    )
+    return [_table(f"Inversions that a cheap model leads, {task}", rows, note)]
 
 
 def _speedup_in_words(label: str, part: dict[str, Any]) -> str:

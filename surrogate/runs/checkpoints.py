@@ -265,6 +265,8 @@ class Checkpoints:
         return progress, digest
 
     def _prune(self) -> None:
+        if not (self.folder / "last").is_dir():  # weights without a training (packing.py), of which nothing resumes
+            return
         last, best = sorted(self._last.all_steps()), sorted(self._best.all_steps())
         kept = {*last[-2:], self.due_step}
         _delete(self._last, set(last) - kept)

@@ -123,6 +123,19 @@ def write_examples(path: Path, examples: ExampleErrors, per_sample: int) -> None
     write_text(path, text.getvalue())
 
 
+def read_examples(path: Path) -> dict[str, list[float]]:
+    """Read the errors of every example from a table that `write_examples` has written.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        The errors, by the names of their columns.
+    """
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    return {name: [float(row[name]) for row in rows] for name in rows[0] if "." in name}
+
+
 def _columns(errors: Errors, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
     """Flatten errors to one column each, with names such as `bands.low` and `per_snapshot.0`."""
     for name, values in sorted(errors.items(), key=lambda item: item[0] != "relative_l2"):

@@ -3,7 +3,8 @@
 Errors are those against the data, not against the wave equation, which the solver that made the data solves with errors
 of its own. Every table compares the surrogate with the same solver on cells twice as large: an operator that is no
 better, at its price, has learned nothing of use. Times at an equal error against the wave equation say what it is worth
-(speedup.py), and gradients of a misfit whether it can be inverted through (gradient_fidelity.py).
+(speedup.py), gradients of a misfit whether it can be inverted through (gradient_fidelity.py), and inversions that it
+leads what that saves (inversion_use.py).
 """
 
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from surrogate.report.page import example_title, write_report
 from surrogate.runs.error_tables import ExampleErrors, best_median_worst, error_tables, example_errors, write_examples
 from surrogate.runs.evaluation_request import Request, earlier_answer, read_request
 from surrogate.runs.gradient_fidelity import gradient_fidelity
+from surrogate.runs.inversion_use import inversion_use
 from surrogate.runs.load import load_surrogate
 from surrogate.runs.misfit_gradients import read_cases
 from surrogate.runs.other_data import evaluate_other
@@ -118,13 +120,19 @@ def _evaluate(config: EvaluateConfig, request: Request, on_progress: Callable[[s
         on_progress("time at an equal error against the wave equation")
         rows = [row for _, row in read_rows(out / "metrics.jsonl")]
         result["speedup"] = speedup(model, run, rows, config.speedup_samples, config.repeats)
-    if config.gradient_samples and isinstance(task, ForwardTask) and task.spec.simulates:
-        on_progress("gradients of a misfit along an inversion")
-        cases = read_cases(run.data.path, task, min(config.gradient_samples, run.data.test))
-        try:
-            result["gradients"] = gradient_fidelity(model, task, cases)
-        except InputError as error:  # such as too little memory: all else is worth keeping
-            result["gradients"] = {"not_measured": str(error)}
+    if isinstance(task, ForwardTask) and task.spec.simulates:
+        for key, number, stage, measure in (
+            ("gradients", config.gradient_samples, "gradients of a misfit along an inversion", gradient_fidelity),
+            ("inversion", config.inversion_samples, "inversions that a cheap model leads", inversion_use),
+        ):
+            if not number:
+                continue
+            on_progress(stage)
+            cases = read_cases(run.data.path, task, min(number, run.data.test))
+            try:
+                result[key] = measure(model, task, cases)
+            except InputError as error:  # such as too little memory: all else is worth keeping
+                result[key] = {"not_measured": str(error)}
     if request.other is not None:
         result["other"] = evaluate_other(
             request.other,

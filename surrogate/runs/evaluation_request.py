@@ -10,7 +10,7 @@ import numpy as np
 from data_gen.common.files import read_json
 from data_gen.common.ranges import check_fields
 from data_gen.dataset.config import DataConfig
-from data_gen.dataset.manifest import fingerprint
+from data_gen.dataset.manifest import config_of, fingerprint, read_manifest
 from surrogate.config import EvaluateConfig, TrainConfig
 from surrogate.runs.folder import read_run
 from surrogate.runs.load import best_step, last_step
@@ -19,6 +19,9 @@ from surrogate.runs.other_data import check_test_split, read_other
 from surrogate.runs.other_model import model_shots
 from surrogate.runs.provenance import find_dataset
 from surrogate.training.batches import check_dataset
+
+# Keys of what is measured.
+MEASURES = ("batch_size", "repeats", "speedup_samples", "gradient_samples", "inversion_samples")
 
 
 class UnfinishedWarning(UserWarning):
@@ -58,7 +61,8 @@ def read_request(config: EvaluateConfig) -> Request:
     run = read_run(config.run)
     run.data.path = config.data.path or find_dataset(config.run, run.data.path)
     spec = run.data.create()
-    check_dataset(run.data, verify=run.training.verify)
+    check_dataset(run.data, verify=run.training.verify, training=False)
+    trained_with, run.data.test = run.data.test, config_of(read_manifest(run.data.path), run.data.path).test
     check_test_split(run.data)
     other = None if config.other is None else read_other(config.other, run)
     model = None if config.real.path is None else read_real(config.real, spec)
@@ -74,6 +78,8 @@ def read_request(config: EvaluateConfig) -> Request:
         "file": None if model is None else hashlib.sha256(model[0].tobytes()).hexdigest(),
         "other": None if other is None else fingerprint(other),
     }
+    if run.data.test != trained_with:  # a data set of the same recipe with more or fewer samples
+        evaluated["test"] = run.data.test
     return Request(run, other, model, evaluated)
 
 
@@ -90,7 +96,7 @@ def earlier_answer(config: EvaluateConfig, evaluated: dict[str, Any]) -> dict[st
     file = Path(config.run) / "metrics.json"
     whole = file.exists() and (file.parent / "errors_test.csv").exists()  # earlier versions wrote no errors of examples
     done = read_json(file) if whole else {}
-    asked = {name: getattr(config, name) for name in ("batch_size", "repeats", "speedup_samples", "gradient_samples")}
+    asked = {name: getattr(config, name) for name in MEASURES}
     wanted = {"file": config.real.path is not None, "other": config.other is not None}
 
     def decisive(values: dict[str, Any]) -> dict[str, Any]:

@@ -22,16 +22,22 @@ from jaxtyping import Bool, Float
 from data_gen.common.errors import InputError
 from data_gen.common.smoothing import gaussian_smooth
 from surrogate.encodings.coarse_solver import RATIO, coarse_simulation
-from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.descent import invert
 from surrogate.inversion.forward import ForwardModel, SurrogateForward
 from surrogate.metrics.errors import band_masks
 from surrogate.models.surrogate import Surrogate
 from surrogate.protocols import ForwardTask
-from surrogate.runs.misfit_gradients import SMOOTHING, Case, Gradient, physics, solver_gradient, surrogate_gradient
+from surrogate.runs.misfit_gradients import (
+    SMOOTHING,
+    Case,
+    Gradient,
+    inversion_settings,
+    physics,
+    solver_gradient,
+    surrogate_gradient,
+)
 
 ITERATIONS = 10
-LEARNING_RATE = 50.0  # [m/s], of the first step
 DIRECTIONS = 2
 DEPTHS = ("upper", "middle", "lower")  # thirds of the model
 
@@ -93,12 +99,7 @@ def gradient_fidelity(
 
 def _path(solver: ForwardModel, observed: jax.Array, case: Case) -> dict[str, np.ndarray]:
     """Return models along an inversion with the solver by L-BFGS."""
-    # A little lower, so that a model of one velocity has an interval, too; not higher: the solver may not be stable.
-    low, high = 0.95 * float(case.velocity.min()), float(case.velocity.max())
-    kind = "gather" if observed.ndim == 3 else "wavefield"
-    config = InversionConfig(
-        kind=kind, optimizer="lbfgs", learning_rate=LEARNING_RATE, bounds=[low, high], iterations=ITERATIONS
-    )
+    config = inversion_settings(case, "gather" if observed.ndim == 3 else "wavefield", ITERATIONS)
     models = {"start": np.asarray(gaussian_smooth(jnp.asarray(case.velocity), SMOOTHING))}
     for before, after in (("start", ITERATIONS), (f"after {ITERATIONS}", 2 * ITERATIONS)):
         models[f"after {after}"] = invert(solver, observed, models[before], config).velocity

@@ -6,10 +6,13 @@ from typing import Literal
 
 from flax import nnx
 
+from data_gen.common.errors import InputError
 from data_gen.dataset.config import DataConfig
+from surrogate.config import TrainConfig
 from surrogate.models.surrogate import Surrogate
 from surrogate.runs.checkpoints import CheckpointError, Checkpoints
 from surrogate.runs.folder import read_run
+from surrogate.runs.packed import PRETRAINED, packed_file, read_packed
 from surrogate.runs.transfer import on_grid_of, warn_of_cells
 
 
@@ -60,10 +63,11 @@ def _newest_step(run: str | Path, series: Literal["best", "last"]) -> int | None
 
 
 def load_surrogate(run: str | Path, data: DataConfig | None = None) -> Surrogate:
-    """Load the trained surrogate of a run: its config, its best weights and its normalization.
+    """Load a trained surrogate: its config, its best weights and its normalization.
 
     Args:
-        run: Folder of the run.
+        run: Folder of the run, a packed file of it (`wave pack`), or the name of a pretrained surrogate, such as
+            `wavefield-small`.
         data: Config of a data set of the same waves, on whose grid the surrogate shall predict (see transfer.py), with
             a `GridWarning` if its operator does not mean the same there; None: the grid of the run.
 
@@ -71,11 +75,33 @@ def load_surrogate(run: str | Path, data: DataConfig | None = None) -> Surrogate
         The surrogate, in evaluation mode.
 
     Raises:
-        InputError: The folder is not a run, or its surrogate cannot predict on that grid.
+        InputError: The folder is not a run, the file is damaged, or the surrogate cannot predict on that grid.
         CheckpointError: The run has no best weights, or they belong to another model.
     """
-    config = read_run(run)
-    model = (config if data is None else on_grid_of(config, data)).create()
+    if (file := packed_file(run)) is not None:
+        packed = read_packed(file)
+        config = packed.config
+        model = packed.create(None if data is None else on_grid_of(config, data))
+    else:
+        config = _checked_run(run)
+        model = (config if data is None else on_grid_of(config, data)).create()
+        _restore_best(run, model)
+    if data is not None:
+        warn_of_cells(model.operator, config, data)
+    return model
+
+
+def _checked_run(run: str | Path) -> TrainConfig:
+    """Read the config of a run; where there is nothing of that name, say which surrogates have names."""
+    try:
+        return read_run(run)
+    except InputError as error:
+        if not str(run) or Path(run).exists():
+            raise
+        raise InputError(f"{error} The names of pretrained surrogates are {', '.join(PRETRAINED)}.") from error
+
+
+def _restore_best(run: str | Path, model: Surrogate) -> None:
     if best_step(run) is None:
         raise CheckpointError(
             f"There are no best weights in {run}: none of its validations was finite, or it has not validated yet "
@@ -88,6 +114,3 @@ def load_surrogate(run: str | Path, data: DataConfig | None = None) -> Surrogate
         weights, _ = checkpoints.restore_best(nnx.to_pure_dict(state))
     nnx.replace_by_pure_dict(state, weights)
     nnx.update(model, state)
-    if data is not None:
-        warn_of_cells(model.operator, config, data)
-    return model

@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float
 from data_gen.dataset.sample import DataSpec
 from data_gen.dataset.truth import NEAR, far_from
 from data_gen.solver.problem.simulation import Simulation
+from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.forward import PhysicsForward, SurrogateForward
 from surrogate.models.surrogate import Surrogate
 from surrogate.operators.layers.recompute import compiler_options
@@ -24,6 +25,7 @@ from surrogate.protocols import ForwardTask, Task
 from surrogate.training.batches import Examples
 
 SMOOTHING = 8.0  # cells, of a model for a start
+LEARNING_RATE = 50.0  # of an inversion: the first step [m/s]
 MEMORY = 4.0 * 2**30  # of the solver's gradients [bytes]
 
 Gradient = Callable[..., jax.Array]  # of a model `(nz, nx)`, sources `(n, 2)` and observed data -> `(nz, nx)`
@@ -90,6 +92,24 @@ def physics(
     spec = task.spec
     density = spec.density if spec.gardner else None
     return PhysicsForward(simulation, spec.survey(sources), kind or task.data_kinds[0], task.data_steps, density)
+
+
+def inversion_settings(case: Case, kind: str, iterations: int) -> InversionConfig:
+    """Choose the settings of an inversion of a model by L-BFGS, from the model smoothed by SMOOTHING.
+
+    Args:
+        case: The model.
+        kind: Kind of the data.
+        iterations: Number of iterations.
+
+    Returns:
+        The settings.
+    """
+    # A little lower, so that a model of one velocity has an interval, too; not higher: the solver may not be stable.
+    low, high = 0.95 * float(case.velocity.min()), float(case.velocity.max())
+    return InversionConfig(
+        kind=kind, optimizer="lbfgs", learning_rate=LEARNING_RATE, bounds=[low, high], iterations=iterations
+    )
 
 
 def solver_gradient(

@@ -25,7 +25,7 @@ from absl import flags
 from data_gen.common.errors import InputError
 from data_gen.dataset import generation as dataset
 from data_gen.dataset.config import DataConfig
-from data_gen.dataset.sample import ONLINE
+from data_gen.dataset.sample import ONLINE, SPLITS
 from surrogate.protocols import Batch, Task
 
 # Batches read ahead, and the threads that read them, in each reading process.
@@ -65,15 +65,16 @@ def this_process() -> tuple[int, int]:
     return jax.process_index(), jax.process_count()
 
 
-def check_dataset(config: DataConfig, *, verify: bool = True) -> None:
+def check_dataset(config: DataConfig, *, verify: bool = True, training: bool = True) -> None:
     """Check that the data set on disk is the one that a config describes.
 
     For online training only its validation and test splits are compared: its training split may have any size, or be
-    missing.
+    missing. To evaluate, all splits of a generated set may have any size: its samples are the same whatever the size.
 
     Args:
         config: Config of the data set.
         verify: Whether to check the checksum of every shard as well.
+        training: Whether a run is to be trained with it, not evaluated.
 
     Raises:
         DatasetError: Keys of the config differ, a split is missing, or a shard is damaged; the message names them.
@@ -81,19 +82,20 @@ def check_dataset(config: DataConfig, *, verify: bool = True) -> None:
     online = config.source == "online"
     where = " (online training takes its validation and test splits from there)" if online else ""
     found = dataset.config_of(dataset.read_manifest(config.path), config.path).identity()
-    expected = config.identity() | ({"train": found["train"]} if online else {})
+    free = ("train",) * online if training or config.recorded is not None else SPLITS
+    expected = config.identity() | {split: found[split] for split in free}
     # Compared as values, where 1 equals 1.0.
     if difference := dataset.differences(expected, found):
         raise dataset.DatasetError(
             f"The data set at {config.path}{where} does not match the run's config ({difference}). "
             "Point data.path elsewhere, generate it again, or set the same values."
         )
-    if not online and not config.train:
+    if training and not online and not config.train:
         raise dataset.DatasetError(
             f"The data set at {config.path} has no training split (data.train is 0). Train with data.source=online, or "
             "generate one."
         )
-    if not config.validation:
+    if training and not config.validation:
         raise dataset.DatasetError(
             f"The data set at {config.path} has no validation split, which decides the best weights. Import the files "
             "again, to another folder, with --validation N."

@@ -21,7 +21,10 @@ EACH = 15  # signals for each of the four commands
 COMMANDS = {
     "generate": ("-m data_gen data=tiny data.truth_samples=0 data.path={at}/new", lambda at: samples(at / "new")),
     "train": (f"train.py data=tiny data.path={{at}}/data run={{at}}/new {SMALLEST}", lambda at: weights(at / "new")),
-    "evaluate": ("evaluate.py run={at}/run batch_size=4 repeats=1 speedup_samples=0 gradient_samples=0", errors),
+    "evaluate": (
+        "evaluate.py run={at}/run batch_size=4 repeats=1 speedup_samples=0 gradient_samples=0 inversion_samples=0",
+        errors,
+    ),
     "invert": (
         "invert.py data=tiny inversion.iterations=4 inversion.shots=2 out={at}/out",
         velocity,

@@ -69,7 +69,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], Callable[[Path], Any]]] = {
         lambda at: weights(at / "run"),
     ),
     "evaluate": (
-        "evaluate run={disk}/run batch_size=4 repeats=1 speedup_samples=0 gradient_samples=0",
+        "evaluate run={disk}/run batch_size=4 repeats=1 speedup_samples=0 gradient_samples=0 inversion_samples=0",
         ("run",),
         errors,
     ),

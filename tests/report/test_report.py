@@ -134,3 +134,16 @@ def test_the_panels_of_a_figure_do_not_overlap(monkeypatch, tmp_path):
     assert len(boxes) > 2 and all(
         a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 or b.y1 <= a.y0 for a, b in combinations(boxes, 2)
     )
+
+
+def test_inversions_that_a_cheap_model_leads():
+    """The table counts medians over the models that reached the misfit, and says how many did."""
+    stored = json.loads(STORED.read_text(encoding="utf-8"))
+    led = {"gradients": [4.0, None, 6.0], "cheap": [40.0, 60.0, 50.0], "model_error": [0.9, 1.2, 1.0]}
+    never = led | {"gradients": [None, None, None]}
+    stored["inversion"] = {"samples": 3, "lbfgs": [20.0, 30.0, 24.0], "surrogate": led, "coarse_solver": never}
+    tables = report_tables([(Path("runs/a"), stored)], [])
+    (table,) = [table for table in tables if table["title"].startswith("Inversions that a cheap model leads")]
+    ours, coarse = (row[1:] for row in table["rows"])
+    assert ours == ["5", "24", "4.5 x", "50", "1.00", "2 of 3"]  # 20 / 4 and 24 / 6
+    assert coarse == ["-", "24", "-", "50", "1.00", "0 of 3"]

@@ -139,6 +139,7 @@ def test_evaluated_on_a_finer_grid(data, fine, tmp_path):
             "batch_size=2",
             "speedup_samples=0",
             "gradient_samples=0",
+            "inversion_samples=0",
         ]
         evaluate.main(compose("evaluate", arguments))
     stored = json.loads((Path(config.run) / "metrics.json").read_text())

@@ -272,7 +272,9 @@ def test_evaluation(trained, tmp_path, monkeypatch):
     velocity = 2000.0 + 20.0 * np.arange(40)[:, None] + np.zeros(60)
     np.savez(model, velocity=velocity, spacing=8.0)
     real = RealModelConfig(str(model))
-    asked = EvaluateConfig(trained.run, batch_size=4, repeats=1, speedup_samples=1, gradient_samples=1, real=real)
+    asked = EvaluateConfig(
+        trained.run, batch_size=4, repeats=1, speedup_samples=1, gradient_samples=1, inversion_samples=0, real=real
+    )
     result = evaluate(asked)
     stored = json.loads((Path(trained.run) / "metrics.json").read_text())
     assert stored == json.loads(json.dumps(result))

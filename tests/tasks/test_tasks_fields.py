@@ -345,7 +345,14 @@ def test_a_run_and_its_evaluation(data, other, name, tmp_path):
     file = str(tmp_path / "model.npy") if name == "harmonic" else None  # where there is more to it than for wavefields
     real = RealModelConfig(file, spacing=10.0)
     asked = EvaluateConfig(
-        run=config.run, batch_size=4, repeats=1, speedup_samples=0, gradient_samples=0, other=other.path, real=real
+        run=config.run,
+        batch_size=4,
+        repeats=1,
+        speedup_samples=0,
+        gradient_samples=0,
+        inversion_samples=0,
+        other=other.path,
+        real=real,
     )
     result = evaluate(asked)
     stored = json.loads((Path(config.run) / "metrics.json").read_text())

@@ -343,7 +343,7 @@ def test_trained_and_evaluated(data, tmp_path, name, monkeypatch):
         evaluate(EvaluateConfig(run=config.run, real=RealModelConfig(str(tmp_path / "model.npy"))))
     for setting in ("SIZES", "ITERATIONS"):
         monkeypatch.setattr(inverse_speedup, setting, 1)  # quicker to compile
-    result = evaluate(EvaluateConfig(run=config.run, batch_size=4, repeats=1, speedup_samples=1))
+    result = evaluate(EvaluateConfig(run=config.run, batch_size=4, repeats=1, speedup_samples=1, inversion_samples=0))
     assert result["test_samples"] == {"propagator": 4, "inverse": 2}[name]
     beside, measure = {"propagator": ("coarse_solver", "one_step"), "inverse": ("constant", "data_misfit")}[name]
     assert result[measure]["mean"] > 0 and result[beside][measure]["mean"] > 0

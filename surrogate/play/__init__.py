@@ -1,0 +1,1 @@
+"""Show a surrogate, the coarse solver and the solver next to each other on a local page (`wave play`)."""
