@@ -10,16 +10,20 @@ from bokeh.document import Document
 from bokeh.layouts import column, row
 from bokeh.models import (
     Button,
+    ColorBar,
     ColumnDataSource,
     Div,
     FileInput,
     FreehandDrawTool,
+    Image,
     LinearColorMapper,
     PointDrawTool,
+    Range1d,
     Select,
     Slider,
 )
 from bokeh.plotting import figure
+from jinja2 import Environment
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
@@ -28,6 +32,9 @@ from surrogate.inversion.descent import StopInversion
 from surrogate.play.scene import ITERATIONS, OURS, SOLVER, Scene, Shot
 
 WIDTH = 330  # of a panel [pixels]
+WRAPPED = {"flex-wrap": "wrap"}  # rows of panels fit any window
+PHONES = """{% extends base %}
+{% block preamble %}<meta name="viewport" content="width=device-width, initial-scale=1">{% endblock %}"""
 EVERY = 150  # between two looks at what was moved [ms]
 BRUSH = 3  # radius of a stroke [cells]
 ERROR_SCALE = 5  # errors are shown so many times larger
@@ -67,7 +74,7 @@ class Page:
         self.moved = True
         self._make_controls()
         self._make_panels()
-        document.title = "wave play"
+        document.title, document.template = "wave play", Environment(autoescape=True).from_string(PHONES)
         document.add_root(self._layout())
         document.add_periodic_callback(self.update, EVERY)
         document.on_session_destroyed(lambda context: self.stop())
@@ -75,8 +82,10 @@ class Page:
 
     def _make_controls(self) -> None:
         scene = self.scene
-        self.family = Select(title="Family", value=scene.families[0], options=list(scene.families), width=WIDTH // 2)
-        self.another = Button(label="Another model", width=WIDTH // 3)
+        self.family = Select(
+            title="Family", value=scene.families[0], options=list(scene.families), width=2 * WIDTH // 3
+        )
+        self.another = Button(label="Another", width=WIDTH // 4, align="end")
         self.upload = FileInput(accept=".npy,.npz,.sgy,.segy", title="Load a model (.npy, .npz, SEG-Y)", width=WIDTH)
         low, high = scene.spec.mixture.min_velocity, scene.spec.mixture.max_velocity
         self.brush = Slider(title="Velocity of the pencil [m/s]", start=low, end=high, value=high, step=50, width=WIDTH)
@@ -85,11 +94,11 @@ class Page:
         self.snapshot.visible = count > 1
         self.snapshot.width = WIDTH
         self.start = Button(label=f"Invert: {ITERATIONS} iterations", button_type="primary", width=WIDTH // 2)
-        self.told = Div(width=3 * WIDTH)
-        self.table = Div(width=3 * WIDTH)
+        self.told = Div(sizing_mode="stretch_width")
+        self.table = Div(sizing_mode="stretch_width")
         self.family.on_change("value", lambda attr, old, new: self.draw(0))
         self.another.on_click(lambda: self.draw(self.seed + 1))
-        self.upload.on_change("value", lambda attr, old, new: self.load(self.upload.filename, new))
+        self.upload.on_change("value", lambda attr, old, new: self._arrived(new))
         self.snapshot.on_change("value", lambda attr, old, new: self.show())
         self.start.on_click(self.invert)
 
@@ -135,6 +144,9 @@ class Page:
         self.history = ColumnDataSource({"iteration": [], "misfit": [], "error": []})
         for name, color in (("misfit", "#0072B2"), ("error", "#D55E00")):
             self.curve.line("iteration", name, source=self.history, color=color, line_width=2, legend_label=name)
+        self.curve.legend.location = "bottom_left"
+        for panel in (self.model, self.estimate):
+            panel.add_layout(ColorBar(color_mapper=self.speeds, title="m/s", width=8, padding=4), "right")
         self.estimate.visible = self.curve.visible = False
 
     def _field_size(self) -> tuple[float, float]:
@@ -152,15 +164,16 @@ class Page:
             width=WIDTH,
             height=WIDTH,
             title=title,
-            x_range=(0, size[0]),
-            y_range=(size[1], 0),
+            x_range=Range1d(0, size[0]),
+            y_range=Range1d(size[1], 0),
             x_axis_label="x [m]",
             y_axis_label="z [m]" if in_space else "t [s]",
             tools="",
         )
         panel.toolbar.logo = None
         source = ColumnDataSource({"image": [np.zeros((2, 2), np.float32)]})
-        panel.image("image", x=0, y=0, dw=value(size[0]), dh=value(size[1]), source=source, color_mapper=mapper)
+        image = Image(image="image", x=value(0), y=value(0), dw=value(size[0]), dh=value(size[1]), color_mapper=mapper)
+        panel.add_glyph(source, image)
         return panel, source
 
     def _layout(self) -> Any:
@@ -170,13 +183,14 @@ class Page:
             row(self.family, self.another), self.upload, self.brush, self.snapshot, self.start, width=WIDTH + 20
         )
         return column(
-            Div(text=INTRO, width=3 * WIDTH),
-            row(self.model, controls, styles={"flex-wrap": "wrap"}),
+            Div(text=INTRO, sizing_mode="stretch_width"),
+            row(self.model, controls, styles=WRAPPED, sizing_mode="stretch_width"),
             self.told,
             self.table,
-            row(*methods, styles={"flex-wrap": "wrap"}),
-            row(*errors, styles={"flex-wrap": "wrap"}),
-            row(self.estimate, self.curve, styles={"flex-wrap": "wrap"}),
+            row(*methods, styles=WRAPPED, sizing_mode="stretch_width"),
+            row(*errors, styles=WRAPPED, sizing_mode="stretch_width"),
+            row(self.estimate, self.curve, styles=WRAPPED, sizing_mode="stretch_width"),
+            sizing_mode="stretch_width",
         )
 
     def touch(self) -> None:
@@ -204,6 +218,10 @@ class Page:
         self.velocity = self.scene.draw(self.family.value, seed)
         self.tell(f"{self.family.value}, number {seed}")
         self.touch()
+
+    def _arrived(self, content: str) -> None:
+        # The name of the file is set after its content, by the same message.
+        self.document.add_next_tick_callback(lambda: self.load(str(self.upload.filename), content))
 
     def load(self, name: str, content: str) -> None:
         """Show a model that the user has sent.
@@ -258,6 +276,8 @@ class Page:
         assert self.shot is not None
         at = min(int(self.snapshot.value), len(self.shot.fields[SOLVER])) - 1
         truth = self.shot.fields[SOLVER][at]
+        if self.snapshot.visible:
+            self.snapshot.title = f"Snapshot, {1e3 * self.scene.spec.simulation.snapshot_times[at]:.0f} ms"
         largest = float(np.abs(truth).max()) or 1.0
         self.model_image.data = {"image": [self.velocity]}
         self.pressures.low, self.pressures.high = -largest / 2, largest / 2
@@ -309,7 +329,7 @@ class Page:
     def _ended(self) -> None:
         self.stopping, self.start.label = None, f"Invert: {ITERATIONS} iterations"
 
-    def _later(self, change: Callable[[], object]) -> None:
+    def _later(self, change: Callable[[], None]) -> None:
         """Change the page from another thread, unless its user has left."""
         if self.document.session_context is not None:
             self.document.add_next_tick_callback(change)

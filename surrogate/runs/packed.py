@@ -31,7 +31,7 @@ FORMAT = 1
 SMALL = 256  # numbers
 FOLDER = Path(__file__).parents[1] / "pretrained"
 # SHA-256 of the files of the pretrained surrogates, by their names.
-PRETRAINED: dict[str, str] = {}
+PRETRAINED = {"wavefield-small": "b2428a42761f181399bbd04027c3c067ba99460017a39669e007f0c2e0b983d9"}
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def rounded(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
     if values.size < SMALL or values.dtype != np.float32:
         return {f"whole/{name}": values}
     scale = np.abs(values).max() or np.float32(1)
-    return {f"weights/{name}": (values / scale).astype(np.float16), f"scale/{name}": np.float32(scale)}
+    return {f"weights/{name}": (values / scale).astype(np.float16), f"scale/{name}": np.asarray(scale, np.float32)}
 
 
 def restored(entries: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -123,7 +123,7 @@ def test_two_users(browser, address):
         visit.page.locator("table").first.wait_for(timeout=30_000)
     before = table_of(theirs)
     first = table_of(ours)
-    ours.page.get_by_role("button", name="Another model").click()
+    ours.page.get_by_role("button", name="Another").click()
     ours.page.get_by_role("status").wait_for(timeout=10_000)
     ours.page.wait_for_timeout(2000)
     assert table_of(ours) != first

@@ -99,6 +99,7 @@ def test_what_a_user_does(scene):
     assert page.at_source() == (0, width - spacing)
     page.source.data = {"x": [100.0], "y": [60.0]}
     page.update()
+    assert first is not None and page.shot is not None
     assert page.shot is not first and relative(page.shot.fields[SOLVER], first.fields[SOLVER]) > 0.1
     page.brush.value = page.brush.start
     page.strokes.data = {"xs": [[100.0, 120.0]], "ys": [[100.0, 100.0]]}
@@ -126,6 +127,7 @@ def test_loopback_only(tmp_path):
     server.start()
     try:
         assert listening() == ["0100007F"]
+        assert server.port is not None
         with pytest.raises(InputError, match="cannot be used"):
             make_server(surrogate_of("wavefield", tmp_path), server.port)
     finally:
