@@ -61,7 +61,7 @@ class Page:
 
     Args:
         document: Document of the session.
-        scene: What all users share.
+        scene: Methods and models that all users share.
     """
 
     def __init__(self, document: Document, scene: Scene):
@@ -164,8 +164,8 @@ class Page:
             width=WIDTH,
             height=WIDTH,
             title=title,
-            x_range=Range1d(0, size[0]),
-            y_range=Range1d(size[1], 0),
+            x_range=Range1d(start=0, end=size[0]),
+            y_range=Range1d(start=size[1], end=0),
             x_axis_label="x [m]",
             y_axis_label="z [m]" if in_space else "t [s]",
             tools="",

@@ -47,7 +47,7 @@ def pack(run: str | Path, file: str | Path, texts: dict[str, str]) -> dict[str, 
     Args:
         run: Folder of the run.
         file: File to write, .npz.
-        texts: What people should know, by title, such as `about`, `limits` and `license`.
+        texts: Texts for people by title, such as `about`, `limits` and `license`.
 
     Returns:
         The card.
