@@ -12,9 +12,9 @@ from surrogate.runs.packed import FOLDER, PRETRAINED, load_card
 
 INTRO = """# Pretrained surrogates
 
-The cards of what comes with the package ([how to use it](../guides/export.md)). Each was trained by `wave train
-experiment=NAME` and evaluated by `wave evaluate` on test samples that it had not seen; `wave unpack NAME FOLDER` and
-`wave evaluate run=FOLDER` measure it again.
+The cards of what comes with the package ([how to use it](../guides/export.md)). Each was trained by `wave train`, with
+the experiment of its name (`experiment=wavefield_small`), and evaluated by `wave evaluate` on test samples that it had not
+seen; `wave unpack NAME FOLDER --samples 128` and `wave evaluate run=FOLDER` measure it again.
 """
 HEAD = ("relative L2", "mean", "median", "90 %", "time, of the solver's")
 
@@ -61,7 +61,8 @@ def worth(metrics: dict[str, Any]) -> str:
             f"led by the {name.replace('_', ' ')} {f'{np.median(found):.0f}' if found else 'not reached'}"
             for name, found in counts.items()
         )
-        text += f"- Gradients by the solver in an inversion: L-BFGS {np.median(led['lbfgs']):.0f}; {words}.\n"
+        plain = f"{np.median(led['lbfgs']):.0f}"
+        text += f"- Gradients by the solver, inversions of {led['samples']} model(s): L-BFGS {plain}; {words}.\n"
     return text
 
 

@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=PORT, help=f"port of the page ({PORT})")
     parser.add_argument("--show", action="store_true", help="open the page in the browser")
     options = parser.parse_args()
+    if not 1 <= options.port < 2**16:
+        raise InputError(f"A port is a number from 1 to 65535, but got {options.port}.")
     try:
         from surrogate.play.server import make_server
     except ImportError as error:

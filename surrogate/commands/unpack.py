@@ -83,4 +83,4 @@ def main() -> None:
     print(f"Relative L2 error {error}" + f"; coarse solver {coarse}" * bool(coarse) + f"; S {speedup}" * bool(speedup))
     for title in sorted(card["texts"].keys() - {"about"}):
         print(f"{title.capitalize()}: {card['texts'][title]}")
-    print_next(f"wave evaluate run={options.folder}")
+    print_next(f"wave evaluate run={options.folder}" + " data.path=DATA" * (options.samples == 0))

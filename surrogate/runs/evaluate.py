@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data_gen.common.errors import InputError
+from data_gen.common.errors import InputError, NumericalError
 from data_gen.common.files import exclusive, explain_full_disk, read_rows, refuse_links, write_json
 from surrogate import figures
 from surrogate.config import EvaluateConfig, TrainConfig
@@ -131,7 +131,7 @@ def _evaluate(config: EvaluateConfig, request: Request, on_progress: Callable[[s
             cases = read_cases(run.data.path, task, min(number, run.data.test))
             try:
                 result[key] = measure(model, task, cases)
-            except InputError as error:  # such as too little memory: all else is worth keeping
+            except (InputError, NumericalError) as error:  # such as too little memory: all else is worth keeping
                 result[key] = {"not_measured": str(error)}
     if request.other is not None:
         result["other"] = evaluate_other(

@@ -11,9 +11,11 @@ that PRETRAINED states: another file of that name is refused.
 
 import hashlib
 import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -184,19 +186,21 @@ def read_packed(file: Path) -> Packed:
     try:
         with np.load(file, allow_pickle=False) as archive:
             entries = {name: archive[name] for name in archive.files}
-        card = json.loads(entries.pop("card").tobytes())
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{file} is not a packed surrogate ({error}). `wave pack` writes such files.") from error
+        card = dict(json.loads(entries.pop("card").tobytes()))
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"{file} is not a packed surrogate, or is damaged ({error}). `wave pack` writes such files."
+        ) from error
     card = opened(card, file)
     if card.get("format") != FORMAT:
         raise InputError(
             f"{file} has the format {card.get('format')}, but this version reads {FORMAT}. Install the version that "
             "wrote it, or a later one."
         )
-    if (found := digest_of_entries(entries)) != card["arrays"]:
+    if (found := digest_of_entries(entries)) != card.get("arrays"):
         raise InputError(
-            f"{file} is damaged: its arrays are not those that were written (digest {found}, but {card['arrays']} was "
-            "written). Restore it from a copy."
+            f"{file} is damaged: its arrays are not those that were written (digest {found}, but {card.get('arrays')} "
+            "was written). Restore it from a copy."
         )
     return Packed(card, from_plain(card["config"], TrainConfig, str(file)), restored(entries))
 

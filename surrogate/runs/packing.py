@@ -67,6 +67,13 @@ def pack(run: str | Path, file: str | Path, texts: dict[str, str]) -> dict[str, 
         raise InputError(
             f"{run} was not evaluated, so its card could not say how well it predicts. Run `wave evaluate run={run}`."
         )
+    if read_json(measured).get("evaluated", {}).get("step") != best_step(run):
+        raise InputError(f"The evaluation of {run} is of other weights than its best. Run `wave evaluate run={run}`.")
+    if files := [name for name, options in config.data.families.items() if "path" in (options or {})]:
+        raise InputError(
+            f"The families {', '.join(files)} of {run} read models from files, which a packed surrogate cannot hold. "
+            "Share the folder of the run and those files instead."
+        )
     metrics = {name: value for name, value in read_json(measured).items() if name not in ELSEWHERE}
     model = load_surrogate(run)
     named = named_arrays(nnx.state(model, nnx.Not(nnx.RngState)))
@@ -147,10 +154,16 @@ def unpack(
             f"{name} was trained on data that were imported from files, so no test samples can be drawn for it. Unpack "
             "it with --samples 0, and evaluate it with data.path=FOLDER, the folder of those data."
         )
+    if samples < 0:
+        raise InputError(f"--samples is a number of test samples, 0 for none, but got {samples}.")
+    known = read_json(folder / CARD).get("arrays") if (folder / CARD).is_file() else None
+    if known != packed.card["arrays"] and (known is not None or (folder / "checkpoints").exists()):
+        raise InputError(f"{folder} holds the weights of another surrogate or of a training. Choose another folder.")
     model = packed.create()  # refuses arrays that do not fit, before anything is written
     data = replace(packed.config.data, path=str(folder / "data"))
     claim_folder(folder, replace(packed.config, run=str(folder), data=data))
     with exclusive(folder / "unpack.lock"):
+        write_json(folder / CARD, packed.card)  # first: it says whose the weights are
         checkpoints = Checkpoints(folder)
         try:
             if checkpoints.best_step is None:
@@ -158,7 +171,6 @@ def unpack(
                 checkpoints.save_best(packed.card["step"], nnx.to_pure_dict(nnx.state(model)), progress)
         finally:
             checkpoints.close()
-        write_json(folder / CARD, packed.card)
         if samples:
             on_progress(f"simulating {samples} test samples")
             generate(replace(data, source="disk", train=0, validation=1, test=samples))

@@ -179,6 +179,31 @@ def test_damage(home, tmp_path, change, said):
         load_surrogate(tmp_path / "bad.npz")
 
 
+def test_damaged_bytes(home, tmp_path):
+    """A file that was cut off, or of which a byte was flipped, is refused in a sentence."""
+    whole = (home / "run.npz").read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    for content in (whole[: len(whole) // 2], bytes(flipped), b""):
+        (tmp_path / "bad.npz").write_bytes(content)
+        with pytest.raises(InputError, match=r"damaged"):
+            load_surrogate(tmp_path / "bad.npz")
+
+
+def test_folders_of_others(home, tmp_path):
+    """A training, or weights of another file, stay as they are; old evaluations do not describe new weights."""
+    shutil.copytree(home / "run", tmp_path / "run")
+    with pytest.raises(InputError, match="holds the weights of another"):
+        unpack(home / "run.npz", tmp_path / "run", samples=0)
+    with pytest.raises(InputError, match="number of test samples"):
+        unpack(home / "run.npz", tmp_path / "new", samples=-1)
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    metrics["evaluated"]["step"] = 1
+    (tmp_path / "run" / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(InputError, match="of other weights"):
+        pack(tmp_path / "run", tmp_path / "new.npz", TEXTS)
+
+
 def changed_card(entries: dict[str, np.ndarray], *, sealed_again: bool = True, **values) -> dict[str, np.ndarray]:
     card = json.loads(entries["card"].tobytes()) | values
     if sealed_again:
