@@ -27,7 +27,7 @@ from jinja2 import Environment
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from data_gen.common.errors import InputError
+from data_gen.common.errors import InputError, NumericalError
 from surrogate.inversion.descent import StopInversion
 from surrogate.play.scene import ITERATIONS, OURS, SOLVER, Scene, Shot
 
@@ -318,7 +318,7 @@ class Page:
                 said = f"Inverted: the misfit fell to {result.misfit[-1] / result.misfit[0]:.2g} of its start."
                 self._later(lambda: self.estimate_image.update(data={"image": [result.velocity]}))
                 self._later(lambda: self.tell(said))
-            except InputError as error:
+            except (InputError, NumericalError) as error:
                 message = str(error)
                 self._later(lambda: self.tell(message, wrong=True))
             finally:

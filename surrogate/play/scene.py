@@ -1,6 +1,6 @@
 """Compute what the playground shows: one shot by every method, with times and errors, and a short inversion.
 
-All pages share one scene: its programs are compiled once, and one shot is computed at a time.
+All pages share one scene: its programs are compiled once, and one shot and one inversion are computed at a time.
 """
 
 import binascii
@@ -21,19 +21,18 @@ from data_gen.common.errors import InputError
 from data_gen.common.smoothing import gaussian_smooth
 from data_gen.solver.problem.checks import check_inputs
 from data_gen.velocity.base.model_files import read_velocity, to_grid
-from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.descent import Result, invert
 from surrogate.inversion.forward import spread_sources
 from surrogate.models.surrogate import Surrogate
 from surrogate.protocols import ForwardTask, Method
-from surrogate.runs.misfit_gradients import MEMORY, SMOOTHING, physics
+from surrogate.runs.misfit_gradients import MEMORY, SMOOTHING, Case, inversion_settings, physics
 from surrogate.runs.predict import predict_batch
 from surrogate.tasks.registry import TASKS
 
 SHOWN = ("wavefield", "gather")  # tasks
 SOLVER, OURS = "solver", "surrogate"
 LARGEST_FILE = 10_000_000  # bytes
-SHOTS, ITERATIONS, LEARNING_RATE = 4, 15, 50.0  # of the inversion; [m/s] of its first step
+SHOTS, ITERATIONS = 4, 15  # of the inversion
 
 
 class Shot(NamedTuple):
@@ -73,7 +72,7 @@ class Scene:
         self.spec = task.spec
         methods: dict[str, Method] = task.methods() | {OURS: lambda batch: predict_batch(model, batch)}
         self.methods = {name: methods[name] for name in (SOLVER, "coarse_solver", OURS) if name in methods}
-        self._turn = Lock()
+        self._turn, self._inversion = Lock(), Lock()
         self.shoot(self.draw(self.families[0], 0), self.middle)  # compiles all
 
     @property
@@ -189,10 +188,8 @@ class Scene:
         kind = self.task.data_kinds[0]
         solver = physics(self.task, self.spec.simulation, sources, kind)
         start = np.asarray(gaussian_smooth(jnp.asarray(velocity), SMOOTHING))
-        low, high = 0.95 * float(velocity.min()), float(velocity.max())
-        config = InversionConfig(
-            kind=kind, optimizer="lbfgs", learning_rate=LEARNING_RATE, bounds=[low, high], iterations=ITERATIONS
-        )
+        config = inversion_settings(Case(velocity, np.asarray(sources)), kind, ITERATIONS)
         observed: Array = jax.jit(solver.__call__)(jnp.asarray(velocity))
         known: dict[str, Any] = {"truth": velocity, "memory_budget": MEMORY}
-        return start, invert(solver, observed, start, config, on_progress=on_progress, **known)
+        with self._inversion:  # of all pages: each may take the memory of its plan
+            return start, invert(solver, observed, start, config, on_progress=on_progress, **known)
