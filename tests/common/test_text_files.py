@@ -13,7 +13,7 @@ from tests.helpers import ROOT
 FOLDERS = ("data_gen", "surrogate", "benchmarks", "examples")
 FILES = sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))
 TEXT = {"read_text", "write_text", "fdopen", "TemporaryFile", "NamedTemporaryFile"}
-OTHERS = {"os", "segyio", "archive", "Image", "zarr"}  # objects whose `open` opens no text
+OTHERS = {"os", "segyio", "archive", "Image", "zarr", "webbrowser"}  # objects whose `open` opens no text
 
 
 def opens_text(call: ast.Call) -> bool:
