@@ -139,21 +139,21 @@ def baseline(case: Case, noise: str, folder: Path) -> Runner:
 
 
 def others(
-    case: Case, noise: str, folder: Path, seconds: float, wanted: dict[str, float]
+    case: Case, noise: str, folder: Path, options: argparse.Namespace, wanted: dict[str, float]
 ) -> dict[Runner, float | None]:
-    """The other contenders, and how much coarser the cells are that lead them."""
+    """The other contenders that are chosen, and how much coarser the cells are that lead them."""
     shots = len(case.setup.sources)
 
     def enough(runner: Runner) -> bool:
         return all(reached(runner, shots, measure, value) for measure, value in wanted.items())
 
-    batches = request_of(case, NOISE[noise], "batches", folder)
-    found: dict[Runner, float | None] = {Runner("batches", batches, folder, seconds, enough): None}
-    for ratio in RATIOS:
-        coarser = replace(case, setup=replace(case.setup, coarser=ratio))
-        for name in LED:
-            request = request_of(coarser, NOISE[noise], name, folder)
-            found[Runner(name, request, folder, seconds, enough)] = ratio
+    chosen: list[tuple[str, float | None]] = [("batches", None)] * ("batches" in options.contenders)
+    chosen += [(name, ratio) for ratio in options.ratios for name in LED if name in options.contenders]
+    found: dict[Runner, float | None] = {}
+    for name, ratio in chosen:
+        own = case if ratio is None else replace(case, setup=replace(case.setup, coarser=ratio))
+        request = request_of(own, NOISE[noise], name, folder)
+        found[Runner(name, request, folder, options.seconds, enough)] = ratio
     return found
 
 
@@ -163,12 +163,12 @@ def run_all(runners: list[Runner], where: str) -> None:
         raise SystemExit("\n".join(f"{where}, {name}: {text}" for name, text in failed.items()))
 
 
-def contest(case: Case, noise: str, folder: Path, seconds: float) -> list[dict[str, Any]]:
-    """Run all contenders of a case; what is measured of each."""
+def contest(case: Case, noise: str, folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Run the contenders of a case; what is measured of each."""
     ours = baseline(case, noise, folder)
     run_all([ours], f"{case.name}, {noise}")
     wanted = {measure: min(entry[measure] for entry in ours.history) for measure in MEASURES}
-    led = others(case, noise, folder, seconds, wanted)
+    led = others(case, noise, folder, options, wanted)
     run_all(list(led), f"{case.name}, {noise}")
     return rows_of(case, noise, {ours: None, **led}, wanted)
 
@@ -278,6 +278,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where data and progress are kept")
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS), help="which")
     parser.add_argument("--noise", nargs="+", choices=NOISE, default=list(NOISE))
+    contenders = ("batches", *LED)
+    parser.add_argument("--contenders", nargs="+", choices=contenders, default=contenders, help="beside L-BFGS")
+    parser.add_argument("--ratios", nargs="+", type=float, choices=RATIOS, default=RATIOS, help="of the cells' sides")
     parser.add_argument("--seconds", type=float, default=300.0, help="of computing, for each that is led")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of the documents")
@@ -294,7 +297,7 @@ def main() -> None:
             case = make_case(setup, name, model(), options.folder / problem / "data")
             setups.append(setup.described() | {"case": name, "machine": before})
             for noise in options.noise:
-                rows += contest(case, noise, options.folder / problem / noise, options.seconds)
+                rows += contest(case, noise, options.folder / problem / noise, options)
                 print(write_rows(options.out, "corrected", {"machine": before, "setups": setups}, rows), flush=True)
     print(write_page(options.out, options.docs))
 

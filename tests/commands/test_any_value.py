@@ -23,7 +23,7 @@ from tests.commands.configs import CONFIGS, is_config, outside, ranged_fields, w
 
 # Fields with a range, at least: so that no config is left out in silence.
 FIELDS = 240
-EVERY = 12  # of the wrong command lines, one in so many is tried by `make test`, and all by `make slow`
+EVERY = 36  # of the wrong command lines, one in so many is tried by `make test`, and all by `make slow`
 
 
 def check(config: Any) -> None:

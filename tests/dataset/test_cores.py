@@ -34,6 +34,7 @@ def digests() -> dict[str, str]:
     return {name: digest_of(np.asarray(array)) for name, array in arrays.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux can bind a process to a core")
 def test_cores_change_no_bit():
     """One core, and a pool of sixteen threads on all cores, compute the same bits."""

@@ -179,7 +179,7 @@ STAGES = [StageConfig(highest_frequency=8.0, spacing=15.0, iterations=1), StageC
 @pytest.mark.parametrize(
     ("optimizer", "changes"),
     [
-        ("lbfgs", {"iterations": 5}),
+        pytest.param("lbfgs", {"iterations": 5}, marks=pytest.mark.slow),
         pytest.param("adam", {"iterations": 5}, marks=pytest.mark.slow),
         pytest.param("lbfgs", {"stages": STAGES, "preconditioner": "illumination"}, marks=pytest.mark.slow),
     ],
@@ -295,6 +295,7 @@ def test_densities_of_files(tmp_path):
             read_density(tmp_path / "bad.npy")
 
 
+@pytest.mark.slow
 def test_known_models(tmp_path):
     """The command's function reads a true density, starts from a file of one, and writes, draws and tells both."""
     grid = (24, 20)

@@ -135,7 +135,9 @@ def test_a_folder_that_was_interrupted(tmp_path, monkeypatch):
     assert run_inversion(config) == summary
 
 
-@pytest.mark.parametrize("number", ENDING)
+@pytest.mark.parametrize(
+    "number", [ENDING[0], *(pytest.param(number, marks=pytest.mark.slow) for number in ENDING[1:])]
+)
 def test_a_signal_ends_after_the_iteration(number, tmp_path):
     """The iteration under way is finished and kept, and the same command ends with the same bits."""
     config = InvertConfig(

@@ -55,7 +55,7 @@ def test_misfit_times_a_constant(monkeypatch, optimizer):
         assert relative(estimate(config), expected) < 1e-4, scale
 
 
-@pytest.mark.parametrize("scale", [1e-20, 1e20])
+@pytest.mark.parametrize("scale", [1e-20, pytest.param(1e20, marks=pytest.mark.slow)])
 def test_wavelet_of_the_solver_in_any_unit(scale):
     """The same through the solver, whose adjoint fields have the inverse unit of its fields."""
     spec = tiny_config("unused").create()

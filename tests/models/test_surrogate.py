@@ -123,7 +123,7 @@ def test_statistics_have_no_unit(batch):
 
 
 @pytest.mark.parametrize(
-    "name", ["coarse", *(pytest.param(name, marks=pytest.mark.slow) for name in ("background", "source_map"))]
+    "name", [pytest.param(name, marks=pytest.mark.slow) for name in ("coarse", "background", "source_map")]
 )
 def test_training_overfits_one_batch(name, batch):
     """Four samples are learned to 5 % within 300 steps, whatever the encoding: all three train."""

@@ -64,6 +64,7 @@ def test_the_gradient_of_the_misfit(data, baseline):
     assert np.vdot(gradient, direction) == pytest.approx(slope, rel=1e-2)
 
 
+@pytest.mark.slow
 def test_a_surrogate_without_a_correction_is_its_coarse_solver(data, baseline, monkeypatch):
     """All numbers of the two agree: they are the same function, by two ways; float32 rounds by 1e-4 of a cosine."""
     monkeypatch.setattr(module, "ITERATIONS", 1)

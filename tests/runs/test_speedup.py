@@ -93,7 +93,7 @@ def test_settings_end_with_the_data_and_keep_its_records(data):
         assert {getattr(simulation, name) for simulation in found} == {getattr(spec.simulation, name)}
 
 
-@pytest.mark.parametrize("name", ["wavefield", "gather", "harmonic"])
+@pytest.mark.parametrize("name", ["wavefield", pytest.param("gather", marks=pytest.mark.slow), "harmonic"])
 def test_a_surrogate_without_a_correction_errs_as_its_coarse_solver_does(data, name, monkeypatch):
     """With a correction of zero, predictions and gradients are those of the coarse solver, whose setting is timed too.
 

@@ -78,6 +78,7 @@ def spoilt(monkeypatch):
     spoil(monkeypatch, lambda snapshots: np.where(np.arange(20) == 7, np.nan, snapshots))
 
 
+@pytest.mark.slow
 def test_rollback_names_the_sample_and_resumes_bitwise(data, tmp_path, spoilt):
     """Sample 5 comes once in each epoch of four batches: at least two rollbacks in eight steps.
 

@@ -134,7 +134,7 @@ def image(simulation, offset, distance):
     return 20 * np.log10(levels[0] / levels[1])
 
 
-@pytest.mark.parametrize("staggered", [False, True])
+@pytest.mark.parametrize("staggered", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_grazing_incidence(staggered):
     """Along a layer 10 cells wide, offsets up to 20 widths: the complex image's level, or the grid's error of -55 dB.
 

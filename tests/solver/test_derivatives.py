@@ -125,9 +125,8 @@ def slow(*values):
             for loop in ("at once", "map")
         ),
         *(slow(engine, loop) for engine in list(ENGINES)[1:3] for loop in LOOPS),
-        *(slow("XLA runs backwards", loop) for loop in ("at once", "map")),
+        *(slow("XLA runs backwards", loop) for loop in LOOPS),
         slow("scan", "scan"),
-        ("XLA runs backwards", "scan"),
     ],
 )
 def test_every_engine_has_every_derivative(engine, loop, float64):

@@ -172,7 +172,9 @@ def others_than_scan():
     memories = Memory("full"), Memory("recompute"), Memory("recompute", every=7)
     slow = [{"backend": "native", "memory": memory} for memory in memories]
     return [
-        pytest.param([{"backend": "native", "memory": Memory("boundary")}, ENGINES["reversal"]]),
+        pytest.param(
+            [{"backend": "native", "memory": Memory("boundary")}, ENGINES["reversal"]], marks=pytest.mark.slow
+        ),
         pytest.param([*slow, ENGINES["intervals"]], marks=pytest.mark.slow),
     ]
 

@@ -59,6 +59,7 @@ def test_batches_of_models():
     assert relative(jax.vmap(run)(models), expected) < 1e-5
 
 
+@pytest.mark.slow
 def test_threads(monkeypatch):
     """Two warpgroups, simulated with their barrier and with shared memory that starts as NaN: no race between them.
 

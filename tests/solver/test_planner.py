@@ -57,7 +57,7 @@ print("peak", resident("VmHWM") - before)
 @pytest.mark.parametrize(
     ("strategy", "precision", "backend"),
     [
-        ("full", "bfloat16", "native"),
+        pytest.param("full", "bfloat16", "native", marks=pytest.mark.slow),
         pytest.param("recompute", "same", "native", marks=pytest.mark.slow),
         pytest.param("boundary", "same", "native", marks=pytest.mark.slow),
         pytest.param("full", "same", "xla", marks=pytest.mark.slow),

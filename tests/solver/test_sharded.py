@@ -67,7 +67,11 @@ def compare(options, staggered, counts, bound):
 
 @pytest.mark.parametrize(
     ("options", "staggered", "counts"),
-    [(LAYERS, False, (1, 4)), (WALLS, True, (4,)), pytest.param(MIXED, True, (2,), marks=pytest.mark.slow)],
+    [
+        pytest.param(LAYERS, False, (1, 4), marks=pytest.mark.slow),
+        (WALLS, True, (4,)),
+        pytest.param(MIXED, True, (2,), marks=pytest.mark.slow),
+    ],
     ids=["layers", "walls", "mixed"],
 )
 def test_equals_one_device(options, staggered, counts, float64):

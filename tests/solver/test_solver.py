@@ -153,9 +153,11 @@ def test_absorption(staggered):
 @pytest.mark.parametrize(
     ("order", "staggered"),
     [
-        (4, True),
         (8, False),
-        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((2, False), (2, True), (4, False), (8, True))),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in ((2, False), (2, True), (4, False), (4, True), (8, True))
+        ),
     ],
 )
 def test_layers_are_transparent(order, staggered):

@@ -106,6 +106,7 @@ def test_the_samples_losses_are_those_of_the_step():
     assert jnp.flatnonzero(~jnp.isfinite(losses)).tolist() == [6]
 
 
+@pytest.mark.slow
 def test_recomputed_blocks_give_the_same_gradients_for_less_memory():
     """Recomputed, a block draws the same drops, and the random state moves on as it would have.
 
