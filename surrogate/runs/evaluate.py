@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_gen.common.errors import InputError, NumericalError
-from data_gen.common.files import exclusive, explain_full_disk, read_rows, refuse_links, write_json
+from data_gen.common.files import exclusive, explain_full_disk, refuse_links, write_json
 from surrogate import figures
 from surrogate.config import EvaluateConfig, TrainConfig
 from surrogate.models.surrogate import Surrogate, count_parameters
@@ -34,7 +34,7 @@ from surrogate.runs.other_model import evaluate_model
 from surrogate.runs.predict import predict_batch
 from surrogate.runs.provenance import environment
 from surrogate.runs.speedup import speedup
-from surrogate.runs.timing import time_per_sample
+from surrogate.runs.timing import time_per_sample, training_seconds
 from surrogate.runs.transfer import same_grid
 from surrogate.tasks.common import SnapshotTask
 from surrogate.training.batches import Examples, ordered_batches
@@ -118,8 +118,8 @@ def _evaluate(config: EvaluateConfig, request: Request, on_progress: Callable[[s
     }
     if config.speedup_samples:
         on_progress("time at an equal error against the wave equation")
-        rows = [row for _, row in read_rows(out / "metrics.jsonl")]
-        result["speedup"] = speedup(model, run, rows, config.speedup_samples, config.repeats)
+        training = training_seconds(out, run.training.batch_size)
+        result["speedup"] = speedup(model, run, training, config.speedup_samples, config.repeats)
     if isinstance(task, ForwardTask) and task.spec.simulates:
         for key, number, stage, measure in (
             ("gradients", config.gradient_samples, "gradients of a misfit along an inversion", gradient_fidelity),

@@ -1,10 +1,10 @@
 """Count the solver's gradients that an inversion needs when a surrogate leads it, or the coarse solver.
 
-L-BFGS through the solver makes ITERATIONS steps from a smoothed model of the test split. From the same start,
-`forward=corrected` goes on until its misfit is REACHED times the one that L-BFGS ends with, or for MOST times as many
-simulations by the solver: once with the surrogate as its cheap model, and once with the coarse solver, on cells RATIO
-times as large. A surrogate that needs as many gradients as the coarse solver, at a higher price each, is of no use
-there. The data are the solver's own, without noise.
+L-BFGS through the solver makes ITERATIONS steps from a smoothed model of the test split. The misfit wanted is REACHED
+times the one that it ends with: all are counted until they first have it. From the same start, `forward=corrected` goes
+on until then, or for MOST times as many simulations by the solver: once with the surrogate as its cheap model, and once
+with the coarse solver, on cells RATIO times as large. A surrogate that needs as many gradients as the coarse solver, at
+a higher price each, is of no use there. The data are the solver's own, without noise.
 """
 
 from contextlib import suppress
@@ -28,7 +28,7 @@ from surrogate.runs.misfit_gradients import MEMORY, SMOOTHING, Case, inversion_s
 
 ITERATIONS = 20  # of L-BFGS
 REACHED = 1.01  # of the misfit that it ends with
-MOST = 1.3  # of its simulations
+MOST = 1.3  # of its simulations until then
 UNLIMITED = 10**6  # iterations, where simulations are limited
 LOWS = {"surrogate": "surrogate", "coarse_solver": "coarse"}  # `corrected.low` of each method
 
@@ -42,9 +42,10 @@ def inversion_use(model: Surrogate, task: ForwardTask, cases: list[Case]) -> dic
         cases: Models of the test split with their shots.
 
     Returns:
-        JSON values: the number of models; `lbfgs`, the solver's gradients of all shots in each L-BFGS; and of each
-        method, in each inversion that it leads, its `gradients` by the solver until the same misfit, None if it was
-        not reached, those by the cheap model (`cheap`), and the `model_error` there, over that of L-BFGS at its end.
+        JSON values: the number of models; `lbfgs`, the solver's gradients of all shots in each L-BFGS until it first
+        had the misfit wanted; and of each method, in each inversion that it leads, its `gradients` by the solver until
+        then, None if it never had it, those by the cheap model (`cheap`), and the `model_error` there, over that of
+        L-BFGS.
     """
     kind = task.data_kinds[0]
     found: dict[str, Any] = {"samples": len(cases), "lbfgs": []}
@@ -56,9 +57,11 @@ def inversion_use(model: Surrogate, task: ForwardTask, cases: list[Case]) -> dic
         settings = inversion_settings(case, kind, ITERATIONS)
         known = {"truth": case.velocity, "memory_budget": MEMORY}
         plain = invert(solver, observed, start, settings, **known)
-        found["lbfgs"].append(_gradients(plain.used[-1], case))
         wanted = REACHED * float(np.nanmin(plain.true_misfit))
-        budget = {"iterations": UNLIMITED, "simulations": int(MOST * plain.used[-1])}
+        until = _first(plain, wanted)
+        assert until is not None  # its smallest misfit is below
+        found["lbfgs"].append(_gradients(plain.used[until], case))
+        budget = {"iterations": UNLIMITED, "simulations": int(MOST * plain.used[until])}
         cheap: dict[str, ForwardModel] = {"surrogate": SurrogateForward(model, sources, kind)}
         with suppress(InputError):  # no such cells for these data, such as between walls
             cheap["coarse_solver"] = coarser(solver, RATIO)
@@ -67,9 +70,11 @@ def inversion_use(model: Surrogate, task: ForwardTask, cases: list[Case]) -> dic
             make = CorrectedStages(low if name == "surrogate" else None)
             result = invert(solver, observed, start, led, make=make, on_progress=_until(wanted), **known)
             row = found.setdefault(name, {"gradients": [], "cheap": [], "model_error": []})
-            for key, value in _reached(result, wanted, case).items():
-                row[key].append(value)
-            row["model_error"][-1] /= float(plain.model_error[-1])
+            first = _first(result, wanted)
+            entry = len(result.used) - 1 if first is None else first
+            row["gradients"].append(None if first is None else _gradients(result.used[first], case))
+            row["cheap"].append(_gradients(result.low_used[entry], case))
+            row["model_error"].append(float(result.model_error[entry] / plain.model_error[until]))
     return found
 
 
@@ -88,12 +93,7 @@ def _gradients(simulations: float, case: Case) -> float:
     return float(simulations) / (3 * len(case.sources))
 
 
-def _reached(result: Result, wanted: float, case: Case) -> dict[str, float | None]:
-    """Return what an inversion had spent when it first had a misfit; at its end, if it never had."""
+def _first(result: Result, wanted: float) -> int | None:
+    """Return the first entry at which an inversion had a misfit; None if it never had."""
     there = np.flatnonzero(result.true_misfit <= wanted)
-    entry = int(there[0]) if there.size else len(result.used) - 1
-    return {
-        "gradients": _gradients(result.used[entry], case) if there.size else None,
-        "cheap": _gradients(result.low_used[entry], case),
-        "model_error": float(result.model_error[entry]),
-    }
+    return int(there[0]) if there.size else None

@@ -24,12 +24,14 @@ from flax import nnx
 
 from data_gen.common.digest import digest_of_all
 from data_gen.common.errors import InputError
+from data_gen.common.files import read_json
 from data_gen.common.sealed import opened
 from surrogate.config import TrainConfig
 from surrogate.models.surrogate import Surrogate
 from surrogate.runs.folder import from_plain
 
 FORMAT = 1
+CARD = "card.json"  # in the folder of an unpacked run
 SMALL = 256  # numbers
 FOLDER = Path(__file__).parents[1] / "pretrained"
 # SHA-256 of the files of the pretrained surrogates, by their names.
@@ -153,12 +155,13 @@ def packed_file(name: str | Path) -> Path | None:
         The file; None if that is neither, such as the folder of a run.
 
     Raises:
-        InputError: If the file of a pretrained surrogate is not the one that was published.
+        InputError: If the file of a pretrained surrogate is not the one that was published, or if something else has
+            its name here.
     """
     place = Path(name)
     if place.is_file() and place.suffix == ".npz":
         return place
-    if place.exists() or str(name) not in PRETRAINED:
+    if str(name) not in PRETRAINED:
         return None
     file = FOLDER / f"{name}.npz"
     found = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "absent"
@@ -167,7 +170,15 @@ def packed_file(name: str | Path) -> Path | None:
             f"The file of the pretrained surrogate {name}, {file}, is not the one that was published (SHA-256 {found}, "
             f"expected {PRETRAINED[str(name)]}). Install the package again."
         )
-    return file
+    if not place.exists():
+        return file
+    card = read_json(place / CARD) if (place / CARD).is_file() else {}
+    if card.get("arrays") != read_packed(file).card["arrays"]:
+        raise InputError(
+            f"{name} is the name of a pretrained surrogate, and there is a {name} here that is another one. Write "
+            f"./{name} for the one here, or move it."
+        )
+    return None  # unpacked here
 
 
 def read_packed(file: Path) -> Packed:

@@ -22,6 +22,7 @@ from surrogate.runs.error_tables import read_examples
 from surrogate.runs.folder import claim_folder, read_run
 from surrogate.runs.load import best_step, best_validation, load_surrogate
 from surrogate.runs.packed import (
+    CARD,
     FORMAT,
     SMALL,
     Packed,
@@ -32,9 +33,9 @@ from surrogate.runs.packed import (
     rounded,
 )
 from surrogate.runs.predict import apply_to_batch
+from surrogate.runs.timing import training_seconds
 from surrogate.tasks.common import example
 
-CARD = "card.json"  # in the folder of an unpacked run
 EXAMPLES = 16  # whose errors the card states one by one, so that anybody can check them
 # Parts of `metrics.json` that stay behind: of the evaluated folder, and of other data.
 ELSEWHERE = ("config", "evaluated", "drawn", "other", "real_model")
@@ -86,6 +87,7 @@ def pack(run: str | Path, file: str | Path, texts: dict[str, str]) -> dict[str, 
         "config": asdict(_portable(config)),
         "step": best_step(run),
         "validation": best_validation(run),
+        "training_seconds": training_seconds(run, config.training.batch_size),
         "precision": f"float16, arrays of fewer than {SMALL} numbers in float32",
         "first_errors": read_examples(run / "errors_test.csv")["surrogate.relative_l2"][:EXAMPLES],
         "metrics": metrics,

@@ -70,13 +70,13 @@ def reason_against(task: Task) -> str:
     return "" if task.spec.simulates else "the solver does not know the positions and the wavelet of these data"
 
 
-def speedup(model: Surrogate, run: TrainConfig, rows: list[dict[str, Any]], samples: int, repeats: int) -> dict:
+def speedup(model: Surrogate, run: TrainConfig, training: float, samples: int, repeats: int) -> dict:
     """Measure S for the predictions of a surrogate and for its gradients, or for the answers of one that inverts.
 
     Args:
         model: Trained surrogate.
         run: Config of the run, whose data set is read.
-        rows: Rows of its `metrics.jsonl`, from which the time of the training is taken.
+        training: How long it was trained [s].
         samples: Number of samples of the test split.
         repeats: Number of times that each method is timed.
 
@@ -93,12 +93,12 @@ def speedup(model: Surrogate, run: TrainConfig, rows: list[dict[str, Any]], samp
     try:
         if isinstance(task, Inverse):
             found = result["inverse"] = inverse_speedup(model, task, run.data.path, settings, samples, repeats)
-            return result | {"cost": _cost(run, rows, found["data_seconds"], found)}
+            return result | {"cost": _cost(run, training, found["data_seconds"], found)}
         assert isinstance(task, SolvedTask)
         cases = read_cases(run.data.path, task, samples)
         found = result["predictions"] = contest("predictions", model, task, cases, settings, repeats)
         survey_seconds = task.spec.shots.count * found["settings"][-1]["seconds"]
-        result["cost"] = _cost(run, rows, survey_seconds, found)
+        result["cost"] = _cost(run, training, survey_seconds, found)
         if isinstance(task, ForwardTask):
             result["gradients"] = contest("gradients", model, task, cases, settings, repeats)
     except InputError as error:  # such as too little memory for the gradients of the converged simulation
@@ -292,12 +292,8 @@ def _errors(found: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> np.ndarra
     return np.linalg.norm(difference, axis=1)[sizes > 0] / sizes[sizes > 0]
 
 
-def _cost(run: TrainConfig, rows: list[dict[str, Any]], survey_seconds: float, found: dict[str, Any]) -> dict[str, Any]:
+def _cost(run: TrainConfig, training: float, survey_seconds: float, found: dict[str, Any]) -> dict[str, Any]:
     """Say what training and data have cost, and after how many shots, or surveys, the surrogate has paid for it."""
-    training, before = 0.0, 0
-    for row in sorted((row for row in rows if row.get("samples_per_s")), key=lambda row: row["step"]):
-        training += (row["step"] - before) * run.training.batch_size / row["samples_per_s"]
-        before = row["step"]
     count = run.data.train + run.data.validation + run.data.test
     data = count * survey_seconds
     saved = found["solver_seconds"] - found["seconds"]

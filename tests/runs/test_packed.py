@@ -102,7 +102,8 @@ def test_unpacked_is_a_run(home, tmp_path):
     card = load_card(home / "run.npz")
     # |error - error'| is at most the change of the prediction, in the norm of what is predicted.
     np.testing.assert_allclose(found, card["first_errors"][:3], rtol=0, atol=4 * card["rounding"])
-    pack(tmp_path / "again", tmp_path / "twice.npz", TEXTS)
+    again = pack(tmp_path / "again", tmp_path / "twice.npz", TEXTS)
+    assert again["training_seconds"] == card["training_seconds"] > 0  # it has no curves, but was not free
     twice, once = read_packed(tmp_path / "twice.npz").arrays, read_packed(home / "run.npz").arrays
     assert relative(twice, once) < 1e-7  # rounded once, they stay as they are
 
@@ -230,6 +231,17 @@ def test_published_file(monkeypatch, tmp_path, home):
     shutil.copy(home / "run.npz", tmp_path / "a-name.npz")
     with pytest.raises(InputError, match="not the one that was published"):
         load_surrogate("a-name")
+
+
+def test_name_and_folder(monkeypatch, tmp_path):
+    """What was unpacked under a pretrained name is that surrogate; anything else of that name is refused."""
+    monkeypatch.chdir(tmp_path)
+    name = next(iter(PRETRAINED))
+    unpack(name, name, samples=0)
+    assert packed.packed_file(name) is None and packed.packed_file(f"./{name}") is None
+    (tmp_path / name / packed.CARD).unlink()
+    with pytest.raises(InputError, match=f"Write ./{name} for the one here"):
+        load_surrogate(name)
 
 
 @pytest.mark.parametrize("name", PRETRAINED)

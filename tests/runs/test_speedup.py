@@ -1,6 +1,6 @@
 """S, the time of the solver over that of a surrogate at an equal error against the wave equation."""
 
-from typing import Any
+import json
 
 import jax
 import jax.numpy as jnp
@@ -21,23 +21,13 @@ from surrogate.operators.fno import FNOConfig
 from surrogate.protocols import ForwardTask, SolvedTask
 from surrogate.runs import speedup as module
 from surrogate.runs.inverse_speedup import charged, fastest
-from surrogate.runs.speedup import (
-    equal_error_seconds,
-    read_cases,
-    reason_against,
-    solver_settings,
-    speedup,
-)
+from surrogate.runs.speedup import equal_error_seconds, read_cases, reason_against, solver_settings, speedup
+from surrogate.runs.timing import training_seconds
 from tests.helpers import encoding_config, task_config, tiny_config
 
 pytestmark = pytest.mark.filterwarnings("ignore::surrogate.models.modes_check.ModesWarning")
 
 SMALL = FNOConfig(width=4, depth=1, modes=[3, 3], mlp_ratio=1)
-ROWS: list[dict[str, Any]] = [
-    {"step": 10, "samples_per_s": 2.0},
-    {"step": 10, "validation": 0.1},
-    {"step": 20, "samples_per_s": 4.0},
-]
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +100,7 @@ def test_a_surrogate_without_a_correction_errs_as_its_coarse_solver_does(data, n
     pair = [coarse_simulation(own, task.spec.slowest, 2.0), own]
     monkeypatch.setattr(module, "solver_settings", lambda spec: pair)
 
-    result = speedup(model, run, ROWS, samples=3, repeats=1)
+    result = speedup(model, run, 120.0, samples=3, repeats=1)
 
     assert (result["samples"], result["shots"]) == (1, 2)
     kinds = ["predictions", *(["gradients"] if isinstance(task, ForwardTask) else [])]
@@ -135,14 +125,15 @@ def test_a_surrogate_without_a_correction_errs_as_its_coarse_solver_does(data, n
     assert result["predictions"]["error"] == pytest.approx(np.mean(errors), rel=1e-4)
 
 
-def test_what_training_and_data_have_cost(data):
+def test_what_training_and_data_have_cost(data, tmp_path):
     """Steps are timed by the curves: 10 of 16 samples at 2 a second, then 10 at 4; four models of two shots."""
-    run = TrainConfig(data=data)
-    run.training.batch_size = 16
+    rows = [{"step": 10, "samples_per_s": 2.0}, {"step": 10, "validation": 0.1}, {"step": 20, "samples_per_s": 4.0}]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    training = training_seconds(tmp_path, 16)
     found = {"solver_seconds": 2.0, "seconds": 1.0}
-    cost = module._cost(run, ROWS, 6.0, found)
+    cost = module._cost(TrainConfig(data=data), training, 6.0, found)
     assert cost == {"training_seconds": 120.0, "data_seconds": 24.0, "simulations": 72.0, "break_even": 144.0}
-    assert module._cost(run, ROWS, 6.0, found | {"seconds": 2.0})["break_even"] is None
+    assert module._cost(TrainConfig(data=data), training, 6.0, found | {"seconds": 2.0})["break_even"] is None
 
 
 def test_tasks_that_do_not_replace_the_solver_say_so(data):
