@@ -10,7 +10,7 @@ name = $(basename $(notdir $(subst $(space),_,$(model))))
 # spacing=25 says the cell size [m] of a file that does not.
 file = $(call override_of,real.path,$(model)) $(if $(spacing),real.spacing=$(spacing))
 
-.PHONY: demo test slow browser docs bench gpu profile lock clean
+.PHONY: demo test slow browser notebooks dist docs bench gpu profile lock clean
 
 # Installed again only when the lock or the packaging changes.
 .venv/installed: requirements.lock pyproject.toml setup.py
@@ -53,6 +53,14 @@ slow: .venv/installed
 browser: .venv/installed
 	$(BIN)/python -m pip install --quiet playwright
 	$(BIN)/python -m pytest -m browser -rs
+
+# Wheel and sdist, in `dist`, tried in new environments of each Python; pythons="python3.12" takes some.
+dist: .venv/installed
+	$(BIN)/python -m tests.try_distribution $(pythons)
+
+# The tutorials, with their outputs; at most three minutes each.
+notebooks: .venv/installed
+	$(BIN)/python docs/tutorials/run.py
 
 # The site, in build/docs. Any warning fails, such as a broken link or reference.
 docs: .venv/installed

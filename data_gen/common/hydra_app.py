@@ -23,6 +23,7 @@ from data_gen.common.hydra_help import Command, help_text
 from data_gen.common.ranges import check_all
 
 Schema = TypeVar("Schema")
+CONFIG_NAMES: dict[str, str] = {}  # root config of each module that has a command
 
 
 def configs_folder() -> Path:
@@ -71,6 +72,7 @@ def command(config_name: str, *paths: str) -> Callable[[Callable[[DictConfig], A
     folder = configs_folder()
 
     def decorate(main: Callable[[DictConfig], Any]) -> Callable[..., Any]:
+        CONFIG_NAMES[main.__module__] = config_name
         run = hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(one_paragraph(main))
 
         @functools.wraps(main)

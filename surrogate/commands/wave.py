@@ -31,6 +31,7 @@ COMMANDS = {
     "pack": ("surrogate.commands.pack", "pack an evaluated run into one small file"),
     "unpack": ("surrogate.commands.unpack", "make a run of a packed or a pretrained surrogate"),
     "play": ("surrogate.commands.play", "open a page that shows solver and surrogate next to each other"),
+    "completion": ("surrogate.commands.completion", "print completions of commands and keys for bash and zsh"),
     "export-model": ("surrogate.commands.export", "export a trained run as one file"),
 }
 NO_COMMAND = 2  # exit status of a call that names no command

@@ -1,7 +1,7 @@
 """Figures: functions from arrays to matplotlib figures, drawn without a display."""
 
-from surrogate.figures.drawing import LARGE, Figure, save, to_png
-from surrogate.figures.fields import gathers, models, overview, snapshots
+from surrogate.figures.drawing import LARGE, Figure, read_series, save, to_png
+from surrogate.figures.fields import gathers, models, movie, overview, snapshots
 from surrogate.figures.lines import curves, equal_error, inversion_times, per_snapshot, s_in_words, training
 
 __all__ = [
@@ -12,8 +12,10 @@ __all__ = [
     "gathers",
     "inversion_times",
     "models",
+    "movie",
     "overview",
     "per_snapshot",
+    "read_series",
     "s_in_words",
     "save",
     "snapshots",

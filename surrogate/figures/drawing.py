@@ -1,9 +1,11 @@
 """Draw what all figures share, without a display: panels, color bars, labels, and files.
 
-Matplotlib is imported when the first figure is drawn, so that models load without it.
+A file holds the numbers of its lines, too, as JSON in the PNG's text: pages print them as tables, and anyone can draw
+the figure again. Matplotlib is imported when the first figure is drawn, so that models load without it.
 """
 
 import io
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ FIELD, VELOCITY = "RdBu_r", "viridis"
 LARGE, SMALL = 8, 6  # points: labels and titles, ticks
 DPI = 130
 LAYOUT = "constrained"  # finds the place of every label: more than half of the time to draw
+SERIES = "Series"  # key of a PNG's text
+POINTS, LINES = 60, 24  # of a figure whose numbers are kept
 
 
 def empty_figure(width: float, height: float) -> Figure:
@@ -101,6 +105,56 @@ def extent_of(shape: tuple[int, ...], spacing: float) -> tuple[float, float, flo
     return 0.0, nx * spacing, nz * spacing, 0.0
 
 
+def line_series(figure: Figure) -> list[dict[str, Any]]:
+    """Read the numbers of the lines that a figure shows.
+
+    Args:
+        figure: The figure.
+
+    Returns:
+        JSON values of each line, at most LINES: its `name`, the labels `x` and `y` of its axes, its `points`, at most
+        POINTS of them, evenly chosen, and their number (`of`).
+    """
+    found = []
+    for axes in figure.axes:
+        for line in axes.get_lines():
+            if line.get_transform() != axes.transData or not len(line.get_xdata()):
+                continue  # a mark across the panel
+            points = np.column_stack([line.get_xdata(), line.get_ydata()]).astype(float)
+            points = points[np.isfinite(points).all(axis=1)]
+            chosen = np.unique(np.linspace(0, len(points) - 1, min(len(points), POINTS)).round().astype(int))
+            label = str(line.get_label())
+            found.append(
+                {
+                    "name": axes.get_ylabel() if label.startswith("_") else label,
+                    "x": axes.get_xlabel() or figure.axes[-1].get_xlabel(),
+                    "y": axes.get_ylabel(),
+                    "points": [[float(f"{value:.6g}") for value in point] for point in points[chosen]],
+                    "of": len(points),
+                }
+            )
+    return found[:LINES]
+
+
+def read_series(png: bytes) -> list[dict[str, Any]]:
+    """Read the numbers that the file of a figure holds.
+
+    Args:
+        png: Content of the file.
+
+    Returns:
+        What `line_series` returned; nothing for a picture without lines, or of somewhere else.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(png)) as image:
+            found = json.loads(image.info.get(SERIES, "[]"))
+        return [{"name": s["name"], "x": s["x"], "y": s["y"], "points": s["points"], "of": s["of"]} for s in found]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as a PNG file, and create its folder.
 
@@ -112,7 +166,7 @@ def save(figure: Figure, path: Path) -> Path:
         The same path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI)
+    path.write_bytes(to_png(figure))
     return path
 
 
@@ -126,5 +180,5 @@ def to_png(figure: Figure) -> bytes:
         The content of a PNG file.
     """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={SERIES: json.dumps(line_series(figure))})
     return buffer.getvalue()

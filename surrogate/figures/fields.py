@@ -6,6 +6,7 @@ import numpy as np
 
 from surrogate.figures.drawing import (
     FIELD,
+    LARGE,
     VELOCITY,
     Figure,
     axis_labels,
@@ -13,7 +14,10 @@ from surrogate.figures.drawing import (
     empty_figure,
     extent_of,
     image_panel,
+    to_png,
 )
+
+FRAMES = 24  # of a movie
 
 
 def snapshots(
@@ -50,6 +54,53 @@ def snapshots(
         )
     axis_labels(axes)
     return figure
+
+
+def movie(
+    velocity: np.ndarray,
+    target: np.ndarray,
+    predictions: Mapping[str, np.ndarray],
+    times: Sequence[float],
+    spacing: float,
+) -> list[bytes]:
+    """Draw a velocity model, the solver's field, each prediction and five times its error, at one time after the other.
+
+    All fields have one color scale: the 99.5th percentile of the solver's field at all times.
+
+    Args:
+        velocity: Velocity model `(nz, nx)` [m/s].
+        target: Wavefields of the solver `(n_snapshots, nz, nx)`.
+        predictions: Predicted wavefields of the same shape, by the name of the method.
+        times: Time of each snapshot [s].
+        spacing: Cell size [m].
+
+    Returns:
+        PNG files, at most FRAMES: fields above, the velocity and the errors below.
+    """
+    shown = np.unique(np.linspace(0, len(times) - 1, min(len(times), FRAMES)).round().astype(int))
+    scale, extent = float(np.percentile(np.abs(target), 99.5)), extent_of(target.shape, spacing)
+    fields = {"solver": target, **predictions}
+    errors = {f"5 x ({name} - solver)": 5 * (field - target) for name, field in predictions.items()}
+    figure = empty_figure(2.1 * len(fields) + 0.9, 4.4)
+    axes = figure.subplots(2, len(fields), sharex=True, sharey=True)
+    low, high = float(velocity.min()), float(velocity.max())
+    image = image_panel(axes[1, 0], velocity, "velocity", extent, VELOCITY, low, high)
+    color_bar(figure, image, axes[1, 0], "velocity [m/s]", location="bottom", aspect=30)
+    moving = {}
+    for ax, (name, field) in zip([*axes[0], *axes[1, 1:]], (fields | errors).items(), strict=True):
+        moving[name] = image_panel(ax, field[shown[0]], name, extent, FIELD, -scale, scale)
+    color_bar(figure, moving["solver"], list(axes[:, -1]), "pressure", aspect=40)
+    axis_labels(axes)
+    files = []
+    for i in shown:
+        figure.suptitle(f"{1e3 * times[i]:.4g} ms", fontsize=LARGE)
+        for name, field in (fields | errors).items():
+            moving[name].set_data(field[i])
+        if not files:
+            figure.draw_without_rendering()  # arranges the panels once
+            figure.set_layout_engine("none")
+        files.append(to_png(figure))
+    return files
 
 
 def overview(velocity: np.ndarray, target: np.ndarray, predictions: Mapping[str, np.ndarray], spacing: float) -> Figure:

@@ -7,9 +7,11 @@ from bokeh.server.server import Server
 from data_gen.common.errors import InputError
 from surrogate.models.surrogate import Surrogate
 from surrogate.play.page import Page
-from surrogate.play.scene import Scene
+from surrogate.play.scene import LARGEST_FILE, Scene
 
 HOST = "127.0.0.1"
+# Bytes of the largest message over those of the largest file: one that is too large is then refused in words.
+MESSAGES = 30
 
 
 def make_server(model: Surrogate, port: int) -> Server:
@@ -32,7 +34,13 @@ def make_server(model: Surrogate, port: int) -> Server:
     # Pages of other sites that a browser has open may not connect.
     origins = [f"{host}:{port}" for host in (HOST, "localhost")] if port else None
     try:
-        return Server({"/": application}, address=HOST, port=port, allow_websocket_origin=origins)
+        return Server(
+            {"/": application},
+            address=HOST,
+            port=port,
+            allow_websocket_origin=origins,
+            websocket_max_message_size_bytes=MESSAGES * LARGEST_FILE,
+        )
     except OSError as error:
         raise InputError(
             f"Port {port} cannot be used ({error.strerror}). Give another one: --port {port + 1}."

@@ -12,50 +12,10 @@ from data_gen.common.files import read_json, write_text
 from surrogate import figures
 from surrogate.report.inversions import STORED, inversion_figures
 from surrogate.report.tables import label_of, operator_of, report_tables, task_of
+from surrogate.report.template import TEMPLATE
 from surrogate.report.trainings import Training, read_trainings, validation_tables
 
-# Figures have a white ground of their own, which stays white on a dark page. Wide tables scroll by themselves.
-TEMPLATE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title><style>
-:root { color-scheme: light dark; --text: #1a1a1a; --ground: #fff; --line: #ddd; --rule: #ccc; --note: #555; }
-@media (prefers-color-scheme: dark) {
-  :root { --text: #e4e4e4; --ground: #161616; --line: #333; --rule: #444; --note: #aaa; }
-}
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-body { color: var(--text); background: var(--ground); overflow-wrap: break-word; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid var(--rule); }
-.table { overflow-x: auto; }
-table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .25rem .8rem; }
-th, td { border-bottom: 1px solid var(--line); }
-th, td { text-align: right; font-variant-numeric: tabular-nums; }
-th:first-child, td:first-child { text-align: left; }
-img { max-width: 100%; background: #fff; } figure { margin: 1.2rem 0; } code { overflow-wrap: anywhere; }
-.note { color: var(--note); font-size: .9rem; }
-@media print {
-  :root { --text: #000; --ground: #fff; --note: #333; }
-  body { max-width: none; margin: 0; font-size: 11px; } h2 { break-after: avoid; }
-  figure, tr { break-inside: avoid; } .table { overflow: visible; } th, td { padding: .15rem .4rem; }
-}
-</style></head><body>
-<h1>{{ title }}</h1>
-{% for table in tables %}
-<h2>{{ table.title }}</h2>
-<div class="table"><table>
-<tr>{% for name in table.columns %}<th>{{ name }}</th>{% endfor %}</tr>
-{% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</table></div>
-<p class="note">{{ table.note }}</p>
-{% endfor %}
-{% for section in sections %}
-<h2>{{ section.title }}</h2>
-{% for note in section.notes %}<p class="note">{{ note }}</p>
-{% endfor %}{% if section.command %}<p class="note">Not evaluated yet: <code>{{ section.command }}</code></p>
-{% endif %}{% for figure in section.figures %}
-<figure><img alt="{{ figure.name }}" src="data:image/png;base64,{{ figure.data }}">
-<figcaption class="note">{{ figure.caption }}</figcaption></figure>{% endfor %}
-{% endfor %}
-</body></html>
-"""
+MOVIE = "movie"  # folder of frames, in `figures`
 
 
 def write_report(root: str | Path, title: str | None = None) -> tuple[Path, list[dict[str, Any]]]:
@@ -183,7 +143,8 @@ def _run_section(folder: Path, result: dict[str, Any] | None, training: Training
     """Make the section of a run: its training curves, and the figures of its evaluation where it was evaluated."""
     if result is not None:
         title, notes = _describe_evaluation(result)
-        shown = _figures(folder, result.get("drawn", {}))
+        drawn = result.get("drawn", {})
+        shown = [*_movies(folder, drawn), *_figures(folder, drawn)]
     else:
         assert training is not None
         names = {group: training.config.get(group, {}).get("name", "") for group in ("model", "encoding")}
@@ -221,6 +182,18 @@ def _inversion_section(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
     return {"title": title, "notes": [note], "command": "", "figures": [*described, *drawn, *stored.values()]}
 
 
+def _movies(folder: Path, drawn: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Embed the frames of the drawn examples, each of which a reader can scrub through."""
+    found = []
+    for which, entry in drawn.items():
+        files = sorted(file for file in (folder / "figures" / MOVIE).glob(f"{which}_*.png") if not file.is_symlink())
+        if len(files) > 1:
+            caption = f"{which.capitalize()} of the test split over time: {example_title(entry)}."
+            frames = [base64.b64encode(file.read_bytes()).decode() for file in files]
+            found.append({"name": f"{which}_movie", "caption": caption, "frames": frames, "series": []})
+    return found
+
+
 def _figures(folder: Path, drawn: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
     """Embed the stored figures: those of the drawn examples first, each with the name of its example."""
     # Links are left out: a page is passed on, and shall hold nothing from elsewhere.
@@ -235,5 +208,6 @@ def _figures(folder: Path, drawn: dict[str, dict[str, Any]]) -> list[dict[str, s
     return [_embedded(file.stem, captions[file] or file.stem.replace("_", " "), file.read_bytes()) for file in ordered]
 
 
-def _embedded(name: str, caption: str, png: bytes) -> dict[str, str]:
-    return {"name": name, "caption": caption, "data": base64.b64encode(png).decode()}
+def _embedded(name: str, caption: str, png: bytes) -> dict[str, Any]:
+    frames = [base64.b64encode(png).decode()]
+    return {"name": name, "caption": caption, "frames": frames, "series": figures.read_series(png)}

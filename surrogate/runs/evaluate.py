@@ -17,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_gen.common.errors import InputError, NumericalError
-from data_gen.common.files import exclusive, explain_full_disk, refuse_links, write_json
+from data_gen.common.files import exclusive, explain_full_disk, make_folder, refuse_links, write_json
 from surrogate import figures
 from surrogate.config import EvaluateConfig, TrainConfig
 from surrogate.models.surrogate import Surrogate, count_parameters
 from surrogate.protocols import ForwardTask, Method, Task
-from surrogate.report.page import example_title, write_report
+from surrogate.report.page import MOVIE, example_title, write_report
 from surrogate.runs.error_tables import ExampleErrors, best_median_worst, error_tables, example_errors, write_examples
 from surrogate.runs.evaluation_request import Request, earlier_answer, read_request
 from surrogate.runs.gradient_fidelity import gradient_fidelity
@@ -157,7 +157,8 @@ def _methods(model: Surrogate) -> dict[str, Method]:
 
 def _remove_earlier(out: Path) -> None:
     """Remove the figures and the errors of an earlier evaluation, which the new one may not make again."""
-    for file in (*(out / "figures").glob("*.png"), *out.glob("errors_*.csv")):
+    drawn = out / "figures"
+    for file in (*drawn.glob("*.png"), *(drawn / MOVIE).glob("*.png"), *out.glob("errors_*.csv")):
         file.unlink()
 
 
@@ -183,3 +184,8 @@ def _save_figures(
         for name, figure in task.figures(example, predictions).items():
             figure.suptitle(f"{which} of the test split: {example_title(entry)}", fontsize=figures.LARGE)
             figures.save(figure, out / "figures" / f"{which}_{name}.png")
+        if isinstance(task, SnapshotTask):
+            folder = out / "figures" / MOVIE
+            make_folder(folder)
+            for k, frame in enumerate(task.movie(example, predictions)):
+                (folder / f"{which}_{k:02d}.png").write_bytes(frame)

@@ -84,6 +84,19 @@ class SnapshotTask(GridTask):
             "fields": figures.snapshots(target, predictions, times, spacing),
         }
 
+    def movie(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> list[bytes]:
+        """Draw one example and its predictions, snapshot by snapshot.
+
+        Args:
+            example: Arrays of one example, without a batch axis.
+            predictions: Prediction of each method, without a batch axis.
+
+        Returns:
+            PNG files, in the order of their times.
+        """
+        spacing = self.spec.simulation.grid.spacing
+        return figures.movie(example["velocity"], example["snapshots"], predictions, self.predicted_times, spacing)
+
 
 def recorded_gathers(
     spec: DataSpec,

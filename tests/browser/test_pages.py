@@ -99,6 +99,28 @@ def test_report(browser, run, size):
     assert all(address.startswith(("file:", "data:")) for address in visit.addresses)
 
 
+def test_scrubbing(browser, run):
+    """The slider of a movie shows one frame, and `play` goes on from there; a training's curve has its numbers."""
+    report, _ = write_report(run / "run")
+    visit = Visit(browser, SIZES["a phone"])
+    visit.page.goto(report.absolute().as_uri())
+    movie = visit.page.locator(".movie").first
+    frames = movie.locator("img")
+    shown = "movie => [...movie.querySelectorAll('img')].map(image => image.hidden).indexOf(false)"
+    assert frames.count() > 1 and movie.evaluate(shown) == 0
+    last = frames.count() - 1
+    movie.locator("input").fill(str(last))
+    assert movie.evaluate(shown) == last and frames.locator("visible=true").count() == 1
+    movie.locator("button").click()
+    visit.page.wait_for_timeout(500)
+    assert movie.evaluate(shown) != last
+    movie.locator("button").click()
+    numbers = visit.page.locator("details").first
+    numbers.locator("summary").click()
+    assert numbers.locator("td").first.is_visible() and "loss" in numbers.inner_text()
+    assert visit.errors == [] and visit.overflow() <= 0
+
+
 def table_of(visit: Visit) -> str:
     return visit.page.locator("table").first.inner_text()
 

@@ -1,5 +1,6 @@
 """Reports: runs that are not evaluated, the winner of a sweep, times of one condition each, errors of examples."""
 
+import io
 import json
 import math
 from itertools import combinations
@@ -9,11 +10,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
+from PIL import Image
 
 from data_gen.common.errors import InputError
 from surrogate import figures
 from surrogate.commands.sweep import Winner
-from surrogate.figures import drawing
+from surrogate.figures import drawing, fields
 from surrogate.report.page import write_report
 from surrogate.report.tables import report_tables
 from surrogate.report.trainings import read_trainings
@@ -136,8 +138,36 @@ def test_the_panels_of_a_figure_do_not_overlap(monkeypatch, tmp_path):
     )
 
 
+def test_a_file_holds_the_numbers_of_its_lines(tmp_path):
+    """A figure's file gives back the points of each line, thinned evenly; marks and pictures have none."""
+    x = np.arange(1.0, 131.0)
+    figure = figures.curves({"ours": (x, x**2), "short": (x[:3], x[:3])}, "step", "loss", marks=[7.0])
+    ours, short = figures.read_series(figures.save(figure, tmp_path / "figure.png").read_bytes())
+    assert (ours["name"], ours["x"], ours["y"], ours["of"]) == ("ours", "step", "loss", 130)
+    points = np.array(ours["points"])
+    assert len(points) == drawing.POINTS and points[0, 0] == 1 and points[-1, 0] == 130
+    np.testing.assert_allclose(points[:, 1], points[:, 0] ** 2, rtol=1e-5)  # six digits
+    assert short["points"] == [[1, 1], [2, 2], [3, 3]]
+    field = np.arange(12.0).reshape(3, 4)
+    assert figures.read_series(figures.to_png(figures.models({"a": field}, 10.0))) == []
+    assert figures.read_series(b"no picture") == []
+
+
+def test_a_movie_has_a_frame_for_each_time():
+    """Frames differ, have one size, and are no more than FRAMES however many times there are."""
+    times = np.arange(30) / 100
+    target = np.sin(times)[:, None, None] * np.arange(12.0).reshape(3, 4)
+    frames = figures.movie(np.full((3, 4), 2000.0), target, {"coarse": 0.5 * target}, list(times), 10.0)
+    assert len(frames) == fields.FRAMES == len(set(frames))
+    sizes = set()
+    for frame in frames:
+        with Image.open(io.BytesIO(frame)) as image:
+            sizes.add(image.size)
+    assert len(sizes) == 1
+
+
 def test_inversions_that_a_cheap_model_leads():
-    """The table counts medians over the models that reached the misfit, and says how many did."""
+    """A model that never had the misfit needs more than any that had it; the table says how many had it."""
     stored = json.loads(STORED.read_text(encoding="utf-8"))
     led = {"gradients": [4.0, None, 6.0], "cheap": [40.0, 60.0, 50.0], "model_error": [0.9, 1.2, 1.0]}
     never = led | {"gradients": [None, None, None]}
@@ -145,5 +175,5 @@ def test_inversions_that_a_cheap_model_leads():
     tables = report_tables([(Path("runs/a"), stored)], [])
     (table,) = [table for table in tables if table["title"].startswith("Inversions that a cheap model leads")]
     ours, coarse = (row[1:] for row in table["rows"])
-    assert ours == ["5", "24", "4.5 x", "50", "1.00", "2 of 3"]  # 20 / 4 and 24 / 6
+    assert ours == ["6", "24", "4.0 x", "50", "1.00", "2 of 3"]  # of 4, 6 and more; of 20 / 4, 24 / 6 and less
     assert coarse == ["-", "24", "-", "50", "1.00", "0 of 3"]

@@ -294,7 +294,8 @@ def test_evaluation(trained, tmp_path, monkeypatch):
     assert "Time at an equal error, wavefield" in report and "Error over time, wavefield" in report
     # Two figures of each of three examples, the errors by snapshot, the model from a file and a shot, the curves, and
     # errors over times of predictions and of gradients.
-    assert report.count("data:image/png;base64") == 12 and 'src="http' not in report
+    frames = 3 * len(result["drawn"])  # of the movies: a snapshot each
+    assert report.count("data:image/png;base64") == 12 + frames and 'src="http' not in report
     with (Path(trained.run) / "errors_test.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["sample"], row["example"]) for row in rows] == [(str(i), "0") for i in range(stored["test_samples"])]
