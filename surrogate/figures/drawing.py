@@ -118,10 +118,10 @@ def line_series(figure: Figure) -> list[dict[str, Any]]:
     found = []
     for axes in figure.axes:
         for line in axes.get_lines():
-            if line.get_transform() != axes.transData or not len(line.get_xdata()):
-                continue  # a mark across the panel
             points = np.column_stack([line.get_xdata(), line.get_ydata()]).astype(float)
             points = points[np.isfinite(points).all(axis=1)]
+            if line.get_transform() != axes.transData or not len(points):
+                continue  # a mark across the panel, or nothing
             chosen = np.unique(np.linspace(0, len(points) - 1, min(len(points), POINTS)).round().astype(int))
             label = str(line.get_label())
             found.append(

@@ -39,7 +39,7 @@ def make_server(model: Surrogate, port: int) -> Server:
             address=HOST,
             port=port,
             allow_websocket_origin=origins,
-            websocket_max_message_size_bytes=MESSAGES * LARGEST_FILE,
+            websocket_max_message_size=MESSAGES * LARGEST_FILE,
         )
     except OSError as error:
         raise InputError(

@@ -35,7 +35,7 @@ CARD = "card.json"  # in the folder of an unpacked run
 SMALL = 256  # numbers
 FOLDER = Path(__file__).parents[1] / "pretrained"
 # SHA-256 of the files of the pretrained surrogates, by their names.
-PRETRAINED = {"wavefield-small": "b2428a42761f181399bbd04027c3c067ba99460017a39669e007f0c2e0b983d9"}
+PRETRAINED = {"wavefield-small": "103791f9355abd094395a46d7cc75d7c0ae4804862d659de1bed305b340bef73"}
 
 
 @dataclass(frozen=True)

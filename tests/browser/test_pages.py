@@ -115,7 +115,7 @@ def test_scrubbing(browser, run):
     visit.page.wait_for_timeout(500)
     assert movie.evaluate(shown) != last
     movie.locator("button").click()
-    numbers = visit.page.locator("details").first
+    numbers = visit.page.locator("figure:has(img[alt=training]) details")
     numbers.locator("summary").click()
     assert numbers.locator("td").first.is_visible() and "loss" in numbers.inner_text()
     assert visit.errors == [] and visit.overflow() <= 0

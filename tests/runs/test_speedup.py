@@ -1,6 +1,7 @@
 """S, the time of the solver over that of a surrogate at an equal error against the wave equation."""
 
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
