@@ -18,6 +18,7 @@ from surrogate.figures.drawing import (
 )
 
 FRAMES = 24  # of a movie
+FAINTEST = 0.02  # scale of a frame when the waves have left, over that of the strongest one
 
 
 def snapshots(
@@ -65,7 +66,8 @@ def movie(
 ) -> list[bytes]:
     """Draw a velocity model, the solver's field, each prediction and five times its error, at one time after the other.
 
-    All fields have one color scale: the 99.5th percentile of the solver's field at all times.
+    All fields of a time have one color scale: the 99.5th percentile of the solver's field then, but no less than
+    FAINTEST of its largest at any time.
 
     Args:
         velocity: Velocity model `(nz, nx)` [m/s].
@@ -78,7 +80,8 @@ def movie(
         PNG files, at most FRAMES: fields above, the velocity and the errors below.
     """
     shown = np.unique(np.linspace(0, len(times) - 1, min(len(times), FRAMES)).round().astype(int))
-    scale, extent = float(np.percentile(np.abs(target), 99.5)), extent_of(target.shape, spacing)
+    scales, extent = np.percentile(np.abs(target), 99.5, axis=(1, 2)), extent_of(target.shape, spacing)
+    scales = np.maximum(scales, FAINTEST * scales.max())
     fields = {"solver": target, **predictions}
     errors = {f"5 x ({name} - solver)": 5 * (field - target) for name, field in predictions.items()}
     figure = empty_figure(2.1 * len(fields) + 0.9, 4.4)
@@ -88,7 +91,7 @@ def movie(
     color_bar(figure, image, axes[1, 0], "velocity [m/s]", location="bottom", aspect=30)
     moving = {}
     for ax, (name, field) in zip([*axes[0], *axes[1, 1:]], (fields | errors).items(), strict=True):
-        moving[name] = image_panel(ax, field[shown[0]], name, extent, FIELD, -scale, scale)
+        moving[name] = image_panel(ax, field[shown[0]], name, extent, FIELD, -scales[shown[0]], scales[shown[0]])
     color_bar(figure, moving["solver"], list(axes[:, -1]), "pressure", aspect=40)
     axis_labels(axes)
     files = []
@@ -96,6 +99,7 @@ def movie(
         figure.suptitle(f"{1e3 * times[i]:.4g} ms", fontsize=LARGE)
         for name, field in (fields | errors).items():
             moving[name].set_data(field[i])
+            moving[name].set_clim(-scales[i], scales[i])
         if not files:
             figure.draw_without_rendering()  # arranges the panels once
             figure.set_layout_engine("none")

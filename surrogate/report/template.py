@@ -17,7 +17,8 @@ th, td { border-bottom: 1px solid var(--line); }
 th, td { text-align: right; font-variant-numeric: tabular-nums; }
 th:first-child, td:first-child { text-align: left; }
 img { max-width: 100%; background: #fff; } figure { margin: 1.2rem 0; } img[hidden] { display: none; }
-td[rowspan] { vertical-align: top; }
+details td, details td:first-child { text-align: right; }
+details td[rowspan] { text-align: left; vertical-align: top; }
 .controls { display: flex; gap: .8rem; align-items: center; } .controls input { flex: 1; max-width: 40rem; }
 code { overflow-wrap: anywhere; }
 .note { color: var(--note); font-size: .9rem; }
@@ -50,7 +51,8 @@ code { overflow-wrap: anywhere; }
 <details class="note"><summary>Numbers</summary><div class="table"><table>
 <tr><th>line</th><th>x</th><th>y</th></tr>
 {% for line in figure.series %}{% for x, y in line.points %}<tr>{% if loop.first -%}
-<td rowspan="{{ line.points|length }}">{{ line.name }}: {{ line.y }} over {{ line.x }}
+<td rowspan="{{ line.points|length }}">{{ line.name }}{% if line.y not in ("", line.name) %}, {{ line.y }}{% endif %}
+ over {{ line.x }}
 {%- if line.of > line.points|length %} ({{ line.points|length }} of {{ line.of }} points){% endif %}</td>
 {%- endif %}<td>{{ x }}</td><td>{{ y }}</td></tr>
 {% endfor %}{% endfor %}</table></div></details>{% endif %}</figure>{% endfor %}
