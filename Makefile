@@ -66,15 +66,15 @@ notebooks: .venv/installed
 docs: .venv/installed
 	$(BIN)/python -m sphinx -b html -W --keep-going -q docs build/docs
 
-# Peers need an environment of their own; its numbers are only good on an idle machine. About half an hour.
+# Peers need an environment of their own, and numbers are only good on an idle machine. Hours, in parts that resume:
+# parts="solver training" takes some, and `python -m benchmarks.everything --list` says how long each took.
 .venv-bench/installed: benchmarks/requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet -r benchmarks/requirements.txt -e .
 	@touch $@
 
 bench: .venv-bench/installed
-	.venv-bench/bin/python -m benchmarks.solver
-	.venv-bench/bin/python -m benchmarks.training
+	.venv-bench/bin/python -m benchmarks.everything $(if $(parts),--parts $(parts))
 
 # All rows that need a GPU, in ten minutes; what is done is not done again. scale=0.1 tries it on a CPU.
 gpu:

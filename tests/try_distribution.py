@@ -22,7 +22,7 @@ COMMANDS = (
     ("train", "experiment=tiny", "data.path=set", "run=run", "training.steps=2", "training.validate_every=2"),
     ("evaluate", "run=run", "speedup_samples=0", "gradient_samples=0", "inversion_samples=0"),
     ("unpack", "wavefield-small", "small", "--samples", "1"),
-    ("invert", "data=tiny", "inversion=lecture", "inversion.iterations=2", "inversion.source_depth=20", "out=fwi"),
+    ("invert", "data=tiny", "inversion.iterations=2", "inversion.shots=2", "out=fwi"),
 )
 
 
