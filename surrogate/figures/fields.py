@@ -80,8 +80,8 @@ def movie(
         PNG files, at most FRAMES: fields above, the velocity and the errors below.
     """
     shown = np.unique(np.linspace(0, len(times) - 1, min(len(times), FRAMES)).round().astype(int))
-    scales, extent = np.percentile(np.abs(target), 99.5, axis=(1, 2)), extent_of(target.shape, spacing)
-    scales = np.maximum(scales, FAINTEST * scales.max())
+    largest, extent = np.percentile(np.abs(target), 99.5, axis=(1, 2)), extent_of(target.shape, spacing)
+    scales = [float(scale) for scale in np.maximum(largest, FAINTEST * largest.max())]
     fields = {"solver": target, **predictions}
     errors = {f"5 x ({name} - solver)": 5 * (field - target) for name, field in predictions.items()}
     figure = empty_figure(2.1 * len(fields) + 0.9, 4.4)
