@@ -53,13 +53,13 @@ def worth(metrics: dict[str, Any]) -> str:
     led = metrics.get("inversion", {})
     if "surrogate" in led:
         counts = {
-            name: [n for n in led[name]["gradients"] if n is not None]
+            name: np.median([np.inf if n is None else n for n in led[name]["gradients"]])
             for name in ("surrogate", "coarse_solver")
             if name in led
         }
         words = "; ".join(
-            f"led by the {name.replace('_', ' ')} {f'{np.median(found):.0f}' if found else 'not reached'}"
-            for name, found in counts.items()
+            f"led by the {name.replace('_', ' ')} {f'{count:.0f}' if np.isfinite(count) else 'not reached'}"
+            for name, count in counts.items()
         )
         plain = f"{np.median(led['lbfgs']):.0f}"
         text += f"- Gradients by the solver, inversions of {led['samples']} model(s): L-BFGS {plain}; {words}.\n"

@@ -105,6 +105,19 @@ def extent_of(shape: tuple[int, ...], spacing: float) -> tuple[float, float, flo
     return 0.0, nx * spacing, nz * spacing, 0.0
 
 
+def spread(count: int, most: int) -> np.ndarray:
+    """Choose entries of a list evenly, the first and the last among them.
+
+    Args:
+        count: Number of entries.
+        most: Largest number to choose.
+
+    Returns:
+        Their indices, ascending.
+    """
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
 def line_series(figure: Figure) -> list[dict[str, Any]]:
     """Read the numbers of the lines that a figure shows.
 
@@ -122,7 +135,7 @@ def line_series(figure: Figure) -> list[dict[str, Any]]:
             points = points[np.isfinite(points).all(axis=1)]
             if line.get_transform() != axes.transData or not len(points):
                 continue  # a mark across the panel, or nothing
-            chosen = np.unique(np.linspace(0, len(points) - 1, min(len(points), POINTS)).round().astype(int))
+            chosen = spread(len(points), POINTS)
             label = str(line.get_label())
             found.append(
                 {

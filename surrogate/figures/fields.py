@@ -14,6 +14,7 @@ from surrogate.figures.drawing import (
     empty_figure,
     extent_of,
     image_panel,
+    spread,
     to_png,
 )
 
@@ -79,7 +80,7 @@ def movie(
     Returns:
         PNG files, at most FRAMES: fields above, the velocity and the errors below.
     """
-    shown = np.unique(np.linspace(0, len(times) - 1, min(len(times), FRAMES)).round().astype(int))
+    shown = spread(len(times), FRAMES)
     largest, extent = np.percentile(np.abs(target), 99.5, axis=(1, 2)), extent_of(target.shape, spacing)
     scales = [float(scale) for scale in np.maximum(largest, FAINTEST * largest.max())]
     fields = {"solver": target, **predictions}
