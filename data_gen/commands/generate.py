@@ -11,14 +11,16 @@ from omegaconf import MISSING, DictConfig
 
 from data_gen.commands import manage
 from data_gen.common.compile_cache import use_compilation_cache
-from data_gen.common.console import print_next, progress_bar
+from data_gen.common.console import clock, print_next, progress_bar, stages
 from data_gen.common.errors import InputError
 from data_gen.common.hydra_app import command, configs_folder, store, typed
 from data_gen.common.stored_config import keys_set
 from data_gen.dataset.config import DataConfig
+from data_gen.dataset.executors import Executor
 from data_gen.dataset.executors.local import Local, LocalConfig
 from data_gen.dataset.executors.ray import RayConfig
 from data_gen.dataset.executors.slurm import SlurmConfig
+from data_gen.dataset.forecast import forecast_generation
 from data_gen.dataset.generation import generate
 from data_gen.dataset.size import expected_size
 from data_gen.dataset.truth import truth_in_words
@@ -47,17 +49,18 @@ def register() -> None:
 register()
 
 
-@command("generate", "data.path")
-def main(composed: DictConfig) -> None:
-    """Generate what is missing of a data set, with a progress bar.
+def settled(composed: DictConfig) -> tuple[DataConfig, Executor]:
+    """Check a config, and choose the numerical settings that an accuracy asks for.
 
     Args:
         composed: Config that Hydra composed, of the schema `GenerateConfig`.
 
+    Returns:
+        The config of the data set, and the executor.
+
     Raises:
         InputError: If the command line sets what an accuracy chooses.
     """
-    use_compilation_cache()
     settings = typed(composed, GenerateConfig)
     config, workers = settings.data, settings.executor.create()
     if config.accuracy is not None and (
@@ -71,6 +74,39 @@ def main(composed: DictConfig) -> None:
         config = config.settled()
         cells = config.internal_spacing or config.spacing
         print(f"data.accuracy={settings.data.accuracy:g}: order {config.order} on cells of {cells:g} m")
+    return config, workers
+
+
+def dry_run(composed: DictConfig) -> None:
+    """Say what a generation will make and how long it takes.
+
+    Args:
+        composed: Config that Hydra composed, of the schema `GenerateConfig`.
+    """
+    use_compilation_cache()
+    config, workers = settled(composed)
+    print(expected_size(config))
+    with stages("making two batches in a temporary folder"):
+        forecast = forecast_generation(config)
+    print(f"{forecast.missing} of {forecast.samples} samples, in {forecast.shards} shards, are still to be made.")
+    if forecast.missing:
+        place = "in this process" if isinstance(workers, Local) else "in one process like this one"
+        truth = f", and the comparison of {config.truth_samples} samples with the wave equation"
+        print(
+            f"A batch of {forecast.batch_size} takes {forecast.of_batch:.3g} s and compiling "
+            f"{forecast.compiling:.3g} s: about {clock(forecast.seconds)} {place}{truth * bool(config.truth_samples)}."
+        )
+
+
+@command("generate", "data.path", dry_run=dry_run)
+def main(composed: DictConfig) -> None:
+    """Generate what is missing of a data set, with a progress bar.
+
+    Args:
+        composed: Config that Hydra composed, of the schema `GenerateConfig`.
+    """
+    use_compilation_cache()
+    config, workers = settled(composed)
     total = config.train + config.validation + config.test
     print(expected_size(config))
     done = made = 0

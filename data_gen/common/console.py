@@ -91,7 +91,7 @@ def stages(description: str, *, shown: bool = True, interval: float = INTERVAL) 
         identifier = progress.add_task(description, total=None)
         task = progress.tasks[0]
         with _plain_lines(
-            lambda: f"{task.description}, {_clock(task.elapsed)} elapsed", interval, shown=shown and not live
+            lambda: f"{task.description}, {clock(task.elapsed)} elapsed", interval, shown=shown and not live
         ):
             yield lambda stage: progress.update(identifier, description=f"{description}: {stage}")
             progress.update(identifier, description=f"{description}: finished")
@@ -112,8 +112,15 @@ def _is_live() -> bool:
     return console.is_terminal or console.is_jupyter
 
 
-def _clock(seconds: int | float | None) -> str:
-    """Write a time as hours, minutes and seconds."""
+def clock(seconds: int | float | None) -> str:
+    """Write a time as hours, minutes and seconds.
+
+    Args:
+        seconds: The time [s]; None for none yet.
+
+    Returns:
+        Such as 1:02:03.
+    """
     minutes, rest = divmod(int(seconds or 0), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
@@ -134,9 +141,9 @@ def _counted(task: Task) -> str:
     under_way = not state and 0 < task.completed < (task.total or 0)
     if under_way and task.speed:
         parts.append(_rate(task.speed, unit))
-    parts.append(f"{_clock(task.elapsed)} elapsed")
+    parts.append(f"{clock(task.elapsed)} elapsed")
     if under_way and task.time_remaining is not None:
-        parts.append(f"{_clock(task.time_remaining)} left")
+        parts.append(f"{clock(task.time_remaining)} left")
     return ", ".join(parts)
 
 

@@ -19,11 +19,12 @@ from omegaconf.errors import OmegaConfBaseException
 from data_gen.common.errors import InputError, one_paragraph
 from data_gen.common.hydra_dictionaries import replace_dictionaries
 from data_gen.common.hydra_errors import check_choices, explain, nearest
-from data_gen.common.hydra_help import Command, help_text
+from data_gen.common.hydra_help import DRY_RUN, Command, help_text
 from data_gen.common.ranges import check_all
 
 Schema = TypeVar("Schema")
 CONFIG_NAMES: dict[str, str] = {}  # root config of each module that has a command
+DRY_RUNS: set[str] = set()  # modules whose command has a dry run
 
 
 def configs_folder() -> Path:
@@ -56,7 +57,9 @@ def store(name: str, schema: Any, group: str | None = None) -> None:
     ConfigStore.instance().store(name=name, node=node, group=group)
 
 
-def command(config_name: str, *paths: str) -> Callable[[Callable[[DictConfig], Any]], Callable[..., Any]]:
+def command(
+    config_name: str, *paths: str, dry_run: Callable[[DictConfig], None] | None = None
+) -> Callable[[Callable[[DictConfig], Any]], Callable[..., Any]]:
     """Make a command of a function that takes a composed config.
 
     The command reads `sys.argv`. Its `--help` explains every key; an override that cannot be used, and every error of
@@ -65,6 +68,7 @@ def command(config_name: str, *paths: str) -> Callable[[Callable[[DictConfig], A
     Args:
         config_name: Root config of the command, `configs/{config_name}.yaml`.
         *paths: Keys that a path without a key may be meant for.
+        dry_run: Function of the composed config that `--dry-run` calls instead; None where there is none.
 
     Returns:
         A decorator for the function. The module of the function says in its docstring what the command does.
@@ -73,20 +77,31 @@ def command(config_name: str, *paths: str) -> Callable[[Callable[[DictConfig], A
 
     def decorate(main: Callable[[DictConfig], Any]) -> Callable[..., Any]:
         CONFIG_NAMES[main.__module__] = config_name
-        run = hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)(one_paragraph(main))
+        if dry_run is not None:
+            DRY_RUNS.add(main.__module__)
+        configured = hydra.main(version_base="1.3", config_path=str(folder), config_name=config_name)
+        run = configured(one_paragraph(main))
 
         @functools.wraps(main)
         @one_paragraph
         def entry(composed: DictConfig | None = None) -> Any:
             if composed is not None:
                 return run(composed)
+            if dry := DRY_RUN in sys.argv[1:]:
+                sys.argv.remove(DRY_RUN)
             arguments, rest = get_args_parser().parse_known_args(sys.argv[1:])
             if late := [argument for argument in rest if not argument.startswith("-")]:
                 raise InputError(
                     f"{late[0]!r} stands after an option that follows other KEY=VALUE. Put options, such as -m, before "
                     "all KEY=VALUE."
                 )
-            described = Command(folder, config_name, arguments.config_dir, paths)
+            if dry and (dry_run is None or arguments.multirun):
+                raise InputError(
+                    f"{DRY_RUN} is for one run of generate, train or invert, "
+                    f"{'but this is a sweep' if arguments.multirun else 'but this is another command'}. Leave it out; "
+                    "--cfg job shows the composed config and does nothing else."
+                )
+            described = Command(folder, config_name, arguments.config_dir, paths, dry_run=dry_run is not None)
             wanted = os.environ.get("HYDRA_FULL_ERROR")
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print
             try:
@@ -94,7 +109,7 @@ def command(config_name: str, *paths: str) -> Callable[[Callable[[DictConfig], A
                     print(help_text(described, inspect.getdoc(inspect.getmodule(main)) or "", arguments.overrides))
                 else:
                     check_choices(described, arguments.overrides)
-                    run()
+                    configured(one_paragraph(dry_run))() if dry and dry_run else run()
             except (HydraException, OmegaConfBaseException) as error:
                 if wanted == "1":
                     raise

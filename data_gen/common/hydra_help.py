@@ -14,9 +14,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from data_gen.common.config_docs import keys_of
 
+DRY_RUN = "--dry-run"
+DRY_RUN_LINE = (
+    f"  {DRY_RUN}            say what will be made and how long it takes, from its beginning in a temporary folder\n"
+)
 OPTIONS = """\
 options:
   --cfg job            show the composed config and do nothing else
+{dry_run}\
   --config-dir FOLDER  find presets in this folder, too (FOLDER/data/mine.yaml is data=mine)
   -m, --multirun       run once for every combination of values: KEY=VALUE,VALUE
   --hydra-help         explain Hydra's own options
@@ -31,10 +36,19 @@ class Command:
         config_name: Root config of the command.
         own: Folder of the user's own presets, `--config-dir`; None if there is none.
         paths: Keys that a path on the command line may be meant for.
+        dry_run: Whether it has a dry run.
     """
 
-    def __init__(self, folder: Path, config_name: str, own: str | None = None, paths: Sequence[str] = ()):
-        self.paths = tuple(paths)
+    def __init__(
+        self,
+        folder: Path,
+        config_name: str,
+        own: str | None = None,
+        paths: Sequence[str] = (),
+        *,
+        dry_run: bool = False,
+    ):
+        self.paths, self.dry_run = tuple(paths), dry_run
         self.folder, self.config_name, self.own = folder, config_name, Path(own).absolute() if own else None
         root = OmegaConf.load(folder / f"{config_name}.yaml")
         assert isinstance(root, DictConfig)
@@ -102,7 +116,7 @@ def help_text(command: Command, description: str, overrides: Sequence[str]) -> s
         value = "null" if key.value is None else str(key.value).replace("'", "").replace(": ", ":")
         kind = key.kind if key.allowed is None else f"{key.kind}, {key.allowed}"
         add(f"{key.name}={value}  ({kind}) {key.text}".rstrip())
-    return "\n".join([*lines, "", OPTIONS])
+    return "\n".join([*lines, "", OPTIONS.format(dry_run=DRY_RUN_LINE * command.dry_run)])
 
 
 def _program() -> str:

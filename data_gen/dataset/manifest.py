@@ -222,23 +222,43 @@ def claim(path: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     Raises:
         DatasetError: If the folder holds something else, which is then left unchanged.
     """
-    if not (path / MANIFEST).exists() and holds_files(path):
-        raise DatasetError(f"{path} exists and is not a data set. Choose another data.path, or empty that folder.")
+    find_claim(path, manifest)
     with explain_full_disk(path.parent if path.parent.exists() else Path()):
         make_folder(path)
         with exclusive(path / f"{MANIFEST}.lock"):
-            if not (path / MANIFEST).exists():
+            found = find_claim(path, manifest)
+            if found is None:
                 write_json(path / MANIFEST, manifest)
                 return manifest
-            found = read_manifest(path)
-            ours, theirs = _decisive(manifest), _decisive(found)
-            if ours != theirs:
-                raise DatasetError(
-                    f"{path} already holds a data set of another config ({differences(ours, theirs)}). Choose another "
-                    "data.path, or remove that folder."
-                )
             _restore_receipts(path, found)
             return found
+
+
+def find_claim(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read the manifest that a folder holds of a data set of the same config; nothing is written.
+
+    Args:
+        path: Folder of the data set.
+        manifest: Unfinished manifest of the data set.
+
+    Returns:
+        The manifest in the folder, or None if it holds none.
+
+    Raises:
+        DatasetError: If the folder holds something else.
+    """
+    if not (path / MANIFEST).exists():
+        if holds_files(path):
+            raise DatasetError(f"{path} exists and is not a data set. Choose another data.path, or empty that folder.")
+        return None
+    found = read_manifest(path)
+    ours, theirs = _decisive(manifest), _decisive(found)
+    if ours != theirs:
+        raise DatasetError(
+            f"{path} already holds a data set of another config ({differences(ours, theirs)}). Choose another "
+            "data.path, or remove that folder."
+        )
+    return found
 
 
 def _decisive(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from importlib import import_module
 
 from data_gen.common.config_docs import keys_of
 from data_gen.common.errors import one_paragraph
-from data_gen.common.hydra_app import CONFIG_NAMES, configs_folder
-from data_gen.common.hydra_help import Command
+from data_gen.common.hydra_app import CONFIG_NAMES, DRY_RUNS, configs_folder
+from data_gen.common.hydra_help import DRY_RUN, Command
 from data_gen.common.ranges import Choices
 from surrogate.commands.wave import COMMANDS
 
@@ -66,6 +66,7 @@ def script() -> str:
         module = COMMANDS[name][0]
         import_module(module)
         words = words_of(CONFIG_NAMES[module]) if module in CONFIG_NAMES else []
+        words += [DRY_RUN] if module in DRY_RUNS else []
         cases.append(f"""    "wave {name} "*) words="{" ".join(words)}" ;;""")
     return SCRIPT % ("\n".join(cases), " ".join(dict.fromkeys(name.split()[0] for name in COMMANDS)))
 

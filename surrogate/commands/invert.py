@@ -7,7 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from data_gen.common.compile_cache import use_compilation_cache
-from data_gen.common.console import print_next, print_tables, progress_bar
+from data_gen.common.console import clock, print_next, print_tables, progress_bar, stages
 from data_gen.common.errors import InputError
 from data_gen.common.files import differences
 from data_gen.common.hydra_app import command, typed
@@ -18,6 +18,7 @@ from surrogate.config import InvertConfig, register
 from surrogate.devices import is_main_process
 from surrogate.report.page import write_report
 from surrogate.runs.folder import read_run
+from surrogate.runs.forecast import forecast_inversion
 from surrogate.runs.invert import run_inversion
 
 register()
@@ -26,7 +27,30 @@ register()
 OF_THE_MODEL = ("seed", "test", "water_depth")
 
 
-@command("invert", "out", "run", "observed", "real.path")
+def dry_run(composed: DictConfig) -> None:
+    """Say what an inversion will do and how long it takes.
+
+    Args:
+        composed: Config that Hydra composed, of the schema `InvertConfig`.
+    """
+    use_compilation_cache()
+    config = checked(composed)
+    with stages(f"making the first iterations of {config.inversion.n_stages} stage(s) in a temporary folder"):
+        forecast = forecast_inversion(config)
+    if forecast.finished:
+        print(f"{config.out} holds the result of this inversion: nothing is left to do.")
+        return
+    for number, stage in enumerate(forecast.stages, 1):
+        known = isfinite(stage.of_iteration)
+        rate = f" of {stage.of_iteration:.3g} s and {stage.simulations:,.0f} simulations" if known else ", not timed"
+        print(f"Stage {number}: at most {stage.iterations} iterations{rate}")
+    print(
+        f"{config.out}: at most about {clock(forecast.seconds)}, with its data and its report, at a peak of "
+        f"{forecast.memory / 1e6:,.0f} MB"
+    )
+
+
+@command("invert", "out", "run", "observed", "real.path", dry_run=dry_run)
 def main(composed: DictConfig) -> None:
     """Invert, with a progress bar, write the report, and print the table.
 

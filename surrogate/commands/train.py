@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from data_gen.common.compile_cache import use_compilation_cache
-from data_gen.common.console import print_next, progress_bar
+from data_gen.common.console import clock, print_next, progress_bar, stages
 from data_gen.common.errors import NumericalError
 from data_gen.common.hydra_app import command, typed
 from data_gen.common.stored_config import adopt, keys_set
@@ -21,15 +21,43 @@ from surrogate.config import TrainConfig, register
 from surrogate.devices import is_main_process
 from surrogate.runs.fit import fit, interrupted
 from surrogate.runs.folder import CONFIG, read_run
+from surrogate.runs.forecast import forecast_training
 from surrogate.runs.load import best_step, best_validation
 from surrogate.runs.provenance import find_dataset
 from surrogate.training.host_memory import keep_freed_memory
+from surrogate.training.optimizer import describe_schedule
 from surrogate.training.tracking import offline_record
 
 register()
 
 
-@command("train", "run", "data.path")
+def dry_run(composed: DictConfig) -> None:
+    """Say what a training will make and how long it takes.
+
+    Args:
+        composed: Config that Hydra composed, of the schema `TrainConfig`.
+    """
+    use_compilation_cache()
+    keep_freed_memory()
+    config = typed(composed, TrainConfig)
+    config.data = stored_data(config.data, config.run)
+    config.parallel.initialize()
+    training = config.training
+    with stages("making the first steps in a temporary folder"):
+        forecast = forecast_training(config)
+    print(
+        f"{config.run}: {forecast.begun} of {training.steps} steps are there. {config.model.name}, "
+        f"{forecast.parameters:,} parameters; {config.data.train} samples in {config.data.path}. "
+        f"{describe_schedule(training)}"
+    )
+    print(
+        f"A step of {training.batch_size} examples takes {forecast.of_step:.3g} s, a validation "
+        f"{forecast.of_validation:.3g} s and a checkpoint {forecast.of_checkpoint:.3g} s: about "
+        f"{clock(forecast.seconds)}, at a peak of {forecast.memory / 1e6:,.0f} MB"
+    )
+
+
+@command("train", "run", "data.path", dry_run=dry_run)
 def main(composed: DictConfig) -> float:
     """Train a surrogate, with a progress bar.
 

@@ -28,6 +28,8 @@ def script() -> str:
         ("wave invert inversion.optimizer=l", {"lbfgs"}, {"adam"}),
         ("wave diagnose invert inversion.mi", {"inversion.misfit=l2"}, set()),
         ("wave evaluate real.p", {"real.path="}, set()),
+        ("wave train --d", {"--dry-run"}, set()),
+        ("wave evaluate --d", set(), {"--dry-run"}),
         ("wave verify ", set(), {"train", "experiment=demo"}),
     ],
 )

@@ -1,0 +1,117 @@
+"""Dry runs: nothing is written, what is there is counted, and times are those of the parts times their numbers."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from data_gen.commands import generate
+from data_gen.common.errors import DatasetError, InputError
+from data_gen.dataset.forecast import forecast_generation
+from data_gen.dataset.generation import make_shard
+from data_gen.dataset.manifest import claim, new_manifest, shards_of
+from data_gen.dataset.records import fields_of
+from surrogate.commands import evaluate, invert, train
+from surrogate.config import InvertConfig, TrainConfig
+from surrogate.inversion.config import InversionConfig, StageConfig
+from surrogate.inversion.shot_sharding import ShotsConfig
+from surrogate.operators.fno import FNOConfig
+from surrogate.runs import forecast as forecasts
+from surrogate.runs.fit import fit
+from surrogate.runs.forecast import forecast_inversion, forecast_training
+from surrogate.training.config import TrainingConfig
+from surrogate.training.tracking import TrackingConfig
+from tests.helpers import tiny_config
+
+
+def call(monkeypatch, command, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["wave", *arguments])
+    command.main()
+
+
+def test_a_generation_counts_what_is_missing(tmp_path):
+    """Of three shards of four, four and one samples one is there: five samples are missing, in batches of two."""
+    config = tiny_config(tmp_path / "set", train=8, validation=1, test=0, shard_size=4, batch_size=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        before = forecast_generation(config)
+        assert list(tmp_path.iterdir()) == []
+    assert (before.shards, before.samples, before.missing) == (3, 9, 9)
+    assert before.seconds == pytest.approx(before.compiling + 5 * before.of_batch)
+    assert before.of_batch > 0
+    splits, layout = {"train": 8, "validation": 1, "test": 0}, {"shard_size": 4, "batch_size": 2}
+    manifest = claim(
+        Path(config.path),
+        new_manifest("generated", config.identity(), splits, layout, fields_of(config.create())),
+    )
+    make_shard(config, shards_of(manifest)[0])
+    after = forecast_generation(config)
+    assert after.missing == 5 and after.seconds == pytest.approx(after.compiling + 3 * after.of_batch)
+    with pytest.raises(DatasetError, match="another config"):
+        forecast_generation(replace(config, seed=9))
+
+
+def test_a_generation_that_is_finished_takes_no_time(data):
+    assert forecast_generation(data)[2:] == (0, data.batch_size, 0.0, 0.0, 0.0)
+
+
+def test_the_command_makes_nothing(tmp_path, monkeypatch, capsys):
+    """Wherever the option stands."""
+    monkeypatch.chdir(tmp_path)
+    call(monkeypatch, generate, "data=tiny", "--dry-run", "data.path=mine", "data.train=2")
+    assert "in 3 shards, are still to be made" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("command", "sweep"), [(evaluate, False), (train, True)])
+def test_other_commands_and_sweeps_have_none(command, sweep, monkeypatch, capsys):
+    """Rather than to do what they are asked to say."""
+    with pytest.raises(SystemExit):
+        call(monkeypatch, command, "--dry-run", *["-m"] * sweep, "run=a,b")
+    assert "--dry-run is for one run of generate, train or invert" in capsys.readouterr().err
+
+
+def test_a_training_counts_what_is_left(data, tmp_path, monkeypatch):
+    """Of 20 steps that validate at 10 and 20 and save at 15 and 20, with 15 in the folder, 5 are left."""
+    monkeypatch.chdir(tmp_path)
+    training = TrainingConfig(steps=20, batch_size=4, validate_every=10, checkpoint_every=15)
+    model = FNOConfig(width=4, modes=[3, 3], blocks=1)
+    tracking = TrackingConfig(mode="disabled")
+    config = TrainConfig(run="run", data=data, model=model, training=training, tracking=tracking)
+    before = forecast_training(config)
+    assert list(tmp_path.iterdir()) == []
+    work = 20 * before.of_step + 2 * (before.of_validation + before.of_checkpoint)
+    assert before.begun == 0 and before.seconds >= work > 0
+    fit(replace(config, training=replace(training, steps=15)))
+    after = forecast_training(config)
+    assert after.begun == 15 and after.parameters == before.parameters
+    fit(config)
+    assert forecast_training(config).seconds == 0.0
+    with pytest.raises(InputError, match="exists with another config"):
+        forecast_training(replace(config, model=replace(model, width=6)))
+
+
+def test_an_inversion_keeps_to_its_budgets(data, tmp_path, monkeypatch):
+    """A gradient of two shots counts 6: the first stage may make 4, and both together 5 in 30 simulations."""
+    monkeypatch.chdir(tmp_path)
+    stages = [StageConfig(iterations=50, simulations=24), StageConfig(iterations=7)]
+    inversion = InversionConfig(shots=2, stages=stages, simulations=30)
+    config = InvertConfig(out="result", data=data, inversion=inversion, parallel=ShotsConfig(devices=1))
+    clock = iter(float(10 * second) for second in range(1000))
+    monkeypatch.setattr(forecasts, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    found = forecast_inversion(config)
+    assert list(tmp_path.iterdir()) == []
+    assert [(stage.iterations, stage.simulations) for stage in found.stages] == [(4, 6.0), (1, 6.0)]
+    # This clock goes on by 10 s at each look: at begin and end, and at the three entries of each of two stages.
+    assert found.seconds == 70.0 + (4 - 2) * 10.0
+
+
+def test_the_inversion_that_is_finished(data, tmp_path, monkeypatch, capsys):
+    """Says so."""
+    monkeypatch.chdir(tmp_path)
+    given = f"data.path={data.path}", "data=tiny", "inversion.shots=1", "inversion.iterations=1", "out=result"
+    call(monkeypatch, invert, *given)
+    call(monkeypatch, invert, *given, "--dry-run")
+    assert "nothing is left to do" in capsys.readouterr().out
