@@ -16,7 +16,7 @@ from data_gen.common.config_docs import keys_of
 
 DRY_RUN = "--dry-run"
 DRY_RUN_LINE = (
-    f"  {DRY_RUN}            say what will be made and how long it takes, from its beginning in a temporary folder\n"
+    f"  {DRY_RUN}            begin in a temporary folder, and say how long the whole takes\n"
 )
 OPTIONS = """\
 options:

@@ -42,12 +42,13 @@ def dry_run(composed: DictConfig) -> None:
     config = typed(composed, TrainConfig)
     config.data = stored_data(config.data, config.run)
     config.parallel.initialize()
-    training = config.training
+    training, online = config.training, config.data.source == "online"
+    samples = "new models in every step" if online else f"{config.data.train} samples in {config.data.path}"
     with stages("making the first steps in a temporary folder"):
         forecast = forecast_training(config)
     print(
         f"{config.run}: {forecast.begun} of {training.steps} steps are there. {config.model.name}, "
-        f"{forecast.parameters:,} parameters; {config.data.train} samples in {config.data.path}. "
+        f"{forecast.parameters:,} parameters; {samples}. "
         f"{describe_schedule(training)}"
     )
     print(

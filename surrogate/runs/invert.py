@@ -214,7 +214,7 @@ def _fall(history: np.ndarray, best: int) -> dict[str, float]:
 def _stages(config: InversionConfig, result: Result) -> list[dict[str, Any]]:
     """Say what each stage did: its settings that are not null, iterations, fall of the misfit, and simulations."""
     rows, before = [], 0
-    for number in np.unique(result.stage).astype(int):
+    for number in np.unique(result.stage).astype(int).tolist():
         entries = np.flatnonzero(result.stage == number)
         minimized = result.true_misfit[entries] + result.penalty[entries]
         best = int(np.nanargmin(minimized))
