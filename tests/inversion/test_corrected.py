@@ -101,8 +101,9 @@ def test_rank_ones():
         assert len(rank_ones(5, [(steps[0], none * steps[0])]).scales) == 0
 
 
+@pytest.mark.parametrize("shifts", [True, False])
 @pytest.mark.parametrize("cheap", ["near", "random", "zero"])
-def test_agrees_at_the_center(float64, cheap):
+def test_agrees_at_the_center(float64, cheap, shifts):
     """Value and gradient are those of J to 1e-12; its gradient is that of its values, by central differences."""
     penalty = ((1e-6, FirstOrder()),)
     fine, low = objective(FINE, kept=True, regularizers=penalty), objective(CHEAP[cheap], regularizers=penalty)
@@ -110,13 +111,13 @@ def test_agrees_at_the_center(float64, cheap):
     state = method.start(fine, x, fine.bounds)
     past = x + 30.0 * RANDOM.normal(size=x.size)
     state |= {"centers": past[None], "slopes": fine.value_and_gradient(past)[1][None]}
-    found = method._corrected(fine, state)
+    found = method._corrected(fine, state, shifts=shifts)
     assert found.bend is not None
     value, gradient = fine.value_and_gradient(x)
     near = x + 1e-9 * np.ones_like(x)  # not the center itself, whose value is known
     assert found.value_and_gradient(near)[0] == pytest.approx(value, rel=1e-10)
-    # The data at the center are those of the fine model, so that both misfits are the same there.
-    assert found.constant == pytest.approx(0.0, abs=1e-12 * abs(value))
+    # Shifted, the data at the center are those of the fine model, so that both misfits are the same there.
+    assert (abs(found.constant) <= 1e-12 * abs(value)) == shifts
     low_gradient = found.low.value_and_gradient(x)[1]
     np.testing.assert_allclose(low_gradient + found.linear, gradient, rtol=1e-12, atol=1e-12 * np.abs(gradient).max())
     at, direction = x + 20.0 * RANDOM.normal(size=x.size), RANDOM.normal(size=x.size)
@@ -130,6 +131,28 @@ def test_agrees_at_the_center(float64, cheap):
             found.value_and_gradient(past)[1], fine.value_and_gradient(past)[1], rtol=1e-9, atol=1e-12
         )
     assert bent or cheap != "zero"
+
+
+@pytest.mark.parametrize("cheap", ["far", "random", "opposite"])
+def test_the_correction_that_was_nearer_is_kept(float64, cheap, monkeypatch):
+    """After a poor trial that of data and gradient is compared with that of the gradient alone, at the same model."""
+    asked = []
+
+    def compare(self, objective, state, corrected, new, value):
+        kept = self.found(objective, state, corrected, new, value)
+        values = [
+            self._corrected(objective, state, shifts=shifts).value_and_gradient(new.x)[0] for shifts in (True, False)
+        ]
+        errors = np.abs(np.array(values) - new.value)
+        asked.append(bool(kept[0]["shifts"]))
+        assert asked[-1] == (errors[0] <= errors[1])
+        assert (kept[1] is corrected) == (asked[-1] == bool(state["shifts"]))
+        return kept
+
+    monkeypatch.setattr(Corrected, "found", Corrected._nearer, raising=False)
+    monkeypatch.setattr(Corrected, "_nearer", compare)
+    run(optimizer(objective(CHEAP[cheap])), objective(FINE, kept=True), PLAIN_STEPS)
+    assert asked
 
 
 def test_the_model_itself_is_the_plain_optimizer(float64):

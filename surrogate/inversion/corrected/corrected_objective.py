@@ -3,7 +3,8 @@
     F_k(m) = F_low(m) + F(m_k) - F_low(m_k)
     J_k(m) = J(F_k(m)) + const + c . (m - m_k) + (m - m_k) . B (m - m_k) / 2,    c = grad J(m_k) - grad J(F_k)(m_k)
 
-so that J_k has the value and the gradient of J at m_k, whatever F_low is. The regularizers of J are in it as they are.
+so that J_k has the value and the gradient of J at m_k, whatever F_low is, and so it has with F_low in place of F_k. The
+regularizers of J are in it as they are.
 B is what past centers m_i tell of the difference of both Hessians: of symmetric rank one (SR1) for each pair
 
     s = m_k - m_i,    y = [grad J(m_k) - grad J(m_i)] - [grad J(F_k)(m_k) - grad J(F_k)(m_i)]
@@ -81,9 +82,9 @@ class CorrectedObjective:
     """Compute J_k; it is a `CurvedObjective`, which counts what it simulates.
 
     Attributes:
-        low: Misfit of the cheap forward model's data, shifted, with the regularizers.
+        low: Misfit of the cheap forward model's data, shifted or not, with the regularizers.
         center: Center m_k, with the misfit and the gradient of J there.
-        shift: F(m_k) - F_low(m_k), the data that are added to those of the cheap model `(n_sources, n_times, ...)`.
+        shift: F(m_k) - F_low(m_k), which correct the data of the cheap model `(n_sources, n_times, ...)`.
         bend: Matrix B; None for zero.
         linear: Gradient c of the correction `(n,)`.
         constant: Number that makes the values equal at the center.

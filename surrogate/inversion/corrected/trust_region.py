@@ -8,6 +8,11 @@ x becomes the next center where the ratio is positive. The next radius is a quar
 J_k, and so falls by a part of what the projected Cauchy point does at least: whatever the cheap model is, centers that
 are accepted tend to a stationary point of J. w are the weights of the preconditioner, in whose unit steps are.
 
+Near m_k, the best J_k has the data of both models equal there (F_k in corrected_objective.py). A step that moves waves
+leaves this correction of data behind, and then the cheap model's own data say more, with the gradient corrected alone.
+Where the ratio is below 1/4, or data changed in another way, the other of the two J_k is asked for its value at x, and
+takes over if that is nearer to J(x).
+
 A misfit may also fall by a step that leads away from the minimum: a cheap model that predicts a change of the data
 worse than none, of a relative error above one, knows nothing of the direction, and its trial is rejected, too.
 
@@ -22,6 +27,7 @@ Sources: see corrected_objective.py; A. R. Conn, N. I. M. Gould and P. L. Toint,
 from dataclasses import dataclass
 from typing import ClassVar
 
+import jax.numpy as jnp
 import numpy as np
 
 from surrogate.inversion.bounds import Bounds
@@ -52,8 +58,8 @@ class Corrected:
     These are `KeptData`, or a `DrawnMisfit` of them: both ends of a ratio are of the same shots.
 
     The state adds the radius, the pairs of the misfit's own gradients and of the inner optimizer's, the last centers,
-    how many trials in a row were rejected, the steps up to the next trial and after it, how fast the misfit's own steps
-    lower it, the simulations of the cheap model, and the trials.
+    whether data are corrected, how many trials in a row were rejected, the steps up to the next trial and after it, how
+    fast the misfit's own steps lower it, the simulations of the cheap model, and the trials.
 
     Attributes:
         low: Misfit of the cheap forward model, with the regularizers.
@@ -79,7 +85,8 @@ class Corrected:
     def start(self, objective: Objective, x: Vector, bounds: Bounds) -> State:
         """See `Optimizer.start`."""
         state, none = self.plain.start(objective, x, bounds), np.zeros((0, len(x)))
-        more = {"radius": self.radius, "rejected": 0, "wait": 0, "interval": 1, "rate": np.nan, **dict.fromkeys(LOW, 0)}
+        more = {"radius": self.radius, "rejected": 0, "shifts": True, "wait": 0, "interval": 1, "rate": np.nan}
+        more |= dict.fromkeys(LOW, 0)
         more |= {name: none for name in ("low_steps", "low_changes", "centers", "slopes")}
         return state | {name: np.array(entry) for name, entry in more.items()} | {"trials": np.zeros((0, len(TRIAL)))}
 
@@ -91,8 +98,8 @@ class Corrected:
             return last_state(Tally(objective, state), state)
         before, corrected = state, None
         while int(state["wait"]) == 0:
-            corrected = corrected or self._corrected(objective, state)
-            state, ratio = self._try(objective, corrected, state, bounds)
+            corrected = corrected or self._corrected(objective, state, shifts=bool(state["shifts"]))
+            state, ratio, corrected = self._try(objective, corrected, state, bounds)
             if ratio > ACCEPTED:
                 if self._rate(objective, before, state) < float(state["rate"]):
                     return self._waiting(state)
@@ -120,8 +127,8 @@ class Corrected:
 
     def _try(
         self, objective: ModelObjective, corrected: CorrectedObjective, state: State, bounds: Bounds
-    ) -> tuple[State, float]:
-        """Minimize J_k, and accept what it finds or not: the state and the ratio."""
+    ) -> tuple[State, float, CorrectedObjective]:
+        """Minimize J_k, and accept what it finds or not: the state, the ratio, and J_k for another trial."""
         center = corrected.center
         (x, value), pairs = self._minimize(corrected, state, bounds)
         state = _counted(state | pairs, corrected)
@@ -129,22 +136,36 @@ class Corrected:
         predicted = center.value - value
         if not predicted > SLIGHT * visible:
             # J's own step may lower it still; if it does not, that step ends the minimization.
-            return _told(state | {"rejected": np.array(REJECTED)}, REJECT, np.nan), 0.0
+            return _told(state | {"rejected": np.array(REJECTED)}, REJECT, np.nan), 0.0, corrected
         new = Point(x, *tally.evaluate(x))
         gained = decrease(center, new, objective.resolution) if new.is_finite else -np.inf
         ratio = gained / predicted if gained > SLIGHT * visible else -1.0
         misled = ratio > ACCEPTED and self._data_error(objective, corrected, x) > MISLED
         state, length = _counted(state, corrected), self._length(x - center.x)
+        if new.is_finite and (ratio < POOR or misled):
+            state, corrected = self._nearer(objective, state, corrected, new, value)
         factor = SHRINK if ratio < POOR or misled else GROW
         state = self._with_pair(state, center, new) | {"radius": np.array(factor * length)}
         if ratio <= ACCEPTED or misled:
             rejected = REJECTED if misled else state["rejected"] + 1
-            return _told(state | tally.counts() | {"rejected": np.array(rejected)}, REJECT, ratio), 0.0
+            return _told(state | tally.counts() | {"rejected": np.array(rejected)}, REJECT, ratio), 0.0, corrected
         past = {"centers": center.x, "slopes": center.gradient}
         oldest = max(0, len(state["centers"]) + 1 - self.secants)
         more = {name: np.vstack([state[name], last])[oldest:] for name, last in past.items()}
         more |= {"rejected": 0}
-        return _told(next_state(tally, state, *new, **more), ACCEPT, ratio), ratio
+        return _told(next_state(tally, state, *new, **more), ACCEPT, ratio), ratio, corrected
+
+    def _nearer(
+        self, objective: ModelObjective, state: State, corrected: CorrectedObjective, new: Point, value: float
+    ) -> tuple[State, CorrectedObjective]:
+        """Compare what J_k predicted for a new point with the other correction; take the one nearer to J."""
+        shifts = not state["shifts"]
+        other = self._corrected(objective, state, shifts=shifts)
+        found = other.value_and_gradient(new.x)[0]
+        state = _counted(state, other)
+        if abs(found - new.value) >= abs(value - new.value):
+            return state, corrected
+        return state | {"shifts": np.array(shifts)}, other
 
     def _data_error(self, objective: ModelObjective, corrected: CorrectedObjective, x: Vector) -> float:
         """Compute the relative error of the change of the data that a trial predicts."""
@@ -152,7 +173,7 @@ class Corrected:
         before, after = (objective.data.data(objective.velocity(at)) for at in (corrected.center.x, x))
         return corrected.data_error(x, before, after)
 
-    def _corrected(self, objective: ModelObjective, state: State) -> CorrectedObjective:
+    def _corrected(self, objective: ModelObjective, state: State, *, shifts: bool) -> CorrectedObjective:
         """Make J_k around a center, from the data of both forward models there; of the same shots, where J has some."""
         data, cheap = objective.data, self.low.data
         assert not isinstance(data, DataMisfit) and isinstance(cheap, DataMisfit)
@@ -161,7 +182,8 @@ class Corrected:
         center = Point(state["x"], float(state["value"]), state["gradient"])
         velocity = objective.velocity(center.x)
         shift = data.data(velocity) - cheap.data(velocity)
-        corrected = CorrectedObjective(self.low.with_data(cheap.shifted(shift)), center, shift)
+        low = self.low.with_data(cheap.shifted(shift if shifts else jnp.zeros_like(shift)))
+        corrected = CorrectedObjective(low, center, shift)
         # Gradients at past centers are of other shots, where J has some.
         past = () if isinstance(data, DrawnMisfit) else zip(state["centers"], state["slopes"], strict=True)
         pairs = [(center.x - x, center.gradient - slope - corrected.low_change(x)) for x, slope in past]
