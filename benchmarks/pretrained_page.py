@@ -13,8 +13,9 @@ from surrogate.runs.packed import FOLDER, PRETRAINED, load_card
 INTRO = """# Pretrained surrogates
 
 The cards of what comes with the package ([how to use it](../guides/export.md)). Each was trained by `wave train`, with
-the experiment of its name (`experiment=wavefield_small`), and evaluated by `wave evaluate` on test samples that it
-had not seen; `wave unpack NAME FOLDER --samples 128` and `wave evaluate run=FOLDER` measure it again.
+the experiment of its name (`experiment=wavefield_small`, `gather_openfwi`), and evaluated by `wave evaluate` on test
+samples that it had not seen; `wave unpack NAME FOLDER --samples N` with their number, and `wave evaluate run=FOLDER`,
+measure it again.
 """
 HEAD = ("relative L2", "mean", "median", "90 %", "time, of the solver's")
 

@@ -35,7 +35,10 @@ CARD = "card.json"  # in the folder of an unpacked run
 SMALL = 256  # numbers
 FOLDER = Path(__file__).parents[1] / "pretrained"
 # SHA-256 of the files of the pretrained surrogates, by their names.
-PRETRAINED = {"wavefield-small": "103791f9355abd094395a46d7cc75d7c0ae4804862d659de1bed305b340bef73"}
+PRETRAINED = {
+    "wavefield-small": "103791f9355abd094395a46d7cc75d7c0ae4804862d659de1bed305b340bef73",
+    "gather-openfwi": "7d3a0a4e7d435ba2baa83b8dbc23b903fa96b270ebd064d4eaa903d5d217b6a5",
+}
 
 
 @dataclass(frozen=True)
