@@ -37,7 +37,7 @@ FOLDER = Path(__file__).parents[1] / "pretrained"
 # SHA-256 of the files of the pretrained surrogates, by their names.
 PRETRAINED = {
     "wavefield-small": "103791f9355abd094395a46d7cc75d7c0ae4804862d659de1bed305b340bef73",
-    "gather-openfwi": "7d3a0a4e7d435ba2baa83b8dbc23b903fa96b270ebd064d4eaa903d5d217b6a5",
+    "gather-openfwi": "6c3054952944221c7ff901963182ccdf96b3c049b6569317ba8d3d592affc319",
 }
 
 

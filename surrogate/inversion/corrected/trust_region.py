@@ -96,6 +96,7 @@ class Corrected:
         objective.data.forget_all_but(objective.velocity(state["x"]))
         if state["done"]:
             return last_state(Tally(objective, state), state)
+        state = {"shifts": np.array(True)} | state  # which progress of an earlier version has not
         before, corrected = state, None
         while int(state["wait"]) == 0:
             corrected = corrected or self._corrected(objective, state, shifts=bool(state["shifts"]))
