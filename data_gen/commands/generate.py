@@ -88,8 +88,10 @@ def dry_run(composed: DictConfig) -> None:
     print(expected_size(config))
     with stages("making two batches in a temporary folder"):
         forecast = forecast_generation(config)
-    print(f"{forecast.missing} of {forecast.samples} samples, in {forecast.shards} shards, are still to be made.")
-    if forecast.missing:
+    if not forecast.missing:
+        print(f"{config.path} has all {forecast.samples} samples: nothing is left to do.")
+    else:
+        print(f"{forecast.missing} of {forecast.samples} samples, in {forecast.shards} shards, are still to be made.")
         place = "in this process" if isinstance(workers, Local) else "in one process like this one"
         truth = f", and the comparison of {config.truth_samples} samples with the wave equation"
         print(

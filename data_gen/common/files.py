@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from data_gen.common.errors import DatasetError, InputError
@@ -228,6 +229,21 @@ def make_folder(folder: Path) -> None:
             f"{folder} cannot be a folder ({error.strerror}: {error.filename}). Choose another path, or remove what is "
             "in the way."
         ) from error
+
+
+@contextmanager
+def temporary_folder(target: Path) -> Iterator[Path]:
+    """Make a folder on the disk of another one, next to it or to the first of its parents that exists; remove it again.
+
+    Args:
+        target: Folder on that disk, which may not exist.
+
+    Yields:
+        The folder.
+    """
+    place = next(folder for folder in target.absolute().parents if folder.is_dir())
+    with TemporaryDirectory(prefix="dry-run-", suffix=".tmp", dir=place) as folder:
+        yield Path(folder)
 
 
 def holds_files(folder: Path, *, besides: str | None = None) -> bool:

@@ -15,9 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from data_gen.common.config_docs import keys_of
 
 DRY_RUN = "--dry-run"
-DRY_RUN_LINE = (
-    f"  {DRY_RUN}            begin in a temporary folder, and say how long the whole takes\n"
-)
+DRY_RUN_LINE = f"  {DRY_RUN}            begin in a temporary folder, and say how long the whole takes\n"
 OPTIONS = """\
 options:
   --cfg job            show the composed config and do nothing else

@@ -4,9 +4,9 @@ import math
 import time
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from data_gen.common.files import temporary_folder
 from data_gen.dataset.config import DataConfig
 from data_gen.dataset.manifest import find_claim, new_manifest, shards_of
 from data_gen.dataset.records import fields_of
@@ -18,8 +18,8 @@ class GenerationForecast(NamedTuple):
     """Hold what is known of a generation before it begins.
 
     Attributes:
-        shards: Number of shards of the data set.
-        samples: Number of its samples.
+        shards: Number of shards that are still to be made.
+        samples: Number of samples of the data set.
         missing: Number of samples that are still to be made.
         batch_size: Number of samples that are simulated together.
         compiling: Time before the first batch, which compiles [s].
@@ -56,18 +56,24 @@ def forecast_generation(config: DataConfig) -> GenerationForecast:
     manifest = new_manifest("generated", config.identity(), splits, layout, fields_of(spec))
     manifest = find_claim(path, manifest) or manifest
     shards = shards_of(manifest)
-    missing = [len(shard.indices) for shard in shards if not is_finished(path, shard)]
+    # A finished data set may have been copied without its receipts, which are in its manifest, too.
+    listed = manifest["shards"] if manifest["complete"] else {}
+    missing = [
+        len(shard.indices)
+        for shard in shards
+        if not is_finished(path, shard) and not (shard.name in listed and (path / shard.name).is_file())
+    ]
     batch_size = manifest["layout"]["batch_size"]
     compiling = of_batch = 0.0
     if missing:
-        with TemporaryDirectory() as folder:
-            begun = replace(config, path=folder, batch_size=batch_size)
+        with temporary_folder(path) as folder:
+            begun = replace(config, path=str(folder), batch_size=batch_size)
             compiled, timed = (_seconds(begun, shard) for shard in shard_layout({"train": 2 * batch_size}, batch_size))
         compiling, of_batch = max(compiled - timed, 0.0), timed
     batches = sum(math.ceil(samples / batch_size) for samples in missing)
     samples = sum(splits.values())
     return GenerationForecast(
-        len(shards), samples, sum(missing), batch_size, compiling, of_batch, compiling + batches * of_batch
+        len(missing), samples, sum(missing), batch_size, compiling, of_batch, compiling + batches * of_batch
     )
 
 

@@ -43,9 +43,11 @@ def dry_run(composed: DictConfig) -> None:
     for number, stage in enumerate(forecast.stages, 1):
         known = isfinite(stage.of_iteration)
         rate = f" of {stage.of_iteration:.3g} s and {stage.simulations:,.0f} simulations" if known else ", not timed"
-        print(f"Stage {number}: at most {stage.iterations} iterations{rate}")
+        print(f"Stage {number}: up to {stage.iterations} iterations{rate}")
+    if forecast.begun:
+        print(f"{config.out} holds a part of it, from which it goes on.")
     print(
-        f"{config.out}: at most about {clock(forecast.seconds)}, with its data and its report, at a peak of "
+        f"{config.out}: about {clock(forecast.seconds)} if all are made, with its data and its report, at a peak of "
         f"{forecast.memory / 1e6:,.0f} MB"
     )
 

@@ -46,10 +46,11 @@ def dry_run(composed: DictConfig) -> None:
     samples = "new models in every step" if online else f"{config.data.train} samples in {config.data.path}"
     with stages("making the first steps in a temporary folder"):
         forecast = forecast_training(config)
+    further = forecast.earlier is not None and forecast.earlier < training.steps
     print(
         f"{config.run}: {forecast.begun} of {training.steps} steps are there. {config.model.name}, "
         f"{forecast.parameters:,} parameters; {samples}. "
-        f"{describe_schedule(training)}"
+        f"{describe_schedule(training, forecast.begun, forecast.earlier if further else None)}"
     )
     print(
         f"A step of {training.batch_size} examples takes {forecast.of_step:.3g} s, a validation "

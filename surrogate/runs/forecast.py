@@ -1,27 +1,32 @@
 """Say how long a training or an inversion takes, from its beginning, which is made in a temporary folder."""
 
 import math
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import jax
 from flax import nnx
 
 from data_gen.common.errors import InputError
-from surrogate.config import InvertConfig, TrainConfig
+from data_gen.common.files import temporary_folder
+from data_gen.common.interruption import Interrupted
+from surrogate.config import InitConfig, InvertConfig, TrainConfig
 from surrogate.devices import peak_memory
 from surrogate.inversion.config import InversionConfig
 from surrogate.runs.fit import fit
-from surrogate.runs.folder import is_claimed
-from surrogate.runs.invert import run_inversion
+from surrogate.runs.folder import is_claimed, read_run
+from surrogate.runs.invert import PROGRESS, is_finished, run_inversion
 from surrogate.runs.load import last_step
 from surrogate.training.mode_schedule import ModeSchedule
 
 HALF = 3  # steps before the first of two validations; the second half is timed
-ITERATIONS = 2  # of each stage; the last one is timed
+ITERATIONS = 3  # of each stage; the second is timed, since the last may simulate all shots once more
+KEPT = "A dry run keeps nothing."
 
 
 class TrainingForecast(NamedTuple):
@@ -30,6 +35,7 @@ class TrainingForecast(NamedTuple):
     Attributes:
         parameters: Number of parameters of the operator.
         begun: Number of steps that the folder of the run holds already.
+        earlier: Number of steps that the run was to be trained for before; None if it is new.
         of_step: Time of a step [s].
         of_validation: Time of a validation [s].
         of_checkpoint: Time in which a checkpoint is written [s].
@@ -39,6 +45,7 @@ class TrainingForecast(NamedTuple):
 
     parameters: int
     begun: int
+    earlier: int | None
     of_step: float
     of_validation: float
     of_checkpoint: float
@@ -57,18 +64,23 @@ def forecast_training(config: TrainConfig) -> TrainingForecast:
 
     Raises:
         InputError: The config, the data set (`DatasetError`) or the folder do not fit.
+        Interrupted: A signal came.
     """
     _refuse_processes()
     training, folder = config.training, Path(config.run)
-    begun = (last_step(folder) or 0) if is_claimed(folder, config) else 0
+    earlier = read_run(folder).training.steps if is_claimed(folder, config) else None
+    begun = 0 if earlier is None else last_step(folder) or 0
     model = config.create()
-    config.check_training(model)
+    if earlier is None:
+        config.check_training(model)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model.operator, nnx.Param)))
     moments: dict[str, float] = {}
     steps = 2 * HALF
     first = replace(
         training,
         steps=steps,
+        learning_rate=1e-12,  # without a warm-up the one of the run might diverge
+        divergence_factor=0.0,
         warmup_steps=0,
         mode_schedule=ModeSchedule(),  # with all modes, as most of the training is
         log_every=HALF,
@@ -83,9 +95,13 @@ def forecast_training(config: TrainConfig) -> TrainingForecast:
             rates.extend(values[name] for name in ("samples_per_s",) if name in values)
 
     rates: list[float] = []
-    with TemporaryDirectory() as temporary:
+    init = InitConfig() if begun else config.init
+    tracking = replace(config.tracking, mode="disabled")
+    with temporary_folder(folder) as temporary, _keeping_nothing():
         start = time.perf_counter()
-        fit(replace(config, run=temporary, training=first, tracking=replace(config.tracking, mode="disabled")), watch)
+        beginning = replace(config, run=str(temporary), training=first, init=init, tracking=tracking)
+        if fit(beginning, watch) < steps:
+            raise Interrupted(signal.SIGUSR1)
         end = time.perf_counter()
     of_step, of_validation = training.batch_size / rates[-1], moments["validation"] - moments["loss"]
     of_checkpoint = end - moments["validation"]
@@ -95,7 +111,7 @@ def forecast_training(config: TrainConfig) -> TrainingForecast:
     before = end - start - steps * of_step - 2 * of_validation - of_checkpoint  # compiling, and opening the data set
     work = len(left) * of_step + validations * of_validation + checkpoints * of_checkpoint
     seconds = max(before, 0.0) + work if len(left) else 0.0
-    return TrainingForecast(parameters, begun, of_step, of_validation, of_checkpoint, peak_memory(), seconds)
+    return TrainingForecast(parameters, begun, earlier, of_step, of_validation, of_checkpoint, peak_memory(), seconds)
 
 
 class StageForecast(NamedTuple):
@@ -117,12 +133,14 @@ class InversionForecast(NamedTuple):
 
     Attributes:
         finished: Whether the folder holds the result already.
+        begun: Whether it holds a part, from which the inversion goes on.
         stages: Its stages.
         memory: Peak of the memory of a device, or of this process [bytes].
         seconds: Time of the whole inversion and its report [s].
     """
 
     finished: bool
+    begun: bool
     stages: list[StageForecast]
     memory: int
     seconds: float
@@ -143,17 +161,17 @@ def forecast_inversion(config: InvertConfig) -> InversionForecast:
     _refuse_processes()
     inversion, out = config.inversion, Path(config.out)
     config.check()
-    if is_claimed(out, config) and (out / "inversion.json").is_file():
-        return InversionForecast(True, [], 0, 0.0)
+    if is_finished(config):
+        return InversionForecast(True, False, [], 0, 0.0)
     entries: list[tuple[int, float, float]] = []
 
     def watch(_: int, values: dict[str, float]) -> None:
         if "used" in values:
             entries.append((int(values.get("stage", 0)), values["used"], time.perf_counter()))
 
-    with TemporaryDirectory() as temporary:
+    with temporary_folder(out) as temporary, _keeping_nothing():
         start = time.perf_counter()
-        run_inversion(replace(config, out=f"{temporary}/out", inversion=_beginning(inversion)), watch)
+        run_inversion(replace(config, out=str(temporary / "out"), inversion=_beginning(inversion)), watch)
         elapsed = time.perf_counter() - start
     stages, seconds = [], elapsed
     left = math.inf if inversion.simulations is None else float(inversion.simulations)
@@ -163,7 +181,8 @@ def forecast_inversion(config: InvertConfig) -> InversionForecast:
         if len(of_stage) < 2:
             stages.append(StageForecast(settings.iterations, math.nan, math.nan))
             continue
-        (used_before, before), (used, now) = of_stage[-2:]
+        timed = min(2, len(of_stage) - 1)
+        (used_before, before), (used, now) = of_stage[timed - 1 : timed + 1]
         each = max(used - used_before, 1.0)
         budget = min(left, math.inf if settings.simulations is None else settings.simulations)
         iterations = (
@@ -172,12 +191,21 @@ def forecast_inversion(config: InvertConfig) -> InversionForecast:
         left = max(left - iterations * each, 0.0)
         stages.append(StageForecast(iterations, each, now - before))
         seconds += max(iterations - len(of_stage) + 1, 0) * (now - before)
-    return InversionForecast(False, stages, peak_memory(), seconds)
+    return InversionForecast(False, (out / PROGRESS).is_file(), stages, peak_memory(), seconds)
 
 
 def _beginning(inversion: InversionConfig) -> InversionConfig:
     stages = [replace(stage, iterations=ITERATIONS, simulations=None) for stage in inversion.stages]
     return replace(inversion, iterations=ITERATIONS, simulations=None, stages=stages)
+
+
+@contextmanager
+def _keeping_nothing() -> Iterator[None]:
+    """Say of a signal that nothing is kept; `fit` and `run_inversion` speak of their temporary folder."""
+    try:
+        yield
+    except Interrupted as error:
+        raise Interrupted(error.number, KEPT) from None
 
 
 def _refuse_processes() -> None:

@@ -145,6 +145,22 @@ def run_inversion(
         return summary
 
 
+def is_finished(config: InvertConfig) -> bool:
+    """Find out whether the folder of an inversion holds its result.
+
+    Args:
+        config: Config of the inversion, which is checked.
+
+    Returns:
+        Whether `run_inversion` would leave it as it is.
+
+    Raises:
+        InputError: The config, the run, a file or the folder cannot be used.
+    """
+    problem = known_model_problem(config) if config.observed is None else observed_problem(config)
+    return _finished(Path(config.out), config, problem, _weights(problem)) is not None
+
+
 @contextlib.contextmanager
 def _claimed(out: Path, config: InvertConfig) -> Iterator[None]:
     """Claim the folder, and hold it against every other process."""

@@ -164,7 +164,7 @@ class Corrected:
         other = self._corrected(objective, state, shifts=shifts)
         found = other.value_and_gradient(new.x)[0]
         state = _counted(state, other)
-        if abs(found - new.value) >= abs(value - new.value):
+        if not abs(found - new.value) < abs(value - new.value):  # nor where it is not finite
             return state, corrected
         return state | {"shifts": np.array(shifts)}, other
 
