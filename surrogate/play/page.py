@@ -353,5 +353,5 @@ def table(shot: Shot) -> str:
     worth = "" if shot.seconds[OURS] < shot.seconds[SOLVER] else " The surrogate is slower than the solver here."
     return (
         f"<table><tr><th></th><th>error</th><th>time</th><th>of the solver's</th></tr>{rows}</table>"
-        f"<p style='margin:.2em 0'>All snapshots count for the errors.{worth}</p>"
+        f"<p style='margin:.2em 0'>Errors are those of all times together.{worth}</p>"
     )
