@@ -231,6 +231,18 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
+def existing_folder(path: Path) -> Path:
+    """Find the folder on whose disk a path is or will be.
+
+    Args:
+        path: Path, which may not exist.
+
+    Returns:
+        The path itself if it is a folder, or the first of its parents that is one.
+    """
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+
+
 @contextmanager
 def temporary_folder(target: Path) -> Iterator[Path]:
     """Make a folder on the disk of another one, next to it or to the first of its parents that exists; remove it again.
@@ -241,7 +253,7 @@ def temporary_folder(target: Path) -> Iterator[Path]:
     Yields:
         The folder.
     """
-    place = next(folder for folder in target.absolute().parents if folder.is_dir())
+    place = existing_folder(target.absolute().parent)
     with TemporaryDirectory(prefix="dry-run-", suffix=".tmp", dir=place) as folder:
         yield Path(folder)
 
@@ -352,7 +364,7 @@ def explain_full_disk(folder: Path) -> Iterator[None]:
         reason = next((reason for reason in NO_ROOM if reason in str(error)), None)
         if reason is None or isinstance(error, DatasetError):
             raise
-        there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+        there = existing_folder(folder)
         raise DatasetError(
             f"{folder} takes no more data: {reason} ({shutil.disk_usage(there).free / 1e6:.1f} MB are free there). "
             "Finished files stay. Free some space (or raise the quota or the limit on file sizes), then run the same "

@@ -8,9 +8,7 @@ from typing import NamedTuple
 
 from data_gen.common.files import temporary_folder
 from data_gen.dataset.config import DataConfig
-from data_gen.dataset.manifest import find_claim, new_manifest, shards_of
-from data_gen.dataset.records import fields_of
-from data_gen.dataset.sample import SPLITS
+from data_gen.dataset.manifest import find_claim, generated_manifest, shards_of
 from data_gen.dataset.shards import is_finished, make_shard, shard_layout
 
 
@@ -50,10 +48,7 @@ def forecast_generation(config: DataConfig) -> GenerationForecast:
     Raises:
         DatasetError: If the folder holds something else than a part of this data set.
     """
-    spec, path = config.create(), Path(config.path)
-    splits = {split: getattr(config, split) for split in SPLITS}
-    layout = {"shard_size": config.shard_size, "batch_size": config.batch_size}
-    manifest = new_manifest("generated", config.identity(), splits, layout, fields_of(spec))
+    path, manifest = Path(config.path), generated_manifest(config)
     manifest = find_claim(path, manifest) or manifest
     shards = shards_of(manifest)
     # A finished data set may have been copied without its receipts, which are in its manifest, too.
@@ -71,7 +66,7 @@ def forecast_generation(config: DataConfig) -> GenerationForecast:
             compiled, timed = (_seconds(begun, shard) for shard in shard_layout({"train": 2 * batch_size}, batch_size))
         compiling, of_batch = max(compiled - timed, 0.0), timed
     batches = sum(math.ceil(samples / batch_size) for samples in missing)
-    samples = sum(splits.values())
+    samples = sum(len(shard.indices) for shard in shards)
     return GenerationForecast(
         len(missing), samples, sum(missing), batch_size, compiling, of_batch, compiling + batches * of_batch
     )

@@ -22,13 +22,11 @@ from data_gen.dataset.manifest import (
     config_of,
     fingerprint,
     finish,
-    new_manifest,
+    generated_manifest,
     read_manifest,
     shards_of,
     tfds_fault,
 )
-from data_gen.dataset.records import fields_of
-from data_gen.dataset.sample import SPLITS
 from data_gen.dataset.shards import Shard, is_finished, make_shard
 from data_gen.dataset.truth import TRUTH, measure_truth
 from data_gen.dataset.verification import verify
@@ -80,10 +78,8 @@ def generate(
             "or choose families of models to generate from."
         )
     config = replace(config.settled(), path=str(Path(config.path).absolute()))
-    spec, path = config.create(), Path(config.path)
-    splits = {split: getattr(config, split) for split in SPLITS}
-    layout = {"shard_size": config.shard_size, "batch_size": config.batch_size}
-    manifest = claim(path, new_manifest("generated", config.identity(), splits, layout, fields_of(spec)))
+    path = Path(config.path)
+    manifest = claim(path, generated_manifest(config))
     unfinished = []
     for shard in shards_of(manifest):
         if is_finished(path, shard):

@@ -28,7 +28,7 @@ from data_gen.common.files import (
 )
 from data_gen.dataset.config import DataConfig, with_solver_of_its_time
 from data_gen.dataset.recorded import RecordedConfig
-from data_gen.dataset.records import Fields, features
+from data_gen.dataset.records import Fields, features, fields_of
 from data_gen.dataset.sample import SPLITS
 from data_gen.dataset.shards import NAME, RECEIPTS, Shard, read_receipt, receipt_file, shard_layout
 from data_gen.solver.problem.wavelets import RICKER_DELAY
@@ -82,6 +82,20 @@ def new_manifest(
         "versions": {},
         "shards": {},
     }
+
+
+def generated_manifest(config: DataConfig) -> dict[str, Any]:
+    """Make the unfinished manifest of a data set that is generated.
+
+    Args:
+        config: Config of the data set, settled.
+
+    Returns:
+        The manifest.
+    """
+    splits = {split: getattr(config, split) for split in SPLITS}
+    layout = {"shard_size": config.shard_size, "batch_size": config.batch_size}
+    return new_manifest("generated", config.identity(), splits, layout, fields_of(config.create()))
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:

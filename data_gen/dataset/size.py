@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_gen.common.files import existing_folder
 from data_gen.dataset.config import DataConfig
 from data_gen.dataset.records import Fields, fields_of
 from data_gen.dataset.sample import DataSpec
@@ -51,8 +52,7 @@ def expected_size(config: DataConfig) -> str:
     """
     spec, samples = config.create(), config.train + config.validation + config.test
     each = record_bytes(fields_of(spec))
-    path = Path(config.path).absolute()
-    free = shutil.disk_usage(next(folder for folder in (path, *path.parents) if folder.is_dir())).free
+    free = shutil.disk_usage(existing_folder(Path(config.path))).free
     memory = batch_bytes(spec, config.batch_size)
     return (
         f"{config.path}: {samples} samples of {_size(each)}, about {_size(samples * each)} on disk ({_size(free)} "

@@ -74,6 +74,7 @@ def forecast_training(config: TrainConfig) -> TrainingForecast:
     if earlier is None:
         config.check_training(model)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model.operator, nnx.Param)))
+    known: dict[str, float] = {}
     moments: dict[str, float] = {}
     steps = 2 * HALF
     first = replace(
@@ -92,9 +93,8 @@ def forecast_training(config: TrainConfig) -> TrainingForecast:
     def watch(step: int, values: dict[str, float]) -> None:
         if step == steps:
             moments.update(dict.fromkeys(values, time.perf_counter()))
-            rates.extend(values[name] for name in ("samples_per_s",) if name in values)
+            known.update(values)
 
-    rates: list[float] = []
     init = InitConfig() if begun else config.init
     tracking = replace(config.tracking, mode="disabled")
     with temporary_folder(folder) as temporary, _keeping_nothing():
@@ -103,7 +103,7 @@ def forecast_training(config: TrainConfig) -> TrainingForecast:
         if fit(beginning, watch) < steps:
             raise Interrupted(signal.SIGUSR1)
         end = time.perf_counter()
-    of_step, of_validation = training.batch_size / rates[-1], moments["validation"] - moments["loss"]
+    of_step, of_validation = training.batch_size / known["samples_per_s"], moments["validation"] - moments["loss"]
     of_checkpoint = end - moments["validation"]
     left = range(begun + 1, training.steps + 1)
     due = [training.due(step) for step in left]

@@ -15,8 +15,7 @@ from data_gen.common.errors import DatasetError, InputError
 from data_gen.common.interruption import Interrupted
 from data_gen.dataset.forecast import forecast_generation
 from data_gen.dataset.generation import make_shard
-from data_gen.dataset.manifest import claim, new_manifest, shards_of
-from data_gen.dataset.records import fields_of
+from data_gen.dataset.manifest import claim, generated_manifest, shards_of
 from surrogate.commands import evaluate, invert, train
 from surrogate.config import InvertConfig, RealModelConfig, TrainConfig
 from surrogate.inversion.config import InversionConfig, StageConfig
@@ -46,11 +45,7 @@ def test_a_generation_counts_what_is_missing(tmp_path):
     assert (before.shards, before.samples, before.missing) == (4, 10, 10)
     assert before.seconds == pytest.approx(before.compiling + 6 * before.of_batch)
     assert before.of_batch > 0
-    splits, layout = {"train": 8, "validation": 1, "test": 1}, {"shard_size": 4, "batch_size": 2}
-    manifest = claim(
-        Path(config.path),
-        new_manifest("generated", config.identity(), splits, layout, fields_of(config.create())),
-    )
+    manifest = claim(Path(config.path), generated_manifest(config))
     make_shard(config, shards_of(manifest)[0])
     after = forecast_generation(config)
     assert (after.shards, after.samples, after.missing) == (3, 10, 6) and after.seconds == pytest.approx(
