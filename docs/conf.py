@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 project = "wave-surrogate"
+release = re.findall(r'__version__ = "(.*)"', (HERE.parent / "data_gen/__init__.py").read_text())[0]
 author = "wave-surrogate developers"
 copyright = "2026, wave-surrogate developers"
 extensions = [
@@ -26,7 +27,7 @@ extensions = [
 ]
 
 html_theme = "sphinx_book_theme"
-html_title = "wave-surrogate"
+html_title = f"wave-surrogate {release}"
 html_theme_options = {"show_toc_level": 2, "home_page_in_toc": True, "navbar_persistent": []}
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
 myst_heading_anchors = 3

@@ -10,6 +10,7 @@ from tests.helpers import ROOT
 
 PAGES = {
     "simulate": "README.md",
+    "two_layers": "docs/quickstart.md",
     "predict": "docs/guides/training.md",
     "invert": "docs/guides/inversion.md",
     "several_starts": "docs/guides/inversion.md",
