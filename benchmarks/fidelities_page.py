@@ -124,5 +124,7 @@ def write_page(results: Path, docs: Path) -> Path:
             f"correction as large as the fields. {used['cores_used']} core(s) of {used['processor']}.\n"
         )
         text += learning(rows, card["extra"], card["reached"]) + prediction(rows, card["extra"], card["reached"])
+        if "note" in card:  # on what has changed since
+            text += f"\n{card['note']}\n"
     page.write_text(text, encoding="utf-8")
     return page
