@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 project = "wave-surrogate"
-release = re.findall(r'__version__ = "(.*)"', (HERE.parent / "data_gen/__init__.py").read_text())[0]
+release = import_module("data_gen").__version__
 author = "wave-surrogate developers"
 copyright = "2026, wave-surrogate developers"
 extensions = [

@@ -39,3 +39,15 @@ def test_the_command_of_the_thrust_belt_composes(capsys):
     wave.main([*shlex.split(command.replace("\\\n", ""))[1:], "--cfg", "job"])
     shown = capsys.readouterr().out
     assert shown.count("- highest_frequency") == 3 and "curve_fault_a" in shown and "gaussian_random_field" not in shown
+
+
+COMMANDS = re.findall(
+    r"^wave ((?:generate|evaluate|invert) .*?)(?:  +#.*)?$", (ROOT / "docs/quickstart.md").read_text(), re.M
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_commands_of_the_quickstart_compose(command, capsys):
+    """Their presets and keys exist."""
+    wave.main([*shlex.split(command), "--cfg", "job"])
+    assert capsys.readouterr().out
