@@ -27,8 +27,9 @@ from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
 from data_gen.common.ranges import check_fields, ranged
-from surrogate.operators.layers.patches import fold, unfold
-from surrogate.operators.layers.pointwise import NORMS, Linear, conv3x3, make_norm, positions
+from surrogate.operators.layers.patches import fold, to_whole_blocks
+from surrogate.operators.layers.pointwise import NORMS, Linear, make_norm, positions
+from surrogate.operators.layers.products import Products, Projection
 
 
 def copy_weights(source: nnx.Module, target: nnx.Module) -> None:
@@ -139,36 +140,6 @@ class GridOperatorConfig(OperatorConfig):
             raise InputError(f"A periodic box has no sides to pad: set {group}.padding=0 (it is {self.padding}).")
 
 
-class Products(nnx.Module):
-    """Compute the products gate(h) * local(x); the module's docstring explains them.
-
-    Args:
-        in_channels: Number of channels of the operator's input.
-        config: Settings of the operator.
-        rngs: Source of the initial weights.
-    """
-
-    def __init__(self, in_channels: int, config: GridOperatorConfig, *, rngs: nnx.Rngs):
-        self.gate = Linear(config.width, config.products, rngs=rngs)
-        self.local = conv3x3(in_channels, config.products, periodic=config.periodic, rngs=rngs)
-
-    def __call__(
-        self, h: Float[Array, "many nz nx width"], x: Float[Array, "batch nz nx channels"]
-    ) -> Float[Array, "many nz nx products"]:
-        """Multiply the gated features of the body by local features of the input.
-
-        Args:
-            h: Features of the body `(many, nz, nx, width)`, with many a multiple of batch.
-            x: Input of the operator `(batch, nz, nx, channels)`.
-
-        Returns:
-            The products `(many, nz, nx, products)`.
-        """
-        local = self.local(x)
-        # If an operator runs its body once for each output, many = batch * outputs; an export knows neither size.
-        return self.gate(h) * jnp.repeat(local, h.shape[0] // local.shape[0], axis=0)
-
-
 class GridOperator(nnx.Module):
     """Map `(batch, nz, nx, in_channels)` to `(batch, nz, nx, out_channels)` by the module's equations.
 
@@ -197,7 +168,11 @@ class GridOperator(nnx.Module):
         # Zero at the start: the first prediction is the baseline that the encoding supplies.
         zeros = nnx.initializers.zeros
         self.project = Linear(config.width + config.products, out_channels, kernel_init=zeros, rngs=rngs)
-        self.products = Products(in_channels, config, rngs=rngs) if config.products else None
+        self.products = (
+            Products(in_channels, config.width, config.products, periodic=config.periodic, rngs=rngs)
+            if config.products
+            else None
+        )
 
     def assemble(self, config, rngs: nnx.Rngs) -> None:
         """Create the layers of the body.
@@ -227,23 +202,19 @@ class GridOperator(nnx.Module):
 
         Returns:
             Output `(batch, nz, nx, out_channels)`.
+
+        Raises:
+            InputError: If a periodic box is no whole number of blocks.
         """
-        cells = x if self.spread is None else fold(self._whole_blocks(x), self.patch)
+        if self.periodic and any(side % self.patch for side in x.shape[1:3]):
+            raise InputError(
+                f"A periodic box of {x.shape[1]} x {x.shape[2]} cells is no whole number of blocks of {self.patch} x "
+                f"{self.patch} cells: set model.patch to a divisor of both sides, or 1."
+            )
+        cells = fold(to_whole_blocks(x, self.patch), self.patch)
         nz, nx = cells.shape[1:3]
         h = self.lift(cells if self.periodic else jnp.concatenate([cells, positions(cells)], axis=-1))
         pad_z, pad_x = round(self.padding * nz), round(self.padding * nx)
         h = jnp.pad(h, ((0, 0), (pad_z, pad_z), (pad_x, pad_x), (0, 0)))
         h = self.norm(self.body(h)[:, pad_z : pad_z + nz, pad_x : pad_x + nx])
-        if self.spread is not None:
-            h = unfold(self.spread(h), self.patch)[:, : x.shape[1], : x.shape[2]]
-        return self.project(h if self.products is None else jnp.concatenate([h, self.products(h, x)], axis=-1))
-
-    def _whole_blocks(self, x: Float[Array, "batch nz nx channels"]) -> Float[Array, "batch mz mx channels"]:
-        """Repeat the last cells until the grid consists of whole blocks."""
-        more = [-side % self.patch for side in x.shape[1:3]]
-        if self.periodic and any(more):
-            raise InputError(
-                f"A periodic box of {x.shape[1]} x {x.shape[2]} cells is no whole number of blocks of {self.patch} x "
-                f"{self.patch} cells: set model.patch to a divisor of both sides, or 1."
-            )
-        return jnp.pad(x, ((0, 0), *((0, some) for some in more), (0, 0)), mode="edge")
+        return Projection(self.project, self.products, self.spread, self.patch)(h, x)

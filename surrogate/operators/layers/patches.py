@@ -8,6 +8,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
+def to_whole_blocks(x: Float[Array, "batch nz nx channels"], side: int) -> Float[Array, "batch mz mx channels"]:
+    """Repeat the last cells until the grid consists of whole blocks.
+
+    Args:
+        x: Features `(batch, nz, nx, channels)`.
+        side: Side of a block [cells].
+
+    Returns:
+        Features `(batch, nz, nx, channels)`, both sides rounded up to multiples of `side`.
+    """
+    more = ((0, -cells % side) for cells in x.shape[1:3])
+    return jnp.pad(x, ((0, 0), *more, (0, 0)), mode="edge")
+
+
 def fold(x: Float[Array, "batch nz nx channels"], side: int) -> Float[Array, "batch mz mx folded"]:
     """Fold each block of cells into the channels of one cell.
 
