@@ -237,6 +237,21 @@ class ShotTask(Task, Protocol):
         """
         ...
 
+    def encode_shots(
+        self, encoding: Encoding, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"]
+    ) -> Encoded:
+        """Encode what `shot_inputs` returns, once what examples share: the model's part, or a field of all frequencies.
+
+        Args:
+            encoding: Encoding of one example.
+            velocity: Velocity model `(nz, nx)` [m/s].
+            sources: Positions `(n, 2)` [m].
+
+        Returns:
+            Each part of `Encoded` with a leading axis of examples.
+        """
+        ...
+
 
 @runtime_checkable
 class SolvedTask(ShotTask, Protocol):

@@ -232,8 +232,7 @@ class SurrogateForward:
 
     def __call__(self, velocity: Float[Array, "nz nx"]) -> Float[Array, "n_sources n_times ..."]:
         """See `ForwardModel.__call__`."""
-        batch = self.task.shot_inputs(velocity, jnp.asarray(self.sources, velocity.dtype))
-        return self.task.data(self.model(*(batch[name] for name in self.task.inputs)), self.kind)
+        return self.task.data(self.model.shots(velocity, jnp.asarray(self.sources, velocity.dtype)), self.kind)
 
     def select(self, shots: ArrayLike) -> "SurrogateForward":
         """See `SelectableForward.select`."""

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
 from surrogate.metrics.errors import norm
-from surrogate.protocols import Batch, Encoding, Task
+from surrogate.protocols import Batch, Encoded, Encoding, ShotTask, Task
 
 
 class Normalizer(nnx.Variable):
@@ -77,7 +77,25 @@ class Surrogate(nnx.Module):
         Returns:
             Prediction `(batch, outputs, h, w)` in physical units.
         """
-        medium, fields, baseline = jax.vmap(self.encoding)(*inputs)
+        return self._corrected(jax.vmap(self.encoding)(*inputs))
+
+    def shots(self, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"]) -> Float[Array, "many outputs h w"]:
+        """Predict shots through one model: what `__call__` predicts from `ShotTask.shot_inputs`, at less cost.
+
+        Args:
+            velocity: Velocity model `(nz, nx)` [m/s].
+            sources: Positions `(n, 2)` [m].
+
+        Returns:
+            Prediction of each example `(examples, outputs, h, w)` in physical units.
+        """
+        task = self.task
+        assert isinstance(task, ShotTask)
+        return self._corrected(task.encode_shots(self.encoding, velocity, sources))
+
+    def _corrected(self, encoded: Encoded) -> Float[Array, "batch outputs h w"]:
+        """Add what the operator makes of encoded examples, which have a leading axis, to their baselines."""
+        medium, fields, baseline = encoded
         mean, std, field_rms, residual_rms = (
             scale[...][:, None, None]
             for scale in (self.medium_mean, self.medium_std, self.field_rms, self.residual_rms)

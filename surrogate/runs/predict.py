@@ -88,6 +88,27 @@ def compiled(model: Surrogate) -> Callable[..., jax.Array]:
     return lambda *inputs: _prediction()(graphdef, state, inputs)
 
 
+@cache
+def _shots():
+    def call(graphdef: nnx.GraphDef, state: nnx.State, velocity: jax.Array, sources: jax.Array) -> jax.Array:
+        return nnx.merge(graphdef, state).shots(velocity, sources)
+
+    return jax.jit(call, static_argnums=0, compiler_options=compiler_options())
+
+
+def compiled_shots(model: Surrogate) -> Callable[..., jax.Array]:
+    """Take a surrogate apart once, for predictions of shots through one model; see `Surrogate.shots`.
+
+    Args:
+        model: Surrogate of a `ShotTask`.
+
+    Returns:
+        The compiled prediction, a function of a velocity model and sources, which are not validated.
+    """
+    graphdef, state = nnx.split(model)
+    return lambda velocity, sources: _shots()(graphdef, state, velocity, sources)
+
+
 _relative_l2 = jax.jit(relative_l2)
 
 

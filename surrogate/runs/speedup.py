@@ -45,7 +45,7 @@ from surrogate.runs.misfit_gradients import (
     solver_gradient,
     surrogate_gradient,
 )
-from surrogate.runs.predict import compiled
+from surrogate.runs.predict import compiled_shots
 from surrogate.runs.timing import time_per_sample
 from surrogate.tasks.inverse import Inverse
 
@@ -208,13 +208,7 @@ def _predictions(
         _of_examples(far_from(points, case.sources, reach), truth) for case, truth in zip(cases, truths, strict=True)
     ]
     contenders: dict[str, Solver] = {str(k): solver(simulation) for k, simulation in enumerate(settings)}
-    predict, shot_inputs = compiled(model), jax.jit(task.shot_inputs)
-
-    def ours(velocity, sources) -> jax.Array:
-        batch = shot_inputs(velocity, sources)
-        return predict(*(batch[name] for name in task.inputs))
-
-    contenders[OURS] = ours
+    contenders[OURS] = compiled_shots(model)
     return _measured(contenders, settings, inputs, truths, masks, sum(len(case.sources) for case in cases), repeats)
 
 

@@ -16,7 +16,7 @@ from surrogate import figures
 from surrogate.figures import Figure
 from surrogate.metrics.errors import relative_l2
 from surrogate.models.surrogate import Surrogate
-from surrogate.protocols import Batch, Encoding, Equation, Method, Task
+from surrogate.protocols import Batch, Encoded, Encoding, Equation, Method, Task
 
 
 @dataclass
@@ -130,6 +130,14 @@ class ShotInputs:
             "velocity": jnp.broadcast_to(velocity, (len(sources), *velocity.shape)),
             "source": jnp.asarray(sources, velocity.dtype),
         }
+
+    def encode_shots(
+        self, encoding: Encoding, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"]
+    ) -> Encoded:
+        """See `ShotTask.encode_shots`."""
+        shots = self.shot_inputs(velocity, sources) | {"velocity": jnp.asarray(velocity)}
+        axes = [None if name == "velocity" else 0 for name in self.inputs]
+        return jax.vmap(encoding, axes)(*(shots[name] for name in self.inputs))
 
 
 def spatial_cycles(spec: DataSpec) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.simulator import simulate
 from surrogate.encodings.harmonic import HarmonicCoarse, nearest, spectrum, unit_source
 from surrogate.metrics.errors import band_errors, relative_l2
-from surrogate.protocols import Batch, Equation, Method
+from surrogate.protocols import Batch, Encoded, Encoding, Equation, Method
 from surrogate.tasks.base import GridTask, ShotInputs, TaskConfig
 from surrogate.tasks.common import check_one_wavelet, check_recorded
 from surrogate.tasks.signature import source_entry, velocity_entry
@@ -161,6 +161,16 @@ class Harmonic(ShotInputs, GridTask):
         frequencies = jnp.asarray(self.frequencies, jnp.float32)
         shots = super().shot_inputs(velocity, jnp.repeat(jnp.asarray(sources), len(frequencies), axis=0))
         return shots | {"frequency": jnp.tile(frequencies, len(sources))}
+
+    def encode_shots(
+        self, encoding: Encoding, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"]
+    ) -> Encoded:
+        """See `ShotTask.encode_shots`: what a shot's frequencies share, such as the coarse field, is made once."""
+        velocity = jnp.asarray(velocity)
+        sources, frequencies = (jnp.asarray(values, velocity.dtype) for values in (sources, self.frequencies))
+        of_shot = jax.vmap(encoding, (None, None, 0))
+        encoded = jax.vmap(of_shot, (None, 0, None))(velocity, sources, frequencies)
+        return jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:]), encoded)
 
     def signature(self) -> dict[str, dict[str, Any]]:
         """See `Task.signature`."""

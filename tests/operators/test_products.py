@@ -36,7 +36,7 @@ class Ending(nnx.Module):
         self.project = Linear(WIDTH + products, outputs, rngs=rngs)
         layers = [self.products.gate, self.products.local, self.project, *([self.spread] if self.spread else [])]
         for layer in layers:
-            layer.bias[...] = jax.random.normal(rngs.params(), layer.bias.shape)
+            layer.bias[...] = jax.random.normal(rngs.params(), layer.bias.shape, layer.bias.dtype)
 
     def projection(self) -> Projection:
         return Projection(self.project, self.products, self.spread, self.patch)

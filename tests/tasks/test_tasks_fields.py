@@ -402,6 +402,31 @@ def test_other_data_that_the_task_cannot_use(data, tmp_path):
         read_other(data.path, TrainConfig(data=deeper, task=InverseConfig()))
 
 
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("name", TASKS)
+def test_shots_through_one_model_are_its_examples(data, name, encoding):
+    """Predicted together they are to rounding what they are one by one, in the same order, for less work."""
+    task, batch = batch_of(data, name)
+    model = surrogate_of(task, encoding, batch)
+    kernel = model.operator.project.kernel
+    kernel[...] = jax.random.normal(jax.random.key(0), kernel.shape)
+    velocity, sources = jnp.asarray(batch["velocity"][0]), jnp.array([[20.0, 40.0], [60.0, 130.0]])
+    inputs = task.shot_inputs(velocity, sources)
+    each = model(*(inputs[key] for key in task.inputs))
+    together = model.shots(velocity, sources)
+    assert together.shape == each.shape
+    assert relative(together, each) < 1e-5
+
+    def flops(encode) -> float:
+        return jax.jit(encode).lower(velocity, sources).compile().cost_analysis()["flops"]
+
+    def one_by_one(velocity, sources):
+        inputs = task.shot_inputs(velocity, sources)
+        return jax.vmap(model.encoding)(*(inputs[key] for key in task.inputs))
+
+    assert flops(lambda v, s: task.encode_shots(model.encoding, v, s)) < flops(one_by_one)
+
+
 def test_inversion_through_a_gather_surrogate(data):
     """It stands where the solver does, at the stored steps, is differentiable, and refuses what it cannot predict."""
     config = TrainConfig(data=data, task=GatherConfig(), model=SMALL)
