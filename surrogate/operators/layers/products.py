@@ -98,7 +98,15 @@ class Projection:
     def by_products(
         self, h: Float[Array, "many mz mx width"], x: Float[Array, "batch nz nx channels"]
     ) -> Float[Array, "many nz nx outputs"]:
-        """Project the features of each cell and their products; see `__call__`."""
+        """Project the features of each cell and their products.
+
+        Args:
+            h: See `__call__`.
+            x: See `__call__`.
+
+        Returns:
+            See `__call__`.
+        """
         if self.spread:
             h = unfold(self.spread(h), self.patch)[:, : x.shape[1], : x.shape[2]]
         if self.products is None:
@@ -113,7 +121,15 @@ class Projection:
     def by_filters(
         self, h: Float[Array, "many mz mx width"], x: Float[Array, "batch nz nx channels"]
     ) -> Float[Array, "many nz nx outputs"]:
-        """Filter the input; see `__call__`."""
+        """Filter the input.
+
+        Args:
+            h: See `__call__`.
+            x: See `__call__`.
+
+        Returns:
+            See `__call__`.
+        """
         assert self.products is not None
         weights, constants = self._filters()  # of the features of a cell
         taps, outputs = weights.shape[1:]
