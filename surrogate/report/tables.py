@@ -290,7 +290,12 @@ def _speedup_in_words(label: str, part: dict[str, Any]) -> str:
     least = min(setting["error"] for setting in found["settings"])
     if found["error"] < least:
         return f"{label} errs less than every setting of the solver that was timed: S is a lower bound."
-    return _pays(f"{label}, predictions", found, part["cost"], "shots", "simulations of that error")
+    words = _pays(f"{label}, predictions", found, part["cost"], "shots", "simulations of that error")
+    if found["S"] < 1 and "S_of_no_operator" in found:
+        taken = f"{1e3 * found['encoding_seconds']:.1f} ms"
+        words += f" Its encoding alone takes {taken}: an operator that took no time would have S = "
+        words += f"{found['S_of_no_operator']:.2g}."
+    return words
 
 
 def _pays(label: str, found: dict[str, Any], cost: dict[str, Any], uses: str, solved: str) -> str:

@@ -50,7 +50,7 @@ from surrogate.runs.timing import time_per_sample
 from surrogate.tasks.inverse import Inverse
 
 SETTINGS = 6
-OURS = "surrogate"
+OURS, ENCODING = "surrogate", "encoding"
 
 
 Solver = Callable[..., jax.Array]
@@ -182,7 +182,8 @@ def contest(
         repeats: Number of times that each method is timed.
 
     Returns:
-        What `compare` returns, in seconds per shot.
+        What `compare` returns, in seconds per shot; for predictions also the encoding's own seconds, and what S would
+        be if the operator took no time.
 
     Raises:
         InputError: If an answer of the surrogate is not finite, or the gradients do not fit into the memory.
@@ -209,7 +210,9 @@ def _predictions(
     ]
     contenders: dict[str, Solver] = {str(k): solver(simulation) for k, simulation in enumerate(settings)}
     contenders[OURS] = compiled_shots(model)
-    return _measured(contenders, settings, inputs, truths, masks, sum(len(case.sources) for case in cases), repeats)
+    encode = jax.jit(lambda velocity, sources: task.encode_shots(model.encoding, velocity, sources))
+    shots = sum(len(case.sources) for case in cases)
+    return _measured(contenders, settings, inputs, truths, masks, shots, repeats, encode)
 
 
 def _of_examples(far: Bool[np.ndarray, "n_shots *points"], truth: Float[np.ndarray, "examples *rest"]) -> np.ndarray:
@@ -249,8 +252,9 @@ def _measured(
     masks: list[np.ndarray],
     shots: int,
     repeats: int,
+    encode: Solver | None = None,
 ) -> dict[str, Any]:
-    """Measure the mean relative L2 error of each contender, and its seconds per shot."""
+    """Measure the mean relative L2 error of each contender, and its seconds per shot; those of an encoding, too."""
     errors = {}
     for name, contender in contenders.items():
         found = [
@@ -265,6 +269,8 @@ def _measured(
         return lambda _: [contender(*one) for one in inputs]
 
     timed = {name: all_cases(contender) for name, contender in contenders.items()}
+    if encode is not None:
+        timed[ENCODING] = all_cases(encode)
     seconds = {name: each["median"] for name, each in time_per_sample(timed, {}, shots, repeats).items()}
     described = [
         {
@@ -276,7 +282,11 @@ def _measured(
         }
         for k, simulation in enumerate(settings)
     ]
-    return compare(described, errors[OURS], seconds[OURS])
+    compared = compare(described, errors[OURS], seconds[OURS])
+    if encode is not None:
+        taken = seconds[ENCODING]
+        compared |= {"encoding_seconds": taken, "S_of_no_operator": compared["solver_seconds"] / taken}
+    return compared
 
 
 def _errors(found: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from surrogate import figures
 from surrogate.commands.sweep import Winner
 from surrogate.figures import drawing, fields
 from surrogate.report.page import write_report
-from surrogate.report.tables import report_tables
+from surrogate.report.tables import _speedup_in_words, report_tables
 from surrogate.report.trainings import read_trainings
 from surrogate.runs.error_tables import ExampleErrors, best_median_worst, error_tables, write_examples
 
@@ -177,3 +177,17 @@ def test_inversions_that_a_cheap_model_leads():
     ours, coarse = (row[1:] for row in table["rows"])
     assert ours == ["6", "24", "4.0 x", "50", "1.00", "2 of 3"]  # of 4, 6 and more; of 20 / 4, 24 / 6 and less
     assert coarse == ["-", "24", "-", "50", "1.00", "0 of 3"]
+
+
+def test_words_about_S_say_what_no_operator_could_do():
+    """Where a surrogate does not pay, and the reason is what it is fed with: 2 ms of the solver's 3 at that error."""
+    found = {"S": 0.5, "error": 0.02, "seconds": 6e-3, "solver_seconds": 3e-3, "settings": [{"error": 0.01}]}
+    found |= {"encoding_seconds": 2e-3, "S_of_no_operator": 1.5}
+    part = {"predictions": found, "cost": {"simulations": 100.0, "break_even": None}}
+    words = _speedup_in_words("FNO", part)
+    assert words == (
+        "FNO, predictions: it does not pay. The solver takes 0.5 of its time for the same error. Its encoding alone "
+        "takes 2.0 ms: an operator that took no time would have S = 1.5."
+    )
+    paying = found | {"S": 1.2}
+    assert "encoding" not in _speedup_in_words("FNO", part | {"predictions": paying})

@@ -112,6 +112,10 @@ def test_a_surrogate_without_a_correction_errs_as_its_coarse_solver_does(data, n
         assert found["error"] == pytest.approx(coarse, rel=1e-4)
         assert fine < 0.5 * coarse
         assert found["S"] == pytest.approx(found["solver_seconds"] / found["seconds"])
+    found = result["predictions"]
+    assert found["S_of_no_operator"] == pytest.approx(found["solver_seconds"] / found["encoding_seconds"])
+    assert found["encoding_seconds"] > 0
+    assert "S_of_no_operator" not in result.get("gradients", {})
 
     # The error by another way: both simulations at once, all but what is near the source.
     ((velocity, sources),) = read_cases(data.path, task, 1)

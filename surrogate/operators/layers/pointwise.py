@@ -8,6 +8,7 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 from jaxtyping import Array, Float
 
 from surrogate.operators.layers.convolution import convolve
@@ -32,10 +33,40 @@ class Linear(nnx.Linear):
         return super().__call__(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], self.out_features)
 
 
+class GroupNorm(nnx.GroupNorm):
+    """Apply `nnx.GroupNorm`, whose arguments it has, with sums over the cells before those over the channels of a group.
+
+    XLA's CPU compiler does not vectorize both sums at once: 16 samples of 70 x 70 cells and 16 channels in eight groups
+    took seven times as long.
+    """
+
+    def __call__(self, x: jax.Array) -> jax.Array:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Normalize each group of channels of each sample.
+
+        Args:
+            x: Features `(batch, ..., channels)`.
+
+        Returns:
+            Features of the same shape.
+        """
+        scale, bias = self.scale[...], self.bias[...]
+        dtype = self.dtype or jnp.result_type(x, scale, bias)
+        x = x.astype(dtype)
+        wide, cells = x.astype(jnp.promote_types(dtype, jnp.float32)), tuple(range(1, x.ndim - 1))
+        mean, square = (self._of_groups(jnp.mean(values, cells, keepdims=True)) for values in (wide, wide**2))
+        inverse = lax.rsqrt(jnp.maximum(square - mean**2, 0) + self.epsilon)
+        return ((wide - mean) * (inverse * scale) + bias).astype(dtype)
+
+    def _of_groups(self, means: jax.Array) -> jax.Array:
+        """Average over the channels of a group, and give each channel the average of its group."""
+        groups = means.reshape(*means.shape[:-1], self.num_groups, self.group_size)
+        return jnp.broadcast_to(jnp.mean(groups, axis=-1, keepdims=True), groups.shape).reshape(means.shape)
+
+
 NORMS = ("sample", "group", "instance", "none")
 
 
-def make_norm(kind: str, width: int, *, rngs: nnx.Rngs) -> nnx.GroupNorm | Identity:
+def make_norm(kind: str, width: int, *, rngs: nnx.Rngs) -> GroupNorm | Identity:
     """Create a norm of 2 width parameters, or an `Identity`.
 
     Args:
@@ -50,7 +81,7 @@ def make_norm(kind: str, width: int, *, rngs: nnx.Rngs) -> nnx.GroupNorm | Ident
     if kind == "none":
         return Identity()
     groups = {"sample": 1, "group": math.gcd(8, width), "instance": width}[kind]
-    return nnx.GroupNorm(width, num_groups=groups, rngs=rngs)
+    return GroupNorm(width, num_groups=groups, rngs=rngs)
 
 
 def conv3x3(width: int, features: int, *, periodic: bool, strides: int = 1, rngs: nnx.Rngs) -> nnx.Conv:
