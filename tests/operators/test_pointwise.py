@@ -1,5 +1,7 @@
 """Layers that compute what Flax's do, in another order."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +19,7 @@ def test_a_norm_is_that_of_flax(groups):
         x, target = (jnp.asarray(random.normal(0.5, 2.0, size=(3, 5, 4, 6))) for _ in range(2))
         found = []
         for kind in (nnx.GroupNorm, GroupNorm):
-            layer = kind(6, num_groups=groups, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
+            layer: Any = kind(6, num_groups=groups, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
             layer.scale[...], layer.bias[...] = (jnp.asarray(v) for v in np.random.default_rng(1).normal(size=(2, 6)))
             graph, state = nnx.split(layer)
 

@@ -408,7 +408,8 @@ def test_shots_through_one_model_are_its_examples(data, name, encoding):
     """Predicted together they are to rounding what they are one by one, in the same order, for less work."""
     task, batch = batch_of(data, name)
     model = surrogate_of(task, encoding, batch)
-    kernel = model.operator.project.kernel
+    operator: Any = model.operator
+    kernel = operator.project.kernel
     kernel[...] = jax.random.normal(jax.random.key(0), kernel.shape)
     velocity, sources = jnp.asarray(batch["velocity"][0]), jnp.array([[20.0, 40.0], [60.0, 130.0]])
     inputs = task.shot_inputs(velocity, sources)
@@ -418,7 +419,8 @@ def test_shots_through_one_model_are_its_examples(data, name, encoding):
     assert relative(together, each) < 1e-5
 
     def flops(encode) -> float:
-        return jax.jit(encode).lower(velocity, sources).compile().cost_analysis()["flops"]
+        counted: Any = jax.jit(encode).lower(velocity, sources).compile().cost_analysis()
+        return counted["flops"]
 
     def one_by_one(velocity, sources):
         inputs = task.shot_inputs(velocity, sources)
