@@ -240,7 +240,7 @@ class ShotTask(Task, Protocol):
     def encode_shots(
         self, encoding: Encoding, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"]
     ) -> Encoded:
-        """Encode what `shot_inputs` returns, once what examples share: the model's part, or a field of all frequencies.
+        """Encode the examples of `shot_inputs`; what they share, such as the model's part, is computed once.
 
         Args:
             encoding: Encoding of one example.

@@ -46,8 +46,11 @@ COMMANDS = re.findall(
 )
 
 
+assert len(COMMANDS) > 5
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_commands_of_the_quickstart_compose(command, capsys):
-    """Their presets and keys exist."""
+    """Those of one line: their presets and keys exist."""
     wave.main([*shlex.split(command), "--cfg", "job"])
     assert capsys.readouterr().out

@@ -18,6 +18,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
+from data_gen.common.errors import InputError
 from surrogate.metrics.errors import norm
 from surrogate.models.surrogate import Surrogate
 from surrogate.operators.layers.drop_path import DropState, Identity
@@ -140,6 +141,21 @@ class Rollout(Surrogate):
         """
         velocity, state = inputs
         return self.roll(velocity, self.noise(state), self.steps if self.deterministic else self.unroll)
+
+    def shots(self, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"]) -> Float[Array, "many n nz nx"]:
+        """Refuse to predict shots: a rollout starts from a state.
+
+        Args:
+            velocity: See `Surrogate.shots`.
+            sources: See `Surrogate.shots`.
+
+        Returns:
+            Nothing.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError("A rollout reads velocity models and states, not sources: call it with these.")
 
     def applications(self, batch: Batch) -> tuple[tuple[Array, ...], Array]:
         """See `Surrogate.applications`; every step of the batch is one application, from the true state."""

@@ -87,11 +87,17 @@ class Surrogate(nnx.Module):
             sources: Positions `(n, 2)` [m].
 
         Returns:
-            Prediction of each example `(examples, outputs, h, w)` in physical units.
+            Prediction of each example `(many, outputs, h, w)` in physical units.
+
+        Raises:
+            InputError: If the task does not read a model and a shot.
         """
-        task = self.task
-        assert isinstance(task, ShotTask)
-        return self._corrected(task.encode_shots(self.encoding, velocity, sources))
+        if not isinstance(self.task, ShotTask):
+            raise InputError(
+                f"A surrogate of task={self.task.name} reads {', '.join(self.task.inputs)}, not a velocity model and "
+                "sources: call it with these."
+            )
+        return self._corrected(self.task.encode_shots(self.encoding, velocity, sources))
 
     def _corrected(self, encoded: Encoded) -> Float[Array, "batch outputs h w"]:
         """Add what the operator makes of encoded examples, which have a leading axis, to their baselines."""

@@ -294,7 +294,7 @@ def _speedup_in_words(label: str, part: dict[str, Any]) -> str:
     if found["S"] < 1 and "S_of_no_operator" in found:
         taken = f"{1e3 * found['encoding_seconds']:.1f} ms"
         words += f" Its encoding alone takes {taken}: an operator that took no time would have S = "
-        words += f"{found['S_of_no_operator']:.2g}."
+        words += f"{found['S_of_no_operator']:.2g} at this error."
     return words
 
 

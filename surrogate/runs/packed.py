@@ -36,8 +36,8 @@ SMALL = 256  # numbers
 FOLDER = Path(__file__).parents[1] / "pretrained"
 # SHA-256 of the files of the pretrained surrogates, by their names.
 PRETRAINED = {
-    "wavefield-small": "103791f9355abd094395a46d7cc75d7c0ae4804862d659de1bed305b340bef73",
-    "gather-openfwi": "6c3054952944221c7ff901963182ccdf96b3c049b6569317ba8d3d592affc319",
+    "wavefield-small": "9ce6b0ca874bbbc82e67d80a6bb3e0358f8e06d57cc8d215002adf369ae59429",
+    "gather-openfwi": "244a427b07b010d725580e59304208ac60b6ee56058e1886c01970772f5edb30",
 }
 
 

@@ -34,6 +34,7 @@ from data_gen.solver.reference import converged
 from surrogate.config import TrainConfig
 from surrogate.encodings.coarse_solver import coarse_simulation
 from surrogate.models.surrogate import Surrogate
+from surrogate.operators.layers.recompute import compiler_options
 from surrogate.protocols import Batch, ForwardTask, SolvedTask, Task
 from surrogate.runs.inverse_speedup import inverse_speedup
 from surrogate.runs.misfit_gradients import (
@@ -210,7 +211,10 @@ def _predictions(
     ]
     contenders: dict[str, Solver] = {str(k): solver(simulation) for k, simulation in enumerate(settings)}
     contenders[OURS] = compiled_shots(model)
-    encode = jax.jit(lambda velocity, sources: task.encode_shots(model.encoding, velocity, sources))
+    encode = jax.jit(
+        lambda velocity, sources: task.encode_shots(model.encoding, velocity, sources),
+        compiler_options=compiler_options(),
+    )
     shots = sum(len(case.sources) for case in cases)
     return _measured(contenders, settings, inputs, truths, masks, shots, repeats, encode)
 

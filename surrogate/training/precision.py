@@ -29,6 +29,7 @@ def set_precision(operator: nnx.Module, precision: str) -> None:
     modules = [module for _, module in nnx.iter_modules(operator)]
     frames = [module for module in modules if isinstance(module, GridOperator)]
     outside = [layer for f in frames for layer in (f.lift, f.norm, f.project)]
+    # Filters (layers/products.py) read its weights, and would not see its precision.
     outside += [f.spread for f in frames if f.spread]
     outside += [layer for f in frames if f.products for layer in (f.products.gate, f.products.local)]
     kept = {id(layer) for layer in outside}

@@ -32,6 +32,7 @@ from surrogate.operators.fno import BLOCK_NAMES, BLOCKS, FNOConfig
 from surrogate.operators.layers.drop_path import DropPath, DropState
 from surrogate.operators.layers.patches import fold, unfold
 from surrogate.operators.layers.pointwise import NORMS
+from surrogate.operators.layers.products import Projection
 from surrogate.operators.layers.spectral import SpectralMap, resample, restrict
 from surrogate.operators.multiscale import Frozen, Multiscale, MultiscaleConfig
 from surrogate.operators.registry import OPERATORS
@@ -56,12 +57,13 @@ FOURIER: dict[str, Any] = {"width": W, "modes": [3, 2], "mlp_ratio": R, "padding
 FNO_CONFIG = FNOConfig(**FOURIER, depth=2)
 ONE_BLOCK = replace(FNO_CONFIG, depth=1)
 MULTISCALE = MultiscaleConfig(first=ONE_BLOCK, second=ONE_BLOCK, cutoff=[1, 1])
-# All on a periodic box, where a shift has a meaning; small enough to compile in a second or two.
+# All on a periodic box, where a shift has a meaning; small enough to compile in a second or two. fno_patch and deeponet
+# have as many products as it takes to compute them as filters.
 SMALL: dict[str, OperatorConfig] = {
     "fno": FNO_CONFIG,
     "fno_gated": FNOConfig(**FOURIER, depth=2, gated=True),
     "fno_classic": FNOConfig(**FOURIER, depth=2, block="classic", local=False, products=4),
-    "fno_patch": FNOConfig(**{**FOURIER, "modes": [1, 1]}, depth=1, patch=2, products=3),
+    "fno_patch": FNOConfig(**{**FOURIER, "modes": [1, 1]}, depth=1, patch=2, products=28),
     "ffno": FFNOConfig(**FOURIER, depth=2),
     "ffno_shared": FFNOConfig(**FOURIER, depth=2, shared=True, local=True),
     "tfno_tucker": TFNOConfig(**FOURIER, depth=2, rank=0.5),
@@ -69,7 +71,7 @@ SMALL: dict[str, OperatorConfig] = {
     "ufno": UFNOConfig(**FOURIER, depth=2, unet_blocks=1, unet_levels=1),
     "uno": UNOConfig(**FOURIER, depth=1, levels=1),
     "unet": UNetConfig(width=W, levels=1, periodic=True),
-    "deeponet": DeepONetConfig(**FOURIER, depth=1, products=3),
+    "deeponet": DeepONetConfig(**FOURIER, depth=1, products=12),
     "multiscale": MULTISCALE,
 }
 every_operator = pytest.mark.parametrize("name", SMALL)
@@ -306,7 +308,7 @@ COUNTS = {
     "fno": frame() + 2 * (S + local() + RESIDUAL),
     "fno_gated": frame() + 2 * (S + local() + RESIDUAL - M + GATED),
     "fno_classic": frame() + 2 * (S + 2 * W + W**2 + W) + M + products(4, OUTPUTS),
-    "fno_patch": frame(4 * INPUTS) + (W + 1) * 4 * W + 2 * 3 * 2 * W**2 + local() + RESIDUAL + products(3, OUTPUTS),
+    "fno_patch": frame(4 * INPUTS) + (W + 1) * 4 * W + 2 * 3 * 2 * W**2 + local() + RESIDUAL + products(28, OUTPUTS),
     "ffno": frame() + 2 * (SEPARABLE + FEEDFORWARD),
     "ffno_shared": frame() + SEPARABLE + 2 * (local() + FEEDFORWARD),
     "tfno_tucker": frame() + 2 * (TUCKER + local() + RESIDUAL),
@@ -314,7 +316,7 @@ COUNTS = {
     "ufno": frame() + 2 * (S + RESIDUAL) + local() + u_of_convolutions(1),
     "uno": frame() + u_of_blocks(1),
     "unet": frame() + u_of_convolutions(1),
-    "deeponet": frame(outputs=1) + 2 * (S + local() + RESIDUAL) + 2 * W + (W + 1) * W + products(3, 1),
+    "deeponet": frame(outputs=1) + 2 * (S + local() + RESIDUAL) + 2 * W + (W + 1) * W + products(12, 1),
     "multiscale": frame() + frame(INPUTS + OUTPUTS) + 2 * (S + local() + RESIDUAL),
 }
 
@@ -323,6 +325,20 @@ COUNTS = {
 def test_parameter_count(name):
     """The formulas of the modules' docstrings, written out."""
     assert size(SMALL[name]) == COUNTS[name]
+
+
+@every_operator
+def test_products_are_computed_in_both_forms(name, monkeypatch):
+    """So that all tests of operators see both: fno_patch and deeponet filter their input, fno_classic does not."""
+    taken = []
+    for form in ("by_products", "by_filters"):
+        usual = getattr(Projection, form)
+        monkeypatch.setattr(
+            Projection, form, lambda self, h, x, form=form, usual=usual: taken.append(form) or usual(self, h, x)
+        )
+    operator = SMALL[name].create(INPUTS, OUTPUTS, rngs=nnx.Rngs(0))
+    jax.eval_shape(operator, jnp.zeros((2, 8, 8, INPUTS)))
+    assert set(taken) == {"by_filters" if name in ("fno_patch", "deeponet") else "by_products"}
 
 
 def test_parameter_count_with_options():

@@ -34,7 +34,7 @@ def test_a_norm_is_that_of_flax(groups):
 
 
 def test_a_norm_in_half_precision_sums_in_single():
-    """Of the same rounded features, exactly: sums of bfloat16 would have two digits."""
+    """To the last digit of bfloat16 it is Flax's: sums in bfloat16 would have two digits."""
     x = 3 + jax.random.normal(jax.random.key(0), (2, 9, 7, 8))
     layers = [kind(8, num_groups=4, dtype=jnp.bfloat16, rngs=nnx.Rngs(0)) for kind in (nnx.GroupNorm, GroupNorm)]
     theirs, ours = (layer(x) for layer in layers)

@@ -187,7 +187,7 @@ def test_words_about_S_say_what_no_operator_could_do():
     words = _speedup_in_words("FNO", part)
     assert words == (
         "FNO, predictions: it does not pay. The solver takes 0.5 of its time for the same error. Its encoding alone "
-        "takes 2.0 ms: an operator that took no time would have S = 1.5."
+        "takes 2.0 ms: an operator that took no time would have S = 1.5 at this error."
     )
     paying = found | {"S": 1.2}
     assert "encoding" not in _speedup_in_words("FNO", part | {"predictions": paying})

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::surrogate.models.modes_check.Mo
 # Quick to compile: evenly spaced snapshots are one loop of the coarse solver, and rigid walls need no layers.
 TIMES = [0.06, 0.12]
 QUICK = {"snapshot_times": TIMES, "absorbing_width": 0}
-SPECTRAL = {"width": 8, "depth": 1, "modes": [4, 4], "products": 2}
+SPECTRAL = {"width": 8, "depth": 1, "modes": [4, 4], "products": 48}  # computed as filters
 MODELS = {
     "coarse": FNOConfig(**SPECTRAL),
     "background": UNetConfig(width=4, levels=1, depth=1),

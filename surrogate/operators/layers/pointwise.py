@@ -34,7 +34,7 @@ class Linear(nnx.Linear):
 
 
 class GroupNorm(nnx.GroupNorm):
-    """Apply `nnx.GroupNorm`, whose arguments it has, with sums over cells before those over the channels of a group.
+    """Apply `nnx.GroupNorm` with scale and bias, with sums over cells before those over the channels of a group.
 
     XLA's CPU compiler does not vectorize both sums at once: 16 samples of 70 x 70 cells and 16 channels in eight groups
     take eight times as long.

@@ -1,14 +1,17 @@
 """Project the features h of a body, and their products with local features of the operator's input x.
 
-    u = P h + Q (gate(h) * local(x)) + b        *, Q: per cell; local: a 3x3 convolution;
-      = sum_t f_t(h) x_t + f_0(h)               f_t(h) = sum_p Q_p K_tp gate_p(h),    f_0(h) = P h + b + ...
+    u = P h + Q (gate(h) local(x)) + b
+      = sum_t f_t(h) x_t + f_0(h),    f_t(h) = sum_p Q_p K_tp gate_p(h),    f_0(h) = P h + b + sum_p Q_p k_p gate_p(h)
 
-x_t are the channels of a cell and of its 8 neighbors, and K the kernel of the convolution. So the sum over products is
-a 3x3 filter of the input, whose weights are linear in h, in each cell another one. Both are the same function. The
-filters are the cheaper way to compute it where inputs and outputs have few channels: a gather of one channel, fed with
-four, takes a fifth of the time, gradients a quarter (measured on a CPU). `spread`, which maps the features of a block
+in each cell. x_t are the channels of a cell and of its 8 neighbors, p numbers the products, and K and k are kernel and
+bias of the 3x3 convolution `local`. So the products are a 3x3 filter of the input, whose weights are linear in h.
+Both are the same function. The filters are the cheaper way to compute it where inputs and outputs have few channels:
+this projection of a gather, of one channel and fed with four, takes half to a sixth of the time, its gradients a
+quarter (on a CPU, with and without barriers in the other form). `spread`, which maps the features of a block
 to its cells, is linear, too, and then part of the filters: the features of single cells are never computed.
 """
+
+from dataclasses import dataclass
 
 import jax.numpy as jnp
 from flax import nnx
@@ -65,6 +68,7 @@ class Products(nnx.Module):
         return self.gate(h) * _for_each_output(self.local(x), h)
 
 
+@dataclass(frozen=True, eq=False)
 class Projection:
     """Compute u(h, x) by the module's equations; it holds no weights of its own.
 
@@ -75,8 +79,10 @@ class Projection:
         patch: Side of a block [cells].
     """
 
-    def __init__(self, project: Linear, products: Products | None, spread: Linear | None, patch: int):
-        self.project, self.products, self.spread, self.patch = project, products, spread, patch
+    project: Linear
+    products: Products | None
+    spread: Linear | None
+    patch: int
 
     def __call__(
         self, h: Float[Array, "many mz mx width"], x: Float[Array, "batch nz nx channels"]
@@ -90,7 +96,7 @@ class Projection:
         Returns:
             Output `(many, nz, nx, outputs)`.
         """
-        # A multiplication of the filters takes twice the time of one of the products, which are larger matrices.
+        # On a CPU a multiplication of the filters takes twice the time of one of the products, of larger matrices.
         if self.products and 2 * self._multiplications_of_filters() < self._multiplications_of_products():
             return self.by_filters(h, x)
         return self.by_products(h, x)
@@ -111,8 +117,8 @@ class Projection:
             h = unfold(self.spread(h), self.patch)[:, : x.shape[1], : x.shape[2]]
         if self.products is None:
             return self.project(h)
-        # Both parts by themselves, and the products written to memory: XLA's CPU compiler computes whatever is joined
-        # once for each column of the kernel's rows, which takes up to four times as long (measured).
+        # Both parts by themselves, and written to memory where the program is compiled with `compiler_options`: joined
+        # they took up to four times as long on a CPU.
         kernel, width = self.project.kernel[...], h.shape[-1]
         h = lax.optimization_barrier(h)
         products = lax.optimization_barrier(self.products(h, x))
