@@ -14,8 +14,7 @@ How near gradients of a misfit through a surrogate are to the solver's, where an
 20 Hz, 2,000 models, 700 steps of 8), {models} models of its test split, {shots} shots each at the same depth. The
 inversion is by Adam with steps of {learning_rate:g} m/s from the true model smoothed by 8 cells.
 
-- **FNO, coarse**: fed with the field of the coarse solver, on cells twice as large. **with Jacobian loss**: the same,
-  trained with `training.loss.jacobian={jacobian:g}`. **FNO, source_map**: fed with velocity and source only.
+{operators}
 - **cosine**: of the gradient with the solver's, away from sources; the median of the models, and the worst in brackets.
 - **fall**: of the error of the model by the same inversion through that forward model alone, over the fall by the
   solver's own; median, and worst in brackets. 1 is as good as the solver.
@@ -23,6 +22,11 @@ inversion is by Adam with steps of {learning_rate:g} m/s from the true model smo
 
 {machine}
 """
+OPERATORS = {
+    "coarse": "- **FNO, coarse**: fed with the field of the coarse solver, on cells twice as large.",
+    "jacobian": "- **with Jacobian loss**: the same, trained with `training.loss.jacobian={jacobian:g}`.",
+    "source_map": "- **FNO, source_map**: fed with velocity and source only.",
+}
 NAMES = {
     "coarse": "FNO, coarse",
     "jacobian": "FNO, coarse, with Jacobian loss",
@@ -65,7 +69,11 @@ def write_page(results: Path, docs: Path) -> Path:
         machine = card["machine"]
         text += INTRO.format(
             **{key: card[key] for key in ("models", "shots", "learning_rate")},
-            jacobian=max(row["jacobian"] for row in card["rows"]),
+            operators="\n".join(
+                OPERATORS[row["name"]].format(jacobian=row["jacobian"])
+                for row in card["rows"]
+                if row["name"] in OPERATORS
+            ),
             machine=f"Seed 0; {machine['cores_used']} core(s) of {machine['processor']}, jax {card['jax']}.",
         )
         head = ("", "validation", "start", *(f"after {place}" for place in card["places"]), "fall")
