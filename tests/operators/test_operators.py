@@ -331,14 +331,14 @@ def test_parameter_count(name):
 def test_products_are_computed_in_both_forms(name, monkeypatch):
     """So that all tests of operators see both: fno_patch and deeponet filter their input, fno_classic does not."""
     taken = []
-    for form in ("by_products", "by_filters"):
+    for form in ("_by_products", "_by_filters"):
         usual = getattr(Projection, form)
         monkeypatch.setattr(
             Projection, form, lambda self, h, x, form=form, usual=usual: taken.append(form) or usual(self, h, x)
         )
     operator = SMALL[name].create(INPUTS, OUTPUTS, rngs=nnx.Rngs(0))
     jax.eval_shape(operator, jnp.zeros((2, 8, 8, INPUTS)))
-    assert set(taken) == {"by_filters" if name in ("fno_patch", "deeponet") else "by_products"}
+    assert set(taken) == {"_by_filters" if name in ("fno_patch", "deeponet") else "_by_products"}
 
 
 def test_parameter_count_with_options():

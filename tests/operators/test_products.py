@@ -73,8 +73,8 @@ def test_filters_are_the_projected_products(shape, patch, each, periodic):
 
         return jax.value_and_grad(of, argnums=(0, 1, 2), has_aux=True)(state, h, x)
 
-    (_, one), slopes = misfit("by_products")
-    (_, other), their_slopes = misfit("by_filters")
+    (_, one), slopes = misfit("_by_products")
+    (_, other), their_slopes = misfit("_by_filters")
     np.testing.assert_allclose(other, one, rtol=1e-12, atol=1e-12)
     for mine, theirs in zip(jax.tree.leaves(slopes), jax.tree.leaves(their_slopes), strict=True):
         np.testing.assert_allclose(theirs, mine, rtol=1e-11, atol=1e-11 * float(jnp.max(jnp.abs(mine))))
@@ -92,10 +92,10 @@ def test_a_convolution_weighs_neighbors(periodic):
 @pytest.mark.parametrize(
     ("name", "channels", "outputs", "cheaper"),
     [
-        ("fno_patch", 4, 1, "by_filters"),
-        ("fno_reference", 4, 1, "by_filters"),
-        ("fno_patch", 10, 8, "by_products"),
-        ("fno_reference", 10, 8, "by_products"),
+        ("fno_patch", 4, 1, "_by_filters"),
+        ("fno_reference", 4, 1, "_by_filters"),
+        ("fno_patch", 10, 8, "_by_products"),
+        ("fno_reference", 10, 8, "_by_products"),
     ],
 )
 def test_the_cheaper_form_is_computed(name, channels, outputs, cheaper, monkeypatch):
@@ -110,7 +110,7 @@ def test_the_cheaper_form_is_computed(name, channels, outputs, cheaper, monkeypa
         counted: Any = jax.jit(getattr(projection, form)).lower(h, x).compile().cost_analysis()
         return counted["flops"]
 
-    flops = {form: flops_of(form) for form in ("by_products", "by_filters")}
+    flops = {form: flops_of(form) for form in ("_by_products", "_by_filters")}
     assert min(flops, key=flops.__getitem__) == cheaper
     called = []
     for form in flops:

@@ -98,21 +98,13 @@ class Projection:
         """
         # On a CPU a multiplication of the filters takes twice the time of one of the products, of larger matrices.
         if self.products and 2 * self._multiplications_of_filters() < self._multiplications_of_products():
-            return self.by_filters(h, x)
-        return self.by_products(h, x)
+            return self._by_filters(h, x)
+        return self._by_products(h, x)
 
-    def by_products(
+    def _by_products(
         self, h: Float[Array, "many mz mx width"], x: Float[Array, "batch nz nx channels"]
     ) -> Float[Array, "many nz nx outputs"]:
-        """Project the features of each cell and their products.
-
-        Args:
-            h: See `__call__`.
-            x: See `__call__`.
-
-        Returns:
-            See `__call__`.
-        """
+        """Project the features of each cell and their products; see `__call__`."""
         if self.spread:
             h = unfold(self.spread(h), self.patch)[:, : x.shape[1], : x.shape[2]]
         if self.products is None:
@@ -124,18 +116,10 @@ class Projection:
         products = lax.optimization_barrier(self.products(h, x))
         return h @ kernel[:width] + products @ kernel[width:] + _bias_of(self.project)
 
-    def by_filters(
+    def _by_filters(
         self, h: Float[Array, "many mz mx width"], x: Float[Array, "batch nz nx channels"]
     ) -> Float[Array, "many nz nx outputs"]:
-        """Filter the input.
-
-        Args:
-            h: See `__call__`.
-            x: See `__call__`.
-
-        Returns:
-            See `__call__`.
-        """
+        """Filter the input; see `__call__`."""
         assert self.products is not None
         weights, constants = self._filters()  # of the features of a cell
         taps, outputs = weights.shape[1:]
