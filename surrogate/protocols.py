@@ -233,7 +233,7 @@ class ShotTask(Task, Protocol):
             sources: Positions `(n, 2)` [m].
 
         Returns:
-            Inputs of each shot; where a task reads frequencies, of each shot at each of them.
+            Inputs of each shot.
         """
         ...
 
@@ -259,7 +259,7 @@ class SolvedTask(ShotTask, Protocol):
 
     def solve(
         self, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"], simulation: Simulation
-    ) -> Float[Array, "examples outputs *rest"]:
+    ) -> Float[Array, "n outputs *rest"]:
         """Solve for what a surrogate predicts from `shot_inputs`; pure.
 
         Args:
@@ -268,7 +268,7 @@ class SolvedTask(ShotTask, Protocol):
             simulation: The simulation of the data, or one that solves for the same records in another way.
 
         Returns:
-            Predictions `(examples, outputs, *shape)`.
+            Predictions of each shot `(n, outputs, *shape)`.
         """
         ...
 

@@ -1,14 +1,14 @@
-"""Encode a source that sounds at one frequency f, and whose field is predicted.
+"""Encode a source whose time-harmonic fields are predicted, at all frequencies at once.
 
-The medium is the velocity, and the cycles in a cell of the grid, f h / v: the local wavenumber. The first field is the
-frequency itself, as a fraction of the highest. The other fields are:
+The medium is the velocity, and the cycles in a cell of the grid at the highest frequency, f h / v: the local
+wavenumber. The fields are:
 
     source_map   a narrow Gaussian at the source
-    background   the field in a homogeneous medium, in closed form (homogeneous.py): real and imaginary part
-    coarse       the field of the solver on larger cells, real and imaginary part; also the baseline
+    background   the fields in a homogeneous medium, in closed form (homogeneous.py)
+    coarse       the fields of the solver on larger cells; also the baseline
 
-All fields belong to a source of unit spectrum. A frequency is the data's nearest: the Fourier sums of a time loop are
-fixed when it is compiled, so the coarse solver makes all of them, and one is chosen. Differentiable by the velocity.
+The last two have real and imaginary part of each frequency, of a source of unit spectrum. Differentiable by the
+velocity.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Complex, Float
 
 from data_gen.dataset.sample import DataSpec
 from surrogate.encodings.coarse_solver import RATIO, CoarseSolver, refuse_coarse
@@ -41,43 +41,28 @@ def spectrum(spec: DataSpec) -> Complex[np.ndarray, " n_frequencies"]:
     return spec.simulation.time.dt * np.exp(-2j * np.pi * frequencies[:, None] * times) @ spec.wavelet
 
 
-def unit_source(
-    field: Float[Array, "*batch 2 nz nx"], inverse: Complex[Array, "*batch"] | Complex[np.ndarray, "*batch"]
-) -> Float[Array, "*batch 2 nz nx"]:
-    """Divide a field by the spectrum of its source.
+def of_unit_source(
+    fields: Complex[Array, "*batch n_frequencies nz nx"], spec: DataSpec
+) -> Float[Array, "*batch parts nz nx"]:
+    """Divide fields by the spectrum of their source, and take real and imaginary parts.
 
     Args:
-        field: Real and imaginary part `(..., 2, nz, nx)`.
-        inverse: One over the spectrum `(...)`, to be taken in double precision: single squares a weak wavelet to zero.
-
-    Returns:
-        Real and imaginary part `(..., 2, nz, nx)` for a source of unit spectrum.
-    """
-    a, b = (part.astype(field.dtype)[..., None, None] for part in (jnp.real(inverse), jnp.imag(inverse)))
-    real, imaginary = field[..., 0, :, :], field[..., 1, :, :]
-    return jnp.stack([a * real - b * imaginary, a * imaginary + b * real], axis=-3)
-
-
-def nearest(frequency: Float[Array, ""], spec: DataSpec) -> Int[Array, ""]:
-    """Find which of the data's frequencies is nearest.
-
-    Args:
-        frequency: Frequency [Hz].
+        fields: Fields at the frequencies of the data `(..., n_frequencies, nz, nx)`.
         spec: Description of the data set.
 
     Returns:
-        Index into the frequencies.
+        Real and imaginary part of each frequency `(..., 2 n_frequencies, nz, nx)`, for a source of unit spectrum.
     """
-    return jnp.argmin(jnp.abs(jnp.asarray(spec.simulation.frequencies, frequency.dtype) - frequency))
+    # The inverse is taken in double precision: single squares a weak wavelet to zero.
+    inverse = 1 / spectrum(spec)
+    a, b = (jnp.asarray(part[:, None, None], fields.real.dtype) for part in (inverse.real, inverse.imag))
+    parts = jnp.stack([a * fields.real - b * fields.imag, a * fields.imag + b * fields.real], axis=-3)
+    return parts.reshape(*parts.shape[:-4], -1, *parts.shape[-2:])
 
 
-def _medium(velocity: Float[Array, "nz nx"], frequency: Float[Array, ""], spec: DataSpec) -> Float[Array, "2 nz nx"]:
-    return jnp.stack([velocity, frequency.astype(velocity.dtype) * spec.simulation.grid.spacing / velocity])
-
-
-def _level(velocity: Float[Array, "nz nx"], frequency: Float[Array, ""], spec: DataSpec) -> Float[Array, "1 nz nx"]:
-    part = frequency.astype(velocity.dtype) / max(spec.simulation.frequencies)
-    return jnp.broadcast_to(part, (1, *velocity.shape))
+def _medium(velocity: Float[Array, "nz nx"], spec: DataSpec) -> Float[Array, "2 nz nx"]:
+    simulation = spec.simulation
+    return jnp.stack([velocity, max(simulation.frequencies) * simulation.grid.spacing / velocity])
 
 
 @dataclass(frozen=True)
@@ -93,36 +78,35 @@ class HarmonicSourceMap:
     radius: float = 2.0
 
     settings: ClassVar[type[EncodingConfig]] = SourceMapConfig
-    inputs: ClassVar[tuple[str, ...]] = ("velocity", "source", "frequency")
+    inputs: ClassVar[tuple[str, ...]] = ("velocity", "source")
     target: ClassVar[str] = "harmonic"
-    media = channels = 2
+    media = 2
+    channels = 1
 
     @classmethod
     def create(cls, spec: DataSpec, config: SourceMapConfig) -> "HarmonicSourceMap":
         """See `RegisteredEncoding.create`."""
         return cls(spec, config.radius)
 
-    def __call__(
-        self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"], frequency: Float[Array, ""]
-    ) -> Encoded:
+    def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:
         """Encode one example.
 
         Args:
             velocity: Velocity model `(nz, nx)` [m/s].
             source: Position `(2,)` [m].
-            frequency: Frequency [Hz].
 
         Returns:
-            Input of the operator, and the field that it corrects.
+            Input of the operator, and the fields that it corrects.
         """
-        bump = source_bump(velocity, source, self.spec.simulation.grid, self.radius)
-        fields = jnp.concatenate([_level(velocity, frequency, self.spec), bump])
-        return Encoded(_medium(velocity, frequency, self.spec), fields, jnp.zeros_like(fields))
+        simulation = self.spec.simulation
+        bump = source_bump(velocity, source, simulation.grid, self.radius)
+        baseline = jnp.zeros((2 * len(simulation.frequencies), *velocity.shape), velocity.dtype)
+        return Encoded(_medium(velocity, self.spec), bump, baseline)
 
 
 @dataclass(frozen=True)
 class HarmonicBackground:
-    """Show the field in a homogeneous medium, shifted to the source's cell; the baseline is zero.
+    """Show the fields in a homogeneous medium, shifted to the source's cell; the baseline is zero.
 
     Attributes:
         spec: Description of the data set.
@@ -133,49 +117,50 @@ class HarmonicBackground:
     velocity: float
 
     settings: ClassVar[type[EncodingConfig]] = BackgroundConfig
-    inputs: ClassVar[tuple[str, ...]] = ("velocity", "source", "frequency")
+    inputs: ClassVar[tuple[str, ...]] = ("velocity", "source")
     target: ClassVar[str] = "harmonic"
     media = 2
-    channels = 3
 
     @classmethod
     def create(cls, spec: DataSpec, config: BackgroundConfig) -> "HarmonicBackground":
         """See `RegisteredEncoding.create`."""
         return cls(spec, config.velocity)
 
+    @property
+    def channels(self) -> int:
+        """Two for each frequency."""
+        return 2 * len(self.spec.simulation.frequencies)
+
     @cached_property
-    def table(self) -> Float[np.ndarray, "n_frequencies 2 rows columns"]:
+    def table(self) -> Float[np.ndarray, "parts rows columns"]:
         """Fields around a source in the middle: `rows = 2 nz - 1`, `columns = 2 nx - 1`."""
         simulation = self.spec.simulation
         (nz, nx), spacing = simulation.grid.shape, simulation.grid.spacing
         away = spacing * np.hypot(np.arange(1 - nz, nz)[:, None], np.arange(1 - nx, nx))
         fields = green(np.array(simulation.frequencies)[:, None, None], away, self.velocity, spacing)
-        return np.stack([np.real(fields), np.imag(fields)], axis=1).astype(np.float32)
+        parts = np.stack([np.real(fields), np.imag(fields)], axis=1).astype(np.float32)
+        return parts.reshape(-1, *away.shape)
 
-    def __call__(
-        self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"], frequency: Float[Array, ""]
-    ) -> Encoded:
+    def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:
         """Encode one example.
 
         Args:
             velocity: Velocity model `(nz, nx)` [m/s].
             source: Position `(2,)` [m], taken at the nearest cell.
-            frequency: Frequency [Hz], taken at the nearest of the data's.
 
         Returns:
-            Input of the operator, and the field that it corrects.
+            Input of the operator, and the fields that it corrects.
         """
         nz, nx = self.spec.simulation.grid.shape
         row, column = jnp.round(source / self.spec.simulation.grid.spacing).astype(int)
-        start = (nearest(frequency, self.spec), 0, nz - 1 - row, nx - 1 - column)
-        background = jax.lax.dynamic_slice(jnp.asarray(self.table), start, (1, 2, nz, nx))[0].astype(velocity.dtype)
-        fields = jnp.concatenate([_level(velocity, frequency, self.spec), background])
-        return Encoded(_medium(velocity, frequency, self.spec), fields, jnp.zeros_like(background))
+        start = (0, nz - 1 - row, nx - 1 - column)
+        fields = jax.lax.dynamic_slice(jnp.asarray(self.table), start, (self.channels, nz, nx)).astype(velocity.dtype)
+        return Encoded(_medium(velocity, self.spec), fields, jnp.zeros_like(fields))
 
 
 @dataclass(frozen=True)
 class HarmonicCoarse:
-    """Show the coarse solver's field, which is the baseline too.
+    """Show the coarse solver's fields, which are the baseline too.
 
     Attributes:
         spec: Description of the data set.
@@ -186,10 +171,9 @@ class HarmonicCoarse:
     ratio: float = RATIO
 
     settings: ClassVar[type[EncodingConfig]] = CoarseConfig
-    inputs: ClassVar[tuple[str, ...]] = ("velocity", "source", "frequency")
+    inputs: ClassVar[tuple[str, ...]] = ("velocity", "source")
     target: ClassVar[str] = "harmonic"
     media = 2
-    channels = 3
 
     @classmethod
     def create(cls, spec: DataSpec, config: CoarseConfig) -> "HarmonicCoarse":
@@ -198,28 +182,25 @@ class HarmonicCoarse:
         refuse_coarse(encoding.solver.reason_against, config.ratio)
         return encoding
 
+    @property
+    def channels(self) -> int:
+        """Two for each frequency."""
+        return 2 * len(self.spec.simulation.frequencies)
+
     @cached_property
     def solver(self) -> CoarseSolver:
         """The coarse solver."""
         return CoarseSolver(self.spec, self.ratio, frequencies=self.spec.simulation.frequencies)
 
-    def __call__(
-        self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"], frequency: Float[Array, ""]
-    ) -> Encoded:
+    def __call__(self, velocity: Float[Array, "nz nx"], source: Float[Array, "2"]) -> Encoded:
         """Encode one example.
 
         Args:
             velocity: Velocity model `(nz, nx)` [m/s].
             source: Position `(2,)` [m].
-            frequency: Frequency [Hz], taken at the nearest of the data's.
 
         Returns:
-            Input of the operator, and the field that it corrects.
+            Input of the operator, and the fields that it corrects.
         """
-        spec = self.spec
-        fields = self.solver(velocity, source).harmonic[0]
-        chosen = nearest(frequency, spec)
-        parts = jnp.stack([fields.real, fields.imag], axis=1)[chosen]
-        baseline = unit_source(parts, jnp.asarray(1 / spectrum(spec))[chosen])
-        fields = jnp.concatenate([_level(velocity, frequency, spec), baseline])
-        return Encoded(_medium(velocity, frequency, spec), fields, baseline)
+        fields = of_unit_source(self.solver(velocity, source).harmonic[0], self.spec)
+        return Encoded(_medium(velocity, self.spec), fields, fields)

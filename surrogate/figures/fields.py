@@ -23,22 +23,22 @@ FAINTEST = 0.02  # scale of a frame when the waves have left, over that of the s
 
 
 def snapshots(
-    target: np.ndarray, predictions: Mapping[str, np.ndarray], times: Sequence[float], spacing: float = 1.0
+    target: np.ndarray, predictions: Mapping[str, np.ndarray], labels: Sequence[str], spacing: float = 1.0
 ) -> Figure:
-    """Draw up to about four snapshots, each prediction of them, and five times its error.
+    """Draw up to about four fields, each prediction of them, and five times its error.
 
-    Each column has one color scale: the 99.5th percentile of the solver's field at that time.
+    Each column has one color scale: the 99.5th percentile of the solver's field.
 
     Args:
-        target: Wavefields of the solver `(n_snapshots, nz, nx)`.
-        predictions: Predicted wavefields of the same shape, by the name of the method.
-        times: Time of each snapshot [s].
+        target: Fields of the solver `(n, nz, nx)`.
+        predictions: Predicted fields of the same shape, by the name of the method.
+        labels: Name of each field, such as its time.
         spacing: Cell size [m].
 
     Returns:
-        The figure: methods and errors by row, snapshots by column.
+        The figure: methods and errors by row, fields by column.
     """
-    shown = range(0, len(times), max(1, len(times) // 4))
+    shown = range(0, len(labels), max(1, len(labels) // 4))
     rows = [("solver", target)]
     for name, field in predictions.items():
         rows += [(name, field), (f"5 x ({name} - solver)", 5 * (field - target))]
@@ -47,7 +47,7 @@ def snapshots(
     for column, i in enumerate(shown):
         scale, image = float(np.percentile(np.abs(target[i]), 99.5)), None
         for row, (name, field) in enumerate(rows):
-            title = f"{name}, {1e3 * times[i]:.0f} ms"
+            title = f"{name}, {labels[i]}"
             image = image_panel(
                 axes[row, column], field[i], title, extent_of(target.shape, spacing), FIELD, -scale, scale
             )
@@ -72,9 +72,9 @@ def movie(
 
     Args:
         velocity: Velocity model `(nz, nx)` [m/s].
-        target: Wavefields of the solver `(n_snapshots, nz, nx)`.
-        predictions: Predicted wavefields of the same shape, by the name of the method.
-        times: Time of each snapshot [s].
+        target: Fields of the solver `(n, nz, nx)`.
+        predictions: Predicted fields of the same shape, by the name of the method.
+        labels: Name of each field, such as its time.
         spacing: Cell size [m].
 
     Returns:

@@ -90,9 +90,9 @@ def wave_terms(
 
 
 def helmholtz_terms(
-    field: Float[Array, "*parts nz nx"],
+    field: Float[Array, "parts nz nx"],
     compressibility: Float[Array, "nz nx"],
-    frequency: Float[Array, ""] | float,
+    frequencies: Float[Array, "#parts 1 1"],
     *,
     spacing: float,
     order: int,
@@ -100,16 +100,16 @@ def helmholtz_terms(
     """Compute -(2 pi f)^2 c u and the Laplacian of u, for its real and its imaginary part alike.
 
     Args:
-        field: Real and imaginary part `(2, nz, nx)` of u.
+        field: Real and imaginary part of u at each frequency `(parts, nz, nx)`.
         compressibility: c `(nz, nx)`, or 1 / v^2 [s^2/m^2].
-        frequency: Frequency f [Hz].
+        frequencies: Frequency f of each part `(parts, 1, 1)`, or of all `(1, 1, 1)` [Hz].
         spacing: Spacing of the grid [m].
         order: Order of the differences.
 
     Returns:
-        Inertia and Laplacian `(2, mz, mx)` [1/m^2].
+        Inertia and Laplacian `(parts, mz, mx)` [1/m^2].
     """
-    inertia = -((2 * jnp.pi * frequency) ** 2) * compressibility * field
+    inertia = -((2 * jnp.pi * frequencies) ** 2) * compressibility * field
     return inner(inertia, order), laplacian(field, spacing, order)
 
 
@@ -186,7 +186,8 @@ def residual(task: Task) -> Term:
     elif task.equation == "helmholtz":
 
         def terms(field: jax.Array, example: Batch) -> tuple[Inner, Inner]:
-            return helmholtz_terms(field, held(example["velocity"]), example["frequency"], **cells)
+            frequencies = jnp.repeat(jnp.asarray(simulation.frequencies, field.dtype), 2)[:, None, None]
+            return helmholtz_terms(field, held(example["velocity"]), frequencies, **cells)
 
     else:
         raise InputError(

@@ -109,8 +109,11 @@ def _errors(errors: dict[str, Any]) -> dict[str, str]:
 
 
 def _bands(errors: dict[str, Any]) -> dict[str, str]:
-    """Format the mean error in each band of wavenumbers, if these errors are stored."""
-    return {f"{band} k": f"{errors['bands'][band]['mean']:.3f}" for band in BANDS} if "bands" in errors else {}
+    """Format the mean error at each frequency and in each band of wavenumbers, of those that are stored."""
+    shown = {name: error["mean"] for name, error in errors.get("frequencies", {}).items()}
+    if "bands" in errors:
+        shown |= {f"{band} k": errors["bands"][band]["mean"] for band in BANDS}
+    return {name: f"{error:.3f}" for name, error in shown.items()}
 
 
 def _cost(seconds: dict[str, Any], name: str) -> dict[str, str]:

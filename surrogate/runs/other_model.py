@@ -23,7 +23,7 @@ def model_shots(task: Task, velocity: Float[np.ndarray, "nz nx"]) -> dict[str, A
         velocity: Velocity model `(nz, nx)` [m/s].
 
     Returns:
-        The inputs by name; where a task reads frequencies, each shot at each of them.
+        The inputs by name.
 
     Raises:
         InputError: The task does not read a velocity model and a shot.

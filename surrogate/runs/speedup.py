@@ -21,8 +21,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
-
 from data_gen.common.errors import InputError
 from data_gen.common.smoothing import gaussian_smooth
 from data_gen.dataset.sample import DataSpec
@@ -206,9 +204,9 @@ def _predictions(
     inputs = [tuple(map(jnp.asarray, case)) for case in cases]
     truths = [np.asarray(exact(*one)) for one in inputs]
     reach = NEAR * task.spec.simulation.grid.spacing
-    masks = [
-        _of_examples(far_from(points, case.sources, reach), truth) for case, truth in zip(cases, truths, strict=True)
-    ]
+    fars = [far_from(points, case.sources, reach) for case in cases]
+    between = [1] * (truths[0].ndim - fars[0].ndim)  # axes of a prediction between its shot and its points
+    masks = [far.reshape(len(far), *between, *far.shape[1:]) for far in fars]
     contenders: dict[str, Solver] = {str(k): solver(simulation) for k, simulation in enumerate(settings)}
     contenders[OURS] = compiled_shots(model)
     encode = jax.jit(
@@ -217,13 +215,6 @@ def _predictions(
     )
     shots = sum(len(case.sources) for case in cases)
     return _measured(contenders, settings, inputs, truths, masks, shots, repeats, encode)
-
-
-def _of_examples(far: Bool[np.ndarray, "n_shots *points"], truth: Float[np.ndarray, "examples *rest"]) -> np.ndarray:
-    """Repeat the mask of a shot for each example of it, over all axes of a prediction."""
-    of_example = np.repeat(far, len(truth) // len(far), axis=0)
-    between = truth.ndim - of_example.ndim
-    return of_example.reshape(len(truth), *(1,) * between, *far.shape[1:])
 
 
 def _gradients(

@@ -79,8 +79,10 @@ class BaseTask:
         return {"relative_l2": relative_l2(prediction, jnp.asarray(batch[self.target]))}
 
     def groups(self, batch: Batch) -> dict[str, list[str]]:
-        """See `Task.groups`: none."""
-        return {}
+        """See `Task.groups`: by family, where the examples have it."""
+        if "family" not in batch:
+            return {}
+        return {"family": [self.spec.mixture.names[int(index)] for index in np.asarray(batch["family"])]}
 
     def signature(self) -> dict[str, dict[str, Any]]:
         """See `Task.signature`: the arrays are known by name, shape and precision alone."""

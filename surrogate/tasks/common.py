@@ -81,7 +81,7 @@ class SnapshotTask(GridTask):
         shown = {name: field[at] for name, field in predictions.items()}
         return {
             "a_overview": figures.overview(example["velocity"], target[at], shown, spacing),
-            "fields": figures.snapshots(target, predictions, times, spacing),
+            "fields": figures.snapshots(target, predictions, [f"{1e3 * t:.0f} ms" for t in times], spacing),
         }
 
     def movie(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> list[bytes]:

@@ -129,12 +129,6 @@ class Gather(ShotInputs, BaseTask):
             "mae": jnp.mean(jnp.abs(prediction - target), axis=(1, 2, 3)) / rms,
         }
 
-    def groups(self, batch: Batch) -> dict[str, list[str]]:
-        """See `Task.groups`: by family, where it is known."""
-        if "family" not in batch:
-            return {}
-        return {"family": [self.spec.mixture.names[int(index)] for index in np.asarray(batch["family"])]}
-
     def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
         """See `Task.figures`."""
         width = self.spec.simulation.grid.extent[1]

@@ -130,12 +130,6 @@ class Inverse(GridTask):
         gathers = jax.vmap(partial(recorded_gathers, self.spec))(within, jnp.asarray(batch["sources"]))
         return errors | {"data_misfit": relative_l2(gathers, jnp.asarray(batch["gathers"]))}
 
-    def groups(self, batch: Batch) -> dict[str, list[str]]:
-        """See `Task.groups`: by family, where it is known."""
-        if "family" not in batch:
-            return {}
-        return {"family": [self.spec.mixture.names[int(index)] for index in np.asarray(batch["family"])]}
-
     def figures(self, example: Batch, predictions: Mapping[str, np.ndarray]) -> dict[str, Figure]:
         """See `Task.figures`."""
         panels = {"truth": example["velocities"][0]} | {name: field[0] for name, field in predictions.items()}

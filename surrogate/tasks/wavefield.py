@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
 from surrogate.tasks.base import ShotInputs, TaskConfig
-from surrogate.tasks.common import SnapshotTask, check_one_wavelet, check_recorded
+from surrogate.tasks.common import SnapshotTask, check_one_wavelet, check_recorded, family_of
 from surrogate.tasks.signature import SNAPSHOTS, pressure_entry, source_entry, velocity_entry
 
 
@@ -41,12 +42,14 @@ class Wavefield(ShotInputs, SnapshotTask):
     def read(self, record: Mapping[str, Any], index: int) -> dict[str, np.ndarray]:
         """See `Task.read`: velocity `(nz, nx)` [m/s], source `(2,)` [m], snapshots `(n_snapshots, nz, nx)`.
 
-        Where tangents are recorded also direction `(n_directions, nz, nx)` [m/s] and, along each, tangents.
+        Also family, an index into the mixture, which no model reads, if the data have it; and where tangents are
+        recorded direction `(n_directions, nz, nx)` [m/s] and, along each, tangents.
         """
         example = {
             "velocity": record["velocity"],
             "source": record["sources"][index],
             "snapshots": decode(record, "snapshots", index),
+            **family_of(record),
         }
         if "tangents" in record:
             example |= {"direction": record["direction"], "tangents": decode(record, "tangents", index)}
@@ -58,6 +61,7 @@ class Wavefield(ShotInputs, SnapshotTask):
         source = drawn.sources[index]
         snapshots = spec.fields(drawn.velocity, source[None], drawn.wavelet)[0]
         example = {"velocity": drawn.velocity, "source": source, "snapshots": snapshots}
+        example |= {"family": drawn.family.astype(jnp.int32)}
         direction = spec.recorded_directions(key, drawn.velocity)
         if direction is not None:
             tangents = spec.tangents(drawn.velocity, source[None], direction, drawn.wavelet)[0]

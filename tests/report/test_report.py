@@ -130,7 +130,7 @@ def test_the_panels_of_a_figure_do_not_overlap(monkeypatch, tmp_path):
     """With their labels, as readers see them; other tests draw figures without arranging them."""
     monkeypatch.setattr(drawing, "LAYOUT", "constrained")
     field = np.arange(12.0).reshape(1, 3, 4)
-    figure = figures.snapshots(field, {"coarse_solver": field / 2}, [0.1], 10.0)
+    figure = figures.snapshots(field, {"coarse_solver": field / 2}, ["100 ms"], 10.0)
     assert figures.save(figure, tmp_path / "figure.png").stat().st_size > 0
     boxes = [box for axes in figure.axes if (box := axes.get_tightbbox()) is not None]
     assert len(boxes) > 2 and all(
