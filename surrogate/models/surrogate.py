@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
 from surrogate.metrics.errors import norm
+from surrogate.models.training_distance import TrainingModels
 from surrogate.protocols import Batch, Encoded, Encoding, ShotTask, Task
 
 
@@ -44,7 +45,12 @@ class Surrogate(nnx.Module):
         task: Task that the surrogate solves.
         encoding: Map from the task's inputs to the operator's input and the baseline.
         operator: Map `(batch, h, w, channels) -> (batch, h, w, outputs)`.
+
+    Attributes:
+        training_models: What is known of the velocity models that it has learned from; None for nothing.
     """
+
+    training_models: TrainingModels | None = None
 
     def __init__(self, task: Task, encoding: Encoding, operator: nnx.Module):
         self.task = task

@@ -29,6 +29,7 @@ from matplotlib.colors import to_hex
 
 from data_gen.common.errors import InputError, NumericalError
 from surrogate.inversion.descent import StopInversion
+from surrogate.models.training_distance import FAR
 from surrogate.play.scene import ITERATIONS, OURS, SOLVER, Scene, Shot
 
 WIDTH = 330  # of a panel [pixels]
@@ -350,8 +351,14 @@ def table(shot: Shot) -> str:
         error = "-" if name == SOLVER else f"{shot.errors[name]:.4f}"
         numbers = error, f"{1e3 * seconds:.1f} ms", f"{seconds / shot.seconds[SOLVER]:.2f} x"
         rows += f"<tr><td>{name.replace('_', ' ')}</td>" + "".join(f"{cells}{text}</td>" for text in numbers) + "</tr>"
+    distance = "" if shot.distance is None else _in_words(shot.distance)
     worth = "" if shot.seconds[OURS] < shot.seconds[SOLVER] else " The surrogate is slower than the solver here."
     return (
         f"<table><tr><th></th><th>error</th><th>time</th><th>of the solver's</th></tr>{rows}</table>"
-        f"<p style='margin:.2em 0'>Errors are those of all times together.{worth}</p>"
+        f"<p style='margin:.2em 0'>Errors are those of all times together.{worth}{distance}</p>"
     )
+
+
+def _in_words(distance: float) -> str:
+    like = "unlike" if distance > FAR else "like"
+    return f" The model is {like} those that the surrogate has learned from (distance {distance:.1f})."

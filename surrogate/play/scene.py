@@ -42,11 +42,13 @@ class Shot(NamedTuple):
         fields: Prediction of each method `(n, h, w)`; the solver's is among them.
         seconds: Time of each.
         errors: Relative L2 difference of each from the solver's.
+        distance: Distance of the model from those that the surrogate has learned from; None where it is not known.
     """
 
     fields: dict[str, np.ndarray]
     seconds: dict[str, float]
     errors: dict[str, float]
+    distance: float | None
 
 
 class Scene:
@@ -69,6 +71,7 @@ class Scene:
             )
         assert isinstance(task, ForwardTask)
         self.task: ForwardTask = task
+        self.known = model.training_models
         self.spec = task.spec
         methods: dict[str, Method] = task.methods() | {OURS: lambda batch: predict_batch(model, batch)}
         self.methods = {name: methods[name] for name in (SOLVER, "coarse_solver", OURS) if name in methods}
@@ -167,7 +170,7 @@ class Scene:
                 seconds[name] = time.perf_counter() - begin
         size = max(float(np.linalg.norm(fields[SOLVER])), np.finfo(float).tiny)
         errors = {name: float(np.linalg.norm(field - fields[SOLVER])) / size for name, field in fields.items()}
-        return Shot(fields, seconds, errors)
+        return Shot(fields, seconds, errors, None if self.known is None else self.known.distance(velocity))
 
     def invert(
         self,

@@ -8,6 +8,7 @@ import numpy as np
 
 from surrogate.figures import s_in_words
 from surrogate.metrics.errors import BANDS
+from surrogate.models.training_distance import FAR
 
 Evaluations = list[tuple[Path, dict[str, Any]]]  # folder of a run, and its `metrics.json`
 Inversions = list[tuple[Path, dict[str, Any]]]  # folder of an inversion, and its `inversion.json`
@@ -343,9 +344,21 @@ def _other_tables(task: str, evaluations: Evaluations) -> list[Table]:
         ours = [(folder, r) for folder, r in evaluations if r.get("other", {}).get("path") == path]
         grid = f" on {other['grid']}" if "grid" in other else ""
         note = f"{other['test_samples']} examples of {', '.join(other['families'])}{grid}, from another data set"
+        note += "".join(_distance(folder, r, r["other"]) for folder, r in ours)
         tables.append(_part_table(f"On other data: {path}, {task}", ours, lambda r: r["other"], note))
         tables += _group_tables(f"{task}, {path}", ours, lambda r: r["other"])
     return tables
+
+
+def _distance(folder: Path, result: dict[str, Any], part: dict[str, Any]) -> str:
+    """Say how far the models of a part are from those that a surrogate has learned from, if that is known."""
+    found = part.get("distance")
+    if found is None:
+        return ""
+    return (
+        f". Distance from the training models of {label_of(folder, result)}: median {found['median']:.1f}, largest "
+        f"{found['largest']:.1f}, {100 * found['far']:.0f} % beyond {FAR:g} (1 is usual)"
+    )
 
 
 def _file_tables(task: str, evaluations: Evaluations) -> list[Table]:
@@ -356,6 +369,7 @@ def _file_tables(task: str, evaluations: Evaluations) -> list[Table]:
         low, high = real["velocity_range"]
         outside = f"{100 * real['outside_training_range']:.0f} % of the cells outside the training range"
         note = f"{path}: {real['window']}; {low:.0f} to {high:.0f} m/s, {outside}; {real['shots']} shots"
+        note += "".join(_distance(folder, r, r["real_model"]) for folder, r in ours)
         part: Part = lambda r: {**r["real_model"], **r["real_model"]["surrogate"]}  # noqa: E731
         tables.append(_part_table(f"A model from a file, {task}", ours, part, note))
     return tables

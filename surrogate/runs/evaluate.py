@@ -18,9 +18,11 @@ import numpy as np
 
 from data_gen.common.errors import InputError, NumericalError
 from data_gen.common.files import exclusive, explain_full_disk, make_folder, refuse_links, write_json
+from data_gen.dataset.generation import data_source
 from surrogate import figures
 from surrogate.config import EvaluateConfig, TrainConfig
 from surrogate.models.surrogate import Surrogate, count_parameters
+from surrogate.models.training_distance import describe_distances
 from surrogate.protocols import ForwardTask, Method, Task
 from surrogate.report.page import MOVIE, example_title, write_report
 from surrogate.runs.error_tables import ExampleErrors, best_median_worst, error_tables, example_errors, write_examples
@@ -71,11 +73,12 @@ def _evaluate(config: EvaluateConfig, request: Request, on_progress: Callable[[s
     run, out = request.run, Path(config.run)
     model = load_surrogate(config.run)
     task, methods = model.task.for_evaluation(), _methods(model)
-    methods_on_other = methods
+    methods_on_other, known_on_other = methods, model.training_models
     if request.other is not None and not same_grid(run.data, request.other):
         methods_on_other = _methods(
             load_surrogate(config.run, request.other)
         )  # refuses a grid too coarse for its modes
+        known_on_other = None  # features are of models on the run's cells
 
     count = run.data.test * task.examples
     batches = ordered_batches(run.data.path, "test", config.batch_size, task)
@@ -142,9 +145,12 @@ def _evaluate(config: EvaluateConfig, request: Request, on_progress: Callable[[s
             out,
             lambda done: on_progress(f"errors on {config.other}, {done} examples so far"),
         )
+        velocities = (record["velocity"] for record in data_source(request.other.path, "test"))
+        result["other"]["distance"] = describe_distances(known_on_other, velocities)
     if request.model is not None:
         on_progress(f"errors on {config.real.path}")
         result["real_model"] = evaluate_model(*request.model, config.real, task, methods, out)
+        result["real_model"]["distance"] = describe_distances(model.training_models, [request.model[0]])
     write_json(out / "metrics.json", result)
     write_report(out)
     return result

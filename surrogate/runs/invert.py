@@ -131,6 +131,7 @@ def run_inversion(
             "simulations": simulations(result.simulations) | {"checks": result.checks},
             **({"low_simulations": simulations(result.low_simulations)} if config.forward == "corrected" else {}),
             **({} if weights is None else {"weights": weights}),
+            **_distance(problem, result),
             **({} if problem.contents is None else {"contents": problem.contents}),
             "environment": environment(),
         }
@@ -185,6 +186,15 @@ def _weights(problem: Problem) -> str | None:
     """Return the digest of a surrogate's weights, None where there is only the solver."""
     used = problem.forward if isinstance(problem.forward, SurrogateForward) else problem.surrogate
     return None if used is None else weights_digest(used.model)
+
+
+def _distance(problem: Problem, result: Result) -> dict[str, Any]:
+    """Say how far start and estimate are from the models that the surrogate in use has learned from, where it knows."""
+    used = problem.forward if isinstance(problem.forward, SurrogateForward) else problem.surrogate
+    known = None if used is None else used.model.training_models
+    if known is None:
+        return {}
+    return {"distance": {"start": known.distance(problem.start), "end": known.distance(result.velocity)}}
 
 
 def _finished(out: Path, config: InvertConfig, problem: Problem, weights: str | None) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from surrogate.models.surrogate import Surrogate
 from surrogate.runs.checkpoints import CheckpointError, Checkpoints
 from surrogate.runs.folder import read_run
 from surrogate.runs.packed import PRETRAINED, packed_file, read_packed
+from surrogate.runs.training_models import read_training_models
 from surrogate.runs.transfer import on_grid_of, warn_of_cells
 
 
@@ -86,8 +87,10 @@ def load_surrogate(run: str | Path, data: DataConfig | None = None) -> Surrogate
         config = _checked_run(run)
         model = (config if data is None else on_grid_of(config, data)).create()
         _restore_best(run, model)
+        model.training_models = read_training_models(Path(run))
     if data is not None:
         warn_of_cells(model.operator, config, data)
+        model.training_models = None  # features of models on the run's cells
     return model
 
 

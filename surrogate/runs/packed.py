@@ -4,6 +4,7 @@
     weights/NAME    array NAME of the model in float16, divided by its largest magnitude
     scale/NAME      that magnitude
     whole/NAME      an array of fewer than SMALL numbers, such as the normalization, as it is
+    training_models what describes the models that it has learned from (surrogate/models/training_distance.py), if known
 
 An .npz of these, read without pickle. The pretrained surrogates lie in the package, and their files have the SHA-256
 that PRETRAINED states: another file of that name is refused.
@@ -28,10 +29,12 @@ from data_gen.common.files import read_json
 from data_gen.common.sealed import opened
 from surrogate.config import TrainConfig
 from surrogate.models.surrogate import Surrogate
+from surrogate.models.training_distance import TrainingModels
 from surrogate.runs.folder import from_plain
 
 FORMAT = 1
 CARD = "card.json"  # in the folder of an unpacked run
+TRAINING_MODELS = "training_models"  # entry of the file
 SMALL = 256  # numbers
 FOLDER = Path(__file__).parents[1] / "pretrained"
 # SHA-256 of the files of the pretrained surrogates, by their names.
@@ -49,11 +52,13 @@ class Packed:
         card: Its card.
         config: Config of its run.
         arrays: Arrays of the model by name.
+        training_models: What is known of the models that it has learned from; None for nothing.
     """
 
     card: dict[str, Any]
     config: TrainConfig
     arrays: dict[str, np.ndarray]
+    training_models: TrainingModels | None = None
 
     def create(self, config: TrainConfig | None = None) -> Surrogate:
         """Create the surrogate with its weights.
@@ -70,6 +75,7 @@ class Packed:
         model = (config or self.config).create()
         state = nnx.state(model, nnx.Not(nnx.RngState))
         nnx.update(model, _filled(state, self.arrays))
+        model.training_models = self.training_models
         return model
 
 
@@ -216,7 +222,12 @@ def read_packed(file: Path) -> Packed:
             f"{file} is damaged: its arrays are not those that were written (digest {found}, but {card.get('arrays')} "
             "was written). Restore it from a copy."
         )
-    return Packed(card, from_plain(card["config"], TrainConfig, str(file)), restored(entries))
+    known = entries.get(TRAINING_MODELS)
+    try:
+        training_models = None if known is None else TrainingModels(known)
+    except ValueError as error:
+        raise InputError(f"{file} is damaged: {error}. Restore it from a copy.") from error
+    return Packed(card, from_plain(card["config"], TrainConfig, str(file)), restored(entries), training_models)
 
 
 def load_card(name: str | Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from surrogate.runs.packed import (
     CARD,
     FORMAT,
     SMALL,
+    TRAINING_MODELS,
     Packed,
     digest_of_entries,
     find_packed,
@@ -34,6 +35,7 @@ from surrogate.runs.packed import (
 )
 from surrogate.runs.predict import apply_to_batch
 from surrogate.runs.timing import training_seconds
+from surrogate.runs.training_models import FILE
 from surrogate.tasks.common import example
 
 EXAMPLES = 16  # whose errors the card states one by one, so that anybody can check them
@@ -81,6 +83,8 @@ def pack(run: str | Path, file: str | Path, texts: dict[str, str]) -> dict[str, 
     entries: dict[str, np.ndarray] = {}
     for name, values in named.items():
         entries |= rounded(name, np.asarray(values))
+    if model.training_models is not None:
+        entries[TRAINING_MODELS] = model.training_models.features
     card = {
         "format": FORMAT,
         "texts": texts,
@@ -166,6 +170,8 @@ def unpack(
     claim_folder(folder, replace(packed.config, run=str(folder), data=data))
     with exclusive(folder / "unpack.lock"):
         write_json(folder / CARD, packed.card)  # first: it says whose the weights are
+        if packed.training_models is not None:
+            packed.training_models.save(folder / FILE)
         checkpoints = Checkpoints(folder)
         try:
             if checkpoints.best_step is None:

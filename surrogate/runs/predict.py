@@ -13,6 +13,7 @@ from data_gen.common.errors import InputError
 from surrogate.devices import Devices, fetch
 from surrogate.metrics.errors import relative_l2
 from surrogate.models.surrogate import Surrogate
+from surrogate.models.training_distance import warn_of_distance
 from surrogate.operators.layers.recompute import compiler_options
 from surrogate.protocols import Batch
 
@@ -38,11 +39,18 @@ def predict(model: Surrogate, *inputs: ArrayLike) -> jax.Array:
 
     Raises:
         InputError: The number of arrays is wrong, or the solver would refuse them.
+
+    Warns:
+        DistanceWarning: A velocity model is unlike those that the surrogate has learned from.
     """
     names = model.task.inputs
     if len(inputs) != len(names):
         raise InputError(f"A {model.task.name} surrogate reads {', '.join(names)}, but got {len(inputs)} arrays.")
-    return predict_batch(model, dict(zip(names, inputs, strict=True)))
+    batch = dict(zip(names, inputs, strict=True))
+    prediction = predict_batch(model, batch)  # first: it refuses what is no model
+    if "velocity" in batch:
+        warn_of_distance(model.training_models, np.asarray(batch["velocity"]))
+    return prediction
 
 
 def predict_batch(model: Surrogate, batch: Batch) -> jax.Array:

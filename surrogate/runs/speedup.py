@@ -21,6 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 from data_gen.common.errors import InputError
 from data_gen.common.smoothing import gaussian_smooth
 from data_gen.dataset.sample import DataSpec

@@ -22,6 +22,7 @@ from surrogate.runs.checkpoints import Checkpoints
 from surrogate.runs.folder import CONFIG
 from surrogate.runs.initialization import Start
 from surrogate.runs.predict import apply_to_batch, validate
+from surrogate.runs.training_models import write_training_models
 from surrogate.training.batches import ordered_batches, statistics_batches, training_batches
 from surrogate.training.optimizer import learning_rate, make_optimizer, take_moments
 from surrogate.training.state import TrainState, evaluation_model
@@ -68,6 +69,7 @@ class TrainingRun:
                 text = start and start.text
                 steps = self.training.steps
                 provenance.record(self.folder, self.config.data.path, steps, earlier=earlier, start=text)
+                write_training_models(self.folder, self.config.data, model.task)
             self.provenance = provenance.describe(self.config.data.path)
         self.restore(model, start)
         settings = self.config.tracking, asdict(self.config), self.step

@@ -85,7 +85,12 @@ class Harmonic(ShotInputs, GridTask):
         drawn = self.spec.draw(key)
         source = drawn.sources[index]
         fields = self._solve(drawn.velocity, source[None], self.spec.simulation, drawn.wavelet)[0]
-        return {"velocity": drawn.velocity, "source": source, "harmonic": fields, "family": drawn.family.astype(jnp.int32)}
+        return {
+            "velocity": drawn.velocity,
+            "source": source,
+            "harmonic": fields,
+            "family": drawn.family.astype(jnp.int32),
+        }
 
     def _solve(self, velocity, sources, simulation, wavelet=None) -> Float[Array, "n_sources outputs nz nx"]:
         simulation = replace(simulation, snapshot_steps=())
