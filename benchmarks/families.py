@@ -1,4 +1,4 @@
-"""How far does a surrogate reach beyond the models it has learned from? `python -m benchmarks.families --folder FOLDER`.
+"""How far does a surrogate reach beyond its training models? `python -m benchmarks.families --folder FOLDER`.
 
 A surrogate of wavefields and one of gathers is trained on each of OpenFWI's ten families alone, and on all ten, and
 each predicts the test models of every family. OUTSIDE are families that none has learned from. Every run has as many

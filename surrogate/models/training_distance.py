@@ -1,4 +1,4 @@
-"""Measure how far a velocity model lies from those that a surrogate has learned from: the distance that predicts errors.
+"""Measure how far a velocity model lies from those that a surrogate has learned from, which predicts errors.
 
 A model is described by FEATURES numbers: the quantiles of log v, and for each lag of LAGS cells along z and along x the
 logarithm of the root mean square and of the largest change of log v over that lag. So they hold the velocities, the

@@ -365,7 +365,12 @@ def test_a_run_and_its_evaluation(data, other, name, tmp_path):
     else:
         assert 0 < stored["ssim"]["mean"] <= 1
     report = (Path(config.run) / "report.html").read_text()
-    assert f"By family, {name}" in report and ("20 Hz" in report) == (name == "harmonic") and "On other data: lenses" in report and "FNO" in report
+    assert (
+        f"By family, {name}" in report
+        and ("20 Hz" in report) == (name == "harmonic")
+        and "On other data: lenses" in report
+        and "FNO" in report
+    )
     before = (Path(config.run) / "metrics.json").stat().st_mtime_ns
     evaluate(replace(asked, other=None))  # less than was asked before
     assert (Path(config.run) / "metrics.json").stat().st_mtime_ns == before
