@@ -112,13 +112,20 @@ def measured(folder: Path, config: TrainConfig) -> dict[str, Any]:
         data = data_of(folder, family)
         task = config.task.create(data.create())
         coarse = task.methods()["coarse_solver"]
-        errors, baselines, distances = [], [], []
+        errors, baselines, corrections, distances = [], [], [], []
         for batch in ordered_batches(data.path, "test", SHOTS, task):  # the shots of a model
             target = batch[task.target]
-            errors.append(float(relative_l2(predict(batch["velocity"], batch["source"]), target).mean()))
-            baselines.append(float(relative_l2(coarse(batch), target).mean()))
+            predicted, corrected = predict(batch["velocity"], batch["source"]), coarse(batch)
+            errors.append(float(relative_l2(predicted, target).mean()))
+            baselines.append(float(relative_l2(corrected, target).mean()))
+            corrections.append(float(relative_l2(corrected, predicted).mean()))
             distances.append(known.distance(batch["velocity"][0]))
-        found[family] = {"errors": errors, "coarse_solver": baselines, "distances": distances}
+        found[family] = {
+            "errors": errors,
+            "coarse_solver": baselines,
+            "corrections": corrections,
+            "distances": distances,
+        }
     return found
 
 
@@ -127,7 +134,7 @@ def row_of(folder: Path, kind: str, name: str) -> dict[str, Any]:
     config = run_of(folder, kind, name)
     # A run of an earlier version has not described its training models.
     write_training_models(Path(config.run), config.data, config.task.create(config.data.create()))
-    about = SETUP | {"kind": kind, "name": name, "weights": weights_digest(load_surrogate(config.run))}
+    about = SETUP | {"version": 2, "kind": kind, "name": name, "weights": weights_digest(load_surrogate(config.run))}
     about |= {"features": [*QUANTILES, *LAGS, LEAST, FLOOR, NEIGHBORS, INSIDE]}
     file = folder / f"{kind}-{name}-{digest_of(repr(about))}.json"
     if not file.exists():

@@ -43,14 +43,14 @@ def drawn(name: str, count: int, first: int = 0, **options) -> list[np.ndarray]:
 
 
 def test_features_of_layers():
-    """Flat layers change along z alone; twice the contrast in log v is twice the root mean square; units do not count."""
+    """Flat layers change along z alone, in pairs that straddle the interface; the unit of velocity does not count."""
     log = np.where(np.arange(40)[:, None] < 20, 0.0, 0.3) * np.ones(30)
     flat, found = 2000.0 * np.exp(log), features(2000.0 * np.exp(log))
     assert found.shape == (FEATURES,)
     np.testing.assert_allclose(found[:5], np.log(2000.0) + np.quantile(log, (0.05, 0.25, 0.5, 0.75, 0.95)), atol=1e-6)
     along_z, along_x = found[5:13].reshape(4, 2), found[13:].reshape(4, 2)
     np.testing.assert_allclose(along_x, np.log(1e-3), rtol=1e-6)
-    # lag of the 40 - lag pairs straddle the interface
+    # At each lag, as many of the 40 - lag pairs straddle the interface.
     lags = np.array([1, 2, 4, 8])
     np.testing.assert_allclose(along_z[:, 0], np.log(0.3 * np.sqrt(lags / (40 - lags)) + 1e-3), rtol=1e-5)
     np.testing.assert_allclose(along_z[:, 1], np.log(0.301), rtol=1e-5)
