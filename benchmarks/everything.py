@@ -33,6 +33,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "operators": ("benchmarks.operators", "--work", "{folder}"),
     **{f"inversion_{setup}": ("benchmarks.inversion", setup, "--folder", "{folder}") for setup in SETUPS},
     "corrected": ("benchmarks.corrected", "--folder", "{folder}"),
+    "families": ("benchmarks.families", "--folder", "{folder}"),
     "fidelity": ("benchmarks.fidelity", "--folder", "{folder}"),
 }
 

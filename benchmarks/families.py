@@ -17,6 +17,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
+
 from benchmarks.families_page import write_page
 from benchmarks.report import machine, write_rows
 from benchmarks.worker import ROOT
@@ -114,7 +116,7 @@ def measured(folder: Path, config: TrainConfig) -> dict[str, Any]:
         coarse = task.methods()["coarse_solver"]
         errors, baselines, corrections, distances = [], [], [], []
         for batch in ordered_batches(data.path, "test", SHOTS, task):  # the shots of a model
-            target = batch[task.target]
+            target = jnp.asarray(batch[task.target])
             predicted, corrected = predict(batch["velocity"], batch["source"]), coarse(batch)
             errors.append(float(relative_l2(predicted, target).mean()))
             baselines.append(float(relative_l2(corrected, target).mean()))

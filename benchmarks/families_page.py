@@ -7,12 +7,15 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 
 from benchmarks.accuracy_page import table
 
 TITLES = {"wavefield": "Wavefields", "gather": "Gathers"}
 BINS = (0.0, 1.0, 2.0, 4.0, 8.0, np.inf)
 COARSE = "coarse solver"
+COLORS = ScalarMappable(Normalize(0.2, 1.2), "viridis_r")
 INTRO = """# Trained on one family, tried on others
 
 Surrogates of wavefields and of gathers, each trained on one of OpenFWI's ten families alone or on all ten, predict test
@@ -27,13 +30,13 @@ CALIBRATION = """
 
 The *penalty* of a model is the error of a surrogate over that of the surrogate that was trained on the model's own
 family (on all ten, for the last three columns). The *distance* of a model from the training models is that of
-`surrogate/models/training_distance.py`, by which `predict` warns beyond {far:g}.
+`surrogate/models/training_distance.py`; beyond {far:g}, `predict` warns.
 
 {bins}
 Rank correlation (Spearman) over all models and trainings: of distance and penalty {penalty:.2f}, of distance and error
 {error:.2f}. Over the models of each training by itself, of the error and that of the coarse solver {coarse:.2f}
 (median; least {coarse_least:.2f}), of the error and the size of the correction, |prediction - coarse| / |prediction|,
-{correction:.2f}.
+{correction:.2f}. The distance says whether a surrogate of such models would do better, and not how hard a model is.
 """
 
 
@@ -129,7 +132,7 @@ def figure(card: dict[str, Any], path: Path) -> None:
     for ax, (kind, title) in zip(axes, TITLES.items(), strict=True):
         names, families, means = matrix([row for row in card["rows"] if row["kind"] == kind])
         ratios = means[:-1] / means[-1]
-        image = ax.imshow(ratios, cmap="viridis_r", vmin=0.2, vmax=1.2)
+        ax.imshow(ratios, cmap=COLORS.cmap, norm=COLORS.norm)
         for (i, j), value in np.ndenumerate(ratios):
             color = "white" if value > 0.8 else "black"
             ax.text(j, i, f"{value:.2f}", ha="center", va="center", color=color, fontsize=7)
@@ -137,7 +140,7 @@ def figure(card: dict[str, Any], path: Path) -> None:
         ax.set_yticks(range(len(names) - 1), [name.replace("_", " ") for name in names[:-1]])
         ax.set(title=title, xlabel="tried on")
     axes[0].set_ylabel("trained on")
-    panels.colorbar(image, ax=axes, label="error over that of the coarse solver", shrink=0.85)
+    panels.colorbar(COLORS, ax=axes, label="error over that of the coarse solver", shrink=0.85)
     panels.savefig(path, dpi=80)
     plt.close(panels)
 

@@ -105,7 +105,7 @@ class TrainingModels:
     @cached_property
     def _unit(self) -> float:
         own = [self._nearest(one, np.delete(self.features, k, axis=0)) for k, one in enumerate(self.features)]
-        return max(float(np.percentile(own, INSIDE)), np.finfo(np.float32).tiny)
+        return max(float(np.percentile(own, INSIDE)), float(np.finfo(np.float32).tiny))
 
     def _nearest(self, one: np.ndarray, others: np.ndarray) -> float:
         away = np.linalg.norm((others - one) / self._scale, axis=1)

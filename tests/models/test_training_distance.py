@@ -144,8 +144,8 @@ def test_from_training_to_use(tmp_path):
 
     np.save(tmp_path / "random.npy", random[0])
     real = RealModelConfig(str(tmp_path / "random.npy"), spacing=10.0)
-    none = {"speedup_samples": 0, "gradient_samples": 0, "inversion_samples": 0}
-    found = evaluate(EvaluateConfig(run=config.run, batch_size=2, repeats=1, other=data.path, real=real, **none))
+    asked = EvaluateConfig(run=config.run, batch_size=2, repeats=1, other=data.path, real=real)
+    found = evaluate(replace(asked, speedup_samples=0, gradient_samples=0, inversion_samples=0))
     assert found["other"]["distance"]["far"] == 0 and found["other"]["distance"]["median"] < FAR
     assert found["real_model"]["distance"]["far"] == 1 and found["real_model"]["distance"]["median"] > FAR
     report = (tmp_path / "run" / "report.html").read_text()
