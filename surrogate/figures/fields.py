@@ -72,9 +72,9 @@ def movie(
 
     Args:
         velocity: Velocity model `(nz, nx)` [m/s].
-        target: Fields of the solver `(n, nz, nx)`.
-        predictions: Predicted fields of the same shape, by the name of the method.
-        labels: Name of each field, such as its time.
+        target: Wavefields of the solver `(n_snapshots, nz, nx)`.
+        predictions: Predicted wavefields of the same shape, by the name of the method.
+        times: Time of each snapshot [s].
         spacing: Cell size [m].
 
     Returns:

@@ -47,7 +47,7 @@ class Surrogate(nnx.Module):
         operator: Map `(batch, h, w, channels) -> (batch, h, w, outputs)`.
 
     Attributes:
-        training_models: What is known of the velocity models that it has learned from; None for nothing.
+        training_models: Description of the velocity models that it has learned from; None if there is none.
     """
 
     training_models: TrainingModels | None = None

@@ -52,7 +52,7 @@ class Packed:
         card: Its card.
         config: Config of its run.
         arrays: Arrays of the model by name.
-        training_models: What is known of the models that it has learned from; None for nothing.
+        training_models: Description of the models that it has learned from; None if there is none.
     """
 
     card: dict[str, Any]
