@@ -80,9 +80,10 @@ bench: .venv-bench/installed
 gpu:
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu --folder runs/gpu --scale $(or $(scale),1)
 
-# Where a step's time goes.
+# Where the time of a step of the solver goes, and that of a prediction; run=RUN takes another surrogate.
 profile: .venv/installed
 	$(BIN)/python -m benchmarks.profile
+	$(BIN)/python -m benchmarks.profile_operator $(run)
 
 # One lock for all platforms and Python versions, with hashes and no addresses. Needs uv.
 lock:
