@@ -122,12 +122,8 @@ def measured(folder: Path, config: TrainConfig) -> dict[str, Any]:
             baselines.append(float(relative_l2(corrected, target).mean()))
             corrections.append(float(relative_l2(corrected, predicted).mean()))
             distances.append(known.distance(batch["velocity"][0]))
-        found[family] = {
-            "errors": errors,
-            "coarse_solver": baselines,
-            "corrections": corrections,
-            "distances": distances,
-        }
+        each = {"errors": errors, "coarse_solver": baselines, "corrections": corrections, "distances": distances}
+        found[family] = {key: [float(f"{value:.4g}") for value in values] for key, values in each.items()}
     return found
 
 
@@ -164,7 +160,7 @@ def main() -> None:
             rows.append(row_of(options.folder, kind, name))
             print(kind, name, rows[-1]["validation"], flush=True)
     if set(options.only) == set(KINDS):
-        print(write_rows(options.out, "families", {"machine": before, "setup": SETUP, "far": FAR}, rows))
+        print(write_rows(options.out, "families", {"machine": before, "setup": SETUP, "far": FAR}, rows, None))
         print(write_page(options.out, options.docs))
 
 

@@ -36,12 +36,12 @@ def results_path(folder: Path, name: str) -> Path:
     return folder / f"{name}-{slug(_device())}.json"
 
 
-def write_rows(folder: Path, name: str, settings: dict, rows: list[dict]) -> Path:
-    """Write the project's own measurements, without peers, and return their path."""
+def write_rows(folder: Path, name: str, settings: dict, rows: list[dict], indent: int | None = 1) -> Path:
+    """Write the project's own measurements, without peers, and return their path; many numbers without an indent."""
     path = results_path(folder, name)
     folder.mkdir(parents=True, exist_ok=True)
     header = {"device": _device(), "date": datetime.now(UTC).isoformat(timespec="seconds"), "jax": jax.__version__}
-    path.write_text(json.dumps(header | settings | {"rows": rows}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(header | settings | {"rows": rows}, indent=indent) + "\n", encoding="utf-8")
     return path
 
 
