@@ -10,7 +10,8 @@ import pytest
 from data_gen.common.errors import InputError
 from data_gen.dataset import generation as dataset
 from data_gen.velocity.registry import make_family
-from surrogate.config import EvaluateConfig, RealModelConfig, TrainConfig
+from surrogate.config import EvaluateConfig, InvertConfig, RealModelConfig, TrainConfig
+from surrogate.inversion.config import InversionConfig
 from surrogate.models.training_distance import (
     FAR,
     FEATURES,
@@ -22,8 +23,11 @@ from surrogate.models.training_distance import (
     warn_of_distance,
 )
 from surrogate.operators.fno import FNOConfig
+from surrogate.play.page import table
+from surrogate.play.scene import Scene
 from surrogate.runs.evaluate import evaluate
 from surrogate.runs.fit import fit
+from surrogate.runs.invert import run_inversion
 from surrogate.runs.load import load_surrogate
 from surrogate.runs.packing import pack, unpack
 from surrogate.runs.predict import predict
@@ -150,6 +154,28 @@ def test_from_training_to_use(tmp_path):
     assert found["real_model"]["distance"]["far"] == 1 and found["real_model"]["distance"]["median"] > FAR
     report = (tmp_path / "run" / "report.html").read_text()
     assert "Distance from the training models" in report and "100 % beyond 2" in report
+
+    inverted = run_inversion(
+        InvertConfig(
+            out=str(tmp_path / "inverted"),
+            run=config.run,
+            data=data,
+            forward="surrogate",
+            inversion=InversionConfig(kind="wavefield", shots=1, iterations=1, bounds=[1800.0, 4000.0]),
+            real=real,
+        )
+    )
+    with np.load(tmp_path / "inverted" / "result.npz") as result:
+        ends = {"start": known.distance(result["start"]), "end": known.distance(result["velocity"])}
+    assert inverted["distance"] == pytest.approx(ends)
+
+    scene = Scene(surrogate)
+    shot = scene.shoot(random[0], (20.0, 40.0))
+    assert shot.distance == pytest.approx(known.distance(random[0]))
+    assert "The model is unlike those" in table(shot) and "The model is like those" in table(
+        shot._replace(distance=0.5)
+    )
+    assert "learned from" not in table(shot._replace(distance=None))
 
     pack(config.run, tmp_path / "packed.npz", {"about": "test"})
     unpack(tmp_path / "packed.npz", tmp_path / "unpacked", samples=0)
