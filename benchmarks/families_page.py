@@ -29,14 +29,14 @@ CALIBRATION = """
 ### What the distance says
 
 The *penalty* of a model is the error of a surrogate over that of the surrogate that was trained on the model's own
-family (on all ten, for the last three columns). The *distance* of a model from the training models is that of
+family (on all ten, for the last three columns); those surrogates themselves are left out. The *distance* of a model from the training models is that of
 `surrogate/models/training_distance.py`; beyond {far:g}, `predict` warns.
 
 {bins}
 Rank correlation (Spearman) over all models and trainings: of distance and penalty {penalty:.2f}, of distance and error
 {error:.2f}. Over the models of each training by itself, of the error and that of the coarse solver {coarse:.2f}
 (median; least {coarse_least:.2f}), of the error and the size of the correction, |prediction - coarse| / |prediction|,
-{correction:.2f}. The distance says whether a surrogate of such models would do better, and not how hard a model is.
+{correction:.2f}.
 """
 
 
@@ -69,6 +69,8 @@ def penalties(rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
     distances, ratios = [], []
     for row in rows:
         for family, found in row["families"].items():
+            if family == row["name"] or (row["name"] == generalist and family not in errors):
+                continue  # 1 by definition
             distances.append(found["distances"])
             ratios.append(found["errors"] / errors[family if family in errors else generalist][family])
     return np.concatenate(distances), np.concatenate(ratios)
@@ -119,7 +121,7 @@ def _calibration(rows: list[dict[str, Any]], far: float) -> str:
         far=far,
         bins=table(("distance", "models", "penalty, median", "90th percentile", "largest"), lines),
         penalty=spearman(distances, ratios),
-        error=spearman(distances, np.concatenate(errors)),
+        error=spearman(np.concatenate([of_models(row, "distances") for row in rows]), np.concatenate(errors)),
         coarse=np.median(coarse),
         coarse_least=min(coarse),
         correction=np.median(correction),

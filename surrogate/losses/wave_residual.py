@@ -1,7 +1,7 @@
 """Compute the residual of the wave equation at constant density, of a predicted field.
 
     snapshots   r = c p_tt - lap p,            p_tt ~ (p(t + D) - 2 p(t) + p(t - D)) / D^2
-    harmonic    r = -(2 pi f)^2 c u - lap u
+    harmonic    r = -c u - lap u / (2 pi f)^2, so that every frequency counts as its field does
 
     e = ||r(prediction)|| / ||inertia(data)||,    inertia the term without space derivatives
 
@@ -187,7 +187,9 @@ def residual(task: Task) -> Term:
 
         def terms(field: jax.Array, example: Batch) -> tuple[Inner, Inner]:
             frequencies = jnp.repeat(jnp.asarray(simulation.frequencies, field.dtype), 2)[:, None, None]
-            return helmholtz_terms(field, held(example["velocity"]), frequencies, **cells)
+            found = helmholtz_terms(field, held(example["velocity"]), frequencies, **cells)
+            inertia, curvature = (part / (2 * jnp.pi * frequencies) ** 2 for part in found)
+            return inertia, curvature
 
     else:
         raise InputError(

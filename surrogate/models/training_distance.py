@@ -1,4 +1,4 @@
-"""Measure how far a velocity model lies from those that a surrogate has learned from, which predicts errors.
+"""Measure how far a velocity model lies from those that a surrogate has learned from.
 
 A model is described by FEATURES numbers: the quantiles of log v, and for each lag of LAGS cells along z and along x the
 logarithm of the root mean square and of the largest change of log v over that lag. So they hold the velocities, the
@@ -8,7 +8,8 @@ spectrum of the heterogeneity, its direction, and how sharp and how strong its i
 
 W divides each feature by its standard deviation over the training models, but by no less than FLOOR. r_95 is the 95th
 percentile of r of the training models, each from the others: at d = 1 one of twenty is as far. Nearest neighbors, and
-not one Gaussian, because families are clusters.
+not one Gaussian, because families are clusters. Where training models do not vary in a feature, such as flat layers
+along x, models that do are very far: distances beyond some 10 say no more than that.
 Source of the idea: Y. Sun et al., "Out-of-distribution detection with deep nearest neighbors", ICML 2022; the features
 are our own. docs/results/families.md shows which errors were measured at which distance.
 """
@@ -21,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
+
+from data_gen.common.files import publish, temporary_name
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 LAGS = (1, 2, 4, 8)  # cells
@@ -55,7 +58,7 @@ def features(velocity: Float[np.ndarray, "nz nx"]) -> Float[np.ndarray, " featur
     return np.array(found, np.float32)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)  # equal by content, below: part of what a compiled prediction is known by
 class TrainingModels:
     """Hold the features of the models that a surrogate has learned from.
 
@@ -67,6 +70,12 @@ class TrainingModels:
     """
 
     features: np.ndarray
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TrainingModels) and np.array_equal(self.features, other.features)
+
+    def __hash__(self) -> int:
+        return hash(self.features.tobytes())
 
     @classmethod
     def of(cls, velocities: Iterable[np.ndarray]) -> "TrainingModels":
@@ -95,8 +104,13 @@ class TrainingModels:
         Args:
             file: The file, .npy.
         """
-        with file.open("wb") as target:
-            np.save(target, self.features, allow_pickle=False)
+        temporary = temporary_name(file)
+        try:
+            with temporary.open("wb") as target:
+                np.save(target, self.features, allow_pickle=False)
+            publish(temporary, file)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     @cached_property
     def _scale(self) -> np.ndarray:
@@ -105,7 +119,8 @@ class TrainingModels:
     @cached_property
     def _unit(self) -> float:
         own = [self._nearest(one, np.delete(self.features, k, axis=0)) for k, one in enumerate(self.features)]
-        return max(float(np.percentile(own, INSIDE)), float(np.finfo(np.float32).tiny))
+        # Equal models are no measure: no less than one standard deviation, or FLOOR, of one feature.
+        return max(float(np.percentile(own, INSIDE)), 1.0)
 
     def _nearest(self, one: np.ndarray, others: np.ndarray) -> float:
         away = np.linalg.norm((others - one) / self._scale, axis=1)
@@ -132,7 +147,8 @@ def warn_of_distance(known: TrainingModels | None, velocities: Iterable[np.ndarr
     """
     if known is None:
         return
-    distances = [known.distance(np.asarray(velocity)) for velocity in velocities]
+    once = {np.asarray(velocity).tobytes(): velocity for velocity in velocities}  # many shots are of one model
+    distances = [known.distance(np.asarray(velocity)) for velocity in once.values()]
     far = [distance for distance in distances if distance > FAR]
     if far:
         which = f"{len(far)} of {len(distances)} velocity models are" if len(distances) > 1 else "The velocity model is"

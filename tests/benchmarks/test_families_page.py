@@ -38,14 +38,16 @@ def test_rank_correlation():
 
 
 def test_matrix_and_penalties():
-    """Means over the models; the specialist's penalty is 1, and outside of its families the generalist's."""
+    """Means over the models; a penalty is over the error of the specialist, or of the generalist, never its own."""
     names, families, means = matrix(rows("gather"))
     assert names == ["flat", "rough", "all_ten", "coarse solver"] and families == list(FAMILIES)
     np.testing.assert_allclose(means[0], [0.03, 0.12, 0.18])
     np.testing.assert_allclose(means[-1], 0.15)
     distances, ratios = penalties(rows("gather"))
-    np.testing.assert_allclose(ratios[:6], [1, 1, 2, 2, 2, 2])
-    np.testing.assert_allclose(distances[:4], [0.5, 3.0, 5.0, 9.0])
+    np.testing.assert_allclose(ratios[:4], [2, 2, 2, 2])
+    np.testing.assert_allclose(ratios[4:8], [1.5, 1.5, 1.5, 1.5])
+    np.testing.assert_allclose(ratios[8:], [1.25, 1.25, 1.25, 1.25])
+    np.testing.assert_allclose(distances, [5.0, 9.0] * 6)
 
 
 def test_the_page(tmp_path):
@@ -63,5 +65,5 @@ def test_the_page(tmp_path):
     assert "errs by 1.75 times" in text and "largest 2.00" in text
     # Of 9 pairs, those of `flat` on salt err by 0.18 against 0.15.
     assert "1 of 9 pairs err more than the coarse solver" in text
-    assert "| 0 to 1 | 2 | 1.00 | 1.00 | 1.00 |" in text
+    assert "| 4 to 8 | 6 | 1.50 | 2.00 | 2.00 |" in text and "| 0 to 1 |" not in text
     assert (tmp_path / "_static" / "families-cpu.png").stat().st_size > 10_000
