@@ -29,8 +29,8 @@ CALIBRATION = """
 ### What the distance says
 
 The *penalty* of a model is the error of a surrogate over that of the surrogate that was trained on the model's own
-family (on all ten, for the last three columns); those surrogates themselves are left out. The *distance* of a model from the training models is that of
-`surrogate/models/training_distance.py`; beyond {far:g}, `predict` warns.
+family (on all ten, for the last three columns); those surrogates themselves are left out. The *distance* of a model
+from the training models is that of `surrogate/models/training_distance.py`; beyond {far:g}, `predict` warns.
 
 {bins}
 Rank correlation (Spearman) over all models and trainings: of distance and penalty {penalty:.2f}, of distance and error

@@ -188,3 +188,15 @@ def test_from_training_to_use(tmp_path):
     few.mkdir()
     write_training_models(few, replace(data, train=FEWEST - 1), config.task.create(spec))
     assert read_training_models(few) is None
+
+
+def test_equal_descriptions_are_one_and_equal_models_are_no_measure():
+    """Two loads of one run share their compiled programs; training models that are all the same still give a unit."""
+    models = drawn("curve_vel_b", 30)
+    known, again = TrainingModels.of(models), TrainingModels.of(models)
+    assert known == again and hash(known) == hash(again)
+    assert known != TrainingModels.of(models[:-1])
+    same = TrainingModels.of([models[0]] * 30)
+    assert same.distance(models[0]) == 0
+    # A shift of every velocity by FLOOR moves five features by one unit.
+    assert same.distance(np.exp(0.05) * models[0]) == pytest.approx(np.sqrt(5), rel=1e-3)
