@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from scipy.stats import spearmanr
 
 from benchmarks.accuracy_page import table
 
@@ -40,16 +41,10 @@ Rank correlation (Spearman) over all models and trainings: of distance and penal
 """
 
 
-def ranks(values: np.ndarray) -> np.ndarray:
-    """The rank of each value; equal values share the mean of theirs."""
-    unique, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse.reshape(len(values))] if len(unique) else values
-
-
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's rank correlation."""
-    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
+    found: Any = spearmanr(a, b)  # SciPy's own annotation has no name for the statistic
+    return float(found.statistic)
 
 
 def matrix(rows: list[dict[str, Any]]) -> tuple[list[str], list[str], np.ndarray]:

@@ -49,8 +49,27 @@ def publish(temporary: Path, path: Path) -> None:
             os.close(descriptor)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically: at any time it is either the old file or the new one.
+
+    Args:
+        path: Path of the file.
+        content: Content.
+
+    Raises:
+        DatasetError: If the disk is full.
+    """
+    temporary = temporary_name(path)
+    try:
+        with explain_full_disk(path.parent):
+            temporary.write_bytes(content)
+            publish(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8 atomically: at any time it is either the old file or the new one.
+    """Write a text file in UTF-8 atomically; see `write_bytes`.
 
     Args:
         path: Path of the file.
@@ -59,13 +78,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         DatasetError: If the disk is full.
     """
-    temporary = temporary_name(path)
-    try:
-        with explain_full_disk(path.parent):
-            temporary.write_text(text, encoding="utf-8")
-            publish(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -14,6 +14,7 @@ Source of the idea: Y. Sun et al., "Out-of-distribution detection with deep near
 are our own. docs/results/families.md shows which errors were measured at which distance.
 """
 
+import io
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from data_gen.common.files import publish, temporary_name
+from data_gen.common.files import write_bytes
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 LAGS = (1, 2, 4, 8)  # cells
@@ -104,13 +105,9 @@ class TrainingModels:
         Args:
             file: The file, .npy.
         """
-        temporary = temporary_name(file)
-        try:
-            with temporary.open("wb") as target:
-                np.save(target, self.features, allow_pickle=False)
-            publish(temporary, file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        content = io.BytesIO()
+        np.save(content, self.features, allow_pickle=False)
+        write_bytes(file, content.getvalue())
 
     @cached_property
     def _scale(self) -> np.ndarray:

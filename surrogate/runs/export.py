@@ -18,7 +18,7 @@ from flax import nnx
 from jax import export
 
 from data_gen.common.errors import InputError, NumericalError
-from data_gen.common.files import exclusive, explain_full_disk, make_folder, publish, temporary_name, write_json
+from data_gen.common.files import exclusive, explain_full_disk, make_folder, write_bytes, write_json
 from data_gen.dataset.manifest import fingerprint
 from data_gen.solver.problem.simulation import Simulation
 from surrogate.config import TrainConfig
@@ -204,12 +204,7 @@ def _write(config: ExportConfig, run: TrainConfig, out: Path) -> dict[str, Any]:
                 f"{content['difference']}, more than {LARGEST_DIFFERENCE:g}. No file was written. Evaluate the run: if "
                 "its predictions are finite, this is a defect to report."
             )
-    temporary = temporary_name(out)
-    try:
-        temporary.write_bytes(artifact)
-        publish(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(out, artifact)
     write_json(_description(out), content)
     return content
 

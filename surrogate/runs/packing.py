@@ -12,7 +12,7 @@ import numpy as np
 from flax import nnx
 
 from data_gen.common.errors import InputError
-from data_gen.common.files import exclusive, make_folder, publish, read_json, temporary_name, write_json
+from data_gen.common.files import exclusive, make_folder, read_json, write_bytes, write_json
 from data_gen.common.sealed import sealed
 from data_gen.dataset.generation import generate
 from surrogate.config import TrainConfig
@@ -109,12 +109,7 @@ def pack(run: str | Path, file: str | Path, texts: dict[str, str]) -> dict[str, 
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **{"card": np.frombuffer(text, np.uint8), **entries})
     make_folder(file.parent)
-    temporary = temporary_name(file)
-    try:
-        temporary.write_bytes(content.getvalue())
-        publish(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(file, content.getvalue())
     return card
 
 

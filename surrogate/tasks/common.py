@@ -1,6 +1,6 @@
 """Share what several tasks do: the snapshots of a shot, the gathers that the solver records, and refusals."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from surrogate import figures
 from surrogate.encodings.wavefield import Coarse
 from surrogate.figures import Figure
 from surrogate.metrics.errors import band_errors, relative_l2, relative_l2_per_snapshot
-from surrogate.protocols import Batch, Equation, Method, Task
+from surrogate.protocols import Batch, Encoding, Equation, Method, Task
 from surrogate.tasks.base import GridTask
 
 
@@ -39,20 +39,8 @@ class SnapshotTask(GridTask):
 
         The coarse solver is left out where no whole number of its cells fits between walls.
         """
-        coarse, given = Coarse(self.spec), self.given
-
-        @jax.jit
-        def coarse_fields(velocity, source):
-            return jax.vmap(lambda v, s: coarse(v, s).baseline[given:])(velocity, source)
-
-        @jax.jit
-        def fields(velocity, source):
-            return jax.vmap(lambda v, s: self.solve(v, s[None], self.spec.simulation)[0])(velocity, source)
-
-        methods = {"solver": lambda batch: fields(batch["velocity"], batch["source"])}
-        if coarse.solver.reason_against:
-            return methods
-        return {"coarse_solver": lambda batch: coarse_fields(batch["velocity"], batch["source"])} | methods
+        coarse = Coarse(self.spec)
+        return shot_methods(self, None if coarse.solver.reason_against else coarse, self.given)
 
     def solve(
         self, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"], simulation: Simulation
@@ -96,6 +84,28 @@ class SnapshotTask(GridTask):
         """
         spacing = self.spec.simulation.grid.spacing
         return figures.movie(example["velocity"], example["snapshots"], predictions, self.predicted_times, spacing)
+
+
+def shot_methods(task: Any, coarse: Encoding | None, given: int = 0) -> dict[str, Method]:
+    """Make the methods that a surrogate of shots is compared with; compiled.
+
+    Args:
+        task: A `SolvedTask`, or one with its method `solve`.
+        coarse: Encoding whose baseline is the coarse solver's; None where that cannot simulate the data.
+        given: Number of outputs of the baseline that come before those of the prediction.
+
+    Returns:
+        The coarse solver, if there is one, and the solver.
+    """
+
+    def of_batch(one: Callable[[jax.Array, jax.Array], jax.Array]) -> Method:
+        many = jax.jit(jax.vmap(one))
+        return lambda batch: many(jnp.asarray(batch["velocity"]), jnp.asarray(batch["source"]))
+
+    methods = {"solver": of_batch(lambda v, s: task.solve(v, s[None], task.spec.simulation)[0])}
+    if coarse is None:
+        return methods
+    return {"coarse_solver": of_batch(lambda v, s: coarse(v, s).baseline[given:])} | methods
 
 
 def recorded_gathers(

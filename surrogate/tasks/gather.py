@@ -21,7 +21,7 @@ from surrogate.metrics.errors import relative_l2
 from surrogate.metrics.ssim import ssim
 from surrogate.protocols import Batch, Method
 from surrogate.tasks.base import BaseTask, ShotInputs, TaskConfig, spatial_cycles
-from surrogate.tasks.common import check_one_wavelet, check_recorded, family_of, recorded_gathers
+from surrogate.tasks.common import check_one_wavelet, check_recorded, family_of, recorded_gathers, shot_methods
 from surrogate.tasks.signature import pressure_entry, source_entry, velocity_entry
 
 
@@ -97,16 +97,7 @@ class Gather(ShotInputs, BaseTask):
         if not self.spec.simulates:
             return {}
         coarse = CoarseGather(self.spec)
-
-        @jax.jit
-        def coarse_gathers(velocity, source):
-            return jax.vmap(lambda v, s: coarse(v, s).baseline)(velocity, source)
-
-        solve = jax.jit(jax.vmap(lambda v, s: recorded_gathers(self.spec, v, s[None])))
-        methods = {"solver": lambda batch: solve(jnp.asarray(batch["velocity"]), jnp.asarray(batch["source"]))}
-        if coarse.reason_against:
-            return methods
-        return {"coarse_solver": lambda batch: coarse_gathers(batch["velocity"], batch["source"])} | methods
+        return shot_methods(self, None if coarse.reason_against else coarse)
 
     def solve(
         self, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"], simulation: Simulation

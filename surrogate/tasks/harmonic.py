@@ -25,7 +25,7 @@ from surrogate.figures import Figure
 from surrogate.metrics.errors import band_errors, relative_l2
 from surrogate.protocols import Batch, Equation, Method
 from surrogate.tasks.base import GridTask, ShotInputs, TaskConfig
-from surrogate.tasks.common import check_one_wavelet, check_recorded, family_of
+from surrogate.tasks.common import check_one_wavelet, check_recorded, family_of, shot_methods
 from surrogate.tasks.signature import source_entry, velocity_entry
 
 
@@ -84,25 +84,21 @@ class Harmonic(ShotInputs, GridTask):
         """See `Task.make` and `read`."""
         drawn = self.spec.draw(key)
         source = drawn.sources[index]
-        fields = self._solve(drawn.velocity, source[None], self.spec.simulation, drawn.wavelet)[0]
         return {
             "velocity": drawn.velocity,
             "source": source,
-            "harmonic": fields,
+            "harmonic": self.solve(drawn.velocity, source[None], self.spec.simulation)[0],
             "family": drawn.family.astype(jnp.int32),
         }
-
-    def _solve(self, velocity, sources, simulation, wavelet=None) -> Float[Array, "n_sources outputs nz nx"]:
-        simulation = replace(simulation, snapshot_steps=())
-        survey = self.spec.survey(sources, wavelet, receivers=False)
-        fields = simulate(velocity, survey, simulation, density=self.spec.density(velocity)).harmonic
-        return of_unit_source(fields, self.spec)
 
     def solve(
         self, velocity: Float[Array, "nz nx"], sources: Float[Array, "n 2"], simulation: Simulation
     ) -> Float[Array, "n outputs nz nx"]:
         """See `SolvedTask.solve`."""
-        return self._solve(velocity, sources, simulation)
+        simulation = replace(simulation, snapshot_steps=())
+        survey = self.spec.survey(sources, receivers=False)
+        fields = simulate(velocity, survey, simulation, density=self.spec.density(velocity)).harmonic
+        return of_unit_source(fields, self.spec)
 
     def methods(self) -> dict[str, Method]:
         """Return the coarse solver and the solver; compiled.
@@ -110,19 +106,7 @@ class Harmonic(ShotInputs, GridTask):
         The coarse solver is left out where no whole number of its cells fits between walls.
         """
         coarse = HarmonicCoarse(self.spec)
-
-        @jax.jit
-        def coarse_fields(velocity, source):
-            return jax.vmap(lambda v, s: coarse(v, s).baseline)(velocity, source)
-
-        @jax.jit
-        def fields(velocity, source):
-            return jax.vmap(lambda v, s: self.solve(v, s[None], self.spec.simulation)[0])(velocity, source)
-
-        methods = {"solver": lambda batch: fields(batch["velocity"], batch["source"])}
-        if coarse.solver.reason_against:
-            return methods
-        return {"coarse_solver": lambda batch: coarse_fields(batch["velocity"], batch["source"])} | methods
+        return shot_methods(self, None if coarse.solver.reason_against else coarse)
 
     def errors(self, prediction: Float[Array, "batch outputs nz nx"], batch: Batch) -> dict[str, Any]:
         """See `Task.errors`: of the complex fields, over all, at each frequency and by band of wavenumbers."""

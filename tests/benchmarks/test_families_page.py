@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from benchmarks.families_page import matrix, penalties, ranks, spearman, write_page
+from benchmarks.families_page import matrix, penalties, write_page
 
 FAMILIES = ("flat", "rough", "salt")
 
@@ -28,13 +28,6 @@ def rows(kind: str) -> list[dict]:
     flat = row(kind, "flat", {"flat": 0.02, "rough": 0.08, "salt": 0.12})
     rough = row(kind, "rough", {"flat": 0.03, "rough": 0.04, "salt": 0.09})
     return [flat, rough, row(kind, "all_ten", {"flat": 0.025, "rough": 0.05, "salt": 0.06})]
-
-
-def test_rank_correlation():
-    """Of any rising function it is 1; equal values share a rank."""
-    x = np.array([3.0, 1.0, 2.0, 10.0])
-    assert spearman(x, np.exp(x)) == 1 and abs(spearman(x, -x) + 1) < 1e-12
-    np.testing.assert_array_equal(ranks(np.array([5.0, 1.0, 5.0, 2.0])), [3.5, 1.0, 3.5, 2.0])
 
 
 def test_matrix_and_penalties():
