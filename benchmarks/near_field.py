@@ -19,7 +19,7 @@ from benchmarks.report import machine, write_rows
 from benchmarks.worker import ROOT
 from data_gen.common.compile_cache import use_compilation_cache
 from data_gen.solver.accuracy import best_kappa
-from data_gen.solver.engines.records import add_near_field
+from data_gen.solver.engines.near_source import add_near_field
 from data_gen.solver.problem.acquisition import make_survey
 from data_gen.solver.reference import converged
 from data_gen.solver.simulator import simulate

@@ -26,7 +26,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from data_gen.common.errors import InputError
 from data_gen.solver.engines import field_sums, scan
-from data_gen.solver.engines.records import add_near_field, inject, read_gathers
+from data_gen.solver.engines.near_source import add_near_field, fields_on_grid
+from data_gen.solver.engines.records import inject, read_gathers
 from data_gen.solver.many_shots import device_mesh
 from data_gen.solver.numerics.cpml import Profile, Strip
 from data_gen.solver.problem.acquisition import Survey, locate
@@ -138,7 +139,7 @@ def _slabs_of(medium: Medium, simulation: Simulation, slabs: int) -> Medium:
 
 def _simulate_slab(
     velocity, density, medium: Medium | None, survey: Survey, simulation: Simulation, edges: SlabEdges
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array]:
     """Simulate every shot on this device's rows: the whole gathers, and this slab of the fields."""
     slab = _slab(simulation, edges.slabs)
     medium = make_medium(velocity, density, slab, edges) if medium is None else medium._replace(edges=edges)
@@ -150,8 +151,7 @@ def _simulate_slab(
     shoot = jax.vmap(partial(scan.propagate, simulation=slab), in_axes=axes)
     gathers, fields = shoot(medium, injections, source_cells, *receivers)
     # Each receiver's cells may lie on two slabs: its trace is the sum of both parts.
-    gathers = lax.psum(read_gathers(gathers, simulation), AXIS)
-    return gathers, *field_sums.split(fields, slab)
+    return lax.psum(read_gathers(gathers, simulation), AXIS), fields
 
 
 @partial(jax.jit, static_argnames=("simulation", "mesh"))
@@ -164,11 +164,12 @@ def _simulate(velocity, density, survey: Survey, simulation: Simulation, mesh: M
         partial(_simulate_slab, simulation=solved, edges=SlabEdges(slabs)),
         mesh=mesh,
         in_specs=(MODEL, MODEL, MODEL, P()),
-        out_specs=(P(), FIELDS, FIELDS),
+        out_specs=(P(), FIELDS),
         check_vma=False,  # the loop's fields start from zeros, which are the same on all devices, and do not stay so
     )
-    gathers, *fields = run(velocity, density, medium, survey)
-    return Records(add_near_field(gathers, survey, simulation, density), *fields)
+    gathers, fields = run(velocity, density, medium, survey)
+    fields = fields_on_grid(fields, survey, simulation, density)
+    return Records(add_near_field(gathers, survey, simulation, density), *field_sums.split(fields, simulation))
 
 
 def check_mesh(simulation: Simulation, mesh: Mesh) -> None:

@@ -21,10 +21,10 @@ import numpy as np
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Complex, Float
 
-from data_gen.common.contraction import contract
 from data_gen.solver.engines import field_sums, rules, scan
 from data_gen.solver.engines.choose import choose_engine
-from data_gen.solver.engines.records import add_near_field, inject, read_gathers
+from data_gen.solver.engines.near_source import add_near_field, fields_on_grid
+from data_gen.solver.engines.records import inject, read_gathers
 from data_gen.solver.problem.acquisition import Survey, locate
 from data_gen.solver.problem.checks import check_inputs
 from data_gen.solver.problem.discretization import discretize, lines
@@ -47,22 +47,6 @@ class Records(NamedTuple):
     harmonic: Complex[Array, "n_shots n_frequencies nz nx"]
 
 
-def on_grid(fields: jax.Array, simulation: Simulation) -> jax.Array:
-    """Interpolate recorded fields from the solver's grid to the simulation's.
-
-    Args:
-        fields: Fields `(..., mz, mx)` on the solver's grid, layers included if it is another one.
-        simulation: The simulation.
-
-    Returns:
-        Fields `(..., nz, nx)`.
-    """
-    if simulation.internal_spacing is None:
-        return fields
-    rows, columns = (line.interpolation for line in lines(simulation))
-    return contract(columns, contract(rows, fields, "ij,jk->ik"), "ij,kj->ki")
-
-
 def between_cells(values: jax.Array, simulation: Simulation) -> jax.Array:
     """Interpolate values that have no sign between the solver's cells, linearly: a series would ring below zero.
 
@@ -80,9 +64,8 @@ def between_cells(values: jax.Array, simulation: Simulation) -> jax.Array:
 
 
 def _solve(velocity, survey: Survey, simulation: Simulation, density) -> tuple[jax.Array, jax.Array]:
-    """Run the time loop: gathers, and fields on the solver's grid."""
+    """Run the time loop of a survey with an axis of sources: gathers, and fields on the solver's grid."""
     solved = discretize(simulation, staggered=density is not None)
-    survey = jax.tree.map(lambda leaf: leaf.astype(velocity.dtype), survey).with_source_axis()
     medium = project_medium(velocity, density, simulation)
     start = jnp.asarray([line.start for line in lines(simulation)], velocity.dtype)
     receivers = locate(survey.receivers - start, solved)
@@ -100,17 +83,24 @@ def _solve(velocity, survey: Survey, simulation: Simulation, density) -> tuple[j
     return add_near_field(read_gathers(pressures, solved), survey, simulation, density), fields
 
 
+def _survey(survey: Survey, dtype) -> Survey:
+    """Give a survey a floating-point type and an axis of sources."""
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), survey).with_source_axis()
+
+
 @partial(jax.jit, static_argnames="simulation")
 def _simulate(velocity, survey: Survey, simulation: Simulation, density) -> Records:
-    solved = discretize(simulation, staggered=density is not None)
+    survey = _survey(survey, velocity.dtype)
     gathers, fields = _solve(velocity, survey, simulation, density)
-    return Records(gathers, *field_sums.split(on_grid(fields, simulation), solved))
+    fields = fields_on_grid(fields, survey, simulation, density)
+    return Records(gathers, *field_sums.split(fields, simulation))
 
 
 @partial(jax.jit, static_argnames="simulation")
 def _snapshot_energy(velocity, survey: Survey, simulation: Simulation, density) -> jax.Array:
     solved = discretize(simulation, staggered=density is not None)
-    snapshots, _ = field_sums.split(_solve(velocity, survey, simulation, density)[1], solved)
+    _, fields = _solve(velocity, _survey(survey, velocity.dtype), simulation, density)
+    snapshots, _ = field_sums.split(fields, solved)
     return between_cells(jnp.sum(snapshots**2, axis=(0, 1)), simulation)
 
 

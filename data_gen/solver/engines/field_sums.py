@@ -124,6 +124,23 @@ def weights(simulation: Simulation) -> Float[np.ndarray, "samples n_sums"]:
     return np.concatenate([*parts, sampling * np.cos(phases), -sampling * np.sin(phases)], axis=1)
 
 
+@cache
+def of_wavelets(simulation: Simulation) -> Float[np.ndarray, "nt n_fields"]:
+    """Compute the weights of a wavelet's samples in its own values at snapshots and its Fourier integrals.
+
+    Args:
+        simulation: The simulation.
+
+    Returns:
+        Weights `(nt, n_fields)`, in the order of the fields that an engine returns.
+    """
+    time = simulation.time
+    values = np.zeros((time.nt, len(simulation.snapshot_steps)))
+    values[simulation.snapshot_steps, np.arange(values.shape[1])] = 1
+    phases = 2 * np.pi * np.outer(time.times, simulation.frequencies)
+    return np.concatenate([values, time.dt * np.cos(phases), -time.dt * np.sin(phases)], axis=1)
+
+
 class Shares(NamedTuple):
     """Hold the weights of the sums sample by sample, without zeros.
 

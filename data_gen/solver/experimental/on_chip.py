@@ -31,7 +31,8 @@ from jax.experimental.pallas import mosaic_gpu as plgpu
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
-from data_gen.solver.engines.records import add_near_field, fire, read_gathers
+from data_gen.solver.engines.near_source import add_near_field
+from data_gen.solver.engines.records import fire, read_gathers
 from data_gen.solver.engines.time_step import factor_placement
 from data_gen.solver.numerics.cpml import strips
 from data_gen.solver.numerics.stencils import factor_weights, second_derivative, second_derivative_weights
