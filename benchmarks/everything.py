@@ -34,6 +34,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     **{f"inversion_{setup}": ("benchmarks.inversion", setup, "--folder", "{folder}") for setup in SETUPS},
     "corrected": ("benchmarks.corrected", "--folder", "{folder}"),
     "families": ("benchmarks.families", "--folder", "{folder}"),
+    "scaling": ("benchmarks.scaling", "--folder", "{folder}"),
     "fidelity": ("benchmarks.fidelity", "--folder", "{folder}"),
 }
 

@@ -71,7 +71,7 @@ def test_filters_are_the_projected_products(shape, patch, each, periodic):
             found = getattr(nnx.merge(graph, state).projection(), form)(h, x)
             return jnp.sum((found - target) ** 2), found
 
-        return jax.value_and_grad(of, argnums=(0, 1, 2), has_aux=True)(state, h, x)
+        return jax.jit(jax.value_and_grad(of, argnums=(0, 1, 2), has_aux=True))(state, h, x)
 
     (_, one), slopes = misfit("_by_products")
     (_, other), their_slopes = misfit("_by_filters")
