@@ -113,7 +113,7 @@ def compiled_bytes(simulation, at_once, derivative):
     ("derivative", "at_once"),
     [
         ("gradient", 1),
-        ("hessian", 1),
+        pytest.param("hessian", 1, marks=pytest.mark.slow),
         pytest.param("gradient", None, marks=pytest.mark.slow),
         pytest.param("gauss_newton", None, marks=pytest.mark.slow),
         pytest.param("gauss_newton", 1, marks=pytest.mark.slow),
