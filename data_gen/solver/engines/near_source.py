@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from data_gen.common.by_itself import by_itself
 from data_gen.common.contraction import contract
 from data_gen.solver.engines import field_sums
 from data_gen.solver.numerics import near_field
@@ -41,12 +42,13 @@ def _images(solved: Simulation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _images_of(
     sources: Float[Array, "n_shots n_sources 2"], simulation: Simulation, solved: Simulation
-) -> tuple[Float[Array, "n_images n_shots n_sources 2"], Float[Array, " n_images"]]:
+) -> tuple[Float[Array, "n_images n_shots n_sources 2"], Float[np.ndarray, " n_images"]]:
     """Place sources and their images in the solver's cells, and tell the signs of their fields."""
-    signs, sides, starts = (jnp.asarray(each, sources.dtype) for each in _images(solved))
+    signs, sides, starts = _images(solved)
     start = jnp.asarray([line.start for line in lines(simulation)], sources.dtype)
     cells = (sources - start) / simulation.solved_spacing
-    return starts[:, None, None] + sides[:, None, None] * cells, signs
+    sides, starts = (jnp.asarray(each[:, None, None], sources.dtype) for each in (sides, starts))
+    return starts + sides * cells, signs
 
 
 def _response(solved: Simulation) -> Float[np.ndarray, "n n"]:
@@ -86,7 +88,9 @@ def add_near_field(
     )
     missing = jnp.vectorize(between, signature="(d),(d)->()")
     images, signs = _images_of(survey.sources, simulation, solved)
-    factors = jnp.sum(signs[:, None, None, None] * missing(images[:, :, :, None], receivers), axis=0)
+    factors = jnp.sum(
+        signs.astype(gathers.dtype)[:, None, None, None] * missing(images[:, :, :, None], receivers), axis=0
+    )
     if density is not None:
         at_sources, at_receivers = (
             _nearest(density, points, simulation) for points in (survey.sources, survey.receivers)
@@ -134,10 +138,14 @@ def fields_on_grid(
     if density is not None:
         wavelets *= _nearest(density, survey.sources, simulation)[..., None]
 
-    def peaks(peak) -> jax.Array:
-        of_images = jnp.vectorize(peak, signature="(d)->(z,x)")(images + jnp.asarray(first, images.dtype))
-        of_sources = jnp.sum(signs[:, None, None, None, None] * of_images, axis=0)
-        return jnp.sum(wavelets[..., None, None] * of_sources[:, :, None], axis=1)
+    def peaks(of_one) -> jax.Array:
+        @by_itself
+        def of_shot(images, wavelets):
+            of_images = jnp.vectorize(of_one, signature="(d)->(z,x)")(images + first.astype(images.dtype))
+            of_sources = jnp.sum(signs.astype(images.dtype)[:, None, None, None] * of_images, axis=0)
+            return jnp.sum(wavelets[:, :, None, None] * of_sources[:, None], axis=0)
+
+        return jax.vmap(of_shot)(jnp.moveaxis(images, 1, 0), wavelets)
 
     width, least = solved.half_width, near_field.LEAST_DISTANCE * simulation.grid.spacing / side
     shape, response = fields.shape[-2:], _response(solved)

@@ -12,8 +12,8 @@ from functools import partial, wraps
 from typing import TypeVar
 
 import jax
-import jax.numpy as jnp
-from jax.custom_batching import sequential_vmap
+
+from data_gen.common.by_itself import by_itself
 
 Draw = TypeVar("Draw", bound=Callable)
 
@@ -37,17 +37,6 @@ def reproducible(draw: Draw) -> Draw:
         def drawn(bits):
             return draw(self, jax.random.wrap_key_data(bits, impl=kind), *static)
 
-        @sequential_vmap
-        def run(bits):
-            def once(state):
-                # The index is zero. Without it nothing would depend on the loop, and the draw would be moved out.
-                index, _ = state
-                return index + 1, drawn(bits ^ index)
-
-            empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(drawn, bits))
-            return jax.lax.while_loop(lambda state: state[0] < rounds, once, (index, empty))[1]
-
-        index, rounds = jnp.uint32(0), jax.lax.optimization_barrier(jnp.uint32(1))
-        return run(jax.random.key_data(key))
+        return by_itself(drawn)(jax.random.key_data(key))
 
     return wrapped  # pyright: ignore[reportReturnType]
