@@ -24,19 +24,17 @@ def by_itself(compute: Callable) -> Callable:
 
     @jax.custom_jvp
     def found(*arrays):
-        index, rounds = jnp.uint32(0), jax.lax.optimization_barrier(jnp.uint32(1))
-
         @sequential_vmap
-        def run(*arrays):
+        def run(rounds, *arrays):
             def once(state):
                 # The index is zero. Without it nothing would depend on the loop, and all would be moved out.
                 index, _ = state
                 return index + 1, compute(*(array + index.astype(array.dtype) for array in arrays))
 
             empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(compute, *arrays))
-            return jax.lax.while_loop(lambda state: state[0] < rounds, once, (index, empty))[1]
+            return jax.lax.while_loop(lambda state: state[0] < rounds, once, (jnp.uint32(0), empty))[1]
 
-        return run(*arrays)
+        return run(jax.lax.optimization_barrier(jnp.uint32(1)), *arrays)
 
     @found.defjvp
     def _(arrays, changes):

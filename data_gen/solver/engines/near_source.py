@@ -1,10 +1,12 @@
 """Mend what records hold near sources, where no grid has all waves of the field; see numerics/near_field.py."""
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from data_gen.common.by_itself import by_itself
@@ -130,25 +132,31 @@ def fields_on_grid(
     solved, side = discretize(simulation, staggered=density is not None), simulation.solved_spacing
     images, signs = _images_of(survey.sources, simulation, solved)
     first = np.array(solved.widths[::2]) if solved.record_layers else np.zeros(2)
-    points = tuple(
+    rows, columns = (
         (np.arange(line.cells) * line.spacing - line.start) / side + layer
         for line, layer in zip(lines(simulation), first, strict=True)
     )
     wavelets = contract(field_sums.of_wavelets(simulation), survey.wavelets, "ij,i->j")
     if density is not None:
         wavelets *= _nearest(density, survey.sources, simulation)[..., None]
+    # Sources and their images are one list for each shot.
+    places = jnp.moveaxis(images + jnp.asarray(first, images.dtype), 0, 1)
+    factors = jnp.asarray(signs, images.dtype)[:, None, None] * wavelets[:, None]
+    places, factors = (lax.collapse(each, 1, 3) for each in (places, factors))
 
-    def peaks(of_one) -> jax.Array:
-        @by_itself
-        def of_shot(images, wavelets):
-            of_images = jnp.vectorize(of_one, signature="(d)->(z,x)")(images + first.astype(images.dtype))
-            of_sources = jnp.sum(signs.astype(images.dtype)[:, None, None, None] * of_images, axis=0)
-            return jnp.sum(wavelets[:, :, None, None] * of_sources[:, None], axis=0)
+    def peaks(of_one: Callable[[jax.Array], jax.Array], shape: tuple[int, int]) -> jax.Array:
+        def of_shot(places, factors):
+            def add(total, one):
+                place, factor = one
+                return total + factor[:, None, None] * of_one(place), None
 
-        return jax.vmap(of_shot)(jnp.moveaxis(images, 1, 0), wavelets)
+            return lax.scan(add, jnp.zeros((factors.shape[1], *shape), factors.dtype), (places, factors))[0]
 
-    width, least = solved.half_width, near_field.LEAST_DISTANCE * simulation.grid.spacing / side
-    shape, response = fields.shape[-2:], _response(solved)
-    of_grid = peaks(partial(near_field.peak_on_cells, shape=shape, half_width=width, response=response))
-    of_plane = peaks(partial(near_field.peak_at_points, points=points, half_width=width, least_distance=least))
-    return _interpolate(fields - of_grid, simulation) + of_plane
+        return jax.vmap(by_itself(of_shot))(places, factors)
+
+    (mz, mx), width, response = fields.shape[-2:], solved.half_width, _response(solved)
+    least = near_field.LEAST_DISTANCE * simulation.grid.spacing / side
+    on_cells = partial(near_field.peak_on_cells, shape=(mz, mx), half_width=width, response=response)
+    at_points = partial(near_field.peak_at_points, points=(rows, columns), half_width=width, least_distance=least)
+    fields = _interpolate(fields - peaks(on_cells, (mz, mx)), simulation)
+    return fields + peaks(at_points, (len(rows), len(columns)))
