@@ -73,9 +73,12 @@ def figure(card: dict[str, Any], path: Path) -> None:
             (line,) = ax.loglog(numbers, errors, "o", label=label)
             ax.loglog(numbers, factor * numbers**-exponent, color=line.get_color(), lw=1, label=f"c = {exponent:.2f}")
         ax.axhline(card["rows"][0]["coarse_solver"], color="gray", ls="--", lw=1, label="coarse solver alone")
+        ax.set_xticks(numbers, [f"{number:,}" for number in numbers], fontsize=8)
+        ax.minorticks_off()
         ax.set_xlabel(counted)
         ax.legend(fontsize=8, loc="center right", bbox_to_anchor=(1, 0.6))
-    axes[0].set_ylabel("relative L2 error")
+    axes[0].set(ylabel="relative L2 error", yticks=(ticks := [0.03, 0.05, 0.1, 0.2, 0.5]))
+    axes[0].set_yticklabels([f"{tick:g}" for tick in ticks])
     panels.savefig(path, dpi=80)
     plt.close(panels)
 
@@ -89,7 +92,7 @@ def write_page(results: Path, docs: Path) -> Path:
     for path in sorted(results.glob("scaling-*.json")):
         card = json.loads(path.read_text(encoding="utf-8"))
         machine, base = card["machine"], card["base"]
-        where = f"{machine['cores_used']} core(s) of {machine['processor']}, jax {card['jax']}."
+        where = f"{machine['processor']}, jax {card['jax']}."
         figure(card, docs / "_static" / f"{path.stem}.png")
         numbers = {name: f"{value:,}" for name, value in base.items()}
         text += INTRO.format(**numbers, batch=card["batch"], test=card["test"], machine=where)
