@@ -73,7 +73,7 @@ def figure(card: dict[str, Any], path: Path) -> None:
             (line,) = ax.loglog(numbers, errors, "o", label=label)
             ax.loglog(numbers, factor * numbers**-exponent, color=line.get_color(), lw=1, label=f"c = {exponent:.2f}")
         ax.axhline(card["rows"][0]["coarse_solver"], color="gray", ls="--", lw=1, label="coarse solver alone")
-        ax.set_xticks(numbers, [f"{number:,}" for number in numbers], fontsize=8)
+            ax.set_xticks(numbers, [f"{number:,}" for number in numbers], fontsize=8)
         ax.minorticks_off()
         ax.set_xlabel(counted)
         ax.legend(fontsize=8, loc="center right", bbox_to_anchor=(1, 0.6))
