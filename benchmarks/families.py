@@ -113,7 +113,7 @@ def measured(folder: Path, config: TrainConfig) -> dict[str, Any]:
     for family in (*TEN, *OUTSIDE):
         data = data_of(folder, family)
         task = config.task.create(data.create())
-        coarse = task.methods()["coarse_solver"]
+        coarse = task.methods(model.coarse_ratio)["coarse_solver"]
         errors, baselines, corrections, distances = [], [], [], []
         for batch in ordered_batches(data.path, "test", SHOTS, task):  # the shots of a model
             target = jnp.asarray(batch[task.target])

@@ -103,7 +103,7 @@ def row_of(config: TrainConfig, kind: str, changed: dict[str, int]) -> dict[str,
     about = {"kind": kind, **BASE, **changed, "weights": weights_digest(model)}
     file = Path(config.run + ".json")
     if not file.exists() or read_json(file)["weights"] != about["weights"]:
-        coarse, predict, found = model.task.methods()["coarse_solver"], compiled(model), []
+        coarse, predict, found = model.task.methods(model.coarse_ratio)["coarse_solver"], compiled(model), []
         for batch in ordered_batches(config.data.path, "test", BATCH, model.task):
             answers = predict(batch["velocity"], batch["source"]), coarse(batch)
             found.append([relative_l2(answer, jnp.asarray(batch[model.task.target])) for answer in answers])

@@ -170,8 +170,15 @@ class Task(Protocol):
         """Return the task whose examples a surrogate is validated and evaluated on: this one, unless it says so."""
         ...
 
-    def methods(self) -> dict[str, Method]:
-        """Return the methods that a surrogate is compared with; `solver` makes the data, and is timed only."""
+    def methods(self, ratio: float = ...) -> dict[str, Method]:
+        """Return the methods that a surrogate is compared with; `solver` makes the data, and is timed only.
+
+        Args:
+            ratio: Side of a cell of the coarse solver, in cells of the data's grid.
+
+        Returns:
+            Each method by its name.
+        """
         ...
 
     def errors(self, prediction: Float[Array, "batch *rest"], batch: Batch) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from data_gen.common.errors import InputError
+from surrogate.encodings.coarse_solver import RATIO
 from surrogate.metrics.errors import norm
 from surrogate.models.training_distance import TrainingModels
 from surrogate.protocols import Batch, Encoded, Encoding, ShotTask, Task
@@ -64,6 +65,11 @@ class Surrogate(nnx.Module):
     def statistics(self) -> Statistics:
         """The normalization."""
         return Statistics(*(getattr(self, name)[...] for name in Statistics._fields))
+
+    @property
+    def coarse_ratio(self) -> float:
+        """Side of a cell of the coarse solver that it is compared with, in cells of the data's grid: its encoding's."""
+        return getattr(self.encoding, "ratio", RATIO)
 
     def set_statistics(self, statistics: Statistics) -> None:
         """Set the normalization.

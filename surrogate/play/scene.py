@@ -73,7 +73,8 @@ class Scene:
         self.task: ForwardTask = task
         self.known = model.training_models
         self.spec = task.spec
-        methods: dict[str, Method] = task.methods() | {OURS: lambda batch: predict_batch(model, batch)}
+        methods: dict[str, Method] = task.methods(model.coarse_ratio)
+        methods = methods | {OURS: lambda batch: predict_batch(model, batch)}
         self.methods = {name: methods[name] for name in (SOLVER, "coarse_solver", OURS) if name in methods}
         self._turn, self._inversion = Lock(), Lock()
         self.shoot(self.draw(self.families[0], 0), self.middle)  # compiles all

@@ -1,10 +1,10 @@
 """Evaluate a run: errors on the test split, on another data set and on a model from a file; time per sample; figures.
 
 Errors are those against the data, not against the wave equation, which the solver that made the data solves with errors
-of its own. Every table compares the surrogate with the same solver on cells twice as large: an operator that is no
-better, at its price, has learned nothing of use. Times at an equal error against the wave equation say what it is worth
-(speedup.py), gradients of a misfit whether it can be inverted through (gradient_fidelity.py), and inversions that it
-leads what that saves (inversion_use.py).
+of its own. Every table compares the surrogate with the same solver on larger cells, those of its encoding or twice
+the data's: an operator that is no better, at its price, has learned nothing of use. Times at an equal error against the
+wave equation say what it is worth (speedup.py), gradients of a misfit whether it can be inverted through
+(gradient_fidelity.py), and inversions that it leads what that saves (inversion_use.py).
 """
 
 from collections.abc import Callable
@@ -106,6 +106,7 @@ def _evaluate(config: EvaluateConfig, request: Request, on_progress: Callable[[s
         "task": task.name,
         "operator": run.model.name,
         "encoding": run.encoding.name,
+        "coarse_ratio": model.coarse_ratio,
         "test_samples": count,
         "parameters": count_parameters(model),
         **tables.pop("surrogate"),
@@ -158,7 +159,8 @@ def _evaluate(config: EvaluateConfig, request: Request, on_progress: Callable[[s
 
 def _methods(model: Surrogate) -> dict[str, Method]:
     """Return the surrogate, and the methods that its task compares it with."""
-    return {"surrogate": lambda batch: predict_batch(model, batch), **model.task.for_evaluation().methods()}
+    others = model.task.for_evaluation().methods(model.coarse_ratio)
+    return {"surrogate": lambda batch: predict_batch(model, batch), **others}
 
 
 def _remove_earlier(out: Path) -> None:

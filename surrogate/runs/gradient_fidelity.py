@@ -8,7 +8,7 @@ model: far from it a coarse solver does as well, and near it a surrogate's own e
 near sources are left out. At the true model, where the misfit has no gradient, derivatives of the data along smooth
 random directions are compared instead.
 
-The coarse solver, on cells RATIO times as large, is compared in the same way: a surrogate should do better.
+The coarse solver, on the cells of the surrogate's encoding, is compared in the same way: a surrogate should do better.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 
 from data_gen.common.errors import InputError
 from data_gen.common.smoothing import gaussian_smooth
-from surrogate.encodings.coarse_solver import RATIO, coarse_simulation
+from surrogate.encodings.coarse_solver import coarse_simulation
 from surrogate.inversion.descent import invert
 from surrogate.inversion.forward import ForwardModel, SurrogateForward
 from surrogate.metrics.errors import band_masks
@@ -69,7 +69,7 @@ def gradient_fidelity(
         "surrogate": lambda sources: SurrogateForward(model, sources, kind)
     }
     try:
-        coarse = coarse_simulation(own, task.spec.slowest, RATIO)
+        coarse = coarse_simulation(own, task.spec.slowest, model.coarse_ratio)
         gradients["coarse_solver"] = solver_gradient(task, coarse, cases[0].sources, kind)
         forwards["coarse_solver"] = lambda sources: physics(task, coarse, sources, kind)
     except InputError:  # no such cells for these data, such as between walls

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from data_gen.dataset.sample import DataSpec
 from data_gen.solver.problem.checks import check_points, check_velocity
 from surrogate import figures
+from surrogate.encodings.coarse_solver import RATIO
 from surrogate.figures import Figure
 from surrogate.metrics.errors import relative_l2
 from surrogate.models.surrogate import Surrogate
@@ -70,8 +71,8 @@ class BaseTask:
         """See `Task.for_evaluation`."""
         return self  # pyright: ignore[reportReturnType]
 
-    def methods(self) -> dict[str, Method]:
-        """Return no other methods."""
+    def methods(self, ratio: float = RATIO) -> dict[str, Method]:
+        """See `Task.methods`: no other methods."""
         return {}
 
     def errors(self, prediction: Float[Array, "batch *rest"], batch: Batch) -> dict[str, Any]:

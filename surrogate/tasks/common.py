@@ -15,6 +15,7 @@ from data_gen.dataset.sample import SPLITS, DataSpec
 from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.simulator import simulate
 from surrogate import figures
+from surrogate.encodings.coarse_solver import RATIO
 from surrogate.encodings.wavefield import Coarse
 from surrogate.figures import Figure
 from surrogate.metrics.errors import band_errors, relative_l2, relative_l2_per_snapshot
@@ -34,12 +35,12 @@ class SnapshotTask(GridTask):
         """Times of the predicted snapshots [s]."""
         return self.spec.simulation.snapshot_times[self.given :].tolist()
 
-    def methods(self) -> dict[str, Method]:
-        """Return the coarse solver and the solver, both from the source on; compiled.
+    def methods(self, ratio: float = RATIO) -> dict[str, Method]:
+        """See `Task.methods`: the coarse solver and the solver, both from the source on; compiled.
 
         The coarse solver is left out where no whole number of its cells fits between walls.
         """
-        coarse = Coarse(self.spec)
+        coarse = Coarse(self.spec, ratio)
         return shot_methods(self, None if coarse.solver.reason_against else coarse, self.given)
 
     def solve(

@@ -15,6 +15,7 @@ from data_gen.dataset.sample import DataSpec
 from data_gen.solver.numerics.resampling import upsample
 from data_gen.solver.problem.simulation import Simulation
 from surrogate import figures
+from surrogate.encodings.coarse_solver import RATIO
 from surrogate.encodings.gather import CoarseGather, stored_steps, stored_times
 from surrogate.figures import Figure
 from surrogate.metrics.errors import relative_l2
@@ -89,14 +90,14 @@ class Gather(ShotInputs, BaseTask):
             "family": drawn.family.astype(jnp.int32),
         }
 
-    def methods(self) -> dict[str, Method]:
-        """Return the coarse solver and the solver; compiled.
+    def methods(self, ratio: float = RATIO) -> dict[str, Method]:
+        """See `Task.methods`: the coarse solver and the solver; compiled.
 
         There is neither for imported data without a wavelet, and no coarse solver where it cannot make the gathers.
         """
         if not self.spec.simulates:
             return {}
-        coarse = CoarseGather(self.spec)
+        coarse = CoarseGather(self.spec, ratio)
         return shot_methods(self, None if coarse.reason_against else coarse)
 
     def solve(

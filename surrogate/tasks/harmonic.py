@@ -20,6 +20,7 @@ from data_gen.dataset.sample import DataSpec
 from data_gen.solver.problem.simulation import Simulation
 from data_gen.solver.simulator import simulate
 from surrogate import figures
+from surrogate.encodings.coarse_solver import RATIO
 from surrogate.encodings.harmonic import HarmonicCoarse, of_unit_source, spectrum
 from surrogate.figures import Figure
 from surrogate.metrics.errors import band_errors, relative_l2
@@ -100,12 +101,12 @@ class Harmonic(ShotInputs, GridTask):
         fields = simulate(velocity, survey, simulation, density=self.spec.density(velocity)).harmonic
         return of_unit_source(fields, self.spec)
 
-    def methods(self) -> dict[str, Method]:
-        """Return the coarse solver and the solver; compiled.
+    def methods(self, ratio: float = RATIO) -> dict[str, Method]:
+        """See `Task.methods`: the coarse solver and the solver; compiled.
 
         The coarse solver is left out where no whole number of its cells fits between walls.
         """
-        coarse = HarmonicCoarse(self.spec)
+        coarse = HarmonicCoarse(self.spec, ratio)
         return shot_methods(self, None if coarse.solver.reason_against else coarse)
 
     def errors(self, prediction: Float[Array, "batch outputs nz nx"], batch: Batch) -> dict[str, Any]:

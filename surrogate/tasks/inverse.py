@@ -22,6 +22,7 @@ from data_gen.common.errors import InputError
 from data_gen.dataset.recording import decode
 from data_gen.dataset.sample import DataSpec
 from surrogate import figures
+from surrogate.encodings.coarse_solver import RATIO
 from surrogate.encodings.folded_gathers import middle
 from surrogate.encodings.gather import stored_steps, stored_times
 from surrogate.figures import Figure
@@ -98,8 +99,8 @@ class Inverse(GridTask):
                 f"{(~np.isfinite(gathers)).sum()} values that are not finite."
             )
 
-    def methods(self) -> dict[str, Method]:
-        """Return the constant model half-way from the slowest to the fastest; no solver goes in this direction."""
+    def methods(self, ratio: float = RATIO) -> dict[str, Method]:
+        """See `Task.methods`: the constant model half-way from slowest to fastest; no solver goes in this direction."""
 
         def constant(batch: Batch) -> jax.Array:
             return jnp.full((len(batch["gathers"]), 1, *self.shape), middle(self.spec), jnp.float32)

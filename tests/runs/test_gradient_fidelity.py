@@ -10,16 +10,18 @@ from data_gen.common.smoothing import gaussian_smooth
 from data_gen.dataset import generation as dataset
 from data_gen.dataset.config import DataConfig
 from surrogate.encodings.registry import make_encoding
+from surrogate.encodings.schemas import CoarseConfig
 from surrogate.models.surrogate import Surrogate
 from surrogate.operators.fno import FNOConfig
 from surrogate.protocols import ForwardTask
 from surrogate.runs import gradient_fidelity as module
 from surrogate.runs.gradient_fidelity import DEPTHS, gradient_fidelity
 from surrogate.runs.misfit_gradients import SMOOTHING, physics, read_cases, solver_gradient, surrogate_gradient
-from tests.helpers import encoding_config, relative, task_config, tiny_config
+from tests.helpers import relative, task_config, tiny_config
 
 pytestmark = pytest.mark.filterwarnings("ignore::surrogate.models.modes_check.ModesWarning")
 
+RATIO = 1.6  # not the default: the coarse solver that it is compared with is that of its encoding
 SMALL = FNOConfig(width=4, depth=1, modes=[3, 3], mlp_ratio=1)
 
 
@@ -36,7 +38,7 @@ def data(tmp_path_factory) -> DataConfig:
 def baseline(data) -> Surrogate:
     """A surrogate whose correction is zero: it predicts what the coarse solver does."""
     task = task_config("wavefield").create(data.create())
-    encoding = make_encoding(encoding_config("coarse"), task)
+    encoding = make_encoding(CoarseConfig(ratio=RATIO), task)
     model = Surrogate(task, encoding, SMALL.create(encoding.media + encoding.channels, task.outputs, rngs=nnx.Rngs(0)))
     model.set_statistics(model.statistics._replace(residual_rms=jnp.zeros_like(model.statistics.residual_rms)))
     return model

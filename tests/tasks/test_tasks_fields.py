@@ -23,7 +23,7 @@ from surrogate.config import EvaluateConfig, RealModelConfig, TrainConfig
 from surrogate.encodings.gather import direct_times, medium_sections, stored_times
 from surrogate.encodings.harmonic import spectrum
 from surrogate.encodings.registry import make_encoding
-from surrogate.encodings.schemas import BackgroundConfig, LogConfig, SourceMapConfig
+from surrogate.encodings.schemas import BackgroundConfig, CoarseConfig, LogConfig, SourceMapConfig
 from surrogate.inversion.forward import PhysicsForward, SurrogateForward, spread_sources
 from surrogate.metrics.errors import relative_l2
 from surrogate.metrics.ssim import ssim
@@ -229,6 +229,24 @@ def test_coarse_gather_is_near_the_solvers(every):
     truth, coarse = methods["solver"](batch), methods["coarse_solver"](batch)
     assert truth.shape == coarse.shape == (1, 1, -(-322 // every), 24)
     assert float(relative_l2(coarse, truth)[0]) < 0.1
+
+
+@pytest.mark.parametrize("name", ["wavefield", *TASKS])
+def test_compared_with_the_coarse_solver_of_the_encoding(name):
+    """What a surrogate is compared with is its baseline, bit for bit, whatever the ratio of its encoding is."""
+    config = field_config("x", records=["snapshots", "gathers", "harmonic"], snapshot_times=[0.1, 0.12])
+    task = task_config(name).create(config.create())
+    encoding = make_encoding(CoarseConfig(ratio=1.5), task)
+    operator = SMALL.create(encoding.media + encoding.channels, task.outputs, rngs=nnx.Rngs(0))
+    model = Surrogate(task, encoding, operator)
+    assert model.coarse_ratio == 1.5
+    batch = {
+        "velocity": jnp.full((1, *config.create().simulation.grid.shape), 2500.0),
+        "source": jnp.array([[60.0, 100.0]]),
+    }
+    found = task.methods(model.coarse_ratio)["coarse_solver"](batch)
+    np.testing.assert_array_equal(found, jax.jit(jax.vmap(encoding))(batch["velocity"], batch["source"]).baseline)
+    assert float(relative_l2(found, task.methods()["coarse_solver"](batch))[0]) > 1e-3
 
 
 def test_coarse_harmonic_is_near_the_solvers():
