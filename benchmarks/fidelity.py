@@ -1,14 +1,14 @@
 """How near are a surrogate's gradients along an inversion? `python -m benchmarks.fidelity --folder FOLDER`.
 
 Data and training are those of `make demo` of 29 November 2026, whatever has become of the demo since. FOLDER keeps the
-data set, and the runs of RUNS: an FNO that is fed with the coarse field, the same trained with the Jacobian loss, and
-one fed with velocity and source only. A run that is there is not trained again: `--runs NAME=RUN` adds runs of others,
-of the same data.
+data set, and the runs of RUNS: an FNO that is fed with the coarse field, the same trained with the Jacobian loss, the
+same fed with the field of smaller cells, and one fed with velocity and source only. A run that is there is not trained
+again: `--runs NAME=RUN` adds runs of others, of the same data.
 
 Of MODELS models of the test split, all with the same SHOTS shots, an inversion through the solver by Adam starts
 from the smoothed model. At its start, and after each of PLACES iterations, gradients of the misfit of wavefields and of
-gathers through each operator, and through the coarse solver, are compared with the solver's, away from sources. The
-same inversion then runs through each of them alone.
+gathers through each operator, and through the coarse solver of each ratio, are compared with the solver's, away from
+sources. The same inversion then runs through each of them alone.
 
 Writes `results/fidelity-<device>.json` and docs/results/fidelity.md. FOLDER keeps what is measured of each operator:
 after a kill the same command goes on.
@@ -33,8 +33,8 @@ from data_gen.common.smoothing import gaussian_smooth
 from data_gen.dataset.config import DataConfig
 from data_gen.dataset.generation import generate
 from surrogate.config import TrainConfig
-from surrogate.encodings.coarse_solver import RATIO, coarse_simulation
-from surrogate.encodings.registry import encoding_schemas
+from surrogate.encodings.coarse_solver import coarse_simulation
+from surrogate.encodings.schemas import CoarseConfig, SourceMapConfig
 from surrogate.inversion.config import InversionConfig
 from surrogate.inversion.descent import invert
 from surrogate.inversion.forward import ForwardModel, SurrogateForward, spread_sources
@@ -58,7 +58,12 @@ KINDS = ("wavefield", "gather")
 SETUP = {"models": MODELS, "shots": SHOTS, "places": PLACES, "learning_rate": LEARNING_RATE}
 SOURCE_MAP = "source_map"  # fed with velocity and source only
 # Encoding and weight of the Jacobian loss.
-RUNS = {"coarse": ("coarse", 0.0), "jacobian": ("coarse", 0.5), SOURCE_MAP: (SOURCE_MAP, 0.0)}
+RUNS = {
+    "coarse": (CoarseConfig(), 0.0),
+    "jacobian": (CoarseConfig(), 0.5),
+    "fine": (CoarseConfig(ratio=1.5), 0.0),
+    SOURCE_MAP: (SourceMapConfig(), 0.0),
+}
 
 
 def data_of(folder: Path) -> DataConfig:
@@ -106,9 +111,7 @@ def run_of(folder: Path, name: str, data: DataConfig) -> TrainConfig:
         loss=LossConfig(jacobian=jacobian),
     )
     model = FNOConfig(width=32, depth=4, modes=[18, 18], mlp_ratio=2, padding=0)
-    return TrainConfig(
-        run=str(folder / name), data=data, model=model, encoding=encoding_schemas()[encoding](), training=training
-    )
+    return TrainConfig(run=str(folder / name), data=data, model=model, encoding=encoding, training=training)
 
 
 def trained(folder: Path, names: list[str]) -> dict[str, str]:
@@ -185,6 +188,18 @@ def measured(model: Surrogate, inversions: Inversions) -> dict[str, Any]:
     return {"path": compared["path"], "alone": inversions.alone(SurrogateForward(model, sources, kind))}
 
 
+def falls_of_coarse_solver(
+    task: ForwardTask, cases: list[Case], ratio: float, inversions: dict[str, Inversions]
+) -> dict[str, list[float]]:
+    """The falls by inversions through the solver on larger cells, of each kind of data."""
+    coarse = coarse_simulation(task.spec.simulation, task.spec.slowest, ratio)
+    falls = {}
+    for kind in KINDS:
+        inverted = inversions.get(kind) or Inversions(task, cases, kind)
+        falls[kind] = inverted.alone(physics(task, coarse, jnp.asarray(cases[0].sources), kind))
+    return falls
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.fidelity", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -210,6 +225,7 @@ def main() -> None:
             "setup": SETUP,
             "name": name,
             "encoding": config.encoding.name,
+            "ratio": model.coarse_ratio,
             "jacobian": config.training.loss.jacobian,
         }
         about |= {"steps": config.training.steps, "validation": best_validation(run), "weights": weights_digest(model)}
@@ -223,17 +239,15 @@ def main() -> None:
             write_json(file, about | {"kinds": kinds})
         found.append(read_json(file))
         print(name, {kind: row["path"][f"after {PLACES[-1]}"]["surrogate"] for kind, row in found[-1]["kinds"].items()})
-    coarse_file = options.folder / f"coarse_solver-{digest_of(repr(SETUP))}.json"
-    if not coarse_file.exists():
-        task = load_surrogate(next(iter(folders.values()))).task.for_evaluation()
-        assert isinstance(task, ForwardTask)
-        coarse = coarse_simulation(task.spec.simulation, task.spec.slowest, RATIO)
-        falls = {}
-        for kind in KINDS:
-            inverted = inversions.get(kind) or Inversions(task, cases_of(task, data.path), kind)
-            falls[kind] = inverted.alone(physics(task, coarse, jnp.asarray(inverted.cases[0].sources), kind))
-        write_json(coarse_file, falls)
-    about = SETUP | {"coarse_solver": read_json(coarse_file)}
+    falls = {}
+    for ratio in dict.fromkeys(row["ratio"] for row in found):
+        file = options.folder / f"coarse_solver-{digest_of(repr((SETUP, ratio)))}.json"
+        if not file.exists():
+            task = load_surrogate(next(iter(folders.values()))).task.for_evaluation()
+            assert isinstance(task, ForwardTask)
+            write_json(file, falls_of_coarse_solver(task, cases_of(task, data.path), ratio, inversions))
+        falls[f"{ratio:g}"] = read_json(file)
+    about = SETUP | {"coarse_solver": falls}
     print(write_rows(options.out, "fidelity", {"machine": before} | about, found))
     print(write_page(options.out, options.docs))
 

@@ -25,11 +25,13 @@ inversion is by Adam with steps of {learning_rate:g} m/s from the true model smo
 OPERATORS = {
     "coarse": "- **FNO, coarse**: fed with the field of the coarse solver, on cells twice as large.",
     "jacobian": "- **with Jacobian loss**: the same, trained with `training.loss.jacobian={jacobian:g}`.",
+    "fine": "- **FNO, finer cells**: fed with the field of the coarse solver on cells {ratio:g} times as large.",
     "source_map": "- **FNO, source_map**: fed with velocity and source only.",
 }
 NAMES = {
     "coarse": "FNO, coarse",
     "jacobian": "FNO, coarse, with Jacobian loss",
+    "fine": "FNO, finer cells",
     "source_map": "FNO, source_map",
 }
 TITLES = {"wavefield": "Wavefields", "gather": "Gathers, the field at the receivers at the snapshots' times"}
@@ -40,7 +42,7 @@ def _summary(values: list[float]) -> str:
 
 
 def _lines(card: dict[str, Any], kind: str) -> list[tuple[str, ...]]:
-    """A line of each operator, and of the coarse solver that they are compared with."""
+    """A line of each operator, and of each coarse solver that they are compared with."""
 
     def cosines(path: dict[str, Any], method: str) -> list[str]:
         of = (places[method]["cosine"] for places in path.values())
@@ -56,8 +58,11 @@ def _lines(card: dict[str, Any], kind: str) -> list[tuple[str, ...]]:
         )
         for row in rows
     ]
-    path = rows[0]["kinds"][kind]["path"]
-    return [*lines, ("coarse solver", "", *cosines(path, "coarse_solver"), _summary(card["coarse_solver"][kind]))]
+    for ratio, falls in card["coarse_solver"].items():
+        path = next(row["kinds"][kind]["path"] for row in rows if f"{row['ratio']:g}" == ratio)
+        name = f"coarse solver, cells {ratio} times as large"
+        lines.append((name, "", *cosines(path, "coarse_solver"), _summary(falls[kind])))
+    return lines
 
 
 def write_page(results: Path, docs: Path) -> Path:
@@ -70,7 +75,7 @@ def write_page(results: Path, docs: Path) -> Path:
         text += INTRO.format(
             **{key: card[key] for key in ("models", "shots", "learning_rate")},
             operators="\n".join(
-                OPERATORS[row["name"]].format(jacobian=row["jacobian"])
+                OPERATORS[row["name"]].format(jacobian=row["jacobian"], ratio=row["ratio"])
                 for row in card["rows"]
                 if row["name"] in OPERATORS
             ),
