@@ -14,11 +14,11 @@ from data_gen.solver.problem.simulation import Simulation
 
 
 def test_a_product_of_matrices():
-    """2 n^3 operations, and at least three matrices of traffic; what follows another product is launched after it."""
+    """2 n^3 operations, at least two matrices of traffic; a product that follows another is launched after it."""
     a = jax.random.normal(jax.random.key(0), (64, 64))
     once, twice = (of_program(lambda x, k=k: jnp.linalg.matrix_power(x, k), (a,)) for k in (2, 4))
     assert once["arithmetic"] == pytest.approx(2 * 64**3, rel=0.01)
-    assert once["traffic"] >= 3 * 4 * 64**2
+    assert once["traffic"] >= 2 * 4 * 64**2
     assert twice["arithmetic"] == pytest.approx(2 * once["arithmetic"], rel=0.01)
     assert twice["launches"] == once["launches"] + 1
 
