@@ -31,6 +31,8 @@ from data_gen.common.files import read_json
 from data_gen.solver.engines.choose import runs_natively
 from data_gen.solver.problem.discretization import discretize
 from data_gen.solver.problem.simulation import Simulation
+from surrogate.encodings.gather import CoarseGather
+from surrogate.encodings.wavefield import Coarse
 from surrogate.operators.layers.recompute import compiler_options
 from surrogate.protocols import SolvedTask
 from surrogate.runs.folder import read_run
@@ -88,6 +90,8 @@ def row_of(name: str, run: str) -> dict[str, Any]:
     assert isinstance(task, SolvedTask)
     if task.spec.gardner:
         raise SystemExit(f"{run} has a density, whose loop is not that of compiled C++.")
+    if not isinstance(model.encoding, Coarse | CoarseGather):
+        raise SystemExit(f"{run} is fed with no coarse solver of wavefields or gathers.")
     (case,) = read_cases(read_run(run).data.path, task, 1)
     inputs = (jnp.asarray(case.velocity), jnp.asarray(case.sources))
     shots = len(case.sources)
