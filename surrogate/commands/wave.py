@@ -86,3 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     module, _ = COMMANDS[name]
     sys.argv = ["wave", *arguments] if module == MANAGE else [f"wave {name}", *rest]
     run_command(module)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ All pages share one scene: its programs are compiled once, and one shot and one 
 import binascii
 import tempfile
 import time
+import zipfile
 from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
@@ -120,14 +121,14 @@ class Scene:
             data = b64decode(content, validate=True)
         except binascii.Error as error:
             raise InputError(f"{Path(name).name} did not arrive whole ({error}). Send it again.") from error
-        if len(data) > LARGEST_FILE:
-            raise InputError(
-                f"{Path(name).name} has {len(data) / 1e6:.0f} MB, but the page takes files of at most "
-                f"{LARGEST_FILE / 1e6:g} MB. Cut a window out of it first."
-            )
+        _refuse_large(Path(name).name, len(data))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / f"model{Path(name).suffix.lower()}"  # never a path of the sender's
             file.write_bytes(data)
+            if zipfile.is_zipfile(file):
+                with zipfile.ZipFile(file) as archive:  # compressed zeros may be a thousand times what was sent
+                    unpacked = sum(member.file_size for member in archive.infolist())
+                _refuse_large(Path(name).name, unpacked)
             try:
                 velocity, where = to_grid(read_velocity(file), self.spec.simulation.grid)
             except InputError as error:
@@ -197,3 +198,11 @@ class Scene:
         known: dict[str, Any] = {"truth": velocity, "memory_budget": MEMORY}
         with self._inversion:  # of all pages: each may take the memory of its plan
             return start, invert(solver, observed, start, config, on_progress=on_progress, **known)
+
+
+def _refuse_large(name: str, size: int) -> None:
+    if size > LARGEST_FILE:
+        raise InputError(
+            f"{name} has {size / 1e6:.0f} MB, but the page takes files of at most {LARGEST_FILE / 1e6:g} MB, unpacked "
+            "too. Cut a window out of it first."
+        )

@@ -90,7 +90,8 @@ def load_surrogate(run: str | Path, data: DataConfig | None = None) -> Surrogate
         model.training_models = read_training_models(Path(run))
     if data is not None:
         warn_of_cells(model.operator, config, data)
-        model.training_models = None  # features of models on the run's cells
+        if data.spacing != config.data.spacing:
+            model.training_models = None  # its features are of changes from cell to cell
     return model
 
 

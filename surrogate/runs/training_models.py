@@ -20,7 +20,8 @@ MOST = 512  # models that are described
 def write_training_models(folder: Path, config: DataConfig, task: Task) -> None:
     """Describe training models in a run's folder, if the task reads models and there are enough of them.
 
-    Those of a split are evenly spaced; online, they are the first of the stream. A file that is there is kept.
+    Those of a split are evenly spaced; online, they are the first of the stream. A file that is there is kept. Models
+    that the weights of `init.run` were trained on do not count: further training may have forgotten them.
 
     Args:
         folder: Folder of the run.

@@ -73,6 +73,11 @@ def test_what_is_sent(scene, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "LARGEST_FILE", 1000)
     with pytest.raises(InputError, match="at most"):
         scene.read("mine.npy", sent(velocity))
+    packed = io.BytesIO()
+    np.savez_compressed(packed, velocity=velocity)
+    assert len(packed.getvalue()) < 1000
+    with pytest.raises(InputError, match="at most"):
+        scene.read("mine.npz", b64encode(packed.getvalue()).decode())
 
 
 def test_other_tasks(tmp_path):

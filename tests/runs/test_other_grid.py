@@ -22,6 +22,7 @@ from surrogate.commands import evaluate
 from surrogate.config import TrainConfig
 from surrogate.encodings.schemas import SourceMapConfig
 from surrogate.models.surrogate import Surrogate
+from surrogate.models.training_distance import FEATURES, FEWEST, TrainingModels
 from surrogate.operators.base import OperatorConfig
 from surrogate.operators.fno import FNO, FNOConfig
 from surrogate.operators.multiscale import MultiscaleConfig
@@ -32,6 +33,7 @@ from surrogate.runs.checkpoints import Checkpoints
 from surrogate.runs.folder import CONFIG
 from surrogate.runs.load import load_surrogate
 from surrogate.runs.predict import predict
+from surrogate.runs.training_models import FILE
 from surrogate.runs.transfer import GridWarning, on_grid_of, warn_of_cells
 from surrogate.tasks.gather import GatherConfig
 from tests.helpers import ROOT, encoding_config, relative, tiny_config
@@ -204,6 +206,17 @@ def test_a_run_with_filters_is_loaded_with_a_warning(tmp_path):
         model = load_surrogate(config.run, finer(data, 2))
     for ours, theirs in zip(*(jax.tree.leaves(nnx.state(m)) for m in (load_surrogate(config.run), model)), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_training_models_are_known_on_the_same_cells(tmp_path):
+    """Features are of changes from cell to cell, so they hold on other data of the same cells, and on no others."""
+    data = tiny_config("none")
+    config = save_run(TrainConfig(str(tmp_path / "run"), data, model=SPECTRAL, encoding=SourceMapConfig()))
+    known = TrainingModels(np.random.default_rng(0).normal(size=(FEWEST, FEATURES)).astype(np.float32))
+    known.save(Path(config.run) / FILE)
+    assert load_surrogate(config.run).training_models == known
+    assert load_surrogate(config.run, replace(data, seed=1)).training_models == known
+    assert load_surrogate(config.run, finer(data, 2)).training_models is None
 
 
 @pytest.mark.filterwarnings("ignore::data_gen.solver.problem.checks.DispersionWarning")  # of the coarse grid
