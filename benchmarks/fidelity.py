@@ -1,9 +1,9 @@
 """How near are a surrogate's gradients along an inversion? `python -m benchmarks.fidelity --folder FOLDER`.
 
 Data and training are those of `make demo` of 29 November 2026, whatever has become of the demo since. FOLDER keeps the
-data set, and the runs of RUNS: an FNO that is fed with the coarse field, or with that of smaller cells, each with and
-without the Jacobian loss, and one fed with velocity and source only. A run that is there is not trained again:
-`--runs NAME=RUN` adds runs of others, of the same data.
+data set, and the runs of RUNS: an FNO that is fed with the coarse field, the same trained with the Jacobian loss, the
+same fed with the field of smaller cells, and one fed with velocity and source only. A run that is there is not trained
+again: `--runs NAME=RUN` adds runs of others, of the same data.
 
 Of MODELS models of the test split, all with the same SHOTS shots, an inversion through the solver by Adam starts
 from the smoothed model. At its start, and after each of PLACES iterations, gradients of the misfit of wavefields and of
@@ -62,7 +62,6 @@ RUNS = {
     "coarse": (CoarseConfig(), 0.0),
     "jacobian": (CoarseConfig(), 0.5),
     "fine": (CoarseConfig(ratio=1.5), 0.0),
-    "fine_jacobian": (CoarseConfig(ratio=1.5), 0.5),
     SOURCE_MAP: (SourceMapConfig(), 0.0),
 }
 

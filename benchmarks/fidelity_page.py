@@ -24,15 +24,14 @@ inversion is by Adam with steps of {learning_rate:g} m/s from the true model smo
 """
 OPERATORS = {
     "coarse": "- **FNO, coarse**: fed with the field of the coarse solver, on cells twice as large.",
+    "jacobian": "- **with Jacobian loss**: the same, trained with `training.loss.jacobian={jacobian:g}`.",
     "fine": "- **FNO, finer cells**: fed with the field of the coarse solver on cells {ratio:g} times as large.",
-    "jacobian": "- **with Jacobian loss**: trained with `training.loss.jacobian={jacobian:g}` too.",
     "source_map": "- **FNO, source_map**: fed with velocity and source only.",
 }
 NAMES = {
     "coarse": "FNO, coarse",
     "jacobian": "FNO, coarse, with Jacobian loss",
     "fine": "FNO, finer cells",
-    "fine_jacobian": "FNO, finer cells, with Jacobian loss",
     "source_map": "FNO, source_map",
 }
 TITLES = {"wavefield": "Wavefields", "gather": "Gathers, the field at the receivers at the snapshots' times"}
